@@ -1,0 +1,199 @@
+package herald
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// State is how a delivery stands:
+//
+//	            ┌────────── retry ─────────┐
+//	            ▼                          │
+//	raised ─▶ pending ──── attempt ────────┤
+//	            │                          ├─ 2xx ─────────────────▶ delivered
+//	            │                          └─ rejected, retries up ─▶ failed
+//	            └─ cancelled by the client, or with it ─────────────▶ cancelled
+//
+// The last three are final. Sending again makes a new delivery of the same
+// alert.
+type State int
+
+// The states; their numbers are what the store keeps.
+const (
+	Pending   State = 0
+	Delivered State = 1
+	Failed    State = 2
+	Cancelled State = 3
+)
+
+var stateNames = [...]string{"pending", "delivered", "failed", "cancelled"}
+
+// String returns the state's name in the API.
+func (s State) String() string { return stateNames[s] }
+
+// MarshalText returns the state's name.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes a state's name; another text is a CodeInvalid Error.
+func (s *State) UnmarshalText(text []byte) error {
+	for i, name := range stateNames {
+		if name == string(text) {
+			*s = State(i)
+			return nil
+		}
+	}
+	return Invalid("state", "state %q: want pending, delivered, failed or cancelled", text)
+}
+
+// Outcome is what an attempt came to under the policy.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeDelivered Outcome = "delivered"
+	OutcomeRetry     Outcome = "retry"
+	OutcomeRejected  Outcome = "rejected"
+	// OutcomeUnknown marks an attempt that was cut off, by a kill or a lost
+	// node: the request may have been sent. It uses up no retry.
+	OutcomeUnknown Outcome = "unknown"
+)
+
+// Reason says in one stable word why an attempt or a delivery did not end in a
+// 2xx. What a person should read goes beside it, in Attempt.Error.
+type Reason string
+
+// The reasons.
+const (
+	ReasonNone           Reason = ""                // a 2xx
+	ReasonStatus         Reason = "status"          // a status that is not a success
+	ReasonDNS            Reason = "dns"             // the name does not resolve, or the resolver fails
+	ReasonConnectRefused Reason = "connect_refused" // nobody listens there
+	ReasonConnectTimeout Reason = "connect_timeout" // no answer to the connection
+	ReasonConnect        Reason = "connect"         // any other failure to connect
+	ReasonTLS            Reason = "tls"             // handshake or certificate
+	ReasonTimeout        Reason = "timeout"         // no response in time
+	ReasonReset          Reason = "reset"           // the connection broke before a response
+	ReasonProtocol       Reason = "protocol"        // the response is not HTTP that we take
+	ReasonNotAllowed     Reason = "not_allowed"     // the address may not be called
+	ReasonRedirect       Reason = "redirect"        // a redirect that may not be followed
+	ReasonAddress        Reason = "address"         // the address cannot be called at all
+	ReasonInterrupted    Reason = "interrupted"     // cut off; may have been sent
+	ReasonExhausted      Reason = "exhausted"       // retries are used up; the last attempt says why
+	ReasonExpired        Reason = "expired"         // pending for longer than the age cap
+	ReasonCancelled      Reason = "cancelled"       // cancelled by the client
+	ReasonClientDeleted  Reason = "client_deleted"  // cancelled with its client
+	ReasonNoMailServer   Reason = "no_mail_server"  // e-mail without a mail server
+)
+
+// Delivery is one alert owed to one receiver. The JSON is that of Herald's own
+// calls.
+type Delivery struct {
+	ID       uuid.UUID `json:"id"`
+	ClientID uuid.UUID `json:"clientId"`
+	AlertID  uuid.UUID `json:"alertId"`
+	EventID  uuid.UUID `json:"eventId"`
+	RuleID   uuid.UUID `json:"ruleId"`
+	// Type is the event's type, CompanyID whom it is about.
+	Type      string    `json:"eventType"`
+	CompanyID uuid.UUID `json:"companyId,omitzero"`
+	// Address is where it goes: the rule's webhook or mailbox as it was when
+	// the alert was raised.
+	Address string `json:"receiver"`
+	State   State  `json:"state"`
+	// Reason says why a failed or cancelled delivery ended.
+	Reason Reason `json:"reason,omitempty"`
+	// AttemptCount counts the attempts on record.
+	AttemptCount int       `json:"attemptCount"`
+	RaisedAt     time.Time `json:"raisedAt"`
+	// NextAttemptAt is when a pending delivery is due; zero otherwise.
+	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"`
+	// InFlight says that a node holds the pending delivery right now.
+	InFlight bool `json:"inFlight,omitempty"`
+	// DoneAt is when it was delivered, failed or cancelled; zero while pending.
+	DoneAt time.Time `json:"doneAt,omitzero"`
+}
+
+// DeliveryFilter narrows a list of deliveries; zero values do not narrow.
+type DeliveryFilter struct {
+	State    *State
+	Receiver string // the whole address
+	Type     string // canonical name of the event type
+	Company  uuid.UUID
+	Alert    uuid.UUID
+	Since    time.Time // raised at or after
+	Until    time.Time // raised before
+	// After is the last id of the page before; the list runs newest first.
+	After uuid.UUID
+	Limit int
+}
+
+// Attempt is one HTTP request or SMTP transaction and its result.
+type Attempt struct {
+	DeliveryID uuid.UUID `json:"-"`
+	// N counts a delivery's attempts from 1.
+	N       int       `json:"n"`
+	At      time.Time `json:"at"`
+	Outcome Outcome   `json:"outcome"`
+	// Status is the response's HTTP status, 0 when there was none.
+	Status int    `json:"status,omitempty"`
+	Reason Reason `json:"reason,omitempty"`
+	// Error says in a sentence what went wrong.
+	Error    string          `json:"error,omitempty"`
+	Timings  Timings         `json:"timings"`
+	Request  *RequestRecord  `json:"request,omitempty"`
+	Response *ResponseRecord `json:"response,omitempty"`
+}
+
+// Timings are an attempt's phases in milliseconds, from the last hop; Total is
+// the whole attempt's. A phase that did not happen is 0, such as the dial on a
+// connection kept alive.
+type Timings struct {
+	DNS       float64 `json:"dnsMs"`
+	Connect   float64 `json:"connectMs"`
+	TLS       float64 `json:"tlsMs"`
+	FirstByte float64 `json:"firstByteMs"`
+	Total     float64 `json:"totalMs"`
+}
+
+// RequestRecord is what was sent, secrets masked.
+type RequestRecord struct {
+	Method  string            `json:"method"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
+	// Hops are the addresses that redirects led to, in order.
+	Hops []Hop `json:"hops,omitempty"`
+	// Redialled says that a kept-alive connection was found closed before
+	// any response and the request was made once more on a new one.
+	Redialled bool `json:"redialled,omitempty"`
+}
+
+// Hop is one redirect that was followed.
+type Hop struct {
+	Status int    `json:"status"`
+	URL    string `json:"url"`
+}
+
+// ResponseRecord is the start of what came back. Body is valid UTF-8 without
+// NUL; bytes that were not are replaced by U+FFFD.
+type ResponseRecord struct {
+	Headers   map[string][]string `json:"headers"`
+	Body      string              `json:"body"`
+	Truncated bool                `json:"truncated,omitempty"`
+}
+
+// EventType is a kind of event that an operator has added to the built-in ones.
+type EventType struct {
+	Name  string `json:"name"`
+	Label string `json:"label"`
+	// Company and Connection say whether an event of the type must name one.
+	Company    bool `json:"company"`
+	Connection bool `json:"connection"`
+	// Schema is a JSON Schema (2020-12) for an event's data, or nil.
+	Schema json.RawMessage `json:"schema,omitempty"`
+	// Message is the template of the alert's message; {member} is replaced.
+	Message string `json:"message"`
+	// Example is data that the schema takes, or nil.
+	Example json.RawMessage `json:"example,omitempty"`
+}
