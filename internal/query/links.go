@@ -1,0 +1,66 @@
+package query
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Links is the "_links" of an answer that has one page of a list (spec section
+// 4.2). Its JSON has to be written by an encoder that leaves "&" alone
+// (json.Encoder.SetEscapeHTML(false)), as the vendor's does.
+type Links struct {
+	Current  Link  `json:"current"`
+	Self     Link  `json:"self"`
+	Next     *Link `json:"next,omitempty"`     // nil on the last page and beyond
+	Previous *Link `json:"previous,omitempty"` // nil on page 1
+}
+
+// Link is a relative reference that begins with a slash.
+type Link struct {
+	Href string `json:"href"`
+}
+
+// Links returns the links of the page. The path is the list's, escaped as in the
+// request; total counts the results on all pages; extra are parameters besides
+// those of List that the links must keep, such as companyId.
+func (l List) Links(path string, total int, extra url.Values) Links {
+	links := Links{Current: l.link(path, l.Page, extra), Self: Link{path}}
+	if int64(l.Page)*int64(l.PageSize) < int64(total) {
+		next := l.link(path, l.Page+1, extra)
+		links.Next = &next
+	}
+	if l.Page > 1 {
+		previous := l.link(path, l.Page-1, extra)
+		links.Previous = &previous
+	}
+	return links
+}
+
+// link writes page and pageSize first, as spec section 4.2 asks.
+func (l List) link(path string, page int, extra url.Values) Link {
+	var href strings.Builder
+	href.WriteString(path + "?page=" + strconv.Itoa(page) + "&pageSize=" + strconv.Itoa(l.PageSize))
+	add := func(name, value string) {
+		href.WriteString("&" + escape(name) + "=" + escape(value))
+	}
+	if l.Query != "" {
+		add("query", l.Query)
+	}
+	if l.OrderBy != "" {
+		add("orderBy", l.OrderBy)
+	}
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		for _, value := range extra[name] {
+			add(name, value)
+		}
+	}
+	return Link{href.String()}
+}
+
+// escape writes a blank as %20: unlike "+" that is one wherever it is decoded.
+func escape(text string) string {
+	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
+}

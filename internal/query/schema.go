@@ -1,0 +1,110 @@
+package query
+
+import "strings"
+
+// Field is what a member of a resource is kept as. The store maps Name to a
+// column.
+type Field struct {
+	Name string // such as "notifiers.webhook"
+	Kind Kind
+}
+
+// Member is a member of a resource that a query can name.
+type Member struct {
+	// Path is how the member is named in the resource's JSON, with dots; it is
+	// matched whatever its case.
+	Path string
+	// Field is what the member stands for. Two members can stand for one.
+	Field Field
+	// OrderBy is the field to sort by when orderBy names the member; the zero
+	// Field when orderBy does not take it.
+	OrderBy Field
+}
+
+// Order is how a list is sorted. Rows that are equal in Field are to be sorted
+// by id, so that pages do not overlap.
+type Order struct {
+	Field Field
+	Desc  bool
+}
+
+// Schema describes a resource that can be listed.
+type Schema struct {
+	// Type names the resource in "Could not resolve property … on …".
+	Type    string
+	Members []Member
+	// Default is the order without orderBy.
+	Default Order
+}
+
+// Rules returns the schema of a rule (spec sections 4.3 item 8 and 5.1). A
+// client has few enough rules to sort them by anything; the default is the
+// order they were created in, which is that of their ids.
+func Rules() Schema {
+	id := Field{"id", UUID}
+	return Schema{
+		Type: "Rule",
+		Members: []Member{
+			sortable(id),
+			sortable(Field{"type", String}),
+			sortable(Field{"companyId", UUID}),
+			sortable(Field{"notifiers.webhook", String}),
+		},
+		Default: Order{Field: id},
+	}
+}
+
+// Alerts returns the schema of an alert (spec sections 4.3 item 8 and 7.1). Only
+// the order of ids has an index; as an id tells when the alert was raised, that
+// is the order of raisedOnUtc too. The default is newest first.
+func Alerts() Schema {
+	id := Field{"id", UUID}
+	return Schema{
+		Type: "Alert",
+		Members: []Member{
+			sortable(id),
+			{Path: "alertId", Field: id, OrderBy: id},
+			unsortable(Field{"companyId", UUID}),
+			unsortable(Field{"clientId", UUID}),
+			unsortable(Field{"ruleId", UUID}),
+			unsortable(Field{"ruleType", String}),
+			unsortable(Field{"dataConnectionId", UUID}),
+			unsortable(Field{"message", String}),
+			{Path: "raisedOnUtc", Field: Field{"raisedOnUtc", Time}, OrderBy: id},
+		},
+		Default: Order{Field: id, Desc: true},
+	}
+}
+
+func sortable(f Field) Member   { return Member{Path: f.Name, Field: f, OrderBy: f} }
+func unsortable(f Field) Member { return Member{Path: f.Name, Field: f} }
+
+// member finds a member by its path.
+func (s Schema) member(path string) (Member, bool) {
+	for _, m := range s.Members {
+		if strings.EqualFold(m.Path, path) {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// paths lists the members that a query can name, for a person.
+func (s Schema) paths() string {
+	var paths []string
+	for _, m := range s.Members {
+		paths = append(paths, m.Path)
+	}
+	return strings.Join(paths, ", ")
+}
+
+// sortablePaths lists the members that orderBy takes, for a person.
+func (s Schema) sortablePaths() string {
+	var paths []string
+	for _, m := range s.Members {
+		if m.OrderBy != (Field{}) {
+			paths = append(paths, m.Path)
+		}
+	}
+	return strings.Join(paths, ", ")
+}
