@@ -102,6 +102,6 @@ func FirstIDAt(t time.Time) uuid.UUID {
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0)))
 	copy(id[:6], ms[2:])
-	binary.BigEndian.PutUint16(id[6:8], 0x7000|uint16(t.UnixMicro()%1000*1000/256))
+	binary.BigEndian.PutUint16(id[6:8], 0x7000|uint16((t.UnixMicro()%1000*1000+255)/256))
 	return id
 }

@@ -1,0 +1,92 @@
+// Package secret keeps secrets: sealing what must not lie in a database in
+// plain text, the file that holds the key for it, and API keys, of which only
+// hashes are kept.
+package secret
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
+
+// KeySize is the size of a Key in bytes: AES-256.
+const KeySize = 32
+
+// Key is a key that secrets are sealed with.
+type Key [KeySize]byte
+
+// keyID tells keys apart without telling of them: the first bytes of the
+// key's SHA-256.
+type keyID [4]byte
+
+func (k Key) id() keyID {
+	sum := sha256.Sum256(k[:])
+	return keyID(sum[:4])
+}
+
+// version is the first byte of everything sealed: the form
+//
+//	version | key id (4) | nonce (12) | AES-256-GCM ciphertext and tag
+const version = 1
+
+// Box seals and opens secrets. It is safe for concurrent use.
+type Box struct {
+	seals keyID
+	keys  map[keyID]cipher.AEAD
+}
+
+// NewBox returns a Box that seals with the first key and opens what was sealed
+// with any of them. There must be at least one.
+func NewBox(keys ...Key) *Box {
+	b := &Box{seals: keys[0].id(), keys: make(map[keyID]cipher.AEAD, len(keys))}
+	for _, k := range keys {
+		block, err := aes.NewCipher(k[:])
+		if err != nil {
+			panic(fmt.Sprintf("secret: a key of %d bytes: %v", len(k), err))
+		}
+		aead, err := cipher.NewGCM(block)
+		if err != nil {
+			panic(fmt.Sprintf("secret: AES without GCM: %v", err))
+		}
+		b.keys[k.id()] = aead
+	}
+	return b
+}
+
+// Seal encrypts plain. What it belongs to and is for goes into context, which
+// is not kept and must be the same to Open.
+func (b *Box) Seal(plain, context []byte) []byte {
+	aead := b.keys[b.seals]
+	sealed := make([]byte, 0, 1+len(b.seals)+aead.NonceSize()+len(plain)+aead.Overhead())
+	sealed = append(sealed, version)
+	sealed = append(sealed, b.seals[:]...)
+	nonce := sealed[len(sealed) : len(sealed)+aead.NonceSize()]
+	rand.Read(nonce) // never fails, by its documentation
+	return aead.Seal(sealed[:len(sealed)+len(nonce)], nonce, plain, context)
+}
+
+// Open returns what Seal was given. An error says which key is missing, or
+// that what was sealed is damaged or belongs to something else.
+func (b *Box) Open(sealed, context []byte) ([]byte, error) {
+	if len(sealed) < 5 || sealed[0] != version {
+		return nil, errors.New("the secret is not of a form that this version knows")
+	}
+	id := keyID(sealed[1:5])
+	aead, ok := b.keys[id]
+	if !ok {
+		return nil, fmt.Errorf("the secret was sealed with key %s, which is not in the key file", hex.EncodeToString(id[:]))
+	}
+	rest := sealed[5:]
+	if len(rest) < aead.NonceSize() {
+		return nil, errors.New("the secret is cut short")
+	}
+	plain, err := aead.Open(nil, rest[:aead.NonceSize()], rest[aead.NonceSize():], context)
+	if err != nil {
+		return nil, errors.New("the secret has been altered, or belongs to something else")
+	}
+	return plain, nil
+}

@@ -1,0 +1,100 @@
+package secret
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// LoadKeys reads a key file: a key a line in base64, of which the first seals
+// and all open; empty lines and lines that begin with # do not count. A file
+// that others than its owner can read is refused.
+func LoadKeys(path string) ([]Key, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("secret key file: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("secret key file %s can be read by others (mode %04o); run: chmod 600 %[1]s", path, mode)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("secret key file: %w", err)
+	}
+	var keys []Key
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(line)
+		if err != nil || len(key) != KeySize {
+			return nil, fmt.Errorf("secret key file %s, line %d: want %d bytes in base64", path, n, KeySize)
+		}
+		keys = append(keys, Key(key))
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("secret key file %s: %w", path, err)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("secret key file %s holds no key", path)
+	}
+	return keys, nil
+}
+
+// LoadOrMakeKey is LoadKeys on a file that is made with a new key if there is
+// none yet, readable by its owner alone. Of two processes that make it at the
+// same time, both get the key of one.
+func LoadOrMakeKey(path string) ([]Key, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := makeKeyFile(path); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, fmt.Errorf("make the secret key file %s: %w", path, err)
+		}
+	}
+	return LoadKeys(path)
+}
+
+// makeKeyFile writes a file beside and links it into place, so that nobody
+// reads a half-written key, and syncs both: what is sealed with a lost key is
+// lost.
+func makeKeyFile(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(dir, ".secret-*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	var key Key
+	rand.Read(key[:]) // never fails, by its documentation
+	_, err = fmt.Fprintf(temp, "# Herald seals secrets with the first key and opens them with all. Keep a copy apart from the database's.\n%s\n",
+		base64.StdEncoding.EncodeToString(key[:]))
+	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(temp.Name(), path); err != nil {
+		return err
+	}
+	return syncDirectory(dir)
+}
+
+func syncDirectory(path string) error {
+	if runtime.GOOS == "windows" { // which cannot, and need not
+		return nil
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
