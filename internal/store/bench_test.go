@@ -1,0 +1,47 @@
+package store
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"herald"
+)
+
+// BenchmarkAcceptAndRecord is one event's whole life at the writer, with many
+// at a time: accepted with one delivery, and that recorded as delivered.
+func BenchmarkAcceptAndRecord(b *testing.B) {
+	s, err := Open(b.Context(), Options{Dir: b.TempDir(), Box: testBox(b)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the benchmark is over
+	if err := s.Register(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	f := &fixture{Store: s, t: b}
+	f.client = f.newClient("Acme")
+	f.rule = f.newRule(f.client)
+	version, err := s.Version(b.Context(), f.client.ID)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var failed atomic.Int64
+	b.SetParallelism(64)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			entry := f.entryAt(f.client, version, true)
+			if _, err := s.Accept([]herald.Entry{entry}); err != nil {
+				failed.Add(1)
+			}
+			due := entry.Alerts[0].Due[0]
+			if err := s.Record(herald.Recording{Due: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
+				failed.Add(1)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	if failed.Load() > 0 {
+		b.Fatalf("%d calls failed", failed.Load())
+	}
+}

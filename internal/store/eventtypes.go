@@ -1,0 +1,51 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// EventTypes lists the operator's own event types by name.
+func (s *Store) EventTypes(ctx context.Context) ([]herald.EventType, error) {
+	types, err := eventTypes(ctx, s.read)
+	return types, s.failed("list the event types", err)
+}
+
+func eventTypes(ctx context.Context, q querier) ([]herald.EventType, error) {
+	return list(ctx, q, func(rows *sql.Rows) (t herald.EventType, err error) {
+		var spec []byte
+		if err := rows.Scan(&spec); err != nil {
+			return t, err
+		}
+		return t, json.Unmarshal(spec, &t)
+	}, `SELECT spec FROM event_types ORDER BY name`)
+}
+
+// SaveEventType makes or replaces an operator's own event type. It counts as a
+// change of every client, so that no event is decided on the old one.
+func (s *Store) SaveEventType(ctx context.Context, t herald.EventType) error {
+	spec, err := json.Marshal(t)
+	if err != nil {
+		return fmt.Errorf("encode an event type: %w", err)
+	}
+	var clients []uuid.UUID
+	err = s.change(ctx, "save an event type", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO event_types (name, spec) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET spec = excluded.spec`, t.Name, spec)
+		if err != nil {
+			return err
+		}
+		clients, err = list(ctx, tx, scanID, `UPDATE clients SET version = version + 1 WHERE deleted_at IS NULL RETURNING id`)
+		return err
+	})
+	for _, client := range clients {
+		s.changed(client)
+	}
+	return err
+}

@@ -1,0 +1,266 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// lanesLimit is how many lanes one look at what waits returns.
+const lanesLimit = 256
+
+// step bounds one transaction of housekeeping in rows.
+const step = 500
+
+// lanesSQL walks the index from lane to lane, whatever stands in each: 256
+// lanes take a millisecond beside a million rows. The lane after one is looked
+// up as the first of the same client, or else of the next client, because a
+// comparison of row values would read the whole backlog on SQLite.
+const lanesSQL = `WITH RECURSIVE lane(id, client_id, lane, due_at) AS (
+  SELECT q.id, q.client_id, q.lane, q.due_at FROM queue q WHERE q.id = coalesce(
+    (SELECT n.id FROM queue n WHERE n.node IS NULL AND n.client_id = $1 AND n.lane > $2 ORDER BY n.lane, n.due_at LIMIT 1),
+    (SELECT n.id FROM queue n WHERE n.node IS NULL AND n.client_id > $1 ORDER BY n.client_id, n.lane, n.due_at LIMIT 1))
+  UNION ALL
+  SELECT q.id, q.client_id, q.lane, q.due_at FROM lane l JOIN queue q ON q.id = coalesce(
+    (SELECT n.id FROM queue n WHERE n.node IS NULL AND n.client_id = l.client_id AND n.lane > l.lane ORDER BY n.lane, n.due_at LIMIT 1),
+    (SELECT n.id FROM queue n WHERE n.node IS NULL AND n.client_id > l.client_id ORDER BY n.client_id, n.lane, n.due_at LIMIT 1)))
+SELECT client_id, lane, due_at FROM lane LIMIT 256`
+
+// Lanes returns lanes with deliveries that no node holds, in the order of
+// clients and origins, beginning behind after. Fewer than 256 are the last.
+func (s *Store) Lanes(ctx context.Context, after herald.Lane) ([]herald.WaitingLane, error) {
+	ctx, cancel := listing(ctx)
+	defer cancel()
+	now := time.Now()
+	lanes, err := list(ctx, s.read, func(rows *sql.Rows) (w herald.WaitingLane, err error) {
+		var due int64
+		err = rows.Scan(&w.Client, &w.Origin, &due)
+		w.DueIn = fromMicros(due).Sub(now)
+		return w, err
+	}, lanesSQL, after.Client[:], after.Origin)
+	return lanes, s.failed("look for lanes that wait", err)
+}
+
+// LanesLimit is how many lanes Lanes returns at the most.
+func (s *Store) LanesLimit() int { return lanesLimit }
+
+const claimSQL = `UPDATE queue SET node = $1 WHERE id IN (
+  SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at <= $4 ORDER BY due_at LIMIT $5)
+RETURNING id, address, made_at, due_at, attempt, retries`
+
+// Claim takes due deliveries for this node, of each lane up to what is wanted
+// and the longest due first.
+func (s *Store) Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, error) {
+	var claimed []herald.Due
+	err := s.change(ctx, "claim deliveries", func(tx *sql.Tx) error {
+		claimed = claimed[:0]
+		now := micros(time.Now())
+		for _, want := range wants {
+			taken, err := s.claimLane(ctx, tx, want, now)
+			if err != nil {
+				return err
+			}
+			claimed = append(claimed, taken...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range claimed {
+		if err := s.readBody(ctx, &claimed[i]); err != nil {
+			return nil, s.failed("read what is to be sent", errors.Join(err, s.HandBack(ctx, claimed)))
+		}
+	}
+	return claimed, nil
+}
+
+func (s *Store) claimLane(ctx context.Context, tx *sql.Tx, want herald.Want, now int64) ([]herald.Due, error) {
+	type claimedRow struct {
+		herald.Due
+		dueAt int64
+	}
+	rows, err := list(ctx, tx, func(rows *sql.Rows) (r claimedRow, err error) {
+		var made int64
+		r.ClientID, r.Origin, r.Held = want.Client, want.Origin, true
+		err = rows.Scan(&r.ID, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries)
+		r.MadeAt = fromMicros(made)
+		return r, err
+	}, claimSQL, s.node.Load(), want.Client[:], want.Origin, now, want.N)
+	// RETURNING promises no order.
+	slices.SortFunc(rows, func(a, b claimedRow) int {
+		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	due := make([]herald.Due, len(rows))
+	for i := range rows {
+		due[i] = rows[i].Due
+	}
+	return due, err
+}
+
+func (s *Store) readBody(ctx context.Context, d *herald.Due) error {
+	alert := herald.AlertOf(d.ID)
+	var head, data []byte
+	err := s.read.QueryRowContext(ctx, `SELECT a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1`,
+		alert[:]).Scan(&d.RuleID, &head, &data)
+	d.Body = herald.Body(head, data)
+	return err
+}
+
+// HandBack gives deliveries that this node holds back without an attempt.
+func (s *Store) HandBack(ctx context.Context, held []herald.Due) error {
+	for part := range slices.Chunk(held, step) {
+		err := s.change(ctx, "hand deliveries back", func(tx *sql.Tx) error {
+			for _, d := range part {
+				_, err := tx.ExecContext(ctx, `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`,
+					d.ID[:], s.node.Load(), d.Attempt)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Register makes this process a node under a new number and buries whatever
+// node used the database before: the data directory's lock says that it is
+// gone. FreeOrphans gives back what those held.
+func (s *Store) Register(ctx context.Context) error {
+	return s.change(ctx, "register this node", func(tx *sql.Tx) error {
+		var node int64
+		if err := tx.QueryRowContext(ctx, `INSERT INTO nodes (beat) VALUES (0) RETURNING id`).Scan(&node); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id <> $1`, node); err != nil {
+			return err
+		}
+		s.node.Store(node)
+		return nil
+	})
+}
+
+// Leave takes this node off the list.
+func (s *Store) Leave(ctx context.Context) error {
+	return s.change(ctx, "take this node off the list", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
+		return err
+	})
+}
+
+const orphansSQL = `SELECT id, client_id, address, node, attempt FROM queue
+WHERE id > $1 AND node IS NOT NULL AND node NOT IN (SELECT id FROM nodes) ORDER BY id LIMIT $2`
+
+// FreeOrphans lets deliveries that a dead node held be claimed again, in the
+// order of their ids and behind after; it returns the last one's id, and how
+// many there were, none when it is through. Whether their requests were sent is
+// unknown, so each gets an attempt on record that says so; it uses up no retry.
+func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUID, n int, err error) {
+	type orphan struct {
+		herald.Due
+		node int64
+	}
+	orphans, err := list(ctx, s.read, func(rows *sql.Rows) (o orphan, err error) {
+		err = rows.Scan(&o.ID, &o.ClientID, &o.Address, &o.node, &o.Attempt)
+		return o, err
+	}, orphansSQL, after[:], step)
+	if err != nil || len(orphans) == 0 {
+		return after, 0, s.failed("look for a dead node's deliveries", err)
+	}
+	err = s.change(ctx, "free a dead node's deliveries", func(tx *sql.Tx) error {
+		now := micros(time.Now())
+		for _, o := range orphans {
+			freed, err := affected(tx.ExecContext(ctx, `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1
+WHERE id = $2 AND node = $3 AND attempt = $4`, now, o.ID[:], o.node, o.Attempt))
+			if err != nil {
+				return err
+			}
+			if freed == 0 {
+				continue
+			}
+			_, err = tx.ExecContext(ctx, addAttemptSQL, o.ID[:], o.Attempt, now, string(herald.OutcomeUnknown), 0, string(herald.ReasonInterrupted),
+				"The node that held this delivery stopped without saying how far it was; the request may have been sent.", nil, nil, nil)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return orphans[len(orphans)-1].ID, len(orphans), err
+}
+
+// CancelDeletedClients ends, in one bounded step, pending deliveries of clients
+// that have been deleted and that no node holds; it returns how many.
+func (s *Store) CancelDeletedClients(ctx context.Context) (n int, err error) {
+	waiting, err := list(ctx, s.read, scanID, `SELECT q.id FROM clients c JOIN queue q ON q.client_id = c.id AND q.node IS NULL
+WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
+	if err != nil || len(waiting) == 0 {
+		return 0, s.failed("look for a deleted client's deliveries", err)
+	}
+	err = s.change(ctx, "cancel a deleted client's deliveries", func(tx *sql.Tx) error {
+		for _, id := range waiting {
+			if _, err := cancelDelivery(ctx, tx, id, herald.ReasonClientDeleted, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return len(waiting), err
+}
+
+// Forget deletes, in one bounded step, idempotency keys that have run out; it
+// returns how many.
+func (s *Store) Forget(ctx context.Context) (n int, err error) {
+	type key struct {
+		client uuid.UUID
+		text   string
+	}
+	now := micros(time.Now())
+	keys, err := list(ctx, s.read, func(rows *sql.Rows) (k key, err error) {
+		err = rows.Scan(&k.client, &k.text)
+		return k, err
+	}, `SELECT client_id, key FROM idempotency WHERE expires_at <= $1 LIMIT $2`, now, step)
+	if err != nil || len(keys) == 0 {
+		return 0, s.failed("look for old idempotency keys", err)
+	}
+	err = s.change(ctx, "forget old idempotency keys", func(tx *sql.Tx) error {
+		for _, k := range keys {
+			_, err := tx.ExecContext(ctx, `DELETE FROM idempotency WHERE client_id = $1 AND key = $2 AND expires_at <= $3`, k.client[:], k.text, now)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return len(keys), err
+}
+
+// cancelDelivery moves a pending delivery to history, one that a node holds
+// only if heldToo, and reports whether there was one.
+func cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald.Reason, heldToo bool) (bool, error) {
+	var (
+		client  uuid.UUID
+		address string
+	)
+	err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND (node IS NULL OR $2) RETURNING client_id, address`,
+		id[:], heldToo).Scan(&client, &address)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int(herald.Cancelled), string(reason), micros(time.Now()))
+	return true, err
+}

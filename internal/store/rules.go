@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/query"
+)
+
+const ruleColumns = `id, client_id, type, posted_type, company_id, webhook, emails, send_auth`
+
+func scanRule(rows *sql.Rows) (herald.Rule, error) {
+	var (
+		r        herald.Rule
+		emails   string
+		sendAuth bool
+	)
+	if err := rows.Scan(&r.ID, &r.ClientID, &r.Type, &r.PostedType, &r.CompanyID, &r.Webhook, &emails, &sendAuth); err != nil {
+		return r, err
+	}
+	r.WithoutAuthorization = !sendAuth
+	if err := json.Unmarshal([]byte(emails), &r.Emails); err != nil {
+		return r, fmt.Errorf("emails of rule %s: %w", r.ID, err)
+	}
+	return r, nil
+}
+
+func encodeEmails(emails []string) (string, error) {
+	if emails == nil {
+		emails = []string{}
+	}
+	text, err := json.Marshal(emails)
+	return string(text), err
+}
+
+func noRule(id uuid.UUID) error {
+	return herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", id)
+}
+
+// Rules lists a page of a client's rules and counts them all; a company other
+// than uuid.Nil leaves only the rules bound to it.
+func (s *Store) Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error) {
+	ctx, cancel := listing(ctx)
+	defer cancel()
+	c := conditions{columns: map[string]string{
+		"id": "id", "type": "posted_type", "companyId": "company_id", "notifiers.webhook": "webhook",
+	}}
+	c.add("client_id = %s", client)
+	if company != uuid.Nil {
+		c.add("company_id = %s", company)
+	}
+	c.narrow(l.Where)
+	total, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM rules WHERE `+c.where(), c.args...)
+	if err != nil {
+		return nil, 0, s.failed("count rules", err)
+	}
+	text := `SELECT ` + ruleColumns + ` FROM rules WHERE ` + c.where() + ` ORDER BY ` + c.orderBy(l.Order) +
+		` LIMIT ` + c.place(l.PageSize) + ` OFFSET ` + c.place(l.Offset())
+	rules, err := list(ctx, s.read, scanRule, text, c.args...)
+	return rules, int(total), s.failed("list rules", err)
+}
+
+// Rule returns a client's rule, CodeNotFound when there is none.
+func (s *Store) Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error) {
+	r, err := first(ctx, s.read, scanRule, `SELECT `+ruleColumns+` FROM rules WHERE client_id = $1 AND id = $2`, client[:], id[:])
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, noRule(id)
+	}
+	return r, s.failed("read a rule", err)
+}
+
+// CreateRule keeps a new rule under the id it has. Events published from now on
+// meet it.
+func (s *Store) CreateRule(ctx context.Context, r herald.Rule) error {
+	emails, err := encodeEmails(r.Emails)
+	if err != nil {
+		return fmt.Errorf("encode a rule's emails: %w", err)
+	}
+	return s.changeClient(ctx, r.ClientID, "create a rule", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO rules (`+ruleColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			r.ID[:], r.ClientID[:], r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, !r.WithoutAuthorization)
+		return err
+	})
+}
+
+// UpdateRule replaces a rule's type, company and notifiers and returns the rule
+// as it is then; WithoutAuthorization stays. CodeNotFound when there is no such
+// rule.
+func (s *Store) UpdateRule(ctx context.Context, r herald.Rule) (herald.Rule, error) {
+	emails, err := encodeEmails(r.Emails)
+	if err != nil {
+		return r, fmt.Errorf("encode a rule's emails: %w", err)
+	}
+	var updated herald.Rule
+	err = s.changeClient(ctx, r.ClientID, "update a rule", func(tx *sql.Tx) (err error) {
+		updated, err = first(ctx, tx, scanRule, `UPDATE rules SET type = $1, posted_type = $2, company_id = $3, webhook = $4, emails = $5
+WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
+			r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, r.ClientID[:], r.ID[:])
+		if errors.Is(err, sql.ErrNoRows) {
+			return noRule(r.ID)
+		}
+		return err
+	})
+	return updated, err
+}
+
+// SetRuleAuthorization switches the client's Authorization header on or off for
+// one rule, CodeNotFound when there is no such rule.
+func (s *Store) SetRuleAuthorization(ctx context.Context, client, rule uuid.UUID, send bool) error {
+	return s.changeRule(ctx, client, rule, "change a rule's authorization",
+		`UPDATE rules SET send_auth = $1 WHERE client_id = $2 AND id = $3`, send, client[:], rule[:])
+}
+
+// DeleteRule drops a rule: events published from now on raise no alert on it.
+// Its alerts stay, and what they owe is still delivered. CodeNotFound when
+// there is no such rule.
+func (s *Store) DeleteRule(ctx context.Context, client, rule uuid.UUID) error {
+	return s.changeRule(ctx, client, rule, "delete a rule",
+		`DELETE FROM rules WHERE client_id = $1 AND id = $2`, client[:], rule[:])
+}
+
+func (s *Store) changeRule(ctx context.Context, client, rule uuid.UUID, doing, text string, args ...any) error {
+	return s.changeClient(ctx, client, doing, func(tx *sql.Tx) error {
+		n, err := affected(tx.ExecContext(ctx, text, args...))
+		if err == nil && n == 0 {
+			return noRule(rule)
+		}
+		return err
+	})
+}

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	databaseFile = "herald.db"
+	lockFile     = "herald.lock"
+	// readers is how many reads run beside each other; they are short, and
+	// more only take turns on the processors.
+	readers = 4
+	// checkpointPages is how long SQLite's log grows before the writer copies
+	// it back: 40 MB, a compromise between the log's size and the pause.
+	checkpointPages = 10000
+)
+
+// openSQLite opens the database in dir: one connection that writes, some that
+// read. Only the writing one checkpoints, because checkpoints beside open
+// readers let the log grow without bound.
+func (s *Store) openSQLite(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	if err := s.lockDirectory(dir); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, databaseFile)
+	var err error
+	s.write, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
+		"_txlock": {"immediate"},
+		"_pragma": {
+			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)",
+			fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages),
+			"journal_size_limit(67108864)", "cache_size(-65536)", "temp_store(MEMORY)",
+		},
+	}))
+	if err != nil {
+		return fmt.Errorf("open %s: %w", file, err)
+	}
+	s.write.SetMaxOpenConns(1)
+	s.read, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
+		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-16384)", "temp_store(MEMORY)"},
+	}))
+	if err != nil {
+		return fmt.Errorf("open %s: %w", file, err)
+	}
+	s.read.SetMaxOpenConns(readers)
+	s.read.SetMaxIdleConns(readers)
+	return nil
+}
+
+func sqliteDSN(file string, options url.Values) string {
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: options.Encode()}).String()
+}
+
+// lockDirectory keeps a second process off the database: two would hold each
+// other's deliveries.
+func (s *Store) lockDirectory(dir string) error {
+	lock := flock.New(filepath.Join(dir, lockFile))
+	taken, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock the data directory %s: %w", dir, err)
+	}
+	if !taken {
+		return fmt.Errorf("the data directory %s is in use by another process; stop that one, or choose another with --data", dir)
+	}
+	s.release = lock.Close
+	return nil
+}

@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// Bounds of the writer. A batch is as large as what gathered while the one
+// before was being synced; the bounds keep one transaction short, so that
+// nobody waits long behind it, and memory finite when the disk is slow.
+const (
+	batchRows    = 4000
+	batchBytes   = 8 << 20
+	waitingBytes = 64 << 20
+)
+
+// writer is the group commit: one loop takes what waits, writes it in one
+// transaction, and answers everybody once it is synced. Clients take turns in
+// filling a batch, so that one who publishes without pause does not make the
+// others wait for more than a batch.
+type writer struct {
+	store *Store
+	ended chan struct{}
+
+	mu      sync.Mutex
+	waiting map[uuid.UUID]*lineup
+	ring    []*lineup // the clients that have something waiting, in turn
+	bytes   int
+	closed  bool
+	wake    chan struct{}
+}
+
+// lineup is what waits of one client.
+type lineup struct {
+	client uuid.UUID
+	works  []*work
+}
+
+// work is one caller's part of a batch: entries to accept or an attempt to
+// record. It succeeds or fails as a whole.
+type work struct {
+	client uuid.UUID
+	rows   int
+	bytes  int
+
+	entries  []herald.Entry
+	receipts []herald.Receipt
+
+	recording *recording
+
+	// refused is what is wrong with this work alone; nothing of it has been
+	// written then, or all that should be.
+	refused error
+	answer  chan error
+}
+
+func newWriter(s *Store) *writer {
+	w := &writer{
+		store:   s,
+		ended:   make(chan struct{}),
+		waiting: make(map[uuid.UUID]*lineup),
+		wake:    make(chan struct{}, 1),
+	}
+	go w.run()
+	return w
+}
+
+var errWriterClosed = &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second, Message: "The service is stopping. Try again."}
+
+// do hands work in and waits for its commit. It does not wait for ctx: what
+// was handed in may be committed in any case, and the caller must know.
+func (w *writer) do(k *work) error {
+	k.answer = make(chan error, 1)
+	if err := w.enqueue(k); err != nil {
+		return err
+	}
+	return <-k.answer
+}
+
+func (w *writer) enqueue(k *work) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return errWriterClosed
+	case k.recording == nil && w.bytes+k.bytes > waitingBytes:
+		return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
+			Message: "More is being published than the disk takes. Try again."}
+	}
+	l := w.waiting[k.client]
+	if l == nil {
+		l = &lineup{client: k.client}
+		w.waiting[k.client] = l
+		w.ring = append(w.ring, l)
+	}
+	l.works = append(l.works, k)
+	w.bytes += k.bytes
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// take fills a batch in turns. It returns nil when the writer is closed and
+// nothing waits any more.
+func (w *writer) take() []*work {
+	for {
+		w.mu.Lock()
+		batch := w.fill()
+		closed := w.closed
+		w.mu.Unlock()
+		if len(batch) > 0 || closed {
+			return batch
+		}
+		<-w.wake
+	}
+}
+
+func (w *writer) fill() []*work {
+	var batch []*work
+	for rows, bytes := 0, 0; len(w.ring) > 0 && rows < batchRows && bytes < batchBytes; {
+		l := w.ring[0]
+		k := l.works[0]
+		l.works = l.works[1:]
+		w.ring = w.ring[1:]
+		if len(l.works) > 0 {
+			w.ring = append(w.ring, l)
+		} else {
+			delete(w.waiting, l.client)
+		}
+		rows += k.rows
+		bytes += k.bytes
+		w.bytes -= k.bytes
+		batch = append(batch, k)
+	}
+	return batch
+}
+
+func (w *writer) run() {
+	defer close(w.ended)
+	for batch := w.take(); batch != nil; batch = w.take() {
+		w.commit(batch)
+	}
+}
+
+// commit writes a batch and answers it. When the database refuses it for a
+// statement's sake, the batch is halved until the work at fault stands alone:
+// one bad request fails alone.
+func (w *writer) commit(batch []*work) {
+	// Nobody's context ends a batch, which is many callers'.
+	ctx := context.Background()
+	err := w.store.retry(ctx, func() error { return w.transaction(ctx, batch) })
+	if err != nil && len(batch) > 1 && w.store.dialect.classify(err) == faultStatement {
+		middle := len(batch) / 2
+		w.commit(batch[:middle])
+		w.commit(batch[middle:])
+		return
+	}
+	err = w.store.failed("commit", err)
+	for _, k := range batch {
+		if err != nil {
+			k.answer <- err
+		} else {
+			k.answer <- k.refused
+		}
+	}
+}
+
+func (w *writer) transaction(ctx context.Context, batch []*work) error {
+	sqlTx, err := w.store.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	tx := &batchTx{
+		ctx:        ctx,
+		statements: w.store.stmts.in(ctx, sqlTx),
+		node:       w.store.node.Load(),
+		now:        time.Now(),
+		versions:   make(map[uuid.UUID]int64),
+	}
+	for _, k := range batch {
+		if err := tx.apply(k); err != nil {
+			return errors.Join(err, sqlTx.Rollback())
+		}
+	}
+	return sqlTx.Commit()
+}
+
+// close lets the writer finish what waits and refuses what comes.
+func (w *writer) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	<-w.ended
+}
+
+// batchTx is one transaction of the writer.
+type batchTx struct {
+	ctx context.Context
+	statements
+	node     int64
+	now      time.Time
+	versions map[uuid.UUID]int64 // of the clients met so far; 0: none, or deleted
+}
+
+func (tx *batchTx) apply(k *work) error {
+	k.refused = nil
+	if k.recording != nil {
+		return tx.record(k)
+	}
+	return tx.accept(k)
+}
+
+func (tx *batchTx) exec(stmt *sql.Stmt, args ...any) error {
+	_, err := stmt.ExecContext(tx.ctx, args...)
+	return err
+}
+
+// version returns the client's present version, 0 when there is none.
+func (tx *batchTx) version(client uuid.UUID) (int64, error) {
+	if v, ok := tx.versions[client]; ok {
+		return v, nil
+	}
+	var v int64
+	err := tx.clientVersion.QueryRowContext(tx.ctx, client[:]).Scan(&v)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	tx.versions[client] = v
+	return v, nil
+}
