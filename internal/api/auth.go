@@ -1,0 +1,92 @@
+package api
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"herald"
+	"herald/internal/secret"
+)
+
+// Keys finds API keys.
+type Keys interface {
+	// KeyByHash returns the key with a hash, CodeNotFound when there is none.
+	KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error)
+}
+
+// Auth tells who makes a request.
+type Auth struct {
+	keys      Keys
+	operators [][32]byte
+}
+
+// NewAuth returns an Auth that knows the operator's keys and finds clients'.
+func NewAuth(keys Keys, operatorKeys []string) *Auth {
+	a := &Auth{keys: keys}
+	for _, key := range operatorKeys {
+		a.operators = append(a.operators, secret.HashAPIKey(key))
+	}
+	return a
+}
+
+// Caller returns who makes a request, by its Authorization header (spec section
+// 2): Basic with the base64 of the key alone, of "key:" or of ":key", or Bearer
+// with the key. Anything else is CodeUnauthorized.
+func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
+	header := r.Header.Get("Authorization")
+	if header == "" {
+		return herald.Caller{}, unauthorized("Unauthorized: no API key. Send the header Authorization: Basic followed by the base64 of the key.")
+	}
+	key, ok := keyOf(header)
+	if !ok {
+		return herald.Caller{}, unauthorized("Unauthorized: the Authorization header has no API key in it. Send Basic followed by the base64 of the key, or Bearer and the key.")
+	}
+	hash := secret.HashAPIKey(key)
+	operator := 0
+	for i := range a.operators {
+		operator |= subtle.ConstantTimeCompare(hash[:], a.operators[i][:])
+	}
+	if operator == 1 {
+		return herald.Caller{Operator: true}, nil
+	}
+	found, err := a.keys.KeyByHash(r.Context(), hash)
+	switch {
+	case herald.CodeOf(err) == herald.CodeNotFound:
+		return herald.Caller{}, unauthorized("Unauthorized: the API key is not known, or has been deleted.")
+	case err != nil:
+		return herald.Caller{}, err
+	}
+	noteClient(r.Context(), found.ClientID)
+	return herald.Caller{Key: found}, nil
+}
+
+func unauthorized(text string) error { return herald.Errorf(herald.CodeUnauthorized, "%s", text) }
+
+// keyOf takes the key out of an Authorization header.
+func keyOf(header string) (key string, ok bool) {
+	scheme, rest, found := strings.Cut(header, " ")
+	rest = strings.TrimSpace(rest)
+	switch {
+	case !found || rest == "":
+		return "", false
+	case strings.EqualFold(scheme, "Bearer"):
+		return rest, true
+	case !strings.EqualFold(scheme, "Basic"):
+		return "", false
+	}
+	plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(rest, "="))
+	if err != nil {
+		return "", false
+	}
+	key = string(plain)
+	if user, password, found := strings.Cut(key, ":"); found {
+		if user != "" && password != "" {
+			return "", false // a user and a password, which is no key
+		}
+		key = user + password
+	}
+	return key, key != ""
+}

@@ -1,0 +1,139 @@
+// Package api holds the manners that both HTTP surfaces share: the error body,
+// who the caller is, reading bodies and writing JSON, and the frame around all
+// calls with its log line, metrics and answers to unknown paths. The calls
+// compatible with Codat lie in internal/api/codat, Herald's own in
+// internal/api/own.
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"herald"
+)
+
+// ErrorBody is the body of every answer that is an error (spec section 3).
+type ErrorBody struct {
+	StatusCode        int         `json:"statusCode"`
+	Service           string      `json:"service"`
+	Error             string      `json:"error"`
+	CorrelationID     string      `json:"correlationId"`
+	Validation        *Validation `json:"validation,omitempty"`
+	CanBeRetried      string      `json:"canBeRetried"`
+	DetailedErrorCode int         `json:"detailedErrorCode"`
+}
+
+// Validation names the members of a request that are wrong.
+type Validation struct {
+	Errors   []ValidationItem `json:"errors"`
+	Warnings []ValidationItem `json:"warnings"`
+}
+
+// ValidationItem is one wrong member.
+type ValidationItem struct {
+	ItemID        string  `json:"itemId"`
+	Message       string  `json:"message"`
+	ValidatorName *string `json:"validatorName"`
+}
+
+// service is the vendor's name for the part that answers.
+const service = "PublicApi"
+
+// statuses is the table from error codes to HTTP statuses.
+var statuses = map[herald.Code]int{
+	herald.CodeInvalid:      http.StatusBadRequest,
+	herald.CodeUnauthorized: http.StatusUnauthorized,
+	herald.CodeForbidden:    http.StatusForbidden,
+	herald.CodeNotFound:     http.StatusNotFound,
+	herald.CodeConflict:     http.StatusConflict,
+	herald.CodeMismatch:     http.StatusUnprocessableEntity,
+	herald.CodeTooLarge:     http.StatusRequestEntityTooLarge,
+	herald.CodeTooMany:      http.StatusTooManyRequests,
+	herald.CodeUnavailable:  http.StatusServiceUnavailable,
+	herald.CodeInternal:     http.StatusInternalServerError,
+}
+
+// Explained is an error that tells more than its herald.Error: another service
+// to name, or what belongs beside a text that programs compare.
+type Explained interface {
+	error
+	Explain() (service, detail string)
+}
+
+// WriteError answers with an error. What is not a herald.Error is logged under
+// the answer's correlation id and shown as no more than that it happened.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	var known *herald.Error
+	if !errors.As(err, &known) {
+		known = &herald.Error{Code: herald.CodeInternal, Message: "Something went wrong inside. Quote the correlationId when you report it.", Cause: err}
+	}
+	status := statuses[known.Code]
+	body := ErrorBody{StatusCode: status, Service: service, Error: known.Message, CanBeRetried: "Unknown"}
+	detail := known.Message
+	var explained Explained
+	if errors.As(err, &explained) {
+		body.Service, detail = explained.Explain()
+	}
+	if known.Member != "" {
+		body.Validation = &Validation{
+			Errors:   []ValidationItem{{ItemID: known.Member, Message: detail}},
+			Warnings: []ValidationItem{},
+		}
+	}
+	body.CorrelationID = noteError(r.Context(), known, err)
+	if retryAfter := known.RetryAfter; retryAfter > 0 || status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(max(retryAfter, time.Second).Seconds()))))
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="herald"`)
+	}
+	WriteJSON(w, status, body)
+}
+
+// WriteJSON answers with a value as JSON, in which & < > stand as they are.
+func WriteJSON(w http.ResponseWriter, status int, value any) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		panic("api: an answer that is no JSON: " + err.Error())
+	}
+	h := w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(text.Len())}
+	w.WriteHeader(status)
+	_, _ = w.Write(text.Bytes()) // fails only when the caller has gone
+}
+
+// ReadBody reads a request's body of at most limit bytes; CodeTooLarge when it
+// has more, CodeInvalid when it breaks off.
+func ReadBody(r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	var text bytes.Buffer
+	if r.ContentLength > 0 {
+		text.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	n, err := text.ReadFrom(io.LimitReader(r.Body, limit+1))
+	switch {
+	case n > limit:
+		return nil, tooLarge(limit)
+	case err != nil && r.Context().Err() != nil:
+		return nil, context.Cause(r.Context())
+	case err != nil:
+		return nil, &herald.Error{Code: herald.CodeInvalid, Message: "The request's body broke off or came too slowly.", Cause: err}
+	}
+	return text.Bytes(), nil
+}
+
+func tooLarge(limit int64) error {
+	return herald.Errorf(herald.CodeTooLarge, "The request's body is larger than %d bytes, which is the most this call takes.", limit)
+}

@@ -1,0 +1,199 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"herald"
+)
+
+// Frame stands around all calls: it finds the call, answers unknown paths and
+// methods with the error body, keeps a panic from ending more than its request,
+// and writes one log line and one measurement for each request.
+type Frame struct {
+	mux      *http.ServeMux
+	log      *slog.Logger
+	duration *prometheus.HistogramVec
+}
+
+// NewFrame returns a Frame around a mux. A nil registerer measures nothing.
+func NewFrame(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer) *Frame {
+	f := &Frame{mux: mux, log: log, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"route", "status"})}
+	if r != nil {
+		r.MustRegister(f.duration)
+	}
+	return f
+}
+
+// noteKey is the context's key of a request's note.
+type noteKey struct{}
+
+// note gathers what the log line of a request tells.
+type note struct {
+	correlationID string
+	client        uuid.UUID
+	code          herald.Code
+	cause         error
+}
+
+func noteOf(ctx context.Context) *note {
+	n, _ := ctx.Value(noteKey{}).(*note)
+	if n == nil {
+		return &note{correlationID: newCorrelationID()}
+	}
+	return n
+}
+
+func noteClient(ctx context.Context, client uuid.UUID) { noteOf(ctx).client = client }
+
+// noteError keeps an error for the log line and returns the correlation id that
+// the answer quotes.
+func noteError(ctx context.Context, known *herald.Error, err error) string {
+	n := noteOf(ctx)
+	n.code = known.Code
+	if known.Cause != nil || known.Code == herald.CodeInternal {
+		n.cause = err
+	}
+	return n.correlationID
+}
+
+func newCorrelationID() string {
+	var id [16]byte
+	rand.Read(id[:]) // never fails, by its documentation
+	return hex.EncodeToString(id[:])
+}
+
+// ServeHTTP serves one request.
+func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	n := &note{correlationID: newCorrelationID()}
+	r = r.WithContext(context.WithValue(r.Context(), noteKey{}, n))
+	out := &answer{ResponseWriter: w, status: http.StatusOK}
+	f.serve(out, r, n)
+	took := time.Since(started)
+	route := r.Pattern
+	if route == "" {
+		route = "none"
+	}
+	f.duration.WithLabelValues(route, strconv.Itoa(out.status/100)+"xx").Observe(took.Seconds())
+	f.logRequest(r, out, n, route, took)
+}
+
+func (f *Frame) serve(out *answer, r *http.Request, n *note) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(v) // the handler's way to cut the connection
+		}
+		n.cause = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		if !out.begun {
+			WriteError(out, r, n.cause)
+		}
+	}()
+	// The mux answers unknown paths and methods in plain text, and would
+	// redirect a path to a cleaner one; this API knows no redirects.
+	if _, pattern := f.mux.Handler(r); pattern == "" {
+		f.unknown(out, r)
+		return
+	}
+	f.mux.ServeHTTP(out, r)
+}
+
+// unknown answers a request that no call takes: 405 with the methods there are
+// if the path has some, else 404.
+func (f *Frame) unknown(w http.ResponseWriter, r *http.Request) {
+	probe := &allowProbe{header: make(http.Header)}
+	f.mux.ServeHTTP(probe, r.Clone(r.Context()))
+	if allow := probe.header.Get("Allow"); probe.status == http.StatusMethodNotAllowed && allow != "" {
+		w.Header().Set("Allow", allow)
+		body := ErrorBody{
+			StatusCode: http.StatusMethodNotAllowed, Service: service, CanBeRetried: "Unknown",
+			Error:         fmt.Sprintf("%s does not take %s; it takes %s.", r.URL.Path, r.Method, allow),
+			CorrelationID: noteError(r.Context(), &herald.Error{Code: "method_not_allowed"}, nil),
+		}
+		WriteJSON(w, http.StatusMethodNotAllowed, body)
+		return
+	}
+	WriteError(w, r, herald.Errorf(herald.CodeNotFound, "There is nothing at %s. GET /openapi.json lists what there is.", r.URL.Path))
+}
+
+// logRequest writes a request down: at info what changes something or fails, at
+// debug what only reads.
+func (f *Frame) logRequest(r *http.Request, out *answer, n *note, route string, took time.Duration) {
+	level := slog.LevelInfo
+	switch {
+	case out.status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case r.Method == http.MethodGet && out.status < http.StatusBadRequest:
+		level = slog.LevelDebug
+	}
+	ctx := r.Context()
+	if !f.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("route", route),
+		slog.Int("status", out.status), slog.Float64("durationMs", float64(took.Microseconds())/1000),
+		slog.String("correlationId", n.correlationID),
+	}
+	if n.client != uuid.Nil {
+		attrs = append(attrs, slog.String("clientId", n.client.String()))
+	}
+	if n.code != "" {
+		attrs = append(attrs, slog.String("code", string(n.code)))
+	}
+	if n.cause != nil {
+		attrs = append(attrs, slog.String("error", strings.TrimSpace(n.cause.Error())))
+	}
+	f.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// answer remembers what was answered.
+type answer struct {
+	http.ResponseWriter
+	status int
+	begun  bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	if !a.begun {
+		a.status, a.begun = status, true
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.begun = true
+	return a.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// allowProbe finds out which methods the mux would have allowed.
+type allowProbe struct {
+	header http.Header
+	status int
+}
+
+func (p *allowProbe) Header() http.Header         { return p.header }
+func (p *allowProbe) WriteHeader(status int)      { p.status = status }
+func (p *allowProbe) Write(b []byte) (int, error) { return len(b), nil }

@@ -1,0 +1,268 @@
+// Package catalogue knows the types of events: their canonical names and the
+// spellings accepted for them, what an event of a type must have, how its
+// message is worded, and an example. There are the built-in ones of spec section
+// 8 (builtin.go) and those that an operator adds (own.go).
+//
+// Which rules an event meets is decided in internal/intake, which also renders
+// the delivered body.
+package catalogue
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// Type is a type of event. It is not changed.
+type Type struct {
+	// Name is the canonical name, by which rules and events are kept.
+	Name string
+	// Delivered is the name as receivers get it, which differs from Name
+	// under Options.AmericanSpelling alone.
+	Delivered string
+	// Label is the name that people see.
+	Label string
+	// Spellings are accepted besides Name.
+	Spellings []string
+	// Company and Connection say whether an event must name one. An event of
+	// a built-in type without a company may not name one either.
+	Company, Connection bool
+	BuiltIn             bool
+	// Retired is a type that rules may have and events may not (spec section
+	// 5.3, rows 15 and 16).
+	Retired bool
+	// Example is data that the type takes, or nil.
+	Example json.RawMessage
+
+	fields   []field  // of a built-in type's data
+	message  template // wording
+	stamp    string   // layout of {timestamp}
+	data     dataForm // what is made of the data for receivers
+	own      *herald.EventType
+	compiled dataSchema
+}
+
+// field is a member that a built-in type's data must have.
+type field struct {
+	name     string
+	kind     kind
+	values   []string // the only ones, if any
+	optional bool
+}
+
+// kind is what a field's value must be.
+type kind int
+
+const (
+	text kind = iota
+	number
+	textOrNull
+	numberOrNull
+)
+
+// dataForm is what receivers get of an event's data.
+type dataForm int
+
+const (
+	dataAsIs dataForm = iota
+	dataNone          // decisions A11 and A12
+	dataWithoutPlatformName
+	dataWithBothPushKeys // decision A13
+)
+
+// Options change how built-in types are delivered.
+type Options struct {
+	// AmericanSpelling delivers "New company synchronized" with a z, as the
+	// vendor's pages do since 2025 (decision A7).
+	AmericanSpelling bool
+}
+
+// Catalogue is an immutable set of types, safe for concurrent use.
+type Catalogue struct {
+	types  []*Type
+	exact  map[string]*Type
+	folded map[string]*Type
+}
+
+// New returns a catalogue of the built-in types and an operator's own, which
+// must pass Check.
+func New(own []herald.EventType, o Options) (*Catalogue, error) {
+	c := &Catalogue{exact: make(map[string]*Type), folded: make(map[string]*Type)}
+	for _, t := range builtin() {
+		if o.AmericanSpelling && t.Name == newCompany {
+			t.Delivered = newCompanyAmerican
+		}
+		c.add(t)
+	}
+	own = slices.Clone(own)
+	slices.SortFunc(own, func(a, b herald.EventType) int { return strings.Compare(a.Name, b.Name) })
+	for _, spec := range own {
+		t, err := newOwn(spec)
+		if err != nil {
+			return nil, fmt.Errorf("event type %q: %w", spec.Name, err)
+		}
+		c.add(t)
+	}
+	return c, nil
+}
+
+func (c *Catalogue) add(t *Type) {
+	if !t.Retired {
+		c.types = append(c.types, t)
+	}
+	for _, spelling := range append([]string{t.Name}, t.Spellings...) {
+		c.exact[spelling] = t
+		c.folded[fold(spelling)] = t
+	}
+}
+
+// fold makes spellings equal that differ in case or in runs of blanks.
+func fold(spelling string) string {
+	return strings.ToLower(strings.Join(strings.Fields(spelling), " "))
+}
+
+// Lookup finds a type by any accepted spelling: exactly, or else whatever its
+// case and runs of blanks (spec section 5.3).
+func (c *Catalogue) Lookup(spelling string) (*Type, bool) {
+	t, ok := c.exact[spelling]
+	if !ok {
+		t, ok = c.folded[fold(spelling)]
+	}
+	if !ok {
+		t, ok = ratio(spelling)
+	}
+	return t, ok
+}
+
+// Types lists the types that events can have: the built-in ones in the order of
+// spec section 8, then the operator's by name.
+func (c *Catalogue) Types() []*Type { return slices.Clone(c.types) }
+
+// Required lists the members that the data of a built-in type must have.
+func (t *Type) Required() []string {
+	var names []string
+	for _, f := range t.fields {
+		if !f.optional {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// Spec returns what the operator gave for a type of its own, nil for a built-in
+// one.
+func (t *Type) Spec() *herald.EventType { return t.own }
+
+// MessageTemplate returns the wording with its placeholders.
+func (t *Type) MessageTemplate() string { return t.message.text }
+
+// Validate checks an event against its type. Errors are CodeInvalid and name
+// the member.
+func (t *Type) Validate(e herald.Event) error {
+	switch {
+	case t.Retired:
+		return herald.Invalid("type", "Events of type %s are not raised any more.", t.Name)
+	case t.Company && e.CompanyID == uuid.Nil:
+		return herald.Invalid("companyId", "An event of type %s is about a company; companyId is missing.", t.Name)
+	case t.BuiltIn && !t.Company && e.CompanyID != uuid.Nil:
+		return herald.Invalid("companyId", "An event of type %s is about the client as a whole; leave companyId out.", t.Name)
+	case t.Connection && e.ConnectionID == uuid.Nil:
+		return herald.Invalid("dataConnectionId", "An event of type %s is about a data connection; dataConnectionId is missing.", t.Name)
+	case t.compiled.schema != nil:
+		return t.compiled.validate(e.Data)
+	case len(t.fields) == 0:
+		return nil
+	}
+	var members map[string]json.RawMessage
+	if e.Data != nil {
+		if err := json.Unmarshal(e.Data, &members); err != nil {
+			return herald.Invalid("data", "data: want a JSON object.")
+		}
+	}
+	return t.checkFields(members)
+}
+
+func (t *Type) checkFields(members map[string]json.RawMessage) error {
+	for _, f := range t.fields {
+		value, present := members[f.name]
+		if alias, ok := pushKeyAliases[f.name]; ok && !present && t.data == dataWithBothPushKeys {
+			value, present = members[alias]
+		}
+		if !present && f.optional {
+			continue
+		}
+		if !present {
+			return herald.Invalid("data."+f.name, "The data of an event of type %s must have the member %s.", t.Name, f.name)
+		}
+		if err := f.check(value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f field) check(value json.RawMessage) error {
+	member := "data." + f.name
+	null := bytes.Equal(value, []byte("null"))
+	switch f.kind {
+	case number, numberOrNull:
+		if null && f.kind == numberOrNull {
+			return nil
+		}
+		if null || value[0] != '-' && (value[0] < '0' || value[0] > '9') {
+			return herald.Invalid(member, "%s: want a number.", member)
+		}
+		return nil
+	}
+	if null && f.kind == textOrNull {
+		return nil
+	}
+	var s string
+	if null || json.Unmarshal(value, &s) != nil || s == "" {
+		return herald.Invalid(member, "%s: want a text that is not empty.", member)
+	}
+	if f.values != nil && !slices.Contains(f.values, s) {
+		return herald.Invalid(member, "%s: %q is not one of %s.", member, s, strings.Join(f.values, ", "))
+	}
+	return nil
+}
+
+// Message returns the event's message: the publisher's own, or the type's
+// wording filled in.
+func (t *Type) Message(e herald.Event) string {
+	if e.Message != "" {
+		return e.Message
+	}
+	return t.message.fill(t, e)
+}
+
+// pushKeyAliases are the two names of a push operation's id, of which either is
+// taken for both (decision A13).
+var pushKeyAliases = map[string]string{"pushOperationKey": "pushOperationGuid", "pushOperationGuid": "pushOperationKey"}
+
+// Data returns what receivers get as an event's data; nil is no such member.
+func (t *Type) Data(data json.RawMessage) json.RawMessage {
+	switch t.data {
+	case dataNone:
+		return nil
+	case dataWithoutPlatformName:
+		if bytes.Contains(data, []byte(`"platformName"`)) {
+			return edit(data, func(o *object) { o.remove("platformName") })
+		}
+	case dataWithBothPushKeys:
+		return edit(data, func(o *object) {
+			for name, alias := range pushKeyAliases {
+				if value, ok := o.get(alias); ok {
+					o.addMissing(name, value)
+				}
+			}
+		})
+	}
+	return data
+}

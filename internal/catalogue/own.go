@@ -1,0 +1,150 @@
+package catalogue
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"herald"
+)
+
+// Limits on an operator's own type, in characters and bytes.
+const (
+	maxName     = 100
+	maxTemplate = 1000
+	maxSchema   = 64 << 10
+)
+
+// Check says what is wrong with an operator's own type of event: CodeInvalid
+// and the member, or CodeConflict when the name is a built-in type's.
+func Check(spec herald.EventType) error {
+	for _, r := range spec.Name {
+		if !unicode.IsPrint(r) {
+			return herald.Invalid("name", "name: %q is not a character that can be seen.", r)
+		}
+	}
+	switch n := utf8.RuneCountInString(spec.Name); {
+	case strings.TrimSpace(spec.Name) != spec.Name || n == 0:
+		return herald.Invalid("name", "name %q: want a name without blanks at its ends.", spec.Name)
+	case n > maxName:
+		return herald.Invalid("name", "name: %d characters are more than %d.", n, maxName)
+	case utf8.RuneCountInString(spec.Label) > maxName:
+		return herald.Invalid("label", "label: more than %d characters.", maxName)
+	case utf8.RuneCountInString(spec.Message) > maxTemplate:
+		return herald.Invalid("message", "message: more than %d characters.", maxTemplate)
+	case len(spec.Schema) > maxSchema:
+		return herald.Invalid("schema", "schema: more than %d bytes.", maxSchema)
+	}
+	common, err := New(nil, Options{})
+	if err != nil {
+		return err
+	}
+	if t, taken := common.Lookup(spec.Name); taken {
+		return herald.Errorf(herald.CodeConflict, "%s is a built-in type of event, or a spelling of one: %s. It cannot be changed; choose another name.", spec.Name, t.Name)
+	}
+	t, err := newOwn(spec)
+	if err != nil {
+		return err
+	}
+	if err := t.compiled.validate(spec.Example); err != nil {
+		var wrong *herald.Error
+		if errors.As(err, &wrong) {
+			return herald.Invalid("example", "The example does not meet the schema: %s", wrong.Message)
+		}
+		return err
+	}
+	return nil
+}
+
+func newOwn(spec herald.EventType) (*Type, error) {
+	message, err := parseTemplate(spec.Message)
+	if err != nil {
+		return nil, herald.Invalid("message", "message: %v.", err)
+	}
+	compiled, err := compile(spec.Schema)
+	if err != nil {
+		return nil, err
+	}
+	label := spec.Label
+	if label == "" {
+		label = spec.Name
+	}
+	return &Type{
+		Name: spec.Name, Delivered: spec.Name, Label: label, Company: spec.Company, Connection: spec.Connection,
+		Example: spec.Example, message: message, stamp: stampOwn, own: &spec, compiled: compiled,
+	}, nil
+}
+
+// dataSchema is a compiled JSON Schema, or nothing.
+type dataSchema struct{ schema *jsonschema.Schema }
+
+// noLoader keeps schemas from reaching out for others.
+type noLoader struct{}
+
+func (noLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("a $ref to %s leads out of the schema", url)
+}
+
+func compile(text json.RawMessage) (dataSchema, error) {
+	if len(text) == 0 || string(text) == "null" {
+		return dataSchema{}, nil
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return dataSchema{}, herald.Invalid("schema", "schema: it is not JSON: %v", err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft2020)
+	compiler.AssertFormat()
+	compiler.UseLoader(noLoader{})
+	const name = "schema.json"
+	if err := compiler.AddResource(name, document); err != nil {
+		return dataSchema{}, herald.Invalid("schema", "schema: %v", err)
+	}
+	schema, err := compiler.Compile(name)
+	if err != nil {
+		return dataSchema{}, herald.Invalid("schema", "schema: it is not a JSON Schema (2020-12): %v", err)
+	}
+	return dataSchema{schema}, nil
+}
+
+// validate checks data; without a schema anything goes. Data that is absent is
+// an empty object to the schema.
+func (s dataSchema) validate(data json.RawMessage) error {
+	if s.schema == nil {
+		return nil
+	}
+	if len(data) == 0 || string(data) == "null" {
+		data = json.RawMessage("{}")
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		return herald.Invalid("data", "data: it is not JSON: %v", err)
+	}
+	err = s.schema.Validate(value)
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	for len(invalid.Causes) > 0 { // the innermost is what is wrong
+		invalid = invalid.Causes[0]
+	}
+	member := strings.Join(append([]string{"data"}, invalid.InstanceLocation...), ".")
+	return herald.Invalid(member, "%s: %s", member, lastLine(invalid.Error()))
+}
+
+// lastLine is the line of the library's error that says what is wrong.
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	line := text[strings.LastIndexByte(text, '\n')+1:]
+	if _, after, found := strings.Cut(line, "': "); found {
+		return after
+	}
+	return strings.TrimPrefix(line, "- ")
+}

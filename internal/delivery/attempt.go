@@ -1,0 +1,210 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"herald"
+	"herald/internal/policy"
+	"herald/internal/turns"
+	"herald/internal/webhook"
+)
+
+// Waits of an attempt for the database to come back.
+const (
+	firstPause = 50 * time.Millisecond
+	longPause  = 5 * time.Second
+)
+
+// attempt makes the delivery's next attempt and sees to its record. It holds a
+// place in flight until the attempt has ended, and its room in the window until
+// that is recorded.
+func (e *Engine) attempt(i *item) {
+	authorization, known := e.authorization(i)
+	if !known || e.isCancelled(i) {
+		e.ended(i, turns.Result{Skipped: true})
+		e.drop(i, known)
+		return
+	}
+	at := time.Now()
+	if at.Sub(i.MadeAt) > e.Policy.MaxAge { // it never got a turn in time
+		e.ended(i, turns.Result{Skipped: true})
+		e.record(herald.Recording{Due: i.Due, State: herald.Failed, Reason: herald.ReasonExpired, Retries: i.Retries})
+		e.release(i)
+		return
+	}
+	result := e.Sender.Send(e.sending, webhook.Request{
+		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
+		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
+	})
+	took := time.Since(at)
+	e.ended(i, turns.Result{Took: took, TimedOut: timedOut(result.Reason)})
+	e.record(e.decide(i, at, result))
+	e.release(i)
+}
+
+// timedOut reports whether a result says that the receiver is not answering at
+// all, so that its lane should be used less.
+func timedOut(r herald.Reason) bool {
+	switch r {
+	case herald.ReasonTimeout, herald.ReasonConnectTimeout, herald.ReasonConnectRefused, herald.ReasonConnect:
+		return true
+	default:
+		return false
+	}
+}
+
+// authorization looks up the header to send; known is false when the client is
+// gone. While the database is away it waits: sending pauses with it.
+func (e *Engine) authorization(i *item) (header string, known bool) {
+	for wait := firstPause; ; wait = min(2*wait, longPause) {
+		client, err := e.Directory.Fresh(e.sending, i.ClientID)
+		switch {
+		case err == nil:
+			return client.Authorization(i.RuleID, i.Address), true
+		case herald.CodeOf(err) == herald.CodeNotFound:
+			return "", false
+		case !e.pause(wait):
+			return "", true // the attempt itself will find that it is cut off
+		}
+	}
+}
+
+func (e *Engine) isCancelled(i *item) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return i.cancelled
+}
+
+// drop ends a delivery without an attempt: it was cancelled, or its client was
+// deleted, and the store's housekeeping cancels what is handed back then.
+func (e *Engine) drop(i *item, known bool) {
+	if !known {
+		if err := e.Store.HandBack(e.sending, []herald.Due{i.Due}); err != nil {
+			e.Log.Warn("hand back a deleted client's delivery", "deliveryId", i.ID, "error", err)
+		}
+	}
+	e.release(i)
+}
+
+// ended gives the place in flight back and lets the next in turn start.
+func (e *Engine) ended(i *item, r turns.Result) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.window.Ended(i.lane(), r)
+	e.tellFreed()
+	e.pump()
+}
+
+// release gives the room in the window back.
+func (e *Engine) release(i *item) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.held, i.ID)
+	e.window.Release(i.lane(), size(&i.Due))
+}
+
+// enter takes a place in flight of the lane that a redirect leads to, so that a
+// receiver cannot be reached around its bound. It waits for one.
+func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(), err error) {
+	hop := herald.Lane{Client: i.ClientID, Origin: origin}
+	for {
+		e.mu.Lock()
+		if e.window.Enter(hop) {
+			e.mu.Unlock()
+			return func() {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				e.window.Leave(hop)
+				e.tellFreed()
+				e.pump()
+			}, nil
+		}
+		if e.freed == nil {
+			e.freed = make(chan struct{})
+		}
+		freed := e.freed
+		e.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// tellFreed wakes redirects that wait for a place. The caller has the lock.
+func (e *Engine) tellFreed() {
+	if e.freed != nil {
+		close(e.freed)
+		e.freed = nil
+	}
+}
+
+// decide asks the policy and writes the attempt down.
+func (e *Engine) decide(i *item, at time.Time, r webhook.Result) herald.Recording {
+	now := time.Now()
+	d := e.Policy.Decide(policy.Result{Status: r.Status, Reason: r.Reason, RetryAfter: r.RetryAfter},
+		i.Retries, now, i.MadeAt, e.Random())
+	rec := herald.Recording{
+		Due: i.Due, State: d.State(), Reason: d.Reason, Retries: d.RetriesUsed,
+		Attempt: herald.Attempt{
+			DeliveryID: i.ID, N: i.Attempt, At: at, Outcome: d.Outcome, Status: r.Status, Reason: r.Reason, Error: r.Error,
+			Timings: r.Timings, Request: r.Request, Response: r.Response,
+		},
+	}
+	if rec.State == herald.Pending {
+		rec.Delay = d.At.Sub(now)
+	}
+	e.metrics.attempt(rec)
+	e.logAttempt(rec, d.At)
+	return rec
+}
+
+func (e *Engine) logAttempt(r herald.Recording, next time.Time) {
+	attrs := []slog.Attr{
+		slog.String("deliveryId", r.Due.ID.String()),
+		slog.String("clientId", r.Due.ClientID.String()),
+		slog.String("origin", r.Due.Origin),
+		slog.Int("attempt", r.Due.Attempt),
+		slog.String("outcome", string(r.Attempt.Outcome)),
+		slog.Int("status", r.Attempt.Status),
+		slog.Float64("durationMs", r.Attempt.Timings.Total),
+		slog.String("state", r.State.String()),
+	}
+	level := slog.LevelInfo
+	if r.Attempt.Outcome != herald.OutcomeDelivered {
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.String("reason", string(r.Attempt.Reason)), slog.String("error", r.Attempt.Error))
+	}
+	if r.State == herald.Pending {
+		attrs = append(attrs, slog.Time("nextAttemptAt", next.UTC()))
+	}
+	e.Log.LogAttrs(context.Background(), level, "attempt", attrs...)
+}
+
+// record keeps an attempt's result, for as long as it takes: until then the
+// delivery stays held, so that nobody makes it again.
+func (e *Engine) record(r herald.Recording) {
+	for wait := firstPause; ; wait = min(2*wait, longPause) {
+		err := e.Store.Record(r)
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, herald.ErrNotHeld):
+			e.Log.Info("a delivery was cancelled or taken over during its attempt", "deliveryId", r.Due.ID, "attempt", r.Due.Attempt)
+			return
+		case herald.CodeOf(err) != herald.CodeUnavailable && r.Attempt.Response != nil:
+			// The outcome matters more than what cannot be kept of it.
+			e.Log.Error("an attempt's response cannot be kept; it is recorded without", "deliveryId", r.Due.ID, "error", err)
+			r.Attempt.Response = nil
+			continue
+		}
+		e.Log.Error("an attempt's result cannot be recorded yet", "deliveryId", r.Due.ID, "attempt", r.Due.Attempt, "error", err)
+		if !e.pause(wait) {
+			return // it is freed, as "may have been sent", when a node starts next
+		}
+	}
+}

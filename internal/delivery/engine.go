@@ -1,0 +1,282 @@
+// Package delivery is the engine: it claims what is due, lets lanes take turns,
+// has attempts made, asks the policy what they came to, and records it.
+//
+// A delivery comes in memory by one of two ways and leaves it by one:
+//
+//	accepted here, with room ──▶ Reserve ─ commit ─ Settle ─┐
+//	                                                        ├─▶ window ─▶ attempt ─▶ record ─▶ gone
+//	waiting in the database ───▶ claim ─────────────────────┘                         (history, or
+//	                                                                                   waiting again)
+//
+// Whose turn it is and how much memory holds is decided in internal/turns, what
+// an attempt's result means in internal/policy; one HTTP attempt is made in
+// internal/webhook.
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"herald"
+	"herald/internal/directory"
+	"herald/internal/policy"
+	"herald/internal/turns"
+	"herald/internal/webhook"
+)
+
+// Store is where deliveries wait and end.
+type Store interface {
+	// Record keeps an attempt's result. herald.ErrNotHeld: the attempt is
+	// kept, but the delivery has been moved on by somebody else.
+	Record(r herald.Recording) error
+	// Lanes lists lanes that wait, in order behind after; fewer than
+	// LanesLimit are the last.
+	Lanes(ctx context.Context, after herald.Lane) ([]herald.WaitingLane, error)
+	LanesLimit() int
+	// Claim takes due deliveries for this node.
+	Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, error)
+	// HandBack gives held deliveries back without an attempt.
+	HandBack(ctx context.Context, held []herald.Due) error
+}
+
+// Nodes says who runs on the database.
+type Nodes interface {
+	// Register makes this process a node; what nodes before it held can be
+	// freed by FreeOrphans from then on.
+	Register(ctx context.Context) error
+	// FreeOrphans frees some of a dead node's deliveries behind after; none
+	// left is n == 0.
+	FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUID, n int, err error)
+	Leave(ctx context.Context) error
+}
+
+// Directory tells what is known of a client: at most half a second old.
+type Directory interface {
+	Fresh(ctx context.Context, id uuid.UUID) (*directory.Client, error)
+}
+
+// Sender makes one HTTP attempt.
+type Sender interface {
+	Send(ctx context.Context, r webhook.Request) webhook.Result
+}
+
+// Options are what an Engine is made of; all but Limits and Log are needed.
+type Options struct {
+	Store     Store
+	Nodes     Nodes
+	Directory Directory
+	Sender    Sender
+	Policy    policy.Policy
+	Limits    turns.Limits
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
+	// Random returns numbers from [0, 1) for the policy's jitter.
+	Random func() float64
+}
+
+// Engine is safe for concurrent use.
+type Engine struct {
+	Options
+	metrics *metrics
+
+	// sending is cancelled when attempts under way must end at once.
+	sending context.Context
+	abort   context.CancelFunc
+	wake    chan struct{} // the claimer is to look at once
+
+	mu       sync.Mutex
+	window   *turns.Window[*item]
+	held     map[uuid.UUID]*item // what the window or an attempt has
+	freed    chan struct{}       // closed when a place in flight is given back; nil if nobody waits
+	stopping bool
+	attempts sync.WaitGroup
+	claimer  sync.WaitGroup
+}
+
+// item is a delivery in memory.
+type item struct {
+	herald.Due
+	cancelled bool
+}
+
+func (i *item) lane() herald.Lane { return herald.Lane{Client: i.ClientID, Origin: i.Origin} }
+
+// size is what a delivery takes of the window's bytes.
+func size(d *herald.Due) int { return len(d.Body) + len(d.Address) + len(d.Origin) }
+
+// New returns an engine that does nothing until Start.
+func New(o Options) *Engine {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{
+		Options: o,
+		wake:    make(chan struct{}, 1),
+		window:  turns.New[*item](o.Limits),
+		held:    make(map[uuid.UUID]*item),
+	}
+	e.sending, e.abort = context.WithCancel(context.Background())
+	e.metrics = newMetrics(o.Metrics, e.stats)
+	return e
+}
+
+func (e *Engine) stats() turns.Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.window.Stats()
+}
+
+// Start registers the node, frees what a node before it left behind, finds out
+// which lanes have a backlog, and begins to claim.
+func (e *Engine) Start(ctx context.Context) error {
+	if err := e.Nodes.Register(ctx); err != nil {
+		return err
+	}
+	freed := 0
+	for last, n, err := e.Nodes.FreeOrphans(ctx, uuid.Nil); n > 0 || err != nil; last, n, err = e.Nodes.FreeOrphans(ctx, last) {
+		if err != nil {
+			return err
+		}
+		freed += n
+	}
+	if freed > 0 {
+		e.Log.Warn("deliveries were under way when the node before this one stopped; they are made again", "deliveries", freed)
+	}
+	c := &claimer{Engine: e}
+	if err := c.findBacklog(ctx); err != nil {
+		return err
+	}
+	e.claimer.Go(func() { c.run(e.sending) })
+	return nil
+}
+
+// Reserve takes room in the window for the entries' deliveries and sets Held of
+// those that got it; the others are to wait in the database.
+func (e *Engine) Reserve(entries []herald.Entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	each(entries, func(_ int, d *herald.Due) {
+		d.Held = e.window.Reserve(lane(d), size(d))
+	})
+}
+
+// Settle sends what was kept of reserved entries and gives back the room of the
+// others.
+func (e *Engine) Settle(entries []herald.Entry, kept func(i int) bool) {
+	spilled := false
+	e.mu.Lock()
+	each(entries, func(i int, d *herald.Due) {
+		switch {
+		case !d.Held:
+			e.window.Spilled(lane(d))
+			spilled = true
+		case kept(i):
+			e.add(&item{Due: *d})
+		default:
+			e.window.Release(lane(d), size(d))
+		}
+	})
+	e.pump()
+	e.mu.Unlock()
+	if spilled {
+		e.lookSoon()
+	}
+}
+
+func lane(d *herald.Due) herald.Lane { return herald.Lane{Client: d.ClientID, Origin: d.Origin} }
+
+func each(entries []herald.Entry, fn func(entry int, d *herald.Due)) {
+	for i := range entries {
+		for j := range entries[i].Alerts {
+			for k := range entries[i].Alerts[j].Due {
+				fn(i, &entries[i].Alerts[j].Due[k])
+			}
+		}
+	}
+}
+
+// add puts a delivery with room into the window. The caller has the lock.
+func (e *Engine) add(i *item) {
+	e.held[i.ID] = i
+	e.window.Add(i.lane(), i)
+}
+
+// pump starts attempts as long as somebody has a turn. The caller has the lock.
+func (e *Engine) pump() {
+	for !e.stopping {
+		i, _, ok := e.window.Next()
+		if !ok {
+			return
+		}
+		e.attempts.Go(func() { e.attempt(i) })
+	}
+}
+
+// lookSoon makes the claimer look into the database at once.
+func (e *Engine) lookSoon() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Cancelled tells the engine that a delivery was cancelled in the database, so
+// that it is not sent from memory any more if it has not been yet.
+func (e *Engine) Cancelled(id uuid.UUID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i := e.held[id]; i != nil {
+		i.cancelled = true
+	}
+}
+
+// Added tells the engine that a delivery waits in the database to be made now.
+func (e *Engine) Added() { e.lookSoon() }
+
+// Stop stops claiming at once, lets attempts under way end until ctx is done,
+// cuts off the rest, which are recorded as such, and hands back what was not
+// begun.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.mu.Lock()
+	e.stopping = true
+	waiting := e.window.Drain(func(i *item) int { return size(&i.Due) })
+	e.mu.Unlock()
+	due := make([]herald.Due, len(waiting))
+	for n, i := range waiting {
+		due[n] = i.Due
+	}
+	err := e.Store.HandBack(context.WithoutCancel(ctx), due)
+	ended := make(chan struct{})
+	go func() {
+		e.attempts.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	e.abort()
+	<-ended
+	e.claimer.Wait()
+	if err != nil {
+		return err
+	}
+	return e.Nodes.Leave(context.WithoutCancel(ctx))
+}
+
+// pause waits for d, or until attempts must end.
+func (e *Engine) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-e.sending.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,56 @@
+package delivery
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"herald"
+	"herald/internal/turns"
+)
+
+type metrics struct {
+	attempts *prometheus.CounterVec
+	ended    *prometheus.CounterVec
+	duration prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer, stats func() turns.Stats) *metrics {
+	m := &metrics{
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "herald_attempts_total", Help: "Attempts made, by outcome and reason.",
+		}, []string{"outcome", "reason"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "herald_deliveries_ended_total", Help: "Deliveries that ended, by state.",
+		}, []string{"state"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "herald_attempt_duration_seconds", Help: "How long attempts took.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+	}
+	if r == nil {
+		return m
+	}
+	r.MustRegister(m.attempts, m.ended, m.duration)
+	for _, g := range []struct {
+		name, help string
+		value      func(turns.Stats) int
+	}{
+		{"herald_window_deliveries", "Deliveries in memory.", func(s turns.Stats) int { return s.Items }},
+		{"herald_window_bytes", "Bytes of deliveries in memory.", func(s turns.Stats) int { return s.Bytes }},
+		{"herald_attempts_in_flight", "Attempts under way.", func(s turns.Stats) int { return s.InFlight }},
+		{"herald_lanes", "Lanes known in memory.", func(s turns.Stats) int { return s.Lanes }},
+		{"herald_lanes_spilled", "Lanes with a backlog in the database.", func(s turns.Stats) int { return s.Spilled }},
+		{"herald_attempts_in_flight_slow", "Attempts under way in slow lanes.", func(s turns.Stats) int { return s.SlowInFlight }},
+	} {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help},
+			func() float64 { return float64(g.value(stats())) }))
+	}
+	return m
+}
+
+func (m *metrics) attempt(r herald.Recording) {
+	m.attempts.WithLabelValues(string(r.Attempt.Outcome), string(r.Attempt.Reason)).Inc()
+	m.duration.Observe(r.Attempt.Timings.Total / 1000)
+	if r.State != herald.Pending {
+		m.ended.WithLabelValues(r.State.String()).Inc()
+	}
+}

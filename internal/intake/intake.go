@@ -1,0 +1,294 @@
+// Package intake accepts events: it finds the client's rules that an event
+// meets, renders what each of them is sent, and hands all of it to the writer.
+// An event is accepted when it is synced to disk, and not before.
+//
+// What a publish looks like on the wire lies in internal/api, what a type of
+// event demands in internal/catalogue, sending in internal/delivery.
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/catalogue"
+	"herald/internal/directory"
+)
+
+// staleLimit bounds how often an event is decided again because its client
+// changed in the meantime.
+const staleLimit = 20
+
+// Directory tells what is known of a client.
+type Directory interface {
+	// Client may return an old version, Reload returns the present one.
+	// Both: CodeNotFound when there is no such client.
+	Client(ctx context.Context, id uuid.UUID) (*directory.Client, error)
+	Reload(ctx context.Context, id uuid.UUID) (*directory.Client, error)
+}
+
+// Store keeps entries, see the store's Accept.
+type Store interface {
+	Accept(entries []herald.Entry) ([]herald.Receipt, error)
+}
+
+// Engine sends what was accepted.
+type Engine interface {
+	// Reserve takes room in memory for the entries' deliveries and sets Held
+	// of those that got it. Every Reserve is followed by one Settle.
+	Reserve(entries []herald.Entry)
+	// Settle says what became of reserved entries: those kept are sent, of
+	// the others the room is given back.
+	Settle(entries []herald.Entry, kept func(i int) bool)
+}
+
+// Intake is safe for concurrent use.
+type Intake struct {
+	directory Directory
+	store     Store
+	engine    Engine
+	origin    func(address string) (string, error)
+
+	mu       sync.Mutex
+	underWay map[idempotent]bool
+}
+
+// idempotent is an idempotency key of a client.
+type idempotent struct {
+	client uuid.UUID
+	key    string
+}
+
+// New returns an Intake. origin tells the lane of a webhook's address.
+func New(d Directory, s Store, e Engine, origin func(string) (string, error)) *Intake {
+	return &Intake{directory: d, store: s, engine: e, origin: origin, underWay: make(map[idempotent]bool)}
+}
+
+// Publish accepts publications, all or none, and returns a receipt for each in
+// order once they are kept.
+//
+// Errors are about one publication as *herald.ItemError, with the code of what
+// it wraps: CodeInvalid, CodeNotFound for an unknown client, CodeForbidden for
+// another client's, CodeMismatch for an idempotency key used with other content
+// and CodeConflict while its first use is under way. CodeUnauthorized when the
+// caller's key has just been revoked, CodeUnavailable when the database takes
+// nothing.
+func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
+	release, err := in.enter(pubs)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	look := in.directory.Client
+	for range staleLimit {
+		entries, err := in.decideAll(ctx, look, caller, pubs)
+		if err != nil {
+			return nil, err
+		}
+		receipts, err := in.keep(entries)
+		if !errors.Is(err, herald.ErrStale) {
+			return receipts, err
+		}
+		look = in.directory.Reload
+	}
+	return nil, &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
+		Message: "The client's rules change too fast to decide whom the event concerns. Try again."}
+}
+
+// keep commits entries and passes on to the engine what became of them.
+func (in *Intake) keep(entries []herald.Entry) ([]herald.Receipt, error) {
+	in.engine.Reserve(entries)
+	receipts, err := in.store.Accept(entries)
+	in.engine.Settle(entries, func(i int) bool {
+		// A repeat has the receipt of the event that it repeats.
+		return err == nil && receipts[i].EventID == entries[i].Event.ID
+	})
+	return receipts, err
+}
+
+// enter refuses a publication whose idempotency key is being used by another
+// request at this moment; what becomes of that one is not known yet.
+func (in *Intake) enter(pubs []herald.Publication) (release func(), err error) {
+	var entered []idempotent
+	release = func() {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		for _, id := range entered {
+			delete(in.underWay, id)
+		}
+	}
+	for i, p := range pubs {
+		if p.IdempotencyKey == "" {
+			continue
+		}
+		id := idempotent{p.ClientID, p.IdempotencyKey}
+		in.mu.Lock()
+		taken := in.underWay[id]
+		in.underWay[id] = true
+		in.mu.Unlock()
+		switch {
+		case !taken:
+			entered = append(entered, id)
+		case !repeats(pubs[:i], id): // within one request it is a repeat, not a race
+			release()
+			return nil, &herald.ItemError{Index: i, Err: &herald.Error{Code: herald.CodeConflict, Member: "idempotencyKey", RetryAfter: time.Second,
+				Message: "Another request with the idempotency key " + p.IdempotencyKey + " is under way. Try again to learn its outcome."}}
+		}
+	}
+	if entered == nil {
+		return func() {}, nil
+	}
+	return release, nil
+}
+
+func repeats(pubs []herald.Publication, id idempotent) bool {
+	for _, p := range pubs {
+		if (idempotent{p.ClientID, p.IdempotencyKey}) == id {
+			return true
+		}
+	}
+	return false
+}
+
+type lookUp func(ctx context.Context, id uuid.UUID) (*directory.Client, error)
+
+// decideAll makes an entry of each publication, all those of one client on the
+// same version of it.
+func (in *Intake) decideAll(ctx context.Context, look lookUp, caller herald.Caller, pubs []herald.Publication) ([]herald.Entry, error) {
+	entries := make([]herald.Entry, len(pubs))
+	var last *directory.Client
+	clients := make(map[uuid.UUID]*directory.Client)
+	for i, p := range pubs {
+		client := last
+		if client == nil || client.ID != p.ClientID {
+			client = clients[p.ClientID]
+		}
+		if client == nil {
+			var err error
+			if client, err = look(ctx, p.ClientID); err != nil {
+				return nil, onItem(i, err)
+			}
+			if err := admit(caller, client); err != nil {
+				return nil, onItem(i, err)
+			}
+			clients[p.ClientID] = client
+		}
+		last = client
+		entry, err := in.decide(client, p)
+		if err != nil {
+			return nil, onItem(i, err)
+		}
+		entries[i] = entry
+	}
+	return entries, nil
+}
+
+func onItem(i int, err error) error {
+	var known *herald.Error
+	if !errors.As(err, &known) {
+		return err
+	}
+	return &herald.ItemError{Index: i, Err: err}
+}
+
+// admit checks the caller against the client as it is now: a key that was in
+// force when the request came in may have been revoked.
+func admit(caller herald.Caller, client *directory.Client) error {
+	switch {
+	case caller.Operator:
+		return nil
+	case caller.Key.ClientID != client.ID:
+		return herald.Errorf(herald.CodeForbidden, "The API key does not belong to client %s", client.ID)
+	case !client.HasKey(caller.Key.ID):
+		return herald.Errorf(herald.CodeUnauthorized, "The API key has been revoked")
+	default:
+		return nil
+	}
+}
+
+// decide is the pure middle of it: which rules an event meets and what each of
+// their receivers is sent.
+func (in *Intake) decide(client *directory.Client, p herald.Publication) (herald.Entry, error) {
+	e := p.Event
+	kind, ok := client.Catalogue.Lookup(e.Type)
+	if !ok {
+		return herald.Entry{}, herald.Invalid("type", "Unknown event type %q. GET /eventTypes lists those there are.", e.Type)
+	}
+	e.Type = kind.Name
+	if err := kind.Validate(e); err != nil {
+		return herald.Entry{}, err
+	}
+	e.ID = herald.NewEventID()
+	entry := herald.Entry{ClientVersion: client.Version, IdempotencyKey: p.IdempotencyKey}
+	if p.IdempotencyKey != "" {
+		entry.Fingerprint = fingerprint(e)
+	}
+	if e.OccurredAt.IsZero() {
+		e.OccurredAt = herald.TimeOf(e.ID)
+	}
+	message := kind.Message(e)
+	e.Data = kind.Data(e.Data)
+	entry.Event = e
+	for _, rule := range client.Rules(e.Type) {
+		if !rule.Meets(e) {
+			continue
+		}
+		if len(entry.Alerts) == herald.MaxAlerts {
+			return herald.Entry{}, herald.Errorf(herald.CodeConflict, "The event meets more than %d rules of the client, which is more than can be raised.", herald.MaxAlerts)
+		}
+		raised, err := in.raise(client, kind, rule, e, message, len(entry.Alerts)+1)
+		if err != nil {
+			return herald.Entry{}, err
+		}
+		entry.Alerts = append(entry.Alerts, raised)
+	}
+	return entry, nil
+}
+
+func (in *Intake) raise(client *directory.Client, kind *catalogue.Type, rule herald.Rule, e herald.Event, message string, n int) (herald.Raised, error) {
+	id := herald.AlertID(e.ID, n)
+	raised := herald.Raised{
+		ID: id, RuleID: rule.ID, Message: message,
+		Head: renderHead(client.Profile.Name, kind, rule, id, e, message, e.Data != nil),
+	}
+	if rule.Webhook == "" {
+		return raised, nil
+	}
+	origin, err := in.origin(rule.Webhook)
+	if err != nil {
+		return raised, fmt.Errorf("lane of rule %s: %w", rule.ID, err)
+	}
+	raised.Due = []herald.Due{{
+		ID: herald.DeliveryID(id, 0), ClientID: client.ID, RuleID: rule.ID,
+		Origin: origin, Address: rule.Webhook, Body: herald.Body(raised.Head, e.Data), Attempt: 1,
+		MadeAt: herald.TimeOf(id),
+	}}
+	return raised, nil
+}
+
+// fingerprint tells publications with other content apart. It is taken before
+// anything is filled in, so that a repeat has the same.
+func fingerprint(e herald.Event) [32]byte {
+	h := sha256.New()
+	for _, part := range []string{e.Type, e.CompanyID.String(), e.ConnectionID.String(), string(e.Data), e.Message, occurred(e.OccurredAt)} {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		h.Write(size[:])
+		h.Write([]byte(part))
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+func occurred(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format(time.RFC3339Nano)
+}

@@ -1,0 +1,73 @@
+package intake
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/catalogue"
+)
+
+// renderHead renders an alert's own part of the delivered body, see herald.Body:
+// the envelope of spec section 8.0 in the vendor's order, up to where the value
+// of Data stands if there is data. Members that do not apply are absent.
+func renderHead(clientName string, t *catalogue.Type, rule herald.Rule, alert uuid.UUID, e herald.Event, message string, hasData bool) []byte {
+	b := make([]byte, 0, 400+len(clientName)+len(message))
+	b = append(b, `{"ClientId":"`...)
+	b = appendID(b, e.ClientID)
+	b = append(b, `","ClientName":`...)
+	b = appendText(b, clientName)
+	if e.CompanyID != uuid.Nil {
+		b = append(b, `,"CompanyId":"`...)
+		b = append(appendID(b, e.CompanyID), '"')
+	}
+	if e.ConnectionID != uuid.Nil && (t.Connection || !t.BuiltIn) {
+		b = append(b, `,"DataConnectionId":"`...)
+		b = append(appendID(b, e.ConnectionID), '"')
+	}
+	b = append(b, `,"RuleId":"`...)
+	b = appendID(b, rule.ID)
+	b = append(b, `","RuleType":`...)
+	b = appendText(b, t.Delivered)
+	b = append(b, `,"AlertId":"`...)
+	b = appendID(b, alert)
+	b = append(b, `","Message":`...)
+	b = appendText(b, message)
+	if hasData {
+		b = append(b, `,"Data":`...)
+	}
+	return b
+}
+
+func appendID(b []byte, id uuid.UUID) []byte {
+	text, _ := id.MarshalText() // never fails, by its code
+	return append(b, text...)
+}
+
+// appendText appends a JSON string in UTF-8, in which & < > stand as they are;
+// what is not UTF-8 becomes U+FFFD.
+func appendText(b []byte, s string) []byte {
+	if isPlain(s) {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(s) // a string always encodes
+	return append(b, strings.TrimSuffix(out.String(), "\n")...)
+}
+
+// isPlain reports whether a text stands in JSON as it is.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,89 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http/httptrace"
+	"sync"
+	"time"
+
+	"herald"
+)
+
+// clock notes when the phases of the last hop happened. The transport may call
+// it from goroutines that outlive the attempt, hence the mutex.
+type clock struct {
+	mu     sync.Mutex
+	reused bool
+
+	dnsStart, dnsDone, connectStart, connectDone time.Time
+	tlsStart, tlsDone, wrote, firstByte          time.Time
+}
+
+func (c *clock) trace(ctx context.Context) context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reused = false
+	for _, t := range []*time.Time{&c.dnsStart, &c.dnsDone, &c.connectStart, &c.connectDone, &c.tlsStart, &c.tlsDone, &c.wrote, &c.firstByte} {
+		*t = time.Time{}
+	}
+	note := func(t *time.Time) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		*t = time.Now()
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSStart:             func(httptrace.DNSStartInfo) { note(&c.dnsStart) },
+		DNSDone:              func(httptrace.DNSDoneInfo) { note(&c.dnsDone) },
+		ConnectStart:         func(string, string) { note(&c.connectStart) },
+		ConnectDone:          func(string, string, error) { note(&c.connectDone) },
+		TLSHandshakeStart:    func() { note(&c.tlsStart) },
+		TLSHandshakeDone:     func(tls.ConnectionState, error) { note(&c.tlsDone) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&c.wrote) },
+		GotFirstResponseByte: func() { note(&c.firstByte) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.reused = info.Reused
+		},
+	})
+}
+
+// phase names what the attempt was waiting for when it ended.
+func (c *clock) phase() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.wrote.IsZero():
+		return "waiting for the response's headers"
+	case !c.tlsStart.IsZero() && c.tlsDone.IsZero():
+		return "in the TLS handshake"
+	case !c.connectStart.IsZero() && c.connectDone.IsZero():
+		return "connecting"
+	case !c.dnsStart.IsZero() && c.dnsDone.IsZero():
+		return "resolving the name"
+	default:
+		return "sending the request"
+	}
+}
+
+func (c *clock) timings(started time.Time) herald.Timings {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return herald.Timings{
+		DNS:       between(c.dnsStart, c.dnsDone),
+		Connect:   between(c.connectStart, c.connectDone),
+		TLS:       between(c.tlsStart, c.tlsDone),
+		FirstByte: between(c.wrote, c.firstByte),
+		Total:     between(started, time.Now()),
+	}
+}
+
+// between returns milliseconds, cut to microseconds; 0 when a phase did not
+// happen, or did not end.
+func between(from, to time.Time) float64 {
+	if from.IsZero() || to.Before(from) {
+		return 0
+	}
+	return float64(to.Sub(from).Microseconds()) / 1000
+}

@@ -1,0 +1,110 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+
+	"herald"
+	"herald/internal/egress"
+)
+
+// failure says why there is no response: a stable reason, and a sentence for
+// who looks into it. It tells nothing of what lies behind an address that may
+// not be called.
+func (a *attempt) failure(err error) Result {
+	reason, text := a.classify(err)
+	if len(a.hops) > 0 {
+		text = fmt.Sprintf("after the redirect to %s: %s", a.hops[len(a.hops)-1].URL, text)
+	}
+	return Result{Reason: reason, Error: text}
+}
+
+func (a *attempt) classify(err error) (herald.Reason, string) {
+	var (
+		dns         *net.DNSError
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		alert       tls.AlertError
+	)
+	switch {
+	case a.outer.Err() != nil:
+		return herald.ReasonInterrupted, "the service stopped during the attempt; the request may have been sent"
+	case errors.Is(err, egress.ErrNotAllowed):
+		return herald.ReasonNotAllowed, egress.ErrNotAllowed.Error()
+	case errors.As(err, &dns):
+		return herald.ReasonDNS, dnsText(dns)
+	case errors.Is(err, egress.ErrConnectTimeout):
+		return herald.ReasonConnectTimeout, fmt.Sprintf("no answer to the connection within %v", egress.DefaultConnectTimeout)
+	case errors.Is(err, context.DeadlineExceeded):
+		return herald.ReasonTimeout, fmt.Sprintf("no response within %v (%s)", a.sender.Timeout, a.clock.phase())
+	case errors.As(err, &certificate):
+		return herald.ReasonTLS, certificateText(certificate)
+	case errors.As(err, &record):
+		return herald.ReasonTLS, "the receiver does not speak TLS on this port"
+	case errors.As(err, &alert), strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "TLS handshake"):
+		// Most of TLS's errors have no type, but all this prefix.
+		return herald.ReasonTLS, "the TLS handshake failed: " + plainText(err)
+	case isDial(err) && errors.Is(err, syscall.ECONNREFUSED):
+		return herald.ReasonConnectRefused, "the connection was refused"
+	case isDial(err):
+		return herald.ReasonConnect, "no connection: " + plainText(err)
+	case isReset(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return herald.ReasonReset, "the connection broke before a response; whether the request was taken is unknown"
+	default:
+		return herald.ReasonProtocol, "the response is not HTTP that can be taken: " + plainText(err)
+	}
+}
+
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
+}
+
+func dnsText(err *net.DNSError) string {
+	switch {
+	case err.IsNotFound:
+		return fmt.Sprintf("the name %s does not exist", err.Name)
+	case err.IsTimeout:
+		return fmt.Sprintf("the name %s was not resolved in time", err.Name)
+	default:
+		return fmt.Sprintf("the name %s could not be resolved: %s", err.Name, err.Err)
+	}
+}
+
+func certificateText(err *tls.CertificateVerificationError) string {
+	var (
+		invalid x509.CertificateInvalidError
+		host    x509.HostnameError
+		unknown x509.UnknownAuthorityError
+	)
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the receiver's certificate has expired or is not valid yet: " + invalid.Detail
+	case errors.As(err, &host):
+		return "the receiver's certificate is for another host: " + host.Error()
+	case errors.As(err, &unknown):
+		return "the receiver's certificate is signed by nobody known: " + unknown.Error()
+	default:
+		return "the receiver's certificate cannot be verified: " + err.Err.Error()
+	}
+}
+
+// plainText is the innermost error's text, without the addresses of sockets
+// that the outer ones add.
+func plainText(err error) string {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return printable([]byte(err.Error()))
+}
