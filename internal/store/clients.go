@@ -86,12 +86,18 @@ func (s *Store) client(ctx context.Context, q querier, id uuid.UUID) (herald.Cli
 	return c, s.failed("read a client", err)
 }
 
-// Clients lists up to limit clients in the order of their making, behind after.
+// Clients lists up to limit clients, newest first, behind after unless that is
+// uuid.Nil.
 func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error) {
 	ctx, cancel := listing(ctx)
 	defer cancel()
+	var c conditions
+	c.add("deleted_at IS NULL")
+	if after != uuid.Nil {
+		c.add("id < %s", after)
+	}
 	clients, err := list(ctx, s.read, s.scanClient,
-		`SELECT `+clientColumns+` FROM clients WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2`, after[:], limit)
+		`SELECT `+clientColumns+` FROM clients WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.place(limit), c.args...)
 	return clients, s.failed("list clients", err)
 }
 

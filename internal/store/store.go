@@ -12,11 +12,11 @@
 // only ever added. A row of queue either waits to be claimed (node is NULL) or
 // is held by one incarnation of a node:
 //
-//	 accepted with room in memory ──▶ held ──recorded: ended──▶ (gone) deliveries
-//	                                  ▲  │
-//	                           claimed│  │recorded: retry, handed back, node buried
-//	                                  │  ▼
-//	 accepted without room ────────▶ waiting ──cancelled──▶ (gone) deliveries
+//	accepted with room in memory ──▶ held ──recorded: ended──▶ (gone) deliveries
+//	                                 ▲  │
+//	                          claimed│  │recorded: retry, handed back, node buried
+//	                                 │  ▼
+//	accepted without room ────────▶ waiting ──cancelled──▶ (gone) deliveries
 //
 // What an event means and whom it concerns is decided elsewhere (intake), as is
 // when to try again (policy).

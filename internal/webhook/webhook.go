@@ -198,7 +198,7 @@ func (a *attempt) headers() http.Header {
 		"Content-Type": {"application/json; charset=utf-8"},
 		"User-Agent":   {a.sender.UserAgent},
 	}
-	h.Set(a.sender.ClientIDHeader, a.ClientID.String())
+	h[a.sender.ClientIDHeader] = []string{a.ClientID.String()} // in the vendor's case, which Set would change
 	if a.Authorization != "" {
 		h["Authorization"] = []string{a.Authorization}
 	}

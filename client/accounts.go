@@ -1,0 +1,97 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Account is a client of the platform. APIKey is filled in when it is made, and
+// only then.
+type Account struct {
+	ID     uuid.UUID `json:"id"`
+	Name   string    `json:"name"`
+	APIKey string    `json:"apiKey,omitempty"`
+}
+
+// CreateClient makes a client; it needs the operator's key, as all calls about
+// clients do. It is not tried again by itself.
+func (c *Client) CreateClient(ctx context.Context, name string) (Account, error) {
+	var made Account
+	err := c.do(ctx, call{method: http.MethodPost, path: "/clients", body: map[string]string{"name": name}, into: &made})
+	return made, err
+}
+
+// Clients lists clients, newest first.
+func (c *Client) Clients(ctx context.Context, u Cursor) (Page[Account], error) {
+	return get[Page[Account]](ctx, c, "/clients", u.values())
+}
+
+// Client returns a client.
+func (c *Client) Client(ctx context.Context, id uuid.UUID) (Account, error) {
+	return get[Account](ctx, c, "/clients/"+id.String(), nil)
+}
+
+// RenameClient changes a client's name.
+func (c *Client) RenameClient(ctx context.Context, id uuid.UUID, name string) error {
+	return c.do(ctx, call{method: http.MethodPut, path: "/clients/" + id.String(), body: map[string]string{"name": name}, again: true})
+}
+
+// DeleteClient deletes a client: its keys are revoked at once, what is pending
+// is cancelled.
+func (c *Client) DeleteClient(ctx context.Context, id uuid.UUID) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/clients/" + id.String()})
+}
+
+// Profile is what a client can say of itself. Saving one replaces all of it.
+type Profile struct {
+	Name          string   `json:"name"`
+	LogoURL       string   `json:"logoUrl,omitempty"`
+	IconURL       string   `json:"iconUrl,omitempty"`
+	RedirectURL   string   `json:"redirectUrl"`
+	WhiteListURLs []string `json:"whiteListUrls"`
+	// AlertAuthHeader is sent verbatim as the Authorization header of
+	// webhooks; empty sends none.
+	AlertAuthHeader    string `json:"alertAuthHeader"`
+	ConfirmCompanyName bool   `json:"confirmCompanyName,omitempty"`
+}
+
+// Profile returns the client's profile.
+func (c *Client) Profile(ctx context.Context) (Profile, error) {
+	return get[Profile](ctx, c, "/profile", nil)
+}
+
+// SaveProfile replaces the client's profile.
+func (c *Client) SaveProfile(ctx context.Context, p Profile) (Profile, error) {
+	var saved Profile
+	err := c.do(ctx, call{method: http.MethodPut, path: "/profile", body: p, into: &saved, again: true})
+	return saved, err
+}
+
+// Key is an API key. APIKey is filled in when it is made, and only then.
+type Key struct {
+	ID          uuid.UUID `json:"id"`
+	Name        string    `json:"name,omitempty"`
+	APIKey      string    `json:"apiKey,omitempty"`
+	CreatedDate time.Time `json:"createdDate"`
+}
+
+// Keys lists the client's API keys.
+func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+	answer, err := get[Page[Key]](ctx, c, "/apiKeys", nil)
+	return answer.Results, err
+}
+
+// CreateKey makes an API key. It is not tried again by itself.
+func (c *Client) CreateKey(ctx context.Context, name string) (Key, error) {
+	var made Key
+	err := c.do(ctx, call{method: http.MethodPost, path: "/apiKeys", body: map[string]string{"name": name}, into: &made})
+	return made, err
+}
+
+// DeleteKey revokes an API key.
+func (c *Client) DeleteKey(ctx context.Context, id uuid.UUID) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/apiKeys/" + id.String()})
+}

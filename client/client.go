@@ -1,0 +1,201 @@
+// Package client is the Go client of Herald's API: publishing events, setting
+// up rules, and looking into what became of them.
+//
+//	c, err := client.New("http://127.0.0.1:8080", os.Getenv("HERALD_API_KEY"))
+//	receipt, err := c.Publish(ctx, client.Event{Type: "Data sync completed", …})
+//
+// A Client's methods are safe for concurrent use. What the API answers with an
+// error is an *Error.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Tries of a call that may be made again, and the waits between them: half a
+// second, then twice as long each time, unless the service names a time.
+const (
+	maxTries  = 5
+	firstWait = 500 * time.Millisecond
+	longWait  = 30 * time.Second
+)
+
+// maxAnswer bounds an answer's body, in bytes.
+const maxAnswer = 64 << 20
+
+// Client calls one Herald service with one API key.
+type Client struct {
+	base          *url.URL
+	authorization string
+	http          *http.Client
+}
+
+// Option changes how a Client works.
+type Option func(*Client)
+
+// WithHTTPClient makes calls with h. The default has no time limit of its own:
+// give calls a context that ends.
+func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
+
+// New returns a Client for the service at an address such as
+// http://127.0.0.1:8080. The key is a client's API key, or the operator's.
+func New(address, key string, options ...Option) (*Client, error) {
+	base, err := url.Parse(strings.TrimSuffix(address, "/"))
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("service address %q: want one such as http://127.0.0.1:8080", address)
+	}
+	c := &Client{
+		base:          base,
+		authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte(key)),
+		http:          &http.Client{},
+	}
+	for _, o := range options {
+		o(c)
+	}
+	return c, nil
+}
+
+// Error is an answer of the API that is an error.
+type Error struct {
+	StatusCode    int    `json:"statusCode"`
+	Message       string `json:"error"`
+	CorrelationID string `json:"correlationId"`
+	Validation    struct {
+		Errors []struct {
+			Member  string `json:"itemId"`
+			Message string `json:"message"`
+		} `json:"errors"`
+	} `json:"validation"`
+	// RetryAfter is how long the service asks to wait; zero if it does not.
+	RetryAfter time.Duration `json:"-"`
+}
+
+// Error says what went wrong, with the member of the request if one is at
+// fault.
+func (e *Error) Error() string {
+	text := e.Message
+	for _, v := range e.Validation.Errors {
+		if !strings.Contains(text, v.Message) {
+			text += "; " + v.Member + ": " + v.Message
+		}
+	}
+	return fmt.Sprintf("%s (status %d, correlation id %s)", text, e.StatusCode, e.CorrelationID)
+}
+
+// call is one call of the API.
+type call struct {
+	method string
+	path   string
+	query  url.Values
+	body   any
+	into   any // what a success's body is decoded into; nil ignores it
+	// again says that making the call twice does no harm.
+	again bool
+}
+
+// do makes a call, and makes it again if that does no harm when the service
+// cannot be reached, is busy or unavailable.
+func (c *Client) do(ctx context.Context, k call) error {
+	var text []byte
+	if k.body != nil {
+		var err error
+		if text, err = json.Marshal(k.body); err != nil {
+			return fmt.Errorf("encode the request: %w", err)
+		}
+	}
+	for try := 1; ; try++ {
+		err := c.once(ctx, k, text)
+		wait, worth := worthAgain(err, try)
+		if err == nil || !k.again || !worth || try == maxTries || ctx.Err() != nil {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+	}
+}
+
+// worthAgain reports whether another try may fare better, and when.
+func worthAgain(err error, try int) (wait time.Duration, worth bool) {
+	wait = min(firstWait<<(try-1), longWait)
+	wait = wait/2 + rand.N(wait/2+1)
+	var answer *Error
+	if !errors.As(err, &answer) {
+		return wait, true // no answer came
+	}
+	switch answer.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusConflict:
+		if answer.StatusCode == http.StatusConflict && answer.RetryAfter == 0 {
+			return 0, false
+		}
+		return max(wait, answer.RetryAfter), true
+	default:
+		return 0, false
+	}
+}
+
+func (c *Client) once(ctx context.Context, k call, text []byte) error {
+	target := c.base.JoinPath(k.path)
+	target.RawQuery = k.query.Encode()
+	request, err := http.NewRequestWithContext(ctx, k.method, target.String(), bytes.NewReader(text))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", k.method, k.path, err)
+	}
+	request.Header.Set("Authorization", c.authorization)
+	request.Header.Set("Accept", "application/json")
+	if k.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("no answer from %s: %w", c.base, err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("%s %s: the answer broke off: %w", k.method, k.path, err)
+	}
+	if response.StatusCode < 200 || response.StatusCode > 299 {
+		return errorOf(response, answer)
+	}
+	if k.into == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, k.into); err != nil {
+		return fmt.Errorf("%s %s: the answer cannot be read: %w", k.method, k.path, err)
+	}
+	return nil
+}
+
+func errorOf(r *http.Response, answer []byte) error {
+	e := &Error{}
+	if json.Unmarshal(answer, e) != nil || e.Message == "" {
+		e.Message = strings.TrimSpace(fmt.Sprintf("the service answered %s %.200s", r.Status, answer))
+	}
+	e.StatusCode = r.StatusCode
+	if seconds, err := strconv.Atoi(r.Header.Get("Retry-After")); err == nil {
+		e.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	return e
+}
+
+// Ready returns nil when the service can serve. It does not try again.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.do(ctx, call{method: http.MethodGet, path: "/readyz"})
+}

@@ -1,0 +1,140 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// Event is an event to publish. Type is needed, the rest as the type demands.
+type Event struct {
+	Type string `json:"type"`
+	// ClientID is needed with the operator's key; with a client's it can be
+	// left out.
+	ClientID         uuid.UUID       `json:"clientId,omitzero"`
+	CompanyID        uuid.UUID       `json:"companyId,omitzero"`
+	DataConnectionID uuid.UUID       `json:"dataConnectionId,omitzero"`
+	Data             json.RawMessage `json:"data,omitempty"`
+	// Message replaces the type's own wording.
+	Message    string    `json:"message,omitempty"`
+	OccurredAt time.Time `json:"occurredAt,omitzero"`
+	// IdempotencyKey makes the service accept the event once, however often
+	// it is published. Publish fills in a fresh one when it is empty, so that
+	// it can try again without harm; set your own to be safe across restarts.
+	IdempotencyKey string `json:"idempotencyKey,omitempty"`
+}
+
+// Publish publishes one event and returns once the service has it safe on disk.
+func (c *Client) Publish(ctx context.Context, e Event) (herald.Receipt, error) {
+	if e.IdempotencyKey == "" {
+		e.IdempotencyKey = uuid.NewString()
+	}
+	var r herald.Receipt
+	err := c.do(ctx, call{method: http.MethodPost, path: "/events", body: e, into: &r, again: true})
+	return r, err
+}
+
+// PublishAll publishes up to herald.MaxEvents events, all or none, and returns a
+// receipt for each in order.
+func (c *Client) PublishAll(ctx context.Context, events []Event) ([]herald.Receipt, error) {
+	keyed := make([]Event, len(events))
+	for i, e := range events {
+		if e.IdempotencyKey == "" {
+			e.IdempotencyKey = uuid.NewString()
+		}
+		keyed[i] = e
+	}
+	var answer struct {
+		Results []herald.Receipt `json:"results"`
+	}
+	err := c.do(ctx, call{method: http.MethodPost, path: "/events", body: keyed, into: &answer, again: true})
+	return answer.Results, err
+}
+
+// AcceptedEvent is an event that was published.
+type AcceptedEvent struct {
+	herald.Event
+	AcceptedAt time.Time `json:"acceptedAt"`
+	// Alerts are what it raised; only Event fills them in.
+	Alerts []RaisedAlert `json:"alerts,omitempty"`
+}
+
+// RaisedAlert names an alert and the rule it was raised against.
+type RaisedAlert struct {
+	ID     uuid.UUID `json:"id"`
+	RuleID uuid.UUID `json:"ruleId"`
+}
+
+// Page is a part of a list. Next is the After of the following page, uuid.Nil on
+// the last.
+type Page[T any] struct {
+	Results []T       `json:"results"`
+	Next    uuid.UUID `json:"next"`
+}
+
+// Cursor says which part of a list is wanted; the zero value is the first.
+type Cursor struct {
+	After uuid.UUID
+	Limit int
+}
+
+func (u Cursor) values() url.Values {
+	v := url.Values{}
+	if u.After != uuid.Nil {
+		v.Set("after", u.After.String())
+	}
+	if u.Limit > 0 {
+		v.Set("limit", strconv.Itoa(u.Limit))
+	}
+	return v
+}
+
+// Events lists events, newest first.
+func (c *Client) Events(ctx context.Context, u Cursor) (Page[AcceptedEvent], error) {
+	return get[Page[AcceptedEvent]](ctx, c, "/events", u.values())
+}
+
+// Event returns an event with the alerts it raised.
+func (c *Client) Event(ctx context.Context, id uuid.UUID) (AcceptedEvent, error) {
+	return get[AcceptedEvent](ctx, c, "/events/"+id.String(), nil)
+}
+
+// get makes a call that reads.
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	var answer T
+	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, into: &answer, again: true})
+	return answer, err
+}
+
+// EventType is a type of event.
+type EventType struct {
+	herald.EventType
+	Spellings []string `json:"spellings"`
+	Required  []string `json:"required"`
+	BuiltIn   bool     `json:"builtIn"`
+}
+
+// EventTypes lists the types of events.
+func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
+	answer, err := get[Page[EventType]](ctx, c, "/eventTypes", nil)
+	return answer.Results, err
+}
+
+// EventType returns a type of event by any of its spellings.
+func (c *Client) EventType(ctx context.Context, name string) (EventType, error) {
+	return get[EventType](ctx, c, "/eventTypes/"+url.PathEscape(name), nil)
+}
+
+// PutEventType makes or replaces a type of event; it needs the operator's key.
+func (c *Client) PutEventType(ctx context.Context, t herald.EventType) (EventType, error) {
+	var answer EventType
+	err := c.do(ctx, call{method: http.MethodPut, path: "/eventTypes/" + url.PathEscape(t.Name), body: t, into: &answer, again: true})
+	return answer, err
+}

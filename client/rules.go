@@ -1,0 +1,161 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Rule says which events raise an alert, and who is told.
+type Rule struct {
+	ID   uuid.UUID `json:"id,omitzero"`
+	Type string    `json:"type"`
+	// CompanyID is the company that the rule is about; uuid.Nil is all.
+	CompanyID uuid.UUID `json:"companyId,omitzero"`
+	Notifiers Notifiers `json:"notifiers"`
+}
+
+// Notifiers are who is told of a rule's alerts.
+type Notifiers struct {
+	Emails  []string `json:"emails"`
+	Webhook string   `json:"webhook,omitempty"`
+}
+
+// Alert is an event raised against one rule.
+type Alert struct {
+	ID               uuid.UUID       `json:"id"`
+	RuleID           uuid.UUID       `json:"ruleId"`
+	RuleType         string          `json:"ruleType"`
+	CompanyID        uuid.UUID       `json:"companyId,omitzero"`
+	ClientID         uuid.UUID       `json:"clientId"`
+	ClientName       string          `json:"clientName"`
+	DataConnectionID uuid.UUID       `json:"dataConnectionId,omitzero"`
+	Message          string          `json:"message"`
+	Data             json.RawMessage `json:"data,omitempty"`
+	RaisedOnUTC      time.Time       `json:"raisedOnUtc"`
+}
+
+// ListOptions say which part of a paged list is wanted; the zero value is the
+// first 100.
+type ListOptions struct {
+	Page     int
+	PageSize int
+	// Query narrows the list, as in "type=Data sync completed".
+	Query string
+	// OrderBy is a member's name, with - in front for descending.
+	OrderBy string
+	Company uuid.UUID
+}
+
+func (o ListOptions) values() url.Values {
+	v := url.Values{}
+	for name, n := range map[string]int{"page": o.Page, "pageSize": o.PageSize} {
+		if n > 0 {
+			v.Set(name, strconv.Itoa(n))
+		}
+	}
+	for name, text := range map[string]string{"query": o.Query, "orderBy": o.OrderBy} {
+		if text != "" {
+			v.Set(name, text)
+		}
+	}
+	if o.Company != uuid.Nil {
+		v.Set("companyId", o.Company.String())
+	}
+	return v
+}
+
+// List is a page of a numbered list.
+type List[T any] struct {
+	Results      []T `json:"results"`
+	PageNumber   int `json:"pageNumber"`
+	PageSize     int `json:"pageSize"`
+	TotalResults int `json:"totalResults"`
+}
+
+// Rules lists rules in the order of their making.
+func (c *Client) Rules(ctx context.Context, o ListOptions) (List[Rule], error) {
+	return get[List[Rule]](ctx, c, "/rules", o.values())
+}
+
+// AllRules goes through the pages of Rules. It ends with the first error.
+func (c *Client) AllRules(ctx context.Context, o ListOptions) iter.Seq2[Rule, error] {
+	return all(ctx, o, c.Rules)
+}
+
+func all[T any](ctx context.Context, o ListOptions, page func(context.Context, ListOptions) (List[T], error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for o.Page = max(o.Page, 1); ; o.Page++ {
+			l, err := page(ctx, o)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range l.Results {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if l.PageNumber*l.PageSize >= l.TotalResults {
+				return
+			}
+		}
+	}
+}
+
+// Rule returns a rule.
+func (c *Client) Rule(ctx context.Context, id uuid.UUID) (Rule, error) {
+	return get[Rule](ctx, c, "/rules/"+id.String(), nil)
+}
+
+// CreateRule makes a rule and returns it with its id. It is not tried again by
+// itself.
+func (c *Client) CreateRule(ctx context.Context, r Rule) (Rule, error) {
+	var made Rule
+	err := c.do(ctx, call{method: http.MethodPost, path: "/rules", body: r, into: &made})
+	return made, err
+}
+
+// UpdateRule replaces a rule's type, company and notifiers.
+func (c *Client) UpdateRule(ctx context.Context, r Rule) (Rule, error) {
+	var updated Rule
+	err := c.do(ctx, call{method: http.MethodPut, path: "/rules/" + r.ID.String(), body: r, into: &updated, again: true})
+	return updated, err
+}
+
+// DeleteRule deletes a rule. What it has raised is still delivered.
+func (c *Client) DeleteRule(ctx context.Context, id uuid.UUID) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/rules/" + id.String()})
+}
+
+// SetRuleAuthorization switches the client's Authorization header on or off for
+// one rule.
+func (c *Client) SetRuleAuthorization(ctx context.Context, id uuid.UUID, send bool) error {
+	body := map[string]string{"authorization": "none"}
+	if send {
+		body["authorization"] = "inherit"
+	}
+	return c.do(ctx, call{method: http.MethodPut, path: "/rules/" + id.String() + "/security", body: body, again: true})
+}
+
+// Alerts lists alerts, newest first.
+func (c *Client) Alerts(ctx context.Context, o ListOptions) (List[Alert], error) {
+	return get[List[Alert]](ctx, c, "/rules/alerts", o.values())
+}
+
+// RuleAlerts lists the alerts of one rule, newest first.
+func (c *Client) RuleAlerts(ctx context.Context, rule uuid.UUID, o ListOptions) (List[Alert], error) {
+	return get[List[Alert]](ctx, c, "/rules/"+rule.String()+"/alerts", o.values())
+}
+
+// Alert returns an alert.
+func (c *Client) Alert(ctx context.Context, id uuid.UUID) (Alert, error) {
+	return get[Alert](ctx, c, "/rules/alerts/"+id.String(), nil)
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"herald/client"
+	"herald/internal/cli"
+)
+
+// connection are the flags of every command that calls the service.
+type connection struct {
+	URL    string     `name:"url" help:"Address of the service." env:"HERALD_URL" default:"http://127.0.0.1:8080"`
+	Key    string     `help:"API key: a client's, or the operator's for commands about clients." env:"HERALD_API_KEY" placeholder:"KEY"`
+	Output cli.Format `short:"o" help:"Form of the output: table, json or jsonl." enum:"table,json,jsonl" default:"table"`
+}
+
+func (c *connection) client() (*client.Client, error) {
+	if c.Key == "" {
+		return nil, usageError("no API key: set HERALD_API_KEY or use --key")
+	}
+	made, err := client.New(c.URL, c.Key)
+	if err != nil {
+		return nil, usageError("--url: %v", err)
+	}
+	return made, nil
+}
+
+// paging are the flags of lists that are paged by number.
+type paging struct {
+	Page     int    `help:"Page, from 1." default:"1"`
+	PageSize int    `help:"Results a page, at most 5000." default:"100"`
+	Query    string `help:"Narrow the list, as in \"type=Data sync completed\"." placeholder:"QUERY"`
+	OrderBy  string `help:"Member to sort by, with - in front for descending." placeholder:"MEMBER"`
+}
+
+func (p paging) options() client.ListOptions {
+	return client.ListOptions{Page: p.Page, PageSize: p.PageSize, Query: p.Query, OrderBy: p.OrderBy}
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"herald/client"
+	"herald/internal/app"
+	"herald/internal/inbox"
+	"herald/internal/secret"
+)
+
+// devCommand is `herald dev`: the service for trying it out, with a client, a
+// receiver and a rule in place.
+type devCommand struct {
+	Listen        string `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
+	Inbox         string `help:"Address that the built-in receiver listens on." env:"HERALD_INBOX" default:"127.0.0.1:8081"`
+	Data          string `help:"Directory of the database and of the demo's keys; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
+	RetrySchedule string `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
+	LogLevel      string `help:"What the service logs on stderr beside the demo's own lines." env:"HERALD_LOG_LEVEL" enum:"debug,info,warn,error" default:"error"`
+}
+
+// devFile keeps the demo's keys across restarts. They are in plain text, which
+// is why this is not a way to run Herald for real.
+const devFile = "dev.json"
+
+type devKeys struct {
+	OperatorKey string `json:"operatorKey"`
+	APIKey      string `json:"apiKey,omitempty"`
+}
+
+// Run serves the demo until it is told to stop.
+func (c *devCommand) Run(ctx context.Context, out *streams) error {
+	settings := serveCommand{
+		Listen: c.Listen, Data: c.Data, RetrySchedule: c.RetrySchedule,
+		RequestTimeout: 30 * time.Second, StopBudget: 5 * time.Second, LogFormat: "text", LogLevel: c.LogLevel,
+	}
+	config, err := settings.config(out.stderr)
+	if err != nil {
+		return err
+	}
+	config.AllowTargets = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	keys, err := loadDevKeys(c.Data)
+	if err != nil {
+		return err
+	}
+	config.OperatorKeys = []string{keys.OperatorKey}
+	receiver, err := c.receive(ctx, out.stdout)
+	if err != nil {
+		return err
+	}
+	defer receiver.Close()
+	return serve(ctx, config, func(a *app.App) error {
+		if err := keys.setUp(ctx, c.Data, a, receiver.url()); err != nil {
+			return fmt.Errorf("set the demo up: %w", err)
+		}
+		_, err := fmt.Fprintf(out.stdout, welcome, a.Address(), receiver.url(), keys.APIKey)
+		return err
+	})
+}
+
+const welcome = `Herald is at      http://%[1]s
+The inbox is at   %[2]sinbox
+API key of Demo   %[3]s
+
+Publish an event, and its webhook arrives below:
+  curl -u %[3]s: http://%[1]s/events -H 'Content-Type: application/json' -d '{"type":"Data sync completed","companyId":"8a210b68-6988-11ed-a1eb-0242ac120002","dataConnectionId":"ee2eb431-c0fa-4dc9-93fa-d29781c12bcd","data":{"dataType":"invoices","datasetId":"cd937d46-8e41-43a9-9477-a79158ffd98a"}}'
+List the alerts it raised:
+  curl -u %[3]s: http://%[1]s/rules/alerts
+Show what became of their deliveries:
+  curl -u %[3]s: http://%[1]s/deliveries
+
+`
+
+func loadDevKeys(dir string) (*devKeys, error) {
+	var keys devKeys
+	text, err := os.ReadFile(filepath.Join(dir, devFile))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		keys.OperatorKey, _ = secret.NewAPIKey()
+		return &keys, nil
+	case err != nil:
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &keys); err != nil || keys.OperatorKey == "" {
+		return nil, fmt.Errorf("%s holds no keys any more; delete it, and a new Demo is made", filepath.Join(dir, devFile))
+	}
+	return &keys, nil
+}
+
+// setUp makes the client Demo and its rule where they are missing, and points
+// the rule at the inbox.
+func (k *devKeys) setUp(ctx context.Context, dir string, a *app.App, inbox string) error {
+	operator, err := client.New("http://"+a.Address(), k.OperatorKey)
+	if err != nil {
+		return err
+	}
+	if k.APIKey == "" {
+		made, err := operator.CreateClient(ctx, "Demo")
+		if err != nil {
+			return err
+		}
+		k.APIKey = made.APIKey
+		if err := k.save(dir); err != nil {
+			return err
+		}
+	}
+	demo, err := client.New("http://"+a.Address(), k.APIKey)
+	if err != nil {
+		return err
+	}
+	types, err := demo.EventTypes(ctx)
+	if err != nil {
+		return err
+	}
+	pointed := make(map[string]client.Rule)
+	for rule, err := range demo.AllRules(ctx, client.ListOptions{}) {
+		if err != nil {
+			return err
+		}
+		pointed[rule.Type] = rule
+	}
+	for _, t := range types {
+		if err := point(ctx, demo, pointed[t.Name], t.Name, inbox); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// point makes a rule for a type of event, or points the one there is at the
+// inbox.
+func point(ctx context.Context, demo *client.Client, rule client.Rule, eventType, inbox string) error {
+	if rule.Notifiers.Webhook == inbox {
+		return nil
+	}
+	rule.Type, rule.Notifiers.Webhook = eventType, inbox
+	var err error
+	if rule.ID == (client.Rule{}).ID {
+		_, err = demo.CreateRule(ctx, rule)
+	} else {
+		_, err = demo.UpdateRule(ctx, rule)
+	}
+	return err
+}
+
+func (k *devKeys) save(dir string) error {
+	text, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, devFile), append(text, '\n'), 0o600)
+}
+
+// devInbox is the running built-in receiver.
+type devInbox struct {
+	*http.Server
+	address net.Addr
+}
+
+func (i devInbox) url() string { return "http://" + i.address.String() + "/" }
+
+// receive starts the built-in receiver, which prints a line for each webhook.
+func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Inbox)
+	if err != nil {
+		return devInbox{}, fmt.Errorf("inbox address %q: %w; choose another with --inbox", c.Inbox, err)
+	}
+	handler := inbox.New(func(r inbox.Received) {
+		var body struct{ RuleType, Message string }
+		if json.Unmarshal(r.Body, &body) != nil {
+			body.RuleType = "(not an alert)"
+		}
+		fmt.Fprintf(out, "%s  %d  %s  %s\n", r.At.Local().Format("15:04:05.000"), r.Status, body.RuleType, body.Message)
+	})
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener) //nolint:errcheck // ends with Close
+	return devInbox{server, listener.Addr()}, nil
+}

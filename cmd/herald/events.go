@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/client"
+	"herald/internal/cli"
+)
+
+// eventsCommand is `herald events`.
+type eventsCommand struct {
+	List    eventsList    `cmd:"" help:"List the events, newest first."`
+	Get     eventsGet     `cmd:"" help:"Show an event and the alerts it raised."`
+	Publish eventsPublish `cmd:"" help:"Publish an event."`
+}
+
+var eventColumns = []cli.Column[client.AcceptedEvent]{
+	{Head: "ID", Cell: func(e client.AcceptedEvent) string { return cli.ID(e.ID) }},
+	{Head: "ACCEPTED", Cell: func(e client.AcceptedEvent) string { return cli.Time(e.AcceptedAt) }},
+	{Head: "TYPE", Cell: func(e client.AcceptedEvent) string { return e.Type }},
+	{Head: "COMPANY", Cell: func(e client.AcceptedEvent) string { return cli.ID(e.CompanyID) }},
+	{Head: "DATA", Cell: func(e client.AcceptedEvent) string { return cli.Brief(string(e.Data), 60) }},
+}
+
+type eventsList struct {
+	connection
+	Limit int       `help:"Events to show, at most 500." default:"50"`
+	After uuid.UUID `help:"Only those behind this one." placeholder:"ID"`
+}
+
+// Run lists events.
+func (c *eventsList) Run(ctx context.Context, out *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	page, err := service.Events(ctx, client.Cursor{Limit: c.Limit, After: c.After})
+	if err != nil {
+		return err
+	}
+	return cli.Write(out.stdout, out.stderr, c.Output, eventColumns, page.Results)
+}
+
+type eventsGet struct {
+	connection
+	ID uuid.UUID `arg:"" help:"The event's id."`
+}
+
+// Run shows an event.
+func (c *eventsGet) Run(ctx context.Context, out *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	event, err := service.Event(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	fields := append(eventColumns[:len(eventColumns)-1:len(eventColumns)-1],
+		cli.Column[client.AcceptedEvent]{Head: "DATA", Cell: func(e client.AcceptedEvent) string { return string(e.Data) }},
+		cli.Column[client.AcceptedEvent]{Head: "ALERTS", Cell: func(e client.AcceptedEvent) string { return fmt.Sprint(len(e.Alerts)) }})
+	for _, a := range event.Alerts {
+		fields = append(fields, cli.Column[client.AcceptedEvent]{Head: "  " + a.ID.String(),
+			Cell: func(client.AcceptedEvent) string { return "rule " + a.RuleID.String() }})
+	}
+	return cli.WriteOne(out.stdout, c.Output, fields, event)
+}
+
+var receiptColumns = []cli.Column[herald.Receipt]{
+	{Head: "EVENT", Cell: func(r herald.Receipt) string { return cli.ID(r.EventID) }},
+	{Head: "ALERTS", Cell: func(r herald.Receipt) string { return fmt.Sprint(r.AlertCount) }},
+	{Head: "FIRST ALERT", Cell: func(r herald.Receipt) string {
+		if len(r.AlertIDs) == 0 {
+			return ""
+		}
+		return cli.ID(r.AlertIDs[0])
+	}},
+}
+
+type eventsPublish struct {
+	connection
+	Type           string    `arg:"" help:"Type of event, in any spelling."`
+	Client         uuid.UUID `help:"The client, needed with the operator's key." placeholder:"ID"`
+	Company        uuid.UUID `help:"Whom the event is about." placeholder:"ID"`
+	DataConnection uuid.UUID `help:"The data connection concerned." placeholder:"ID"`
+	Data           string    `help:"The event's data, a JSON object; - reads it from standard input." placeholder:"JSON"`
+	Message        string    `help:"Message of the alerts, instead of the type's own wording."`
+	IdempotencyKey string    `help:"Publishing again with the same key adds nothing." placeholder:"KEY"`
+}
+
+// Run publishes an event.
+func (c *eventsPublish) Run(ctx context.Context, out *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	event := client.Event{Type: c.Type, ClientID: c.Client, CompanyID: c.Company, DataConnectionID: c.DataConnection,
+		Message: c.Message, IdempotencyKey: c.IdempotencyKey}
+	if event.Data, err = readData(c.Data, out.stdin); err != nil {
+		return err
+	}
+	receipt, err := service.Publish(ctx, event)
+	if err != nil {
+		return err
+	}
+	return cli.WriteOne(out.stdout, c.Output, receiptColumns, receipt)
+}
+
+func readData(text string, stdin io.Reader) (json.RawMessage, error) {
+	if text == "-" {
+		read, err := io.ReadAll(io.LimitReader(stdin, herald.MaxEventSize+1))
+		if err != nil {
+			return nil, fmt.Errorf("read the data from standard input: %w", err)
+		}
+		text = string(read)
+	}
+	if text == "" {
+		return nil, nil
+	}
+	if !json.Valid([]byte(text)) {
+		return nil, usageError("--data: %.60q is not JSON", text)
+	}
+	return json.RawMessage(text), nil
+}

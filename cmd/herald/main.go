@@ -1,0 +1,63 @@
+// Command herald is the service and its tools: `herald serve` runs it, `herald
+// dev` tries it out, and the other commands talk to a running one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"herald/internal/cli"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// commands is the command line.
+type commands struct {
+	Serve      serveCommand      `cmd:"" help:"Run the service."`
+	Dev        devCommand        `cmd:"" help:"Try it out: the service with a client, a receiver and rules in place."`
+	Trigger    triggerCommand    `cmd:"" help:"Publish an example event of a type."`
+	Tail       tailCommand       `cmd:"" help:"Show deliveries as they happen."`
+	Rules      rulesCommand      `cmd:"" help:"Set up who is told of what."`
+	Events     eventsCommand     `cmd:"" help:"Publish events and look at those published."`
+	Alerts     alertsCommand     `cmd:"" help:"Look at the alerts that events raised."`
+	Deliveries deliveriesCommand `cmd:"" help:"Look into deliveries, send again, cancel."`
+	Types      typesCommand      `cmd:"" help:"Look at the types of events."`
+	Clients    clientsCommand    `cmd:"" help:"Make, list and delete clients (operator)."`
+	Completion completionCommand `cmd:"" help:"Print a shell's completion script."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Help       helpCommand       `cmd:"" help:"Show help, of a command if one is named."`
+}
+
+// streams are where a command reads and writes: data on stdout, all else on
+// stderr.
+type streams struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], &streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// run runs one command and returns its exit code, see cli.ExitCode.
+func run(ctx context.Context, args []string, out *streams) int {
+	parser, err := newParser(ctx, out)
+	if err == nil {
+		err = parseAndRun(parser, args)
+	}
+	if err != nil && !errors.Is(err, errHelped) {
+		fmt.Fprintf(out.stderr, "herald: %v\n", err)
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return cli.Interrupted
+	}
+	return cli.ExitCode(err)
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"herald/internal/app"
+	"herald/internal/egress"
+	"herald/internal/policy"
+)
+
+// minOperatorKey keeps operators from protecting everything with "secret".
+const minOperatorKey = 32
+
+// serveCommand is `herald serve`: its flags are the service's configuration.
+type serveCommand struct {
+	Listen         string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
+	Data           string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
+	Database       string        `help:"Database to use instead of the embedded one. Empty: SQLite in the data directory, which is all there is so far." env:"HERALD_DATABASE" placeholder:"URL"`
+	OperatorKey    []string      `help:"API key of the platform's operator, at least 32 characters; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
+	AllowTarget    []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
+	RetrySchedule  string        `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
+	RequestTimeout time.Duration `help:"How long a receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
+	ClientIDHeader string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
+	AmericanZ      bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
+	SecretKeyFile  string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
+	StopBudget     time.Duration `help:"How long a stop may take; 0: the request timeout and five seconds." env:"HERALD_STOP_BUDGET" default:"0s"`
+	LogFormat      string        `help:"Form of the log on stderr: text or json." env:"HERALD_LOG_FORMAT" enum:"text,json" default:"text"`
+	LogLevel       string        `help:"What is logged: debug, info (every request that writes and every attempt), warn or error." env:"HERALD_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+}
+
+// Run serves until it is told to stop.
+func (c *serveCommand) Run(ctx context.Context, out *streams) error {
+	config, err := c.config(out.stderr)
+	if err != nil {
+		return err
+	}
+	if len(config.OperatorKeys) == 0 {
+		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key) to at least %d random characters, for example from: openssl rand -hex 32", minOperatorKey)
+	}
+	return serve(ctx, config, func(a *app.App) error {
+		config.Log.Info("herald serves", "address", "http://"+a.Address(), "data", config.DataDir, "version", version)
+		return nil
+	})
+}
+
+// config checks the flags and turns them into the service's configuration.
+func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
+	config := app.Config{
+		Listen: c.Listen, DataDir: c.Data, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
+		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
+		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
+	}
+	if c.Database != "" {
+		return config, usageError("--database %q: only the embedded database is built in; leave it empty", c.Database)
+	}
+	if len(c.OperatorKey) > 2 {
+		return config, usageError("%d operator keys: give one, or two while it is being changed", len(c.OperatorKey))
+	}
+	for _, key := range c.OperatorKey {
+		if len(key) < minOperatorKey {
+			return config, usageError("the operator key has %d characters; it needs at least %d", len(key), minOperatorKey)
+		}
+	}
+	if c.RequestTimeout <= 0 {
+		return config, usageError("--request-timeout %v: give a positive time such as 30s", c.RequestTimeout)
+	}
+	if c.StopBudget < 0 {
+		return config, usageError("--stop-budget %v: give a positive time such as 35s", c.StopBudget)
+	}
+	var err error
+	if config.RetrySchedule, err = policy.ParseSchedule(c.RetrySchedule); err != nil {
+		return config, usageError("--retry-schedule: %v", err)
+	}
+	if config.AllowTargets, err = egress.ParsePrefixes(c.AllowTarget); err != nil {
+		return config, usageError("--allow-target: %v", err)
+	}
+	return config, nil
+}
+
+// serve runs the service until a signal or ctx ends it. ready is called once
+// it accepts requests.
+func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	a, err := app.Start(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stop() // a second signal ends the process at once
+		config.Log.Info("herald stops", "budget", config.StopBudget)
+		err = errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+	}()
+	if err := ready(a); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-a.Failed():
+		return err
+	}
+}
+
+func newLogger(to io.Writer, format, level string) *slog.Logger {
+	var minimum slog.Level
+	if err := minimum.UnmarshalText([]byte(level)); err != nil {
+		panic(fmt.Sprintf("log level %q passed its enum: %v", level, err))
+	}
+	options := &slog.HandlerOptions{Level: minimum}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(to, options))
+	}
+	return slog.New(slog.NewTextHandler(to, options))
+}

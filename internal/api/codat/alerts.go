@@ -1,0 +1,82 @@
+package codat
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/query"
+)
+
+// alert is an alert as it is shown (spec section 7.1).
+type alert struct {
+	ID               uuid.UUID       `json:"id"`
+	AlertID          uuid.UUID       `json:"alertId"`
+	RuleID           uuid.UUID       `json:"ruleId"`
+	RuleType         string          `json:"ruleType"`
+	CompanyID        uuid.UUID       `json:"companyId,omitzero"`
+	CompanyName      *string         `json:"companyName"` // not kept since bodies lost it in 2021
+	ClientID         uuid.UUID       `json:"clientId"`
+	ClientName       string          `json:"clientName"`
+	DataConnectionID *uuid.UUID      `json:"dataConnectionId"`
+	Message          string          `json:"message"`
+	Data             json.RawMessage `json:"data"`
+	RaisedOnUTC      time.Time       `json:"raisedOnUtc"`
+}
+
+func viewAlert(a herald.Alert) alert {
+	view := alert{
+		ID: a.ID, AlertID: a.ID, RuleID: a.RuleID, RuleType: a.Type, CompanyID: a.CompanyID, ClientID: a.ClientID,
+		ClientName: a.ClientName, Message: a.Message, Data: a.Data, RaisedOnUTC: a.RaisedAt(),
+	}
+	if a.ConnectionID != uuid.Nil {
+		view.DataConnectionID = &a.ConnectionID
+	}
+	return view
+}
+
+func (s *surface) listAlerts(r request) (reply, error) {
+	company, err := companyFilter(r.URL.Query())
+	if err != nil {
+		return reply{}, err
+	}
+	return s.alertsOf(r, uuid.Nil, company)
+}
+
+func (s *surface) listRuleAlerts(r request, ruleID string) (reply, error) {
+	id, err := pathID(ruleID, "rule")
+	if err != nil {
+		return reply{}, err
+	}
+	if _, err := s.Rules.Rule(r.Context(), r.client, id); err != nil {
+		return reply{}, err
+	}
+	return s.alertsOf(r, id, uuid.Nil)
+}
+
+func (s *surface) alertsOf(r request, rule, company uuid.UUID) (reply, error) {
+	l, err := parseList(r, query.Alerts())
+	if err != nil {
+		return reply{}, err
+	}
+	alerts, total, err := s.Alerts.Alerts(r.Context(), r.client, rule, company, l)
+	if err != nil {
+		return reply{}, err
+	}
+	return list(r, l, alerts, total, viewAlert), nil
+}
+
+func (s *surface) getAlert(r request, alertID string) (reply, error) {
+	id, err := pathID(alertID, "alert")
+	if err != nil {
+		return reply{}, err
+	}
+	found, err := s.Alerts.Alert(r.Context(), r.client, id)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, viewAlert(found)}, nil
+}

@@ -1,0 +1,219 @@
+package codat
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// Limits on a profile, in bytes and characters.
+const (
+	maxAuthHeader  = 4096
+	maxProfileText = 2048
+	maxWhiteList   = 100
+)
+
+// profile is a profile as it is shown (spec section 6.1). The member apiKey is
+// not: keys are shown when they are made, and only then.
+type profile struct {
+	Name               string   `json:"name"`
+	LogoURL            string   `json:"logoUrl,omitempty"`
+	IconURL            string   `json:"iconUrl,omitempty"`
+	RedirectURL        string   `json:"redirectUrl"`
+	WhiteListURLs      []string `json:"whiteListUrls"`
+	AlertAuthHeader    *string  `json:"alertAuthHeader"`
+	ConfirmCompanyName bool     `json:"confirmCompanyName"`
+}
+
+func viewProfile(p herald.Profile) profile {
+	view := profile{
+		Name: p.Name, LogoURL: p.LogoURL, IconURL: p.IconURL, RedirectURL: p.RedirectURL,
+		WhiteListURLs: p.WhiteListURLs, ConfirmCompanyName: p.ConfirmCompanyName,
+	}
+	if view.WhiteListURLs == nil {
+		view.WhiteListURLs = []string{}
+	}
+	if p.AlertAuthHeader != "" {
+		view.AlertAuthHeader = &p.AlertAuthHeader
+	}
+	return view
+}
+
+func (s *surface) getProfile(r request) (reply, error) {
+	c, err := s.Profiles.Client(r.Context(), r.client)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, viewProfile(c.Profile)}, nil
+}
+
+func (s *surface) putProfile(r request) (reply, error) {
+	members, err := r.object()
+	if err != nil {
+		return reply{}, err
+	}
+	p, err := readProfile(members)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := s.Profiles.SaveProfile(r.Context(), r.client, p); err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, viewProfile(p)}, nil
+}
+
+func readProfile(members map[string]json.RawMessage) (herald.Profile, error) {
+	var p herald.Profile
+	for _, m := range []struct {
+		name  string
+		into  *string
+		check func(name, value string) error
+	}{
+		{"name", &p.Name, required},
+		{"redirectUrl", &p.RedirectURL, required}, // a template, so not a URI yet
+		{"logoUrl", &p.LogoURL, absolute},
+		{"iconUrl", &p.IconURL, absolute},
+		{"alertAuthHeader", &p.AlertAuthHeader, headerValue},
+	} {
+		var err error
+		if *m.into, err = text(members, m.name); err != nil {
+			return p, err
+		}
+		if err := m.check(m.name, *m.into); err != nil {
+			return p, err
+		}
+	}
+	urls, err := member[[]string](members, "whiteListUrls", "an array of strings")
+	if err != nil {
+		return p, err
+	}
+	if urls != nil {
+		if len(*urls) > maxWhiteList {
+			return p, herald.Invalid("whiteListUrls", "Error processing request - not valid. whiteListUrls: more than %d.", maxWhiteList)
+		}
+		for _, value := range *urls {
+			if err := absolute("whiteListUrls", value); err != nil {
+				return p, err
+			}
+		}
+		p.WhiteListURLs = *urls
+	}
+	confirm, err := member[bool](members, "confirmCompanyName", "true or false")
+	p.ConfirmCompanyName = confirm != nil && *confirm
+	return p, err
+}
+
+func required(name, value string) error {
+	if strings.TrimSpace(value) == "" {
+		return herald.Invalid(name, "Error processing request - not valid. %s is missing.", name)
+	}
+	if len(value) > maxProfileText || strings.ContainsFunc(value, unicode.IsControl) {
+		return herald.Invalid(name, "Error processing request - not valid. %s: want at most %d bytes without control characters.", name, maxProfileText)
+	}
+	return nil
+}
+
+func absolute(name, value string) error {
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err != nil || !u.IsAbs() || len(value) > maxProfileText {
+		return herald.Invalid(name, "Error processing request - not valid. %s %.100q: want an absolute URI.", name, value)
+	}
+	return nil
+}
+
+// headerValue takes what is valid as a header's value in ASCII, with or without
+// a scheme word (spec section 6.1, item 2; RFC 9110 section 5.5).
+func headerValue(name, value string) error {
+	if len(value) > maxAuthHeader {
+		return herald.Invalid(name, "Error processing request - not valid. %s: more than %d bytes.", name, maxAuthHeader)
+	}
+	if strings.TrimSpace(value) != value {
+		return herald.Invalid(name, "Error processing request - not valid. %s begins or ends with a blank.", name)
+	}
+	for i := range len(value) {
+		if c := value[i]; c != '\t' && (c < ' ' || c > '~') {
+			return herald.Invalid(name, "Error processing request - not valid. %s: the character at place %d cannot stand in a header; use visible ASCII.", name, i+1)
+		}
+	}
+	return nil
+}
+
+// syncSettings has what the vendor's guide reads from it, the client's id, and
+// nothing of the synchronising that Herald does not do.
+type syncSettings struct {
+	ClientID          uuid.UUID `json:"clientId"`
+	OverridesDefaults bool      `json:"overridesDefaults"`
+	Settings          []any     `json:"settings"`
+}
+
+func (s *surface) getSyncSettings(r request) (reply, error) {
+	return reply{http.StatusOK, syncSettings{ClientID: r.client, Settings: []any{}}}, nil
+}
+
+// apiKey is a key as it is shown (spec section 6.2); the secret only in the
+// answer to its making.
+type apiKey struct {
+	ID          uuid.UUID `json:"id"`
+	Name        string    `json:"name,omitempty"`
+	APIKey      string    `json:"apiKey,omitempty"`
+	CreatedDate time.Time `json:"createdDate"`
+}
+
+func viewKey(k herald.Key) apiKey {
+	return apiKey{ID: k.ID, Name: k.Name, CreatedDate: k.CreatedAt}
+}
+
+func (s *surface) listKeys(r request) (reply, error) {
+	keys, err := s.Keys.Keys(r.Context(), r.client)
+	if err != nil {
+		return reply{}, err
+	}
+	var body struct {
+		Results []apiKey `json:"results"`
+	}
+	body.Results = make([]apiKey, len(keys))
+	for i, k := range keys {
+		body.Results[i] = viewKey(k)
+	}
+	return reply{http.StatusOK, body}, nil
+}
+
+func (s *surface) createKey(r request) (reply, error) {
+	members, err := r.object()
+	if err != nil {
+		return reply{}, err
+	}
+	name, err := text(members, "name")
+	if err != nil {
+		return reply{}, err
+	}
+	if utf8.RuneCountInString(name) > herald.MaxKeyNameLength {
+		return reply{}, herald.Invalid("name", "Max string length (%d) for `name` reached.", herald.MaxKeyNameLength)
+	}
+	k, plain, err := s.Keys.CreateKey(r.Context(), r.client, name)
+	if err != nil {
+		return reply{}, err
+	}
+	view := viewKey(k)
+	view.APIKey = plain
+	return reply{http.StatusCreated, view}, nil
+}
+
+func (s *surface) deleteKey(r request) (reply, error) {
+	id, err := pathID(r.PathValue("apiKeyId"), "API key")
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusNoContent}, s.Keys.DeleteKey(r.Context(), r.client, id)
+}

@@ -1,0 +1,211 @@
+package codat
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/mail"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/query"
+)
+
+// maxMailboxes bounds the addresses of one rule.
+const maxMailboxes = 50
+
+// rule is a rule as it is shown (spec section 5.1).
+type rule struct {
+	ID        uuid.UUID `json:"id"`
+	Type      string    `json:"type"`
+	CompanyID uuid.UUID `json:"companyId,omitzero"`
+	Notifiers notifiers `json:"notifiers"`
+}
+
+type notifiers struct {
+	Emails  []string `json:"emails"`
+	Webhook string   `json:"webhook,omitempty"`
+}
+
+func viewRule(r herald.Rule) rule {
+	emails := r.Emails
+	if emails == nil {
+		emails = []string{}
+	}
+	return rule{ID: r.ID, Type: r.PostedType, CompanyID: r.CompanyID, Notifiers: notifiers{Emails: emails, Webhook: r.Webhook}}
+}
+
+func (s *surface) listRules(r request) (reply, error) {
+	l, err := parseList(r, query.Rules())
+	if err != nil {
+		return reply{}, err
+	}
+	company, err := companyFilter(r.URL.Query())
+	if err != nil {
+		return reply{}, err
+	}
+	rules, total, err := s.Rules.Rules(r.Context(), r.client, company, l)
+	if err != nil {
+		return reply{}, err
+	}
+	return list(r, l, rules, total, viewRule), nil
+}
+
+func (s *surface) getRule(r request) (reply, error) {
+	id, err := pathID(r.PathValue("ruleId"), "rule")
+	if err != nil {
+		return reply{}, err
+	}
+	found, err := s.Rules.Rule(r.Context(), r.client, id)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, viewRule(found)}, nil
+}
+
+func (s *surface) createRule(r request) (reply, error) {
+	members, err := r.object()
+	if err != nil {
+		return reply{}, err
+	}
+	made, err := s.readRule(r, members)
+	if err != nil {
+		return reply{}, err
+	}
+	made.ID = herald.NewID()
+	if err := s.Rules.CreateRule(r.Context(), made); err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, viewRule(made)}, nil // 200, not 201: spec section 5.6
+}
+
+func (s *surface) updateRule(r request) (reply, error) {
+	id, err := pathID(r.PathValue("ruleId"), "rule")
+	if err != nil {
+		return reply{}, err
+	}
+	// An unknown rule is 404 whatever the body says.
+	if _, err := s.Rules.Rule(r.Context(), r.client, id); err != nil {
+		return reply{}, err
+	}
+	members, err := r.object()
+	if err != nil {
+		return reply{}, err
+	}
+	bodyID, err := text(members, "id")
+	if err != nil {
+		return reply{}, err
+	}
+	if same, ok := parseID(bodyID); bodyID != "" && (!ok || same != id) {
+		return reply{}, herald.Invalid("id", "Error processing request - not valid. The id %.50q in the body is not the rule's, %s.", bodyID, id)
+	}
+	changed, err := s.readRule(r, members)
+	if err != nil {
+		return reply{}, err
+	}
+	changed.ID = id
+	updated, err := s.Rules.UpdateRule(r.Context(), changed)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, viewRule(updated)}, nil
+}
+
+func (s *surface) deleteRule(r request) (reply, error) {
+	id, err := pathID(r.PathValue("ruleId"), "rule")
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusOK}, s.Rules.DeleteRule(r.Context(), r.client, id)
+}
+
+// readRule reads what POST and PUT have in common (spec sections 5.2 to 5.6).
+func (s *surface) readRule(r request, members map[string]json.RawMessage) (herald.Rule, error) {
+	made := herald.Rule{ClientID: r.client}
+	posted, err := text(members, "type")
+	if err != nil {
+		return made, err
+	}
+	if strings.TrimSpace(posted) == "" {
+		return made, herald.Invalid("type", "Error processing request - not valid. type is missing.")
+	}
+	types, err := s.Catalogue(r.Context())
+	if err != nil {
+		return made, err
+	}
+	kind, ok := types.Lookup(posted)
+	if !ok {
+		return made, herald.Invalid("type", "Error processing request - not valid. The rule type %.100q is not known; GET /eventTypes lists those there are.", posted)
+	}
+	made.Type, made.PostedType = kind.Name, posted
+	if made.CompanyID, err = readCompany(members); err != nil {
+		return made, err
+	}
+	if kind.BuiltIn && !kind.Company {
+		made.CompanyID = uuid.Nil // cannot be filtered by company: spec section 5.6, item 7
+	}
+	return made, s.readNotifiers(members, &made)
+}
+
+// readCompany: absent, null, empty and the zero GUID are all companies (spec
+// section 5.2).
+func readCompany(members map[string]json.RawMessage) (uuid.UUID, error) {
+	value, err := text(members, "companyId")
+	if err != nil || value == "" {
+		return uuid.Nil, err
+	}
+	id, ok := parseID(value)
+	if !ok {
+		return id, herald.Invalid("companyId", "Error processing request - not valid. companyId %.50q: want a GUID.", value)
+	}
+	return id, nil
+}
+
+func (s *surface) readNotifiers(members map[string]json.RawMessage, made *herald.Rule) error {
+	inner, err := member[map[string]json.RawMessage](members, "notifiers", "an object")
+	if err != nil || inner == nil {
+		return err
+	}
+	lower := make(map[string]json.RawMessage, len(*inner))
+	for name, value := range *inner {
+		lower[strings.ToLower(name)] = value
+	}
+	if made.Webhook, err = text(lower, "notifiers.webhook"); err != nil {
+		return err
+	}
+	if made.Webhook != "" {
+		if err := s.CheckURL(made.Webhook); err != nil {
+			return err
+		}
+	}
+	emails, err := member[[]string](lower, "notifiers.emails", "an array of strings")
+	if err != nil || emails == nil {
+		return err
+	}
+	made.Emails = *emails
+	return checkEmails(made.Emails)
+}
+
+// checkEmails: each element holds one address or several with commas between
+// (spec section 5.4).
+func checkEmails(emails []string) error {
+	for i, element := range emails {
+		member := "notifiers.emails[" + strconv.Itoa(i) + "]"
+		boxes := herald.Mailboxes([]string{element})
+		if len(boxes) == 0 {
+			return herald.Invalid(member, "Error processing request - not valid. %s holds no e-mail address.", member)
+		}
+		for _, box := range boxes {
+			parsed, err := mail.ParseAddress(box)
+			if err != nil || parsed.Address != box || strings.ContainsAny(box, "\r\n\x00") {
+				return herald.Invalid(member, "Error processing request - not valid. %.100q is not an e-mail address.", box)
+			}
+		}
+	}
+	if n := len(herald.Mailboxes(emails)); n > maxMailboxes {
+		return herald.Invalid("notifiers.emails", "Error processing request - not valid. %d e-mail addresses are more than the %d that a rule can have.", n, maxMailboxes)
+	}
+	return nil
+}

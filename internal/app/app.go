@@ -1,0 +1,253 @@
+// Package app puts Herald together: it opens the store, starts the engine and
+// the HTTP server, and stops all of it in order. What each part does lies in
+// the part; how it is configured from a command line, in cmd/herald.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"herald/internal/catalogue"
+	"herald/internal/delivery"
+	"herald/internal/directory"
+	"herald/internal/egress"
+	"herald/internal/intake"
+	"herald/internal/policy"
+	"herald/internal/secret"
+	"herald/internal/store"
+	"herald/internal/webhook"
+)
+
+// Config is all that can be set. The zero values of Listen, DataDir and
+// OperatorKeys do not work; the others do.
+type Config struct {
+	Listen  string // host:port; port 0 takes a free one
+	DataDir string
+	// OperatorKeys are the keys of the platform's operator, one or, while
+	// they are being changed, two.
+	OperatorKeys []string
+	// SecretKeyFile holds the key that secrets are sealed with; empty: a file
+	// in the data directory, made at the first start.
+	SecretKeyFile string
+	// AllowTargets are networks that receivers may lie in although they are
+	// private, loopback or otherwise special.
+	AllowTargets []netip.Prefix
+	// RetrySchedule has the interval before each retry; nil: 20 s, 40 s, 60 s.
+	RetrySchedule []time.Duration
+	// RequestTimeout bounds an attempt from the look-up of the name to the
+	// end of the response's headers; 0: 30 s.
+	RequestTimeout time.Duration
+	// ClientIDHeader names the header that tells receivers the client; empty:
+	// X-Codat-ClientId.
+	ClientIDHeader string
+	// AmericanSpelling delivers "New company synchronized" with a z.
+	AmericanSpelling bool
+	// StopBudget bounds a stop; 0: the request timeout and 5 s.
+	StopBudget time.Duration
+	Version    string
+	Log        *slog.Logger
+}
+
+// App is the running service.
+type App struct {
+	config  Config
+	log     *slog.Logger
+	store   *store.Store
+	engine  *delivery.Engine
+	sender  *webhook.Sender
+	server  *http.Server
+	address net.Addr
+
+	draining   atomic.Bool
+	background sync.WaitGroup
+	endTasks   context.CancelFunc
+	failed     chan error
+}
+
+// Start starts the service; it accepts requests when Start returns.
+func Start(ctx context.Context, c Config) (*App, error) {
+	c.fillIn()
+	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
+	keyFile := c.SecretKeyFile
+	if keyFile == "" {
+		keyFile = filepath.Join(c.DataDir, "secret.key")
+	}
+	box, err := openBox(keyFile, c.SecretKeyFile == "")
+	if err != nil {
+		return nil, err
+	}
+	var known *directory.Directory // the store tells it of changes
+	a.store, err = store.Open(ctx, store.Options{
+		Dir: c.DataDir, Box: box, Logger: c.Log,
+		Changed: func(client uuid.UUID) { known.Forget(client) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if known, err = directory.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	guard := egress.New(egress.Options{Allow: c.AllowTargets})
+	a.sender = webhook.New(webhook.Options{
+		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
+	})
+	a.engine = delivery.New(delivery.Options{
+		Store: a.store, Nodes: a.store, Directory: known, Sender: a.sender,
+		Policy: policy.Rules(c.RetrySchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
+	})
+	if err := a.engine.Start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the engine: %w", err), a.store.Close())
+	}
+	handler, err := a.handler(parts{
+		guard: guard, directory: known, registry: registry,
+		intake: intake.New(known, a.store, a.engine, webhook.Origin),
+		desk:   &delivery.Desk{Engine: a.engine, History: a.store, Origin: webhook.Origin},
+	})
+	if err == nil {
+		err = a.listen(ctx, handler)
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.Stop(ctx))
+	}
+	a.keepHouse()
+	return a, nil
+}
+
+func (c *Config) fillIn() {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.RetrySchedule == nil {
+		c.RetrySchedule = policy.RulesSchedule()
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = 30 * time.Second
+	}
+	if c.StopBudget == 0 {
+		c.StopBudget = c.RequestTimeout + 5*time.Second
+	}
+}
+
+func openBox(path string, make bool) (*secret.Box, error) {
+	load := secret.LoadKeys
+	if make {
+		load = secret.LoadOrMakeKey
+	}
+	keys, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	return secret.NewBox(keys...), nil
+}
+
+func (a *App) listen(ctx context.Context, handler http.Handler) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen address %q: %w", a.config.Listen, err)
+	}
+	a.address = listener.Addr()
+	a.server = &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute, // the largest publish over a slow line
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("serve: %w", err)
+		}
+	}()
+	return nil
+}
+
+// Address is where the API listens, host:port.
+func (a *App) Address() string { return a.address.String() }
+
+// Failed receives an error when the service cannot go on.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Stop stops the service within its budget: readiness goes first, then no
+// request is taken any more, attempts under way end, what is left is handed
+// back, and the database is closed.
+func (a *App) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.StopBudget)
+	defer cancel()
+	a.draining.Store(true)
+	var errs []error
+	if a.server != nil {
+		errs = append(errs, a.server.Shutdown(ctx))
+	}
+	// Some of the budget stays for writing down what is cut off.
+	sending, cancel := context.WithTimeout(ctx, a.config.StopBudget-a.config.StopBudget/10)
+	defer cancel()
+	errs = append(errs, a.engine.Stop(sending))
+	if a.endTasks != nil {
+		a.endTasks()
+		a.background.Wait()
+	}
+	a.sender.Close()
+	return errors.Join(append(errs, a.store.Close())...)
+}
+
+// Intervals of housekeeping.
+const (
+	tidyInterval = 5 * time.Second
+	tidyPause    = 10 * time.Millisecond // between two steps that found work
+)
+
+// keepHouse runs, in small steps, what nobody waits for.
+func (a *App) keepHouse() {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.endTasks = cancel
+	for _, task := range []struct {
+		name  string
+		step  func(context.Context) (int, error)
+		every time.Duration
+	}{
+		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, tidyInterval},
+		{"forget old idempotency keys", a.store.Forget, time.Hour},
+	} {
+		a.background.Go(func() {
+			for wait := task.every; sleep(ctx, wait); {
+				n, err := task.step(ctx)
+				wait = task.every
+				switch {
+				case err != nil && ctx.Err() == nil:
+					a.log.Error(task.name, "error", err)
+				case n > 0:
+					wait = tidyPause
+				}
+			}
+		})
+	}
+}
+
+// sleep waits for d and reports whether ctx let it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

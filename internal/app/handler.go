@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"herald"
+	"herald/internal/api"
+	"herald/internal/api/codat"
+	"herald/internal/api/own"
+	"herald/internal/delivery"
+	"herald/internal/directory"
+	"herald/internal/egress"
+	"herald/internal/intake"
+)
+
+// parts are what the HTTP surfaces are put on.
+type parts struct {
+	guard     *egress.Guard
+	directory *directory.Directory
+	registry  *prometheus.Registry
+	intake    *intake.Intake
+	desk      *delivery.Desk
+}
+
+// handler puts both surfaces on one mux, in one frame.
+func (a *App) handler(p parts) (http.Handler, error) {
+	mux := http.NewServeMux()
+	auth := api.NewAuth(p.directory, a.config.OperatorKeys)
+	codat.Register(mux, codat.Options{
+		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
+		Catalogue: p.directory.Catalogue, CheckURL: p.guard.CheckURL,
+	})
+	err := own.Register(mux, own.Options{
+		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.desk, Rules: a.store,
+		Clients: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, Version: a.config.Version,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("put the API together: %w", err)
+	}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
+	return api.NewFrame(mux, a.log, p.registry), nil
+}
+
+// ready says why requests should go elsewhere, if they should.
+func (a *App) ready(ctx context.Context) error {
+	if a.draining.Load() {
+		return herald.Errorf(herald.CodeUnavailable, "The service is stopping.")
+	}
+	return a.store.Ping(ctx)
+}

@@ -1,0 +1,66 @@
+// Package cli is how the command line shows things: tables and JSON, what an
+// error means as an exit code, and the explanation of a delivery. Which commands
+// there are lies in cmd/herald, how the service is called in package client.
+package cli
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"herald/client"
+)
+
+// The exit codes of the commands.
+const (
+	OK            = 0
+	General       = 1
+	Usage         = 2
+	NotAuthorized = 3
+	NotFound      = 4
+	Conflict      = 5
+	Network       = 6 // or the service's fault
+	Interrupted   = 130
+)
+
+// UsageError is a command line that makes no sense.
+type UsageError struct{ Text string }
+
+// Error returns what is wrong and what to do.
+func (e *UsageError) Error() string { return e.Text }
+
+// ExitCode returns the exit code for a command's error.
+func ExitCode(err error) int {
+	var (
+		usage   *UsageError
+		answer  *client.Error
+		network *url.Error
+	)
+	switch {
+	case err == nil:
+		return OK
+	case errors.As(err, &usage):
+		return Usage
+	case errors.As(err, &answer):
+		return ofStatus(answer.StatusCode)
+	case errors.As(err, &network):
+		return Network
+	default:
+		return General
+	}
+}
+
+func ofStatus(status int) int {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return NotAuthorized
+	case http.StatusNotFound:
+		return NotFound
+	case http.StatusConflict, http.StatusUnprocessableEntity:
+		return Conflict
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+		return General
+	default:
+		return Network
+	}
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Format is a form of output.
+type Format string
+
+// The forms of output.
+const (
+	Table Format = "table"
+	JSON  Format = "json"  // one document
+	JSONL Format = "jsonl" // one document a line
+)
+
+// Column is a column of a table.
+type Column[T any] struct {
+	Head string
+	Cell func(T) string
+}
+
+// Write writes items in a form. A table without items says so on notes.
+func Write[T any](out, notes io.Writer, f Format, columns []Column[T], items []T) error {
+	switch f {
+	case JSON:
+		if items == nil {
+			items = []T{}
+		}
+		return encode(out, items, "  ")
+	case JSONL:
+		for _, item := range items {
+			if err := encode(out, item, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(items) == 0 {
+		_, err := fmt.Fprintln(notes, "none")
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var heads []string
+	for _, c := range columns {
+		heads = append(heads, c.Head)
+	}
+	fmt.Fprintln(table, strings.Join(heads, "\t"))
+	for _, item := range items {
+		var cells []string
+		for _, c := range columns {
+			cells = append(cells, clean(c.Cell(item)))
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	return table.Flush()
+}
+
+// WriteOne writes one item: as JSON, or as a column of names and values.
+func WriteOne[T any](out io.Writer, f Format, fields []Column[T], item T) error {
+	if f == JSON || f == JSONL {
+		indent := "  "
+		if f == JSONL {
+			indent = ""
+		}
+		return encode(out, item, indent)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, c := range fields {
+		if cell := clean(c.Cell(item)); cell != "" {
+			fmt.Fprintf(table, "%s\t%s\n", c.Head, cell)
+		}
+	}
+	return table.Flush()
+}
+
+func encode(out io.Writer, value any, indent string) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", indent)
+	return encoder.Encode(value)
+}
+
+// clean keeps a cell on its line and a terminal from obeying what strangers
+// wrote.
+func clean(cell string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, cell)
+}
+
+// ID is an id as a cell: whole, so that it can be pasted; empty for none.
+func ID(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}
+
+// Time is a time as a cell, in the local zone.
+func Time(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05.000")
+}
+
+// Brief cuts a text to n characters.
+func Brief(text string, n int) string {
+	runes := []rune(text)
+	if len(runes) <= n {
+		return text
+	}
+	return string(runes[:n-1]) + "…"
+}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"herald"
+	"herald/client"
+)
+
+// Explanation says why a delivery stands as it does: the cause in a sentence,
+// the evidence for it, and what happens next.
+type Explanation struct {
+	Cause    string   `json:"cause"`
+	Evidence []string `json:"evidence"`
+	Next     string   `json:"next"`
+}
+
+// Why explains a delivery with its attempts.
+func Why(d client.Delivery, now time.Time) Explanation {
+	return Explanation{Cause: cause(d), Evidence: evidence(d), Next: next(d, now)}
+}
+
+// WriteWhy writes an explanation for a person.
+func WriteWhy(out io.Writer, e Explanation) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", clean(e.Cause))
+	if len(e.Evidence) > 0 {
+		fmt.Fprintf(&b, "\nEvidence\n")
+		for _, line := range e.Evidence {
+			fmt.Fprintf(&b, "  %s\n", clean(line))
+		}
+	}
+	fmt.Fprintf(&b, "\nNext\n  %s\n", clean(e.Next))
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func last(d client.Delivery) (herald.Attempt, bool) {
+	if len(d.Attempts) == 0 {
+		return herald.Attempt{}, false
+	}
+	return d.Attempts[len(d.Attempts)-1], true
+}
+
+func cause(d client.Delivery) string {
+	a, tried := last(d)
+	switch d.State {
+	case herald.Delivered:
+		return fmt.Sprintf("It was delivered: %s answered %d at attempt %d.", d.Address, a.Status, a.N)
+	case herald.Cancelled:
+		if d.Reason == herald.ReasonClientDeleted {
+			return "It was cancelled because its client was deleted."
+		}
+		return "It was cancelled on request."
+	case herald.Failed:
+		switch d.Reason {
+		case herald.ReasonExhausted:
+			return fmt.Sprintf("It failed for good because all retries are used up; the last of %d attempts failed because %s.", len(d.Attempts), why(a))
+		case herald.ReasonExpired:
+			return "It failed for good because it was pending for longer than deliveries are kept trying."
+		case herald.ReasonNoMailServer:
+			return "It failed because no mail server is configured."
+		}
+		return fmt.Sprintf("It failed for good because %s, and that is nothing that trying again would change.", why(a))
+	}
+	if !tried {
+		return "It is waiting for its first attempt."
+	}
+	return fmt.Sprintf("It is being retried because %s.", why(a))
+}
+
+// why says what went wrong in an attempt, as the end of a sentence.
+func why(a herald.Attempt) string {
+	switch a.Reason {
+	case herald.ReasonStatus:
+		return fmt.Sprintf("the receiver answered %d", a.Status)
+	case herald.ReasonDNS:
+		return "the receiver's name could not be resolved"
+	case herald.ReasonConnectRefused:
+		return "nobody listens at the receiver's address"
+	case herald.ReasonConnectTimeout:
+		return "the receiver did not answer the connection"
+	case herald.ReasonConnect:
+		return "no connection to the receiver could be made"
+	case herald.ReasonTLS:
+		return "the TLS connection to the receiver could not be set up"
+	case herald.ReasonTimeout:
+		return "the receiver did not respond in time"
+	case herald.ReasonReset:
+		return "the receiver broke the connection before it answered"
+	case herald.ReasonProtocol:
+		return "the receiver's answer was not proper HTTP"
+	case herald.ReasonNotAllowed:
+		return "the address may not be called from here"
+	case herald.ReasonRedirect:
+		return "the receiver redirected to where it may not be followed"
+	case herald.ReasonAddress:
+		return "the address cannot be called at all"
+	case herald.ReasonInterrupted:
+		return "the service stopped during the attempt, which may have been sent"
+	default:
+		return "of an unknown reason"
+	}
+}
+
+func evidence(d client.Delivery) []string {
+	lines := []string{"to " + d.Address, fmt.Sprintf("raised %s, %d attempts", Time(d.RaisedAt), len(d.Attempts))}
+	for _, a := range d.Attempts {
+		line := fmt.Sprintf("attempt %d at %s: %s", a.N, Time(a.At), a.Outcome)
+		if a.Status != 0 {
+			line += fmt.Sprintf(", status %d", a.Status)
+		}
+		if a.Reason != herald.ReasonNone && a.Reason != herald.ReasonStatus {
+			line += ", " + string(a.Reason)
+		}
+		if a.Timings.Total > 0 {
+			line += fmt.Sprintf(", %.0f ms", a.Timings.Total)
+		}
+		lines = append(lines, line)
+		if a.Error != "" {
+			lines = append(lines, "  "+a.Error)
+		}
+	}
+	a, _ := last(d)
+	if a.Request != nil {
+		for _, hop := range a.Request.Hops {
+			lines = append(lines, fmt.Sprintf("redirected (%d) to %s", hop.Status, hop.URL))
+		}
+	}
+	if a.Response != nil && a.Response.Body != "" {
+		lines = append(lines, "the response began: "+Brief(a.Response.Body, 300))
+	}
+	return lines
+}
+
+func next(d client.Delivery, now time.Time) string {
+	again := "Nothing more by itself. Send it again with: herald deliveries redeliver " + d.ID.String()
+	switch {
+	case d.State == herald.Delivered:
+		return "Nothing; it is done."
+	case d.State != herald.Pending:
+		return again
+	case d.InFlight:
+		return "An attempt is under way or about to be."
+	case d.NextAttemptAt.After(now):
+		return fmt.Sprintf("Attempt %d at %s, in %s.", len(d.Attempts)+1, Time(d.NextAttemptAt), d.NextAttemptAt.Sub(now).Round(time.Second))
+	default:
+		return fmt.Sprintf("Attempt %d as soon as it is this delivery's turn.", len(d.Attempts)+1)
+	}
+}
