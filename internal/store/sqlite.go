@@ -38,7 +38,7 @@ func (s *Store) openSQLite(dir string) error {
 		"_pragma": {
 			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)",
 			fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages),
-			"journal_size_limit(67108864)", "cache_size(-65536)", "temp_store(MEMORY)",
+			"journal_size_limit(67108864)", "cache_size(-8192)", "temp_store(MEMORY)",
 		},
 	}))
 	if err != nil {

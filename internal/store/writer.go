@@ -21,6 +21,15 @@ const (
 	waitingBytes = 64 << 20
 )
 
+// A commit costs a sync and the rewriting of each table's last page, whatever
+// it holds. So while works come in quickly, the writer lets some gather: at most
+// for gatherFor, and no more than gatherWorks. One that comes alone goes at once.
+const (
+	gatherFor   = 2 * time.Millisecond
+	gatherWorks = 128
+	gatherAbove = 4 // works in the batch before
+)
+
 // writer is the group commit: one loop takes what waits, writes it in one
 // transaction, and answers everybody once it is synced. Clients take turns in
 // filling a batch, so that one who publishes without pause does not make the
@@ -32,6 +41,7 @@ type writer struct {
 	mu      sync.Mutex
 	waiting map[uuid.UUID]*lineup
 	ring    []*lineup // the clients that have something waiting, in turn
+	works   int
 	bytes   int
 	closed  bool
 	wake    chan struct{}
@@ -101,26 +111,41 @@ func (w *writer) enqueue(k *work) error {
 		w.ring = append(w.ring, l)
 	}
 	l.works = append(l.works, k)
+	w.works++
 	w.bytes += k.bytes
-	select {
-	case w.wake <- struct{}{}:
-	default:
+	if w.works == 1 || w.works == gatherWorks {
+		w.signal()
 	}
 	return nil
 }
 
-// take fills a batch in turns. It returns nil when the writer is closed and
-// nothing waits any more.
-func (w *writer) take() []*work {
+func (w *writer) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take waits until there is something to write, lets more gather if the batch
+// before was not small, and fills a batch in turns. It returns nil when the
+// writer is closed and nothing waits any more.
+func (w *writer) take(before int) []*work {
+	gather := time.NewTimer(gatherFor)
+	defer gather.Stop()
+	gathered := before <= gatherAbove
 	for {
 		w.mu.Lock()
-		batch := w.fill()
-		closed := w.closed
-		w.mu.Unlock()
-		if len(batch) > 0 || closed {
+		if w.closed || w.works >= gatherWorks || w.works > 0 && gathered {
+			batch := w.fill()
+			w.mu.Unlock()
 			return batch
 		}
-		<-w.wake
+		w.mu.Unlock()
+		select {
+		case <-w.wake:
+		case <-gather.C:
+			gathered = true
+		}
 	}
 }
 
@@ -138,6 +163,7 @@ func (w *writer) fill() []*work {
 		}
 		rows += k.rows
 		bytes += k.bytes
+		w.works--
 		w.bytes -= k.bytes
 		batch = append(batch, k)
 	}
@@ -146,7 +172,7 @@ func (w *writer) fill() []*work {
 
 func (w *writer) run() {
 	defer close(w.ended)
-	for batch := w.take(); batch != nil; batch = w.take() {
+	for batch := w.take(0); batch != nil; batch = w.take(len(batch)) {
 		w.commit(batch)
 	}
 }
@@ -199,10 +225,7 @@ func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	w.signal()
 	<-w.ended
 }
 

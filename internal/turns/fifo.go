@@ -1,27 +1,36 @@
 package turns
 
-// fifo is a queue whose memory is used again.
+// fifo is a queue in a circular buffer.
 type fifo[T any] struct {
-	items []T
-	head  int
+	buffer []T // its length is a power of two, or 0
+	first  int
+	size   int
 }
 
-func (q *fifo[T]) len() int    { return len(q.items) - q.head }
-func (q *fifo[T]) empty() bool { return q.head == len(q.items) }
+// keepBuffer is the largest buffer, in items, that an empty queue keeps: a lane
+// that had a long backlog once is not to hold on to that much memory.
+const keepBuffer = 64
 
-func (q *fifo[T]) push(item T) { q.items = append(q.items, item) }
+func (q *fifo[T]) push(item T) {
+	if q.size == len(q.buffer) {
+		grown := make([]T, max(4, 2*len(q.buffer)))
+		n := copy(grown, q.buffer[q.first:])
+		copy(grown[n:], q.buffer[:q.first])
+		q.buffer, q.first = grown, 0
+	}
+	q.buffer[(q.first+q.size)&(len(q.buffer)-1)] = item
+	q.size++
+}
 
 // pop takes the first item out; there must be one.
 func (q *fifo[T]) pop() T {
 	var zero T
-	item := q.items[q.head]
-	q.items[q.head] = zero
-	q.head++
-	switch {
-	case q.empty():
-		q.items, q.head = q.items[:0], 0
-	case q.head > 1024 && q.head > len(q.items)/2: // half of it is behind us
-		q.items, q.head = append(q.items[:0], q.items[q.head:]...), 0
+	item := q.buffer[q.first]
+	q.buffer[q.first] = zero // so that what it refers to can be collected
+	q.first = (q.first + 1) & (len(q.buffer) - 1)
+	q.size--
+	if q.size == 0 && len(q.buffer) > keepBuffer {
+		q.buffer, q.first = nil, 0
 	}
 	return item
 }

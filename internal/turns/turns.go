@@ -1,27 +1,42 @@
 // Package turns decides whose turn it is and how much memory holds. It is a
 // plain data structure: no goroutines, no clock, not safe for concurrent use;
-// internal/delivery guards it with its mutex and does what it says.
+// internal/delivery guards it with its mutex, and does what it says.
 //
-// The window is what memory holds of all that is pending, bounded in items and
-// bytes, for all, for each client and for each lane. An item's slot goes
+// The window is what memory holds of all that is pending. Everything in it has
+// a slot, which is counted in items and in bytes. A slot comes by one of two
+// ways, and is given back exactly once:
 //
-//	Reserve ──┬─▶ Add ────────┐
-//	          └─▶ Release     ├─▶ ready ─ Next ─▶ in flight ─ Ended ─▶ ended ─ Release ─▶ free
-//	BeginClaim ─▶ AddClaimed ─┘     └──── Drain ──────────────────────────────────────▶ free
+//	            ┌─────────────────── Release, the commit failed ───────────────────┐
+//	Reserve ─▶ reserved ─ Add ─┐                                                   │
+//	                           ├─▶ ready ─ Next ─▶ in flight ─ Ended ─▶ ended ─ Release ─▶ free
+//	BeginClaim ─▶ claimed ─────┤     └───────────────── Drain ───────────────────────────▶ │
+//	                 │     AddClaimed                                                     │
+//	                 └──────── EndClaim, there was less than was asked for ──────────────▶ ┘
+//
+// Nobody may hold more slots than are left to others: a lane no more than its
+// client can still have, a client no more than the window has free. So one lane
+// fills a third of the window, one client half of it, n clients n parts of n+1,
+// and there is always something left for the next.
+//
+// A lane that finds no room spills. What it is given waits in the database, and
+// so does what comes after it, until a claim has found the lane drained there;
+// otherwise fresh work would overtake for ever what waits:
+//
+//	        ┌───── Reserve finds no room, MarkSpilled, a claim brings all it asked for ─────┐
+//	        │                                                                               ▼
+//	in memory                                                                            spilled
+//	        ▲                                                                               │
+//	        └── a claim brings less, and no spill began or was uncommitted while it ran ────┘
 //
 // Clients take turns among each other, the lanes of a client among themselves,
-// and within a lane it is first in, first out. A lane has a limit of attempts in
-// flight that shrinks while its receiver does not answer; lanes that are slow
-// share half of the global bound, so that they cannot hold up the rest.
-//
-// A lane that finds no room spills: what it is given waits in the database, and
-// so does what comes after it, until a claim has found the lane drained there.
-// Otherwise fresh work would overtake what waits for ever.
+// and a lane's items go first in, first out. Who waits for a turn holds a ticket
+// of a rising number and goes to the end of the line with a new one after a
+// turn, and whenever it turns slow or fast. A lane has a limit of attempts in
+// flight, which shrinks while its receiver does not answer; slow lanes share
+// half of the global bound, so that they do not hold up the rest.
 package turns
 
 import (
-	"time"
-
 	"github.com/google/uuid"
 
 	"herald"
@@ -29,103 +44,114 @@ import (
 
 // Limits bound a Window; a zero value gets the default.
 type Limits struct {
-	// Items is how many items the window holds, 16384: at a few hundred
-	// bytes each some megabytes, and two seconds of work at full speed.
+	// Items is how many slots there are, 16384: two seconds of work at the
+	// full speed of one node, some 10,000 a second.
 	Items int
-	// ItemsPerClient and ItemsPerLane are the shares that one client and one
-	// lane can have: half and a quarter.
-	ItemsPerClient, ItemsPerLane int
-	// Bytes bounds the items' sizes together, 64 MiB.
+	// Bytes bounds the sizes of what the window holds together, 64 MiB: 4 KiB
+	// for each of the 16384. What a claim brings can be larger than was to be
+	// expected of its client; then there is no more room until it is sent.
 	Bytes int
-	// InFlight bounds the attempts under way, 1024, and InFlightPerLane those
-	// of one lane, 128: enough for 1,000 a second at 100 ms each.
-	InFlight, InFlightPerLane int
+	// InFlight bounds the attempts under way, 1024: sockets and buffers for
+	// some 10,000 a second at 100 ms each. Slow lanes have half of them.
+	InFlight int
+	// InFlightPerClient bounds those of one client, half of InFlight: lanes
+	// that hang are known as slow only after the first attempts have timed
+	// out, and until then one client's must leave places to others.
+	InFlightPerClient int
+	// InFlightPerLane bounds those of one lane, 128: 1,000 a second at 100 ms
+	// each, and eight lanes that hang at once for all places to be taken.
+	InFlightPerLane int
 }
 
 func (l Limits) withDefaults() Limits {
-	for _, d := range []struct {
-		value    *int
-		fallback int
-	}{{&l.Items, 16384}, {&l.Bytes, 64 << 20}, {&l.InFlight, 1024}, {&l.InFlightPerLane, 128}} {
-		if *d.value == 0 {
-			*d.value = d.fallback
-		}
-	}
-	if l.ItemsPerClient == 0 {
-		l.ItemsPerClient = max(1, l.Items/2)
-	}
-	if l.ItemsPerLane == 0 {
-		l.ItemsPerLane = max(1, l.Items/4)
-	}
+	l.Items = fallback(l.Items, 16384)
+	l.Bytes = fallback(l.Bytes, 64<<20)
+	l.InFlight = fallback(l.InFlight, 1024)
+	l.InFlightPerClient = fallback(l.InFlightPerClient, max(1, l.InFlight/2))
+	l.InFlightPerLane = fallback(l.InFlightPerLane, 128)
 	return l
 }
 
-// slowAfter is the average duration from which on a lane counts as slow: what
-// takes a second occupies a place a thousand times as long as a quick one.
-const slowAfter = time.Second
-
-// claimLimits is how many of its in-flight limits a lane can claim at once: so
-// many that the next claim is done before they are sent, and so few that one
-// lane's claim stays short.
-const claimLimits = 4
+func fallback(value, standard int) int {
+	if value == 0 {
+		return standard
+	}
+	return value
+}
 
 // Window holds items of type T.
 type Window[T any] struct {
 	limits  Limits
 	lanes   map[herald.Lane]*lane[T]
 	clients map[uuid.UUID]*client[T]
-	ring    fifo[*client[T]] // clients with a lane that may have a turn
-	waiting fifo[*lane[T]]   // slow lanes that wait for slow places
-	idle    fifo[*lane[T]]   // lanes that hold nothing but a bad reputation
 
-	items, bytes, inFlight, slowInFlight, spilled int
+	line   [paces]line[client[T]] // clients that wait for a turn, by a lane of that pace
+	ticket uint64                 // the last one given out
+	idle   line[lane[T]]          // lanes that are only remembered, the longest first
+
+	holding
+	inFlight     int // attempts; an attempt's hops do not count again
+	slowInFlight int // attempts and hops in lanes that are slow
+	spilled      int // lanes
 }
 
+// client is what the window knows of one client while it has a lane.
 type client[T any] struct {
-	id     uuid.UUID
-	items  int
-	lanes  int
-	ring   fifo[*lane[T]] // lanes that may have a turn
-	listed bool           // stands in the window's ring
+	id    uuid.UUID
+	lanes int
+	line  [paces]line[lane[T]]    // its lanes that wait for a turn
+	turn  [paces]place[client[T]] // its own places in the window's lines
+	holding
+	inFlight int // attempts
+	size     int // expected of an item, in bytes; 0 when none has been seen
 }
 
+// lane is one client's deliveries to one origin.
 type lane[T any] struct {
 	key    herald.Lane
 	client *client[T]
 	ready  fifo[T]
-	items  int // slots taken: reserved, ready, in flight or being recorded
-	listed bool
-	parked bool // stands in waiting
-	idling bool // stands in idle
+	turn   place[lane[T]] // in one of its client's lines
+	idle   place[lane[T]] // among those only remembered
+	holding
+	open     int // slots that are reserved, or whose attempt has ended
+	attempts int // in flight
+	hops     int // places taken by redirects that lead here
 
-	inFlight  int
-	limit     int
-	successes int // since the limit last changed
-	average   time.Duration
-	failing   bool // the last attempt got no answer
-
-	spilled     bool
-	uncommitted int    // spilled items whose commit is not known yet
-	spills      uint64 // so far
-	claiming    bool
-	claimedAt   uint64 // spills when the claim began
+	reputation
+	spill spill
+	claim claim
 }
 
-// New returns an empty window.
-func New[T any](l Limits) *Window[T] {
-	return &Window[T]{limits: l.withDefaults(), lanes: make(map[herald.Lane]*lane[T]), clients: make(map[uuid.UUID]*client[T])}
-}
+// holding is what somebody has of the window.
+type holding struct{ items, bytes int }
 
-// Stats are a window's present numbers.
+// Stats are a window's present numbers: the slots taken and their bytes, the
+// attempts in flight, those of them (and hops) in slow lanes, the lanes known,
+// and how many of those have spilled.
 type Stats struct {
 	Items, Bytes, InFlight, SlowInFlight, Lanes, Spilled int
 }
 
-// Stats returns the window's present numbers.
-func (w *Window[T]) Stats() Stats {
-	return Stats{Items: w.items, Bytes: w.bytes, InFlight: w.inFlight, SlowInFlight: w.slowInFlight, Lanes: len(w.lanes), Spilled: w.spilled}
+// New returns an empty window.
+func New[T any](l Limits) *Window[T] {
+	return &Window[T]{
+		limits:  l.withDefaults(),
+		lanes:   make(map[herald.Lane]*lane[T]),
+		clients: make(map[uuid.UUID]*client[T]),
+	}
 }
 
+// Stats returns the window's present numbers.
+func (w *Window[T]) Stats() Stats {
+	return Stats{
+		Items: w.items, Bytes: w.bytes,
+		InFlight: w.inFlight, SlowInFlight: w.slowInFlight,
+		Lanes: len(w.lanes), Spilled: w.spilled,
+	}
+}
+
+// lane returns a lane, which is made if need be. settle must follow.
 func (w *Window[T]) lane(key herald.Lane) *lane[T] {
 	if l := w.lanes[key]; l != nil {
 		return l
@@ -133,143 +159,64 @@ func (w *Window[T]) lane(key herald.Lane) *lane[T] {
 	c := w.clients[key.Client]
 	if c == nil {
 		c = &client[T]{id: key.Client}
+		for p := range c.turn {
+			c.turn[p].owner = c
+		}
 		w.clients[key.Client] = c
 	}
 	c.lanes++
-	l := &lane[T]{key: key, client: c, limit: w.limits.InFlightPerLane}
+	l := &lane[T]{key: key, client: c, reputation: reputation{limit: w.limits.InFlightPerLane}}
+	l.turn.owner, l.idle.owner = l, l
 	w.lanes[key] = l
 	return l
 }
 
-// known returns a lane that must exist: the caller has something of it.
+// known returns a lane that must exist, because the caller has something of it.
 func (w *Window[T]) known(key herald.Lane, call string) *lane[T] {
 	l := w.lanes[key]
 	if l == nil {
-		panic("turns: " + call + " of a lane that holds nothing: " + key.Origin)
+		misuse(call, key, "nothing is held of the lane")
 	}
 	return l
 }
 
-// Reserve takes a slot for an item that is about to be committed. False means
-// that the item has to wait in the database: the lane has spilled, and Spilled
-// must be called when that commit is over, whatever came of it.
-func (w *Window[T]) Reserve(key herald.Lane, size int) bool {
-	l := w.lane(key)
-	if !l.spilled && w.room(l) > 0 && w.bytes+size <= w.limits.Bytes {
-		w.hold(l, 1, size)
-		return true
-	}
-	w.spill(l)
-	l.uncommitted++
-	l.spills++
-	return false
+// misuse ends the program: a slot or place that is given back twice, or never
+// was taken, makes every bound wrong from then on.
+func misuse(call string, key herald.Lane, what string) {
+	panic("turns: " + call + " for client " + key.Client.String() + ", " + key.Origin + ": " + what)
 }
 
-// room returns how many more slots a lane can have.
-func (w *Window[T]) room(l *lane[T]) int {
-	return min(w.limits.Items-w.items, w.limits.ItemsPerClient-l.client.items, w.limits.ItemsPerLane-l.items)
-}
+// maxIdle bounds how many lanes that hold nothing are remembered, for being
+// slow or having spilled: at some 600 bytes each ten megabytes.
+const maxIdle = 16384
 
-func (w *Window[T]) hold(l *lane[T], n, size int) {
-	l.items += n
-	l.client.items += n
-	w.items += n
-	w.bytes += size
-}
-
-// Release gives a slot back: the item's commit failed, or it is recorded.
-func (w *Window[T]) Release(key herald.Lane, size int) {
-	l := w.known(key, "Release")
-	if l.items == 0 {
-		panic("turns: a slot was released twice: " + key.Origin)
-	}
-	w.hold(l, -1, -size)
-	w.forget(l)
-}
-
-func (w *Window[T]) spill(l *lane[T]) {
-	if !l.spilled {
-		l.spilled = true
-		w.spilled++
-	}
-}
-
-func (w *Window[T]) drained(l *lane[T]) {
-	if l.spilled {
-		l.spilled = false
-		w.spilled--
-	}
-}
-
-// Spilled says that the commit of an item that found no room is over.
-func (w *Window[T]) Spilled(key herald.Lane) {
-	l := w.known(key, "Spilled")
-	if l.uncommitted == 0 {
-		panic("turns: a spill was settled twice: " + key.Origin)
-	}
-	l.uncommitted--
-	w.forget(l)
-}
-
-// MarkSpilled says that a lane has a backlog in the database.
-func (w *Window[T]) MarkSpilled(key herald.Lane) { w.spill(w.lane(key)) }
-
-// Add makes an item ready that has a slot by Reserve.
-func (w *Window[T]) Add(key herald.Lane, item T) {
-	l := w.known(key, "Add")
-	l.ready.push(item)
-	w.list(l)
-}
-
-// BeginClaim takes slots for a claim of the lane's deliveries in the database
-// and returns how many; 0 means that none should be claimed now. Otherwise
-// EndClaim must follow.
-func (w *Window[T]) BeginClaim(key herald.Lane) int {
-	l := w.lane(key)
-	n := min(w.room(l), claimLimits*l.limit)
-	if l.claiming || n <= 0 || w.bytes >= w.limits.Bytes {
-		w.forget(l)
-		return 0
-	}
-	l.claiming, l.claimedAt = true, l.spills
-	w.hold(l, n, 0)
-	return n
-}
-
-// AddClaimed makes an item ready that a claim brought.
-func (w *Window[T]) AddClaimed(key herald.Lane, item T, size int) {
-	w.bytes += size
-	w.Add(key, item)
-}
-
-// EndClaim ends a claim of wanted items that brought some, or failed if not ok.
-// A claim that brought all leaves more behind; one that brought fewer has
-// drained the lane, unless something spilled since it began.
-func (w *Window[T]) EndClaim(key herald.Lane, wanted, brought int, ok bool) {
-	l := w.known(key, "EndClaim")
-	w.hold(l, brought-wanted, 0)
-	l.claiming = false
+// settle puts a lane where it belongs after any change: in line for a turn,
+// among those that are only remembered, or out of the window. Of those only
+// remembered the one untouched for the longest goes first. If it was slow it is
+// found so again; if it had spilled, fresh work may overtake what waits until a
+// claim brings all it asked for.
+func (w *Window[T]) settle(l *lane[T]) {
+	w.lineUp(l)
+	l.idle.leave()
 	switch {
-	case !ok:
-	case brought == wanted:
-		w.spill(l)
-	case l.uncommitted == 0 && l.spills == l.claimedAt:
-		w.drained(l)
+	case l.items > 0 || l.inFlight() > 0 || l.spill.uncommitted > 0 || l.claim.running:
+	case !l.spill.on && !l.slow() && l.limit == w.limits.InFlightPerLane:
+		w.forget(l)
+	default:
+		w.idle.join(&l.idle, 0)
+		if w.idle.size > maxIdle {
+			w.forget(w.idle.first.owner)
+		}
 	}
-	w.forget(l)
 }
 
-// Drain takes out all items that are ready, oldest first within a lane, and
-// gives their slots back.
-func (w *Window[T]) Drain(size func(T) int) []T {
-	var all []T
-	for _, l := range w.lanes {
-		for !l.ready.empty() {
-			item := l.ready.pop()
-			w.hold(l, -1, -size(item))
-			all = append(all, item)
-		}
-		w.forget(l)
+// forget drops a lane that holds nothing, and its client with the last one.
+func (w *Window[T]) forget(l *lane[T]) {
+	l.idle.leave()
+	w.unspill(l)
+	delete(w.lanes, l.key)
+	l.client.lanes--
+	if l.client.lanes == 0 {
+		delete(w.clients, l.client.id)
 	}
-	return all
 }

@@ -1,0 +1,120 @@
+// Command bench measures Herald end to end on one machine: a load generator
+// and a receiver in this process, `herald serve` as a process of its own with a
+// fresh data directory. It prints one table and fails when an event was lost or
+// delivered twice.
+//
+// All rates are of one run on one machine; compare them with the raw limit, the
+// same load generator posting straight to the same receiver.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	var o options
+	flag.IntVar(&o.events, "events", 60000, "events of each throughput run")
+	flag.IntVar(&o.publishers, "publishers", 64, "connections that publish beside each other")
+	flag.DurationVar(&o.latency, "latency", 20*time.Second, "length of the latency run")
+	flag.IntVar(&o.rate, "rate", 300, "events a second of the latency run")
+	flag.StringVar(&o.binary, "herald", "", "the herald binary; empty builds it")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	events, publishers, rate int
+	latency                  time.Duration
+	binary                   string
+}
+
+// arraySize is the number of events in one request of the array run.
+const arraySize = 100
+
+func run(ctx context.Context, o options, out io.Writer) error {
+	receiver, err := newReceiver()
+	if err != nil {
+		return err
+	}
+	defer receiver.close()
+	service, err := startService(ctx, o.binary, receiver.url())
+	if err != nil {
+		return err
+	}
+	defer service.stop()
+
+	fmt.Fprintf(out, "%s, %d cores, %s, %d publishers\n\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), o.publishers)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "run\tevents\tevents/s\tof raw\tp50\tp95\tp99\tlost\tdoubled")
+
+	var raw float64
+	for _, r := range []struct {
+		name string
+		load load
+	}{
+		{"raw: POST straight to the receiver", load{target: receiver.address(), path: "/", events: o.events, perRequest: 1, publishers: o.publishers, body: rawBody}},
+		{"one event a request", service.load(o.events, 1, o.publishers)},
+		{fmt.Sprintf("arrays of %d", arraySize), service.load(o.events, arraySize, o.publishers)},
+		{fmt.Sprintf("%d events a second", o.rate), service.pacedLoad(o.rate, o.latency, o.publishers)},
+	} {
+		result, err := measure(ctx, receiver, r.load)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		if raw == 0 {
+			raw = result.rate
+		}
+		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%s\t%s\t%s\t%d\t%d\n", r.name, r.load.events, result.rate, result.rate/raw,
+			result.percentile(50), result.percentile(95), result.percentile(99), result.lost, result.doubled)
+		if result.lost+result.doubled > 0 {
+			err = fmt.Errorf("%s: %d events lost, %d doubled", r.name, result.lost, result.doubled)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return table.Flush()
+}
+
+// result is what one run came to. Latencies run from when an event was to be
+// published to when its webhook arrived.
+type result struct {
+	rate          float64
+	latencies     []time.Duration // sorted
+	lost, doubled int
+}
+
+func (r result) percentile(p int) time.Duration {
+	if len(r.latencies) == 0 {
+		return 0
+	}
+	return r.latencies[min(len(r.latencies)-1, len(r.latencies)*p/100)].Round(10 * time.Microsecond)
+}
+
+// measure publishes a load and waits until everything has arrived.
+func measure(ctx context.Context, receiver *receiver, l load) (result, error) {
+	book := receiver.begin(l.events)
+	start := time.Now()
+	if err := l.publish(ctx, book); err != nil {
+		return result{}, err
+	}
+	last := book.wait(ctx, 30*time.Second)
+	r := result{rate: float64(l.events) / last.Sub(start).Seconds()}
+	r.latencies, r.lost, r.doubled = book.close()
+	slices.Sort(r.latencies)
+	return r, ctx.Err()
+}
