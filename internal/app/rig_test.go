@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -243,9 +242,4 @@ func closedAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return fmt.Sprintf("http://%s/", l.Addr())
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
