@@ -3,11 +3,14 @@ GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check race fuzz bench
+.PHONY: build test setup check race fuzz bench
 build: ## the binary, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/herald ./cmd/herald
 
-test: check race ## what has to pass before a change lands
+test: setup check race ## what has to pass before a change lands
+
+setup:
+	@scripts/setup.sh
 
 check:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; }

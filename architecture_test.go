@@ -33,9 +33,10 @@ var mayImport = map[string][]string{
 	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/codat", "herald/internal/api/own", "herald/internal/catalogue",
 		"herald/internal/delivery", "herald/internal/directory", "herald/internal/egress", "herald/internal/intake", "herald/internal/policy",
 		"herald/internal/secret", "herald/internal/store", "herald/internal/webhook"},
-	"herald/client":         {"herald"},
-	"herald/internal/cli":   {"herald", "herald/client"},
-	"herald/internal/bench": {"herald", "herald/client"},
+	"herald/client":               {"herald"},
+	"herald/internal/cli":         {"herald", "herald/client"},
+	"herald/internal/bench":       {"herald", "herald/client"},
+	"herald/examples/receiver-go": {},
 	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/inbox",
 		"herald/internal/egress", "herald/internal/policy", "herald/internal/secret"},
 }
