@@ -95,7 +95,6 @@ func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (
 	}
 	defer func() {
 		stop() // a second signal ends the process at once
-		config.Log.Info("herald stops", "budget", config.StopBudget)
 		err = errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 	}()
 	if err := ready(a); err != nil {

@@ -188,6 +188,7 @@ func (a *App) Failed() <-chan error { return a.failed }
 // request is taken any more, attempts under way end, what is left is handed
 // back, and the database is closed.
 func (a *App) Stop(ctx context.Context) error {
+	a.log.Info("herald stops", "budget", a.config.StopBudget)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.StopBudget)
 	defer cancel()
 	a.draining.Store(true)

@@ -1,0 +1,366 @@
+package delivery_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/catalogue"
+	"herald/internal/delivery"
+	"herald/internal/directory"
+	"herald/internal/intake"
+	"herald/internal/policy"
+	"herald/internal/secret"
+	"herald/internal/store"
+	"herald/internal/turns"
+	"herald/internal/webhook"
+)
+
+// rig is intake, store and engine, with receivers that are functions. It runs
+// in a synctest bubble, so that hours pass at once.
+type rig struct {
+	t      *testing.T
+	store  *store.Store
+	engine *delivery.Engine
+	desk   *delivery.Desk
+	intake *intake.Intake
+	client herald.Client
+	begun  time.Time
+
+	mu       sync.Mutex
+	requests []sent
+	answer   func(ctx context.Context, r webhook.Request) webhook.Result
+}
+
+// sent is a request that a receiver got, and when since the rig's start.
+type sent struct {
+	url   string
+	body  string
+	after time.Duration
+}
+
+func newRig(t *testing.T, dir string, o delivery.Options, answer func(context.Context, webhook.Request) webhook.Result) *rig {
+	t.Helper()
+	r := &rig{t: t, answer: answer, begun: time.Now()}
+	var known *directory.Directory
+	var err error
+	r.store, err = store.Open(t.Context(), store.Options{Dir: dir, Box: secret.NewBox(secret.Key{1}), Changed: func(id uuid.UUID) { known.Forget(id) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if known, err = directory.New(r.store, catalogue.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	o.Store, o.Nodes, o.Directory, o.Sender = r.store, r.store, known, r
+	o.Random = func() float64 { return 0 }
+	if o.Policy.Transient == nil {
+		o.Policy = policy.Rules(policy.RulesSchedule())
+	}
+	r.engine = delivery.New(o)
+	if err := r.engine.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.desk = &delivery.Desk{Engine: r.engine, History: r.store, Origin: webhook.Origin}
+	r.intake = intake.New(known, r.store, r.engine, webhook.Origin)
+	return r
+}
+
+// withClient makes a client with a rule for each address.
+func (r *rig) withClient(addresses ...string) *rig {
+	r.t.Helper()
+	var err error
+	if r.client, _, err = r.store.CreateClient(r.t.Context(), "Acme"); err != nil {
+		r.t.Fatal(err)
+	}
+	for _, address := range addresses {
+		rule := herald.Rule{ID: herald.NewID(), ClientID: r.client.ID, Type: "Sync Completed", PostedType: "Sync Completed", Webhook: address}
+		if err := r.store.CreateRule(r.t.Context(), rule); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return r
+}
+
+func (r *rig) Send(ctx context.Context, q webhook.Request) webhook.Result {
+	r.mu.Lock()
+	r.requests = append(r.requests, sent{q.URL, string(q.Body), time.Since(r.begun)})
+	r.mu.Unlock()
+	return r.answer(ctx, q)
+}
+
+func (r *rig) stop() {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := r.engine.Stop(ctx); err != nil {
+		r.t.Error(err)
+	}
+	if err := r.store.Close(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+func (r *rig) got() []sent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.requests)
+}
+
+// publish publishes n events and returns their first deliveries' ids.
+func (r *rig) publish(n int) []uuid.UUID {
+	r.t.Helper()
+	var ids []uuid.UUID
+	for i := range n {
+		p := herald.Publication{Event: herald.Event{
+			ClientID: r.client.ID, Type: "Sync Completed", CompanyID: uuid.New(), Data: json.RawMessage(fmt.Sprintf(`{"syncId":"%05d","syncType":"Expense"}`, i)),
+		}}
+		receipts, err := r.intake.Publish(r.t.Context(), herald.Caller{Operator: true}, []herald.Publication{p})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if receipts[0].AlertCount > 0 {
+			ids = append(ids, herald.DeliveryID(receipts[0].AlertIDs[0], 0))
+		}
+	}
+	return ids
+}
+
+func (r *rig) delivery(id uuid.UUID) (herald.Delivery, []herald.Attempt) {
+	r.t.Helper()
+	d, attempts, err := r.store.Delivery(r.t.Context(), r.client.ID, id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return d, attempts
+}
+
+func status(code int) webhook.Result {
+	r := webhook.Result{Status: code}
+	if code > 299 {
+		r.Reason = herald.ReasonStatus
+	}
+	return r
+}
+
+func always(code int) func(context.Context, webhook.Request) webhook.Result {
+	return func(context.Context, webhook.Request) webhook.Result { return status(code) }
+}
+
+// near reports whether a time is at most a second later than planned: the
+// claimer looks once a second when nothing is due.
+func near(got, want time.Duration) bool { return got >= want && got <= want+time.Second }
+
+func TestRetriesFollowTheSchedule(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, dir, delivery.Options{}, always(503)).withClient("https://a.example/")
+		id := r.publish(1)[0]
+		time.Sleep(10 * time.Minute)
+		got := r.got()
+		if len(got) != 4 {
+			t.Fatalf("%d requests, want 4", len(got))
+		}
+		for n, want := range []time.Duration{0, 20 * time.Second, 40 * time.Second, 60 * time.Second} {
+			since := got[0].after
+			if n > 0 {
+				since = got[n].after - got[n-1].after
+			}
+			if !near(since, want) {
+				t.Errorf("request %d came %v after the one before, want %v", n+1, since, want)
+			}
+			if got[n].body != got[0].body {
+				t.Errorf("request %d has another body", n+1)
+			}
+		}
+		if d, attempts := r.delivery(id); d.State != herald.Failed || d.Reason != herald.ReasonExhausted || len(attempts) != 4 {
+			t.Errorf("the delivery is %s (%s) after %d attempts", d.State, d.Reason, len(attempts))
+		}
+		r.stop()
+	})
+}
+
+func TestRetryAfterOfHoursIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		first := true
+		r := newRig(t, dir, delivery.Options{}, func(context.Context, webhook.Request) webhook.Result {
+			if first {
+				first = false
+				return webhook.Result{Status: 429, Reason: herald.ReasonStatus, RetryAfter: "7200"}
+			}
+			return status(200)
+		}).withClient("https://a.example/")
+		r.publish(1)
+		time.Sleep(3 * time.Hour)
+		if got := r.got(); len(got) != 2 || !near(got[1].after, 2*time.Hour) {
+			t.Errorf("requests %v, want the second after two hours", got)
+		}
+		r.stop()
+	})
+}
+
+// TestHangingReceiverDelaysNobodyElse: one receiver hangs for 30 s on each of
+// thousands of calls, the other is served as if it were alone.
+func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{Items: 512, InFlight: 64, InFlightPerLane: 16}}, func(ctx context.Context, q webhook.Request) webhook.Result {
+			if strings.Contains(q.URL, "hangs") {
+				select {
+				case <-ctx.Done():
+					return webhook.Result{Reason: herald.ReasonInterrupted}
+				case <-time.After(30 * time.Second):
+					return webhook.Result{Reason: herald.ReasonTimeout}
+				}
+			}
+			return status(200)
+		}).withClient("https://hangs.example/", "https://quick.example/")
+		r.publish(1000)
+		time.Sleep(5 * time.Second)
+		quick := 0
+		for _, s := range r.got() {
+			if strings.Contains(s.url, "quick") {
+				quick++
+			}
+		}
+		if quick != 1000 {
+			t.Errorf("the quick receiver has %d of 1000 after five seconds", quick)
+		}
+		r.stop()
+	})
+}
+
+// TestSpilledWorkKeepsItsOrder: with memory for a few, a thousand events of one
+// lane arrive in the order of their publishing, each once.
+func TestSpilledWorkKeepsItsOrder(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		limits := turns.Limits{Items: 8, InFlightPerLane: 1}
+		r := newRig(t, dir, delivery.Options{Limits: limits}, func(context.Context, webhook.Request) webhook.Result {
+			time.Sleep(10 * time.Millisecond)
+			return status(200)
+		}).withClient("https://a.example/")
+		const events = 1000
+		r.publish(events)
+		time.Sleep(10 * time.Minute)
+		var got, want []string
+		for i := range events {
+			want = append(want, fmt.Sprintf(`"syncId":"%05d"`, i))
+		}
+		for _, s := range r.got() {
+			at := strings.Index(s.body, `"syncId"`)
+			got = append(got, s.body[at:at+len(want[0])])
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+		r.stop()
+	})
+}
+
+func TestCancelledWhileWaitingIsNotSent(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
+			time.Sleep(time.Minute)
+			return status(200)
+		}).withClient("https://a.example/")
+		ids := r.publish(2)
+		if _, err := r.desk.Cancel(t.Context(), r.client.ID, ids[1]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if got := r.got(); len(got) != 1 {
+			t.Errorf("%d requests, want 1: the second delivery was cancelled", len(got))
+		}
+		if d, _ := r.delivery(ids[1]); d.State != herald.Cancelled {
+			t.Errorf("the delivery is %s", d.State)
+		}
+		r.stop()
+	})
+}
+
+// TestWhatNeverGetsItsTurnExpires: nothing waits for ever.
+func TestWhatNeverGetsItsTurnExpires(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p := policy.Rules([]time.Duration{})
+		p.MaxAge = time.Hour
+		r := newRig(t, dir, delivery.Options{Policy: p, Limits: turns.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
+			time.Sleep(2 * time.Hour)
+			return status(200)
+		}).withClient("https://a.example/")
+		ids := r.publish(2)
+		time.Sleep(5 * time.Hour)
+		if d, attempts := r.delivery(ids[1]); d.State != herald.Failed || d.Reason != herald.ReasonExpired || len(attempts) != 0 {
+			t.Errorf("the delivery is %s (%s) after %d attempts, want failed (expired) without one", d.State, d.Reason, len(attempts))
+		}
+		r.stop()
+	})
+}
+
+// TestHeldWorkGoesOnAfterTheNodeDied: the store is closed under the engine, as a
+// kill would, and opened by another.
+func TestHeldWorkGoesOnAfterTheNodeDied(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		r := newRig(t, dir, delivery.Options{}, func(ctx context.Context, _ webhook.Request) webhook.Result {
+			<-ctx.Done()
+			<-hang
+			return webhook.Result{Reason: herald.ReasonInterrupted}
+		}).withClient("https://a.example/")
+		id := r.publish(1)[0]
+		synctest.Wait()
+		if err := r.store.Close(); err != nil { // nothing more is recorded
+			t.Fatal(err)
+		}
+		next := newRig(t, dir, delivery.Options{}, always(200))
+		next.client = r.client
+		time.Sleep(time.Minute)
+		d, attempts := next.delivery(id)
+		if d.State != herald.Delivered || len(attempts) != 2 || attempts[0].Outcome != herald.OutcomeUnknown {
+			t.Errorf("the delivery is %s with %+v", d.State, attempts)
+		}
+		next.stop()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		close(hang)
+		if err := r.engine.Stop(ctx); err == nil {
+			t.Error("stopping without a database said nothing")
+		}
+	})
+}
+
+func TestDeletedClientsRetriesAreNotMade(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, dir, delivery.Options{}, always(503)).withClient("https://a.example/")
+		id := r.publish(1)[0]
+		time.Sleep(time.Second)
+		if err := r.store.DeleteClient(t.Context(), r.client.ID); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := r.store.CancelDeletedClients(t.Context()); n != 1 || err != nil {
+			t.Fatalf("cancelled %d, %v", n, err)
+		}
+		time.Sleep(time.Hour)
+		if got := r.got(); len(got) != 1 {
+			t.Errorf("%d requests, want 1", len(got))
+		}
+		if d, _ := r.delivery(id); d.State != herald.Cancelled {
+			t.Errorf("the delivery is %s", d.State)
+		}
+		r.stop()
+	})
+}
