@@ -67,9 +67,23 @@ type Explained interface {
 	Explain() (service, detail string)
 }
 
+// statusGone is logged and counted for a request whose caller has hung up, which
+// is no fault of the service. HTTP has no status for it; this one is nginx's.
+const statusGone = 499
+
+// codeGone goes into the log line of such a request.
+const codeGone herald.Code = "gone"
+
 // WriteError answers with an error. What is not a herald.Error is logged under
-// the answer's correlation id and shown as no more than that it happened.
+// the answer's correlation id and shown as no more than that it happened. A
+// caller that has hung up, so that what was done for it is cancelled, gets no
+// body.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		noteOf(r.Context()).code = codeGone
+		w.WriteHeader(statusGone)
+		return
+	}
 	var known *herald.Error
 	if !errors.As(err, &known) {
 		known = &herald.Error{Code: herald.CodeInternal, Message: "Something went wrong inside. Quote the correlationId when you report it.", Cause: err}
@@ -112,6 +126,10 @@ func WriteJSON(w http.ResponseWriter, status int, value any) {
 	_, _ = w.Write(text.Bytes()) // fails only when the caller has gone
 }
 
+// maxTrust bounds the memory that a request gets, in bytes, on the word of its
+// Content-Length alone.
+const maxTrust = 64 << 10
+
 // ReadBody reads a request's body of at most limit bytes; CodeTooLarge when it
 // has more, CodeInvalid when it breaks off.
 func ReadBody(r *http.Request, limit int64) ([]byte, error) {
@@ -120,7 +138,7 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	}
 	var text bytes.Buffer
 	if r.ContentLength > 0 {
-		text.Grow(int(r.ContentLength) + bytes.MinRead)
+		text.Grow(int(min(r.ContentLength, maxTrust)) + bytes.MinRead)
 	}
 	n, err := text.ReadFrom(io.LimitReader(r.Body, limit+1))
 	switch {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -103,18 +104,24 @@ func (f *Frame) serve(out *answer, r *http.Request, n *note) {
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v) // the handler's way to cut the connection
 		}
-		n.cause = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		n.code, n.cause = herald.CodeInternal, fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		if !out.begun {
 			WriteError(out, r, n.cause)
 		}
 	}()
 	// The mux answers unknown paths and methods in plain text, and would
 	// redirect a path to a cleaner one; this API knows no redirects.
-	if _, pattern := f.mux.Handler(r); pattern == "" {
+	if _, pattern := f.mux.Handler(r); pattern == "" || !isClean(r.URL.EscapedPath()) {
 		f.unknown(out, r)
 		return
 	}
 	f.mux.ServeHTTP(out, r)
+}
+
+// isClean reports whether a path has no empty, "." or ".." segments, so that a
+// ServeMux takes it as it is.
+func isClean(escaped string) bool {
+	return path.Clean(escaped) == escaped || path.Clean(escaped)+"/" == escaped
 }
 
 // unknown answers a request that no call takes: 405 with the methods there are
@@ -126,23 +133,26 @@ func (f *Frame) unknown(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
 		body := ErrorBody{
 			StatusCode: http.StatusMethodNotAllowed, Service: service, CanBeRetried: "Unknown",
-			Error:         fmt.Sprintf("%s does not take %s; it takes %s.", r.URL.Path, r.Method, allow),
+			Error:         fmt.Sprintf("%.200s does not take %.20s; it takes %s.", r.URL.Path, r.Method, allow),
 			CorrelationID: noteError(r.Context(), &herald.Error{Code: "method_not_allowed"}, nil),
 		}
 		WriteJSON(w, http.StatusMethodNotAllowed, body)
 		return
 	}
-	WriteError(w, r, herald.Errorf(herald.CodeNotFound, "There is nothing at %s. GET /openapi.json lists what there is.", r.URL.Path))
+	WriteError(w, r, herald.Errorf(herald.CodeNotFound, "There is nothing at %.200s. GET /openapi.json lists what there is.", r.URL.Path))
 }
 
-// logRequest writes a request down: at info what changes something or fails, at
-// debug what only reads.
+// logRequest writes a request down: faults at error, what cannot be served now
+// at warn, what changes something or is refused at info, and at debug what only
+// reads.
 func (f *Frame) logRequest(r *http.Request, out *answer, n *note, route string, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
-	case out.status >= http.StatusInternalServerError:
+	case n.code == herald.CodeInternal:
 		level = slog.LevelError
-	case r.Method == http.MethodGet && out.status < http.StatusBadRequest:
+	case out.status >= http.StatusInternalServerError:
+		level = slog.LevelWarn
+	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && out.status < http.StatusBadRequest:
 		level = slog.LevelDebug
 	}
 	ctx := r.Context()
@@ -152,7 +162,7 @@ func (f *Frame) logRequest(r *http.Request, out *answer, n *note, route string, 
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("route", route),
 		slog.Int("status", out.status), slog.Float64("durationMs", float64(took.Microseconds())/1000),
-		slog.String("correlationId", n.correlationID),
+		slog.Int64("bytes", out.bytes), slog.String("correlationId", n.correlationID),
 	}
 	if n.client != uuid.Nil {
 		attrs = append(attrs, slog.String("clientId", n.client.String()))
@@ -170,6 +180,7 @@ func (f *Frame) logRequest(r *http.Request, out *answer, n *note, route string, 
 type answer struct {
 	http.ResponseWriter
 	status int
+	bytes  int64 // of the body
 	begun  bool
 }
 
@@ -182,7 +193,9 @@ func (a *answer) WriteHeader(status int) {
 
 func (a *answer) Write(p []byte) (int, error) {
 	a.begun = true
-	return a.ResponseWriter.Write(p)
+	n, err := a.ResponseWriter.Write(p)
+	a.bytes += int64(n)
+	return n, err
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -39,11 +39,7 @@ func viewAlert(a herald.Alert) alert {
 }
 
 func (s *surface) listAlerts(r request) (reply, error) {
-	company, err := companyFilter(r.URL.Query())
-	if err != nil {
-		return reply{}, err
-	}
-	return s.alertsOf(r, uuid.Nil, company)
+	return s.alertsOf(r, uuid.Nil)
 }
 
 func (s *surface) listRuleAlerts(r request, ruleID string) (reply, error) {
@@ -51,22 +47,25 @@ func (s *surface) listRuleAlerts(r request, ruleID string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	// The alerts of a deleted rule are found among all alerts alone: spec
+	// section 5.10, item 2.
 	if _, err := s.Rules.Rule(r.Context(), r.client, id); err != nil {
 		return reply{}, err
 	}
-	return s.alertsOf(r, id, uuid.Nil)
+	return s.alertsOf(r, id)
 }
 
-func (s *surface) alertsOf(r request, rule, company uuid.UUID) (reply, error) {
-	l, err := parseList(r, query.Alerts())
+// alertsOf lists the alerts of a rule; uuid.Nil is all rules.
+func (s *surface) alertsOf(r request, rule uuid.UUID) (reply, error) {
+	l, err := readListing(r, query.Alerts())
 	if err != nil {
 		return reply{}, err
 	}
-	alerts, total, err := s.Alerts.Alerts(r.Context(), r.client, rule, company, l)
+	alerts, total, err := s.Alerts.Alerts(r.Context(), r.client, rule, l.company, l.List)
 	if err != nil {
 		return reply{}, err
 	}
-	return list(r, l, alerts, total, viewAlert), nil
+	return page(l, alerts, total, viewAlert), nil
 }
 
 func (s *surface) getAlert(r request, alertID string) (reply, error) {

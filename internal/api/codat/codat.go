@@ -8,6 +8,7 @@
 package codat
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,15 +32,18 @@ type Authenticator interface {
 	Caller(r *http.Request) (herald.Caller, error)
 }
 
-// Rules keeps a client's rules. CodeNotFound when the client has no such rule.
+// Rules keeps clients' rules. Every call is atomic, and CodeNotFound when the
+// client has no such rule.
 type Rules interface {
 	// Rules lists a page and counts all; a company other than uuid.Nil leaves
 	// only the rules bound to it.
 	Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error)
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
 	CreateRule(ctx context.Context, r herald.Rule) error
-	// UpdateRule replaces type, company and notifiers and returns the rule.
+	// UpdateRule replaces type, company and notifiers and returns the rule;
+	// its WithoutAuthorization stays.
 	UpdateRule(ctx context.Context, r herald.Rule) (herald.Rule, error)
+	// DeleteRule is CodeNotFound the second time.
 	DeleteRule(ctx context.Context, client, id uuid.UUID) error
 }
 
@@ -52,9 +56,11 @@ type Alerts interface {
 	Alert(ctx context.Context, client, id uuid.UUID) (herald.Alert, error)
 }
 
-// Profiles keeps what clients say of themselves.
+// Profiles keeps what clients say of themselves. CodeNotFound when there is no
+// such client.
 type Profiles interface {
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
+	// SaveProfile replaces the whole profile.
 	SaveProfile(ctx context.Context, client uuid.UUID, p herald.Profile) error
 }
 
@@ -64,7 +70,8 @@ type Keys interface {
 	// CreateKey returns the new key in plain text; CodeConflict when the
 	// client has herald.MaxKeys.
 	CreateKey(ctx context.Context, client uuid.UUID, name string) (herald.Key, string, error)
-	// DeleteKey is CodeConflict for the last key.
+	// DeleteKey is CodeConflict for the last key, and CodeNotFound when the
+	// client has no such key.
 	DeleteKey(ctx context.Context, client, key uuid.UUID) error
 }
 
@@ -77,7 +84,8 @@ type Options struct {
 	Keys     Keys
 	// Catalogue returns the event types as they are now.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
-	// CheckURL refuses a webhook's address that cannot be called.
+	// CheckURL refuses a webhook's address that may not be called, with
+	// CodeInvalid and the member notifiers.webhook.
 	CheckURL func(raw string) error
 }
 
@@ -161,33 +169,60 @@ func (s *surface) underRules(r request) (reply, error) {
 	}
 }
 
-// object reads a request's body, which must be a JSON object, into its members
-// by name in lower case.
-func (r request) object() (map[string]json.RawMessage, error) {
+// object is a JSON object: its members by name in lower case. Of members whose
+// names are equal but for case the last one counts.
+type object map[string]json.RawMessage
+
+// errNoObject is what other JSON than an object cannot be read as.
+var errNoObject = errors.New("not a JSON object")
+
+// UnmarshalJSON reads an object; the text is known to be JSON.
+func (o *object) UnmarshalJSON(text []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	if first, err := decoder.Token(); err != nil || first != json.Delim('{') {
+		return errNoObject
+	}
+	*o = make(object)
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return err
+		}
+		(*o)[strings.ToLower(name.(string))] = value
+	}
+	return nil
+}
+
+// object reads a request's body, which must be a JSON object.
+func (r request) object() (object, error) {
 	text, err := api.ReadBody(r.Request, maxBody)
 	if err != nil {
 		return nil, err
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			return nil, herald.Invalid("body", "Error processing request - not valid. The body is not JSON: %v, at byte %d.", syntax, syntax.Offset)
-		}
-		return nil, herald.Invalid("body", "Error processing request - not valid. The body is not a JSON object.")
+	var o object
+	err = json.Unmarshal(text, &o)
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return nil, invalid("body", "The body is not JSON: %v, at byte %d.", syntax, syntax.Offset)
+	case err != nil:
+		return nil, invalid("body", "The body is not a JSON object.")
 	}
-	if members == nil {
-		return nil, herald.Invalid("body", "Error processing request - not valid. The body is null; it must be a JSON object.")
-	}
-	lower := make(map[string]json.RawMessage, len(members))
-	for name, value := range members {
-		lower[strings.ToLower(name)] = value
-	}
-	return lower, nil
+	return o, nil
+}
+
+// invalid returns the vendor's error for a wrong member or parameter, and what
+// is wrong with it.
+func invalid(member, format string, args ...any) error {
+	return herald.Invalid(member, "Error processing request - not valid. "+format, args...)
 }
 
 // member reads one member into a value of type T; absent and null are nil.
-func member[T any](members map[string]json.RawMessage, name, want string) (*T, error) {
+func member[T any](members object, name, want string) (*T, error) {
 	path := name
 	if _, last, found := strings.Cut(name, "."); found {
 		name = last
@@ -198,20 +233,20 @@ func member[T any](members map[string]json.RawMessage, name, want string) (*T, e
 	}
 	value := new(T)
 	if err := json.Unmarshal(text, value); err != nil {
-		return nil, herald.Invalid(path, "Error processing request - not valid. %s: want %s.", path, want)
+		return nil, invalid(path, "%s: want %s.", path, want)
 	}
 	return value, nil
 }
 
 // text is member for strings; absent and null are "". NUL, which no database
 // takes, is refused.
-func text(members map[string]json.RawMessage, name string) (string, error) {
+func text(members object, name string) (string, error) {
 	value, err := member[string](members, name, "a string")
 	if value == nil || err != nil {
 		return "", err
 	}
 	if strings.ContainsRune(*value, 0) {
-		return "", herald.Invalid(name, "Error processing request - not valid. %s holds a NUL character.", name)
+		return "", invalid(name, "%s holds a NUL character.", name)
 	}
 	return *value, nil
 }
@@ -232,17 +267,38 @@ func pathID(s, thing string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// companyFilter reads the parameter companyId; without one it is uuid.Nil.
-func companyFilter(values url.Values) (uuid.UUID, error) {
-	value, err := query.Parameter(values, "companyId")
-	if err != nil || value == "" {
-		return uuid.Nil, err
+// listing is a request for one page of a list.
+type listing struct {
+	query.List
+	path    string
+	company uuid.UUID // leaves only what is about it, unless uuid.Nil
+}
+
+// readListing reads the parameters of a paged list.
+func readListing(r request, s query.Schema) (listing, error) {
+	l := listing{path: r.URL.EscapedPath()}
+	// Request.URL.Query drops what it cannot read, and a list without its
+	// filter would be the answer to another question.
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return l, invalid("query", "The parameters are not percent-encoded as they should be: %v.", err)
 	}
-	id, ok := parseID(value)
-	if !ok {
-		return id, herald.Invalid("companyId", "Error processing request - not valid. companyId %.50q: want a GUID.", value)
+	if l.List, err = query.ParseList(values, s); err != nil {
+		var syntax *query.SyntaxError
+		if errors.As(err, &syntax) {
+			return l, queryError{syntax}
+		}
+		return l, err
 	}
-	return id, nil
+	company, err := query.Parameter(values, "companyId")
+	if err != nil || company == "" {
+		return l, err
+	}
+	var ok bool
+	if l.company, ok = parseID(company); !ok {
+		return l, invalid("companyId", "companyId %.50q: want a GUID.", company)
+	}
+	return l, nil
 }
 
 // envelope is the frame of every paged list (spec section 4.2).
@@ -254,30 +310,20 @@ type envelope[T any] struct {
 	Links        query.Links `json:"_links"`
 }
 
-// list answers with a page.
-func list[T, V any](r request, l query.List, items []T, total int, view func(T) V) reply {
+// page answers with a page.
+func page[T, V any](l listing, items []T, total int, view func(T) V) reply {
 	extra := url.Values{}
-	if company, err := query.Parameter(r.URL.Query(), "companyId"); err == nil && company != "" {
-		extra.Set("companyId", company)
+	if l.company != uuid.Nil {
+		extra.Set("companyId", l.company.String())
 	}
-	page := envelope[V]{
+	body := envelope[V]{
 		Results: make([]V, len(items)), PageNumber: l.Page, PageSize: l.PageSize, TotalResults: total,
-		Links: l.Links(r.URL.EscapedPath(), total, extra),
+		Links: l.Links(l.path, total, extra),
 	}
 	for i, item := range items {
-		page.Results[i] = view(item)
+		body.Results[i] = view(item)
 	}
-	return reply{http.StatusOK, page}
-}
-
-// parseList reads the parameters of a paged list.
-func parseList(r request, s query.Schema) (query.List, error) {
-	l, err := query.ParseList(r.URL.Query(), s)
-	var syntax *query.SyntaxError
-	if errors.As(err, &syntax) {
-		return l, queryError{syntax}
-	}
-	return l, err
+	return reply{http.StatusOK, body}
 }
 
 // queryError makes the answer to a wrong query name the vendor's service and

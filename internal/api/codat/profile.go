@@ -1,9 +1,9 @@
 package codat
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -70,7 +70,7 @@ func (s *surface) putProfile(r request) (reply, error) {
 	return reply{http.StatusOK, viewProfile(p)}, nil
 }
 
-func readProfile(members map[string]json.RawMessage) (herald.Profile, error) {
+func readProfile(members object) (herald.Profile, error) {
 	var p herald.Profile
 	for _, m := range []struct {
 		name  string
@@ -97,10 +97,14 @@ func readProfile(members map[string]json.RawMessage) (herald.Profile, error) {
 	}
 	if urls != nil {
 		if len(*urls) > maxWhiteList {
-			return p, herald.Invalid("whiteListUrls", "Error processing request - not valid. whiteListUrls: more than %d.", maxWhiteList)
+			return p, invalid("whiteListUrls", "whiteListUrls: more than %d.", maxWhiteList)
 		}
-		for _, value := range *urls {
-			if err := absolute("whiteListUrls", value); err != nil {
+		for i, value := range *urls {
+			member := "whiteListUrls[" + strconv.Itoa(i) + "]"
+			if value == "" {
+				return p, invalid(member, "%s is empty.", member)
+			}
+			if err := absolute(member, value); err != nil {
 				return p, err
 			}
 		}
@@ -113,10 +117,10 @@ func readProfile(members map[string]json.RawMessage) (herald.Profile, error) {
 
 func required(name, value string) error {
 	if strings.TrimSpace(value) == "" {
-		return herald.Invalid(name, "Error processing request - not valid. %s is missing.", name)
+		return invalid(name, "%s is missing.", name)
 	}
 	if len(value) > maxProfileText || strings.ContainsFunc(value, unicode.IsControl) {
-		return herald.Invalid(name, "Error processing request - not valid. %s: want at most %d bytes without control characters.", name, maxProfileText)
+		return invalid(name, "%s: want at most %d bytes without control characters.", name, maxProfileText)
 	}
 	return nil
 }
@@ -127,7 +131,7 @@ func absolute(name, value string) error {
 	}
 	u, err := url.Parse(value)
 	if err != nil || !u.IsAbs() || len(value) > maxProfileText {
-		return herald.Invalid(name, "Error processing request - not valid. %s %.100q: want an absolute URI.", name, value)
+		return invalid(name, "%s %.100q: want an absolute URI.", name, value)
 	}
 	return nil
 }
@@ -136,14 +140,14 @@ func absolute(name, value string) error {
 // a scheme word (spec section 6.1, item 2; RFC 9110 section 5.5).
 func headerValue(name, value string) error {
 	if len(value) > maxAuthHeader {
-		return herald.Invalid(name, "Error processing request - not valid. %s: more than %d bytes.", name, maxAuthHeader)
+		return invalid(name, "%s: more than %d bytes.", name, maxAuthHeader)
 	}
 	if strings.TrimSpace(value) != value {
-		return herald.Invalid(name, "Error processing request - not valid. %s begins or ends with a blank.", name)
+		return invalid(name, "%s begins or ends with a blank.", name)
 	}
 	for i := range len(value) {
 		if c := value[i]; c != '\t' && (c < ' ' || c > '~') {
-			return herald.Invalid(name, "Error processing request - not valid. %s: the character at place %d cannot stand in a header; use visible ASCII.", name, i+1)
+			return invalid(name, "%s: the character at place %d cannot stand in a header; use visible ASCII.", name, i+1)
 		}
 	}
 	return nil

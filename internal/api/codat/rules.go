@@ -1,7 +1,6 @@
 package codat
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/mail"
 	"strconv"
@@ -38,19 +37,15 @@ func viewRule(r herald.Rule) rule {
 }
 
 func (s *surface) listRules(r request) (reply, error) {
-	l, err := parseList(r, query.Rules())
+	l, err := readListing(r, query.Rules())
 	if err != nil {
 		return reply{}, err
 	}
-	company, err := companyFilter(r.URL.Query())
+	rules, total, err := s.Rules.Rules(r.Context(), r.client, l.company, l.List)
 	if err != nil {
 		return reply{}, err
 	}
-	rules, total, err := s.Rules.Rules(r.Context(), r.client, company, l)
-	if err != nil {
-		return reply{}, err
-	}
-	return list(r, l, rules, total, viewRule), nil
+	return page(l, rules, total, viewRule), nil
 }
 
 func (s *surface) getRule(r request) (reply, error) {
@@ -99,7 +94,7 @@ func (s *surface) updateRule(r request) (reply, error) {
 		return reply{}, err
 	}
 	if same, ok := parseID(bodyID); bodyID != "" && (!ok || same != id) {
-		return reply{}, herald.Invalid("id", "Error processing request - not valid. The id %.50q in the body is not the rule's, %s.", bodyID, id)
+		return reply{}, invalid("id", "The id %.50q in the body is not the rule's, %s.", bodyID, id)
 	}
 	changed, err := s.readRule(r, members)
 	if err != nil {
@@ -122,14 +117,14 @@ func (s *surface) deleteRule(r request) (reply, error) {
 }
 
 // readRule reads what POST and PUT have in common (spec sections 5.2 to 5.6).
-func (s *surface) readRule(r request, members map[string]json.RawMessage) (herald.Rule, error) {
+func (s *surface) readRule(r request, members object) (herald.Rule, error) {
 	made := herald.Rule{ClientID: r.client}
 	posted, err := text(members, "type")
 	if err != nil {
 		return made, err
 	}
 	if strings.TrimSpace(posted) == "" {
-		return made, herald.Invalid("type", "Error processing request - not valid. type is missing.")
+		return made, invalid("type", "type is missing.")
 	}
 	types, err := s.Catalogue(r.Context())
 	if err != nil {
@@ -137,7 +132,7 @@ func (s *surface) readRule(r request, members map[string]json.RawMessage) (heral
 	}
 	kind, ok := types.Lookup(posted)
 	if !ok {
-		return made, herald.Invalid("type", "Error processing request - not valid. The rule type %.100q is not known; GET /eventTypes lists those there are.", posted)
+		return made, invalid("type", "The rule type %.100q is not known; GET /eventTypes lists those there are.", posted)
 	}
 	made.Type, made.PostedType = kind.Name, posted
 	if made.CompanyID, err = readCompany(members); err != nil {
@@ -151,28 +146,24 @@ func (s *surface) readRule(r request, members map[string]json.RawMessage) (heral
 
 // readCompany: absent, null, empty and the zero GUID are all companies (spec
 // section 5.2).
-func readCompany(members map[string]json.RawMessage) (uuid.UUID, error) {
+func readCompany(members object) (uuid.UUID, error) {
 	value, err := text(members, "companyId")
 	if err != nil || value == "" {
 		return uuid.Nil, err
 	}
 	id, ok := parseID(value)
 	if !ok {
-		return id, herald.Invalid("companyId", "Error processing request - not valid. companyId %.50q: want a GUID.", value)
+		return id, invalid("companyId", "companyId %.50q: want a GUID.", value)
 	}
 	return id, nil
 }
 
-func (s *surface) readNotifiers(members map[string]json.RawMessage, made *herald.Rule) error {
-	inner, err := member[map[string]json.RawMessage](members, "notifiers", "an object")
+func (s *surface) readNotifiers(members object, made *herald.Rule) error {
+	inner, err := member[object](members, "notifiers", "an object")
 	if err != nil || inner == nil {
 		return err
 	}
-	lower := make(map[string]json.RawMessage, len(*inner))
-	for name, value := range *inner {
-		lower[strings.ToLower(name)] = value
-	}
-	if made.Webhook, err = text(lower, "notifiers.webhook"); err != nil {
+	if made.Webhook, err = text(*inner, "notifiers.webhook"); err != nil {
 		return err
 	}
 	if made.Webhook != "" {
@@ -180,7 +171,7 @@ func (s *surface) readNotifiers(members map[string]json.RawMessage, made *herald
 			return err
 		}
 	}
-	emails, err := member[[]string](lower, "notifiers.emails", "an array of strings")
+	emails, err := member[[]string](*inner, "notifiers.emails", "an array of strings")
 	if err != nil || emails == nil {
 		return err
 	}
@@ -195,17 +186,17 @@ func checkEmails(emails []string) error {
 		member := "notifiers.emails[" + strconv.Itoa(i) + "]"
 		boxes := herald.Mailboxes([]string{element})
 		if len(boxes) == 0 {
-			return herald.Invalid(member, "Error processing request - not valid. %s holds no e-mail address.", member)
+			return invalid(member, "%s holds no e-mail address.", member)
 		}
 		for _, box := range boxes {
 			parsed, err := mail.ParseAddress(box)
 			if err != nil || parsed.Address != box || strings.ContainsAny(box, "\r\n\x00") {
-				return herald.Invalid(member, "Error processing request - not valid. %.100q is not an e-mail address.", box)
+				return invalid(member, "%.100q is not an e-mail address.", box)
 			}
 		}
 	}
 	if n := len(herald.Mailboxes(emails)); n > maxMailboxes {
-		return herald.Invalid("notifiers.emails", "Error processing request - not valid. %d e-mail addresses are more than the %d that a rule can have.", n, maxMailboxes)
+		return invalid("notifiers.emails", "%d e-mail addresses are more than the %d that a rule can have.", n, maxMailboxes)
 	}
 	return nil
 }
