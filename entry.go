@@ -99,6 +99,10 @@ type Snapshot struct {
 // no longer the present one. Deciding again helps.
 var ErrStale = errors.New("the client has changed since the event was decided")
 
+// ErrBuried says that this node was taken for dead by another, which gives what
+// it held to others. It has to forget that and register anew.
+var ErrBuried = errors.New("this node was taken for dead by another")
+
 // ErrNotHeld says that a delivery is not held by this node any more: it was
 // cancelled, or another node took it over.
 var ErrNotHeld = errors.New("the delivery is not held by this node any more")

@@ -22,7 +22,8 @@ const minOperatorKey = 32
 type serveCommand struct {
 	Listen         string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
 	Data           string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
-	Database       string        `help:"Database to use instead of the embedded one. Empty: SQLite in the data directory, which is all there is so far." env:"HERALD_DATABASE" placeholder:"URL"`
+	Database       string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
+	NodeTimeout    time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
 	OperatorKey    []string      `help:"API key of the platform's operator, at least 32 characters; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
 	AllowTarget    []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
 	RetrySchedule  string        `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
@@ -53,12 +54,15 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 // config checks the flags and turns them into the service's configuration.
 func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	config := app.Config{
-		Listen: c.Listen, DataDir: c.Data, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
+		Listen: c.Listen, DataDir: c.Data, Database: c.Database, NodeTimeout: c.NodeTimeout, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
 		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
 	}
-	if c.Database != "" {
-		return config, usageError("--database %q: only the embedded database is built in; leave it empty", c.Database)
+	if c.Database != "" && c.SecretKeyFile == "" {
+		return config, usageError("with --database every node needs the same --secret-key-file; make one with: (umask 077; head -c 32 /dev/urandom | base64 > secret.key)")
+	}
+	if c.Database != "" && c.NodeTimeout < time.Second {
+		return config, usageError("--node-timeout %v: want at least 1s", c.NodeTimeout)
 	}
 	if len(c.OperatorKey) > 2 {
 		return config, usageError("%d operator keys: give one, or two while it is being changed", len(c.OperatorKey))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -85,7 +84,7 @@ func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := &note{correlationID: newCorrelationID()}
 	r = r.WithContext(context.WithValue(r.Context(), noteKey{}, n))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}
-	f.serve(out, r, n)
+	cut := f.serve(out, r, n)
 	took := time.Since(started)
 	route := r.Pattern
 	if route == "" {
@@ -93,19 +92,21 @@ func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.duration.WithLabelValues(route, strconv.Itoa(out.status/100)+"xx").Observe(took.Seconds())
 	f.logRequest(r, out, n, route, took)
+	if cut {
+		panic(http.ErrAbortHandler) // what net/http cuts a connection by
+	}
 }
 
-func (f *Frame) serve(out *answer, r *http.Request, n *note) {
+// serve finds the call and makes it. It returns true when the call panicked
+// with half an answer out, which must not look whole to the caller.
+func (f *Frame) serve(out *answer, r *http.Request, n *note) (cut bool) {
 	defer func() {
 		v := recover()
 		if v == nil {
 			return
 		}
-		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-			panic(v) // the handler's way to cut the connection
-		}
 		n.code, n.cause = herald.CodeInternal, fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		if !out.begun {
+		if cut = out.begun; !cut {
 			WriteError(out, r, n.cause)
 		}
 	}()
@@ -113,15 +114,17 @@ func (f *Frame) serve(out *answer, r *http.Request, n *note) {
 	// redirect a path to a cleaner one; this API knows no redirects.
 	if _, pattern := f.mux.Handler(r); pattern == "" || !isClean(r.URL.EscapedPath()) {
 		f.unknown(out, r)
-		return
+		return false
 	}
 	f.mux.ServeHTTP(out, r)
+	return false
 }
 
-// isClean reports whether a path has no empty, "." or ".." segments, so that a
-// ServeMux takes it as it is.
+// isClean reports whether a path begins with a slash and has no empty, "." or
+// ".." segments, so that a ServeMux takes it as it is.
 func isClean(escaped string) bool {
-	return path.Clean(escaped) == escaped || path.Clean(escaped)+"/" == escaped
+	clean := path.Clean(escaped)
+	return strings.HasPrefix(escaped, "/") && (clean == escaped || clean != "/" && clean+"/" == escaped)
 }
 
 // unknown answers a request that no call takes: 405 with the methods there are

@@ -37,6 +37,12 @@ import (
 type Config struct {
 	Listen  string // host:port; port 0 takes a free one
 	DataDir string
+	// Database is the address of a PostgreSQL database that any number of
+	// nodes share; empty: SQLite in DataDir.
+	Database string
+	// NodeTimeout is how long a node may be silent before the others take over
+	// what it holds; 0: 15 s.
+	NodeTimeout time.Duration
 	// OperatorKeys are the keys of the platform's operator, one or, while
 	// they are being changed, two.
 	OperatorKeys []string
@@ -92,7 +98,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	var known *directory.Directory // the store tells it of changes
 	a.store, err = store.Open(ctx, store.Options{
-		Dir: c.DataDir, Box: box, Logger: c.Log,
+		Dir: c.DataDir, Database: c.Database, Box: box, Logger: c.Log,
 		Changed: func(client uuid.UUID) { known.Forget(client) },
 	})
 	if err != nil {
@@ -110,6 +116,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	a.engine = delivery.New(delivery.Options{
 		Store: a.store, Nodes: a.store, Directory: known, Sender: a.sender,
 		Policy: policy.Rules(c.RetrySchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
+		DeadAfter: c.NodeTimeout,
 	})
 	if err := a.engine.Start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the engine: %w", err), a.store.Close())

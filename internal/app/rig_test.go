@@ -22,9 +22,12 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/app"
+	"herald/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(pgtest.Exit))
+}
 
 const operatorKey = "operator-key-for-tests-0123456789abcdef"
 

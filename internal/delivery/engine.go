@@ -53,6 +53,13 @@ type Nodes interface {
 	// left is n == 0.
 	FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUID, n int, err error)
 	Leave(ctx context.Context) error
+	// Shared says whether there can be other nodes; the rest is for them.
+	Shared() bool
+	// Beat counts this node's beat up and returns the others'.
+	// herald.ErrBuried when another has buried this node.
+	Beat(ctx context.Context) (map[int64]int64, error)
+	// Bury takes a node off the list if its beat still stands there.
+	Bury(ctx context.Context, node, beat int64) (bool, error)
 }
 
 // Directory tells what is known of a client: at most half a second old.
@@ -65,7 +72,8 @@ type Sender interface {
 	Send(ctx context.Context, r webhook.Request) webhook.Result
 }
 
-// Options are what an Engine is made of; all but Limits and Log are needed.
+// Options are what an Engine is made of; Limits, Log, Metrics and DeadAfter can be
+// left out.
 type Options struct {
 	Store     Store
 	Nodes     Nodes
@@ -77,6 +85,9 @@ type Options struct {
 	Metrics   prometheus.Registerer
 	// Random returns numbers from [0, 1) for the policy's jitter.
 	Random func() float64
+	// DeadAfter is how long another node's beat may stand still; 0 is
+	// DefaultDeadAfter.
+	DeadAfter time.Duration
 }
 
 // Engine is safe for concurrent use.
@@ -95,7 +106,7 @@ type Engine struct {
 	freed    chan struct{}       // closed when a place in flight is given back; nil if nobody waits
 	stopping bool
 	attempts sync.WaitGroup
-	claimer  sync.WaitGroup
+	loops    sync.WaitGroup // the claimer and the keeper
 }
 
 // item is a delivery in memory.
@@ -114,6 +125,9 @@ func New(o Options) *Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.DeadAfter == 0 {
+		o.DeadAfter = DefaultDeadAfter
+	}
 	e := &Engine{
 		Options: o,
 		wake:    make(chan struct{}, 1),
@@ -131,27 +145,24 @@ func (e *Engine) stats() turns.Stats {
 	return e.window.Stats()
 }
 
-// Start registers the node, frees what a node before it left behind, finds out
-// which lanes have a backlog, and begins to claim.
+// Start registers the node, frees what dead nodes left behind, finds out which
+// lanes have a backlog, and begins to claim.
 func (e *Engine) Start(ctx context.Context) error {
 	if err := e.Nodes.Register(ctx); err != nil {
 		return err
 	}
-	freed := 0
-	for last, n, err := e.Nodes.FreeOrphans(ctx, uuid.Nil); n > 0 || err != nil; last, n, err = e.Nodes.FreeOrphans(ctx, last) {
-		if err != nil {
-			return err
-		}
-		freed += n
-	}
-	if freed > 0 {
-		e.Log.Warn("deliveries were under way when the node before this one stopped; they are made again", "deliveries", freed)
+	if err := e.freeOrphans(ctx); err != nil {
+		return err
 	}
 	c := &claimer{Engine: e}
 	if err := c.findBacklog(ctx); err != nil {
 		return err
 	}
-	e.claimer.Go(func() { c.run(e.sending) })
+	e.loops.Go(func() { c.run(e.sending) })
+	if e.Nodes.Shared() {
+		k := &keeper{Engine: e, seen: make(map[int64]sighting), looked: time.Now(), swept: time.Now()}
+		e.loops.Go(func() { k.run(e.sending) })
+	}
 	return nil
 }
 
@@ -262,7 +273,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	}
 	e.abort()
 	<-ended
-	e.claimer.Wait()
+	e.loops.Wait()
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@
 // were at one version of the client.
 //
 // It may be behind: whoever commits on what it says has the version checked in
-// the same transaction (internal/store), and asks again with Reload when it was
+// the same transaction (internal/store), and asks again with Current when it was
 // stale. What is not committed, the Authorization header of an attempt, is at
 // most freshFor old on whatever node; on the node of the change it is never,
 // because the store calls Forget.
@@ -107,29 +107,39 @@ func (d *Directory) Client(ctx context.Context, id uuid.UUID) (*Client, error) {
 	if known != nil {
 		return known.Client, nil
 	}
-	return d.Reload(ctx, id)
+	return d.load(ctx, id)
 }
 
 // Fresh returns a client at a version that was the present one at most
 // half a second ago. CodeNotFound when there is none.
 func (d *Directory) Fresh(ctx context.Context, id uuid.UUID) (*Client, error) {
+	return d.notOlder(ctx, id, freshFor)
+}
+
+// Current returns a client at its present version. CodeNotFound when there is
+// none.
+func (d *Directory) Current(ctx context.Context, id uuid.UUID) (*Client, error) {
+	return d.notOlder(ctx, id, 0)
+}
+
+func (d *Directory) notOlder(ctx context.Context, id uuid.UUID, age time.Duration) (*Client, error) {
 	now := time.Now()
 	d.mu.Lock()
 	known := d.clients[id]
-	if known != nil && now.Sub(known.checked) < freshFor {
-		d.mu.Unlock()
-		return known.Client, nil
-	}
+	fresh := known != nil && now.Sub(known.checked) < age
 	d.mu.Unlock()
-	if known == nil {
-		return d.Reload(ctx, id)
+	switch {
+	case known == nil:
+		return d.load(ctx, id)
+	case fresh:
+		return known.Client, nil
 	}
 	version, err := d.store.Version(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	if version != known.Version {
-		return d.Reload(ctx, id)
+		return d.load(ctx, id)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -139,8 +149,8 @@ func (d *Directory) Fresh(ctx context.Context, id uuid.UUID) (*Client, error) {
 	return known.Client, nil
 }
 
-// Reload reads a client anew. CodeNotFound when there is none.
-func (d *Directory) Reload(ctx context.Context, id uuid.UUID) (*Client, error) {
+// load reads a client anew. CodeNotFound when there is none.
+func (d *Directory) load(ctx context.Context, id uuid.UUID) (*Client, error) {
 	now := time.Now()
 	d.mu.Lock()
 	forgets := d.forgets

@@ -28,10 +28,10 @@ const staleLimit = 20
 
 // Directory tells what is known of a client.
 type Directory interface {
-	// Client may return an old version, Reload returns the present one.
+	// Client may return an old version, Current returns the present one.
 	// Both: CodeNotFound when there is no such client.
 	Client(ctx context.Context, id uuid.UUID) (*directory.Client, error)
-	Reload(ctx context.Context, id uuid.UUID) (*directory.Client, error)
+	Current(ctx context.Context, id uuid.UUID) (*directory.Client, error)
 }
 
 // Store keeps entries, see the store's Accept.
@@ -87,8 +87,12 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 	}
 	defer release()
 	look := in.directory.Client
-	for range staleLimit {
+	for try := range staleLimit {
 		entries, err := in.decideAll(ctx, look, caller, pubs)
+		look = in.directory.Current
+		if err != nil && try == 0 {
+			continue // what is wrong may be right on the present version
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +100,6 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 		if !errors.Is(err, herald.ErrStale) {
 			return receipts, err
 		}
-		look = in.directory.Reload
 	}
 	return nil, &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
 		Message: "The client's rules change too fast to decide whom the event concerns. Try again."}

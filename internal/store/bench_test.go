@@ -5,12 +5,19 @@ import (
 	"testing"
 
 	"herald"
+	"herald/internal/pgtest"
 )
 
 // BenchmarkAcceptAndRecord is one event's whole life at the writer, with many
 // at a time: accepted with one delivery, and that recorded as delivered.
 func BenchmarkAcceptAndRecord(b *testing.B) {
-	s, err := Open(b.Context(), Options{Dir: b.TempDir(), Box: testBox(b)})
+	b.Run("sqlite", func(b *testing.B) { acceptAndRecord(b, Options{Dir: b.TempDir()}) })
+	b.Run("postgres", func(b *testing.B) { acceptAndRecord(b, Options{Database: pgtest.Database(b)}) })
+}
+
+func acceptAndRecord(b *testing.B, o Options) {
+	o.Box = testBox(b)
+	s, err := Open(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -191,7 +190,10 @@ SELECT id FROM queue WHERE id BETWEEN $1 AND $2 UNION ALL SELECT id FROM deliver
 			return herald.Errorf(herald.CodeConflict, "The alert %s has been sent %d times; no more are kept.", alert, n)
 		}
 		id = herald.DeliveryID(alert, n)
-		now := micros(time.Now())
+		now, err := s.dialect.now(ctx, tx)
+		if err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, addQueueSQL, id[:], client[:], origin, address, now, now, nil, 1, 0)
 		return err
 	})

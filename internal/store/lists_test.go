@@ -26,8 +26,9 @@ func listOf(t *testing.T, s query.Schema, parameters string) query.List {
 	return l
 }
 
-func TestRulesAreListedAsAsked(t *testing.T) {
-	f := newFixture(t)
+func TestRulesAreListedAsAsked(t *testing.T) { onBoth(t, testRulesAreListedAsAsked) }
+
+func testRulesAreListedAsAsked(t *testing.T, f *fixture) {
 	company, other := uuid.New(), uuid.New()
 	rules := []herald.Rule{f.rule}
 	for _, r := range []herald.Rule{
@@ -78,7 +79,10 @@ func TestRulesAreListedAsAsked(t *testing.T) {
 }
 
 func TestUpdatedRuleKeepsItsAuthorization(t *testing.T) {
-	f := newFixture(t)
+	onBoth(t, testUpdatedRuleKeepsItsAuthorization)
+}
+
+func testUpdatedRuleKeepsItsAuthorization(t *testing.T, f *fixture) {
 	if err := f.SetRuleAuthorization(t.Context(), f.client.ID, f.rule.ID, false); err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +106,9 @@ func TestUpdatedRuleKeepsItsAuthorization(t *testing.T) {
 	wantCode(t, f.DeleteRule(t.Context(), f.client.ID, f.rule.ID), herald.CodeNotFound)
 }
 
-func TestEveryChangeRaisesTheVersion(t *testing.T) {
-	f := newFixture(t)
+func TestEveryChangeRaisesTheVersion(t *testing.T) { onBoth(t, testEveryChangeRaisesTheVersion) }
+
+func testEveryChangeRaisesTheVersion(t *testing.T, f *fixture) {
 	var told int
 	f.changed = func(id uuid.UUID) {
 		if id == f.client.ID {
@@ -147,8 +152,9 @@ func TestEveryChangeRaisesTheVersion(t *testing.T) {
 	}
 }
 
-func TestKeysAreLimited(t *testing.T) {
-	f := newFixture(t)
+func TestKeysAreLimited(t *testing.T) { onBoth(t, testKeysAreLimited) }
+
+func testKeysAreLimited(t *testing.T, f *fixture) {
 	for range herald.MaxKeys - 1 {
 		if _, _, err := f.CreateKey(t.Context(), f.client.ID, ""); err != nil {
 			t.Fatal(err)
@@ -173,7 +179,10 @@ func TestKeysAreLimited(t *testing.T) {
 // TestEveryMemberOfAnAlertCanBeAskedFor runs a query on each member that the
 // schema names, so that none lacks a column.
 func TestEveryMemberOfAnAlertCanBeAskedFor(t *testing.T) {
-	f := newFixture(t)
+	onBoth(t, testEveryMemberOfAnAlertCanBeAskedFor)
+}
+
+func testEveryMemberOfAnAlertCanBeAskedFor(t *testing.T, f *fixture) {
 	entry := f.entry(f.client, true)
 	entry.Event.CompanyID, entry.Event.ConnectionID = uuid.New(), uuid.New()
 	f.accept(entry)
@@ -206,8 +215,9 @@ func TestEveryMemberOfAnAlertCanBeAskedFor(t *testing.T) {
 	}
 }
 
-func TestDeliveriesAreFilteredAndPaged(t *testing.T) {
-	f := newFixture(t)
+func TestDeliveriesAreFilteredAndPaged(t *testing.T) { onBoth(t, testDeliveriesAreFilteredAndPaged) }
+
+func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 	var ids []uuid.UUID // newest first
 	for n := range 12 {
 		entry := f.entry(f.client, true)

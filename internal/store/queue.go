@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -38,11 +39,14 @@ SELECT client_id, lane, due_at FROM lane LIMIT 256`
 func (s *Store) Lanes(ctx context.Context, after herald.Lane) ([]herald.WaitingLane, error) {
 	ctx, cancel := listing(ctx)
 	defer cancel()
-	now := time.Now()
+	now, err := s.dialect.now(ctx, s.read)
+	if err != nil {
+		return nil, s.failed("ask the database's clock", err)
+	}
 	lanes, err := list(ctx, s.read, func(rows *sql.Rows) (w herald.WaitingLane, err error) {
 		var due int64
 		err = rows.Scan(&w.Client, &w.Origin, &due)
-		w.DueIn = fromMicros(due).Sub(now)
+		w.DueIn = time.Duration(due-now) * time.Microsecond
 		return w, err
 	}, lanesSQL, after.Client[:], after.Origin)
 	return lanes, s.failed("look for lanes that wait", err)
@@ -51,8 +55,10 @@ func (s *Store) Lanes(ctx context.Context, after herald.Lane) ([]herald.WaitingL
 // LanesLimit is how many lanes Lanes returns at the most.
 func (s *Store) LanesLimit() int { return lanesLimit }
 
+// claimSQL has a place for PostgreSQL's words that let several nodes claim from
+// one lane at once without waiting for each other.
 const claimSQL = `UPDATE queue SET node = $1 WHERE id IN (
-  SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at <= $4 ORDER BY due_at LIMIT $5)
+  SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at <= $4 ORDER BY due_at LIMIT $5 %s)
 RETURNING id, address, made_at, due_at, attempt, retries`
 
 // Claim takes due deliveries for this node, of each lane up to what is wanted
@@ -61,7 +67,10 @@ func (s *Store) Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, e
 	var claimed []herald.Due
 	err := s.change(ctx, "claim deliveries", func(tx *sql.Tx) error {
 		claimed = claimed[:0]
-		now := micros(time.Now())
+		now, err := s.dialect.now(ctx, tx)
+		if err != nil {
+			return err
+		}
 		for _, want := range wants {
 			taken, err := s.claimLane(ctx, tx, want, now)
 			if err != nil {
@@ -93,7 +102,7 @@ func (s *Store) claimLane(ctx context.Context, tx *sql.Tx, want herald.Want, now
 		err = rows.Scan(&r.ID, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries)
 		r.MadeAt = fromMicros(made)
 		return r, err
-	}, claimSQL, s.node.Load(), want.Client[:], want.Origin, now, want.N)
+	}, fmt.Sprintf(claimSQL, s.dialect.skipLocked), s.node.Load(), want.Client[:], want.Origin, now, want.N)
 	// RETURNING promises no order.
 	slices.SortFunc(rows, func(a, b claimedRow) int {
 		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
@@ -134,21 +143,65 @@ func (s *Store) HandBack(ctx context.Context, held []herald.Due) error {
 	return nil
 }
 
-// Register makes this process a node under a new number and buries whatever
-// node used the database before: the data directory's lock says that it is
-// gone. FreeOrphans gives back what those held.
+// Register makes this process a node under a new number. On an embedded
+// database it buries whatever node used it before: the data directory's lock
+// says that it is gone. FreeOrphans gives back what those held.
 func (s *Store) Register(ctx context.Context) error {
 	return s.change(ctx, "register this node", func(tx *sql.Tx) error {
-		var node int64
-		if err := tx.QueryRowContext(ctx, `INSERT INTO nodes (beat) VALUES (0) RETURNING id`).Scan(&node); err != nil {
+		node, err := first(ctx, tx, scanInt, `INSERT INTO nodes (beat) VALUES (0) RETURNING id`)
+		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id <> $1`, node); err != nil {
-			return err
+		if !s.dialect.shared {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id <> $1`, node); err != nil {
+				return err
+			}
 		}
 		s.node.Store(node)
 		return nil
 	})
+}
+
+// Shared says whether other nodes may use the database beside this one.
+func (s *Store) Shared() bool { return s.dialect.shared }
+
+// Beat counts this node's beat up and returns the beats of all other nodes.
+// herald.ErrBuried when another node has buried this one.
+func (s *Store) Beat(ctx context.Context) (map[int64]int64, error) {
+	others := make(map[int64]int64)
+	err := s.change(ctx, "beat", func(tx *sql.Tx) error {
+		clear(others)
+		n, err := affected(tx.ExecContext(ctx, `UPDATE nodes SET beat = beat + 1 WHERE id = $1`, s.node.Load()))
+		if err != nil || n == 0 {
+			return err
+		}
+		_, err = list(ctx, tx, func(rows *sql.Rows) (none struct{}, err error) {
+			var id, beat int64
+			err = rows.Scan(&id, &beat)
+			others[id] = beat
+			return none, err
+		}, `SELECT id, beat FROM nodes`)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, alive := others[s.node.Load()]; !alive {
+		return nil, herald.ErrBuried
+	}
+	delete(others, s.node.Load())
+	return others, nil
+}
+
+// Bury takes another node off the list if its beat still stands where it was
+// seen, and reports whether this call did.
+func (s *Store) Bury(ctx context.Context, node, beat int64) (bool, error) {
+	var n int64
+	err := s.change(ctx, "bury a node", func(tx *sql.Tx) (err error) {
+		n, err = affected(tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1 AND beat = $2`, node, beat))
+		return err
+	})
+	return n > 0, err
 }
 
 // Leave takes this node off the list.
@@ -179,7 +232,10 @@ func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUI
 		return after, 0, s.failed("look for a dead node's deliveries", err)
 	}
 	err = s.change(ctx, "free a dead node's deliveries", func(tx *sql.Tx) error {
-		now := micros(time.Now())
+		now, err := s.dialect.now(ctx, tx)
+		if err != nil {
+			return err
+		}
 		for _, o := range orphans {
 			freed, err := affected(tx.ExecContext(ctx, `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1
 WHERE id = $2 AND node = $3 AND attempt = $4`, now, o.ID[:], o.node, o.Attempt))
@@ -261,6 +317,6 @@ func cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald
 	if err != nil {
 		return false, err
 	}
-	_, err = tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int(herald.Cancelled), string(reason), micros(time.Now()))
+	_, err = tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int64(herald.Cancelled), string(reason), micros(time.Now()))
 	return true, err
 }

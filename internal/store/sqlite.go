@@ -1,14 +1,47 @@
 package store
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gofrs/flock"
+	sqlitedriver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
+
+func sqliteDialect() dialect {
+	return dialect{
+		name:         "sqlite",
+		classify:     classifySQLite,
+		lastDelivery: `CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`,
+		now:          func(context.Context, querier) (int64, error) { return micros(time.Now()), nil },
+		versions:     sqliteVersions,
+		findKeys:     sqliteFindKeys,
+		write:        sqliteWrite,
+	}
+}
+
+func classifySQLite(err error) fault {
+	var e *sqlitedriver.Error
+	if !errors.As(err, &e) {
+		return faultStatement
+	}
+	switch e.Code() & 0xff { // the primary code; the rest tells more of it
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return faultPassing
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
+		return faultDatabase
+	default:
+		return faultStatement
+	}
+}
 
 const (
 	databaseFile = "herald.db"

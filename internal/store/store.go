@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -44,8 +45,11 @@ const readDeadline = 2 * time.Second
 // Options say how to open a Store.
 type Options struct {
 	// Dir is the data directory of the embedded SQLite database; it is made
-	// when it does not exist.
+	// when it does not exist. It is not used with Database.
 	Dir string
+	// Database is the address of a PostgreSQL database, which any number of
+	// nodes can share; empty is the embedded one.
+	Database string
 	// Box seals what must not lie in the database in plain text.
 	Box *secret.Box
 	// Logger takes what nobody is there to be told; nil discards it.
@@ -73,14 +77,14 @@ type Store struct {
 // Open opens the database, makes what is missing in it, and starts the writer.
 // A directory in use by another process is an error that names it.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{box: o.Box, log: o.Logger, changed: o.Changed, dialect: sqlite}
+	s := &Store{box: o.Box, log: o.Logger, changed: o.Changed}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if s.changed == nil {
 		s.changed = func(uuid.UUID) {}
 	}
-	if err := s.openSQLite(o.Dir); err != nil {
+	if err := s.open(ctx, o); err != nil {
 		return nil, err
 	}
 	if err := s.prepare(ctx); err != nil {
@@ -90,9 +94,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+func (s *Store) open(ctx context.Context, o Options) error {
+	if o.Database == "" {
+		s.dialect = sqliteDialect()
+		return s.openSQLite(o.Dir)
+	}
+	if !strings.HasPrefix(o.Database, "postgres://") && !strings.HasPrefix(o.Database, "postgresql://") {
+		return errors.New("the database's address does not begin with postgres://; want postgres://user:password@host:5432/name, or none for the embedded database")
+	}
+	s.dialect = postgresDialect()
+	return s.openPostgres(ctx, o.Database)
+}
+
 func (s *Store) prepare(ctx context.Context) error {
 	if err := migrate(ctx, s.write, s.dialect); err != nil {
 		return fmt.Errorf("bring the database's tables up to date: %w", err)
+	}
+	if s.dialect.shared {
+		return nil // its statements are prepared as they are met
 	}
 	if err := s.stmts.prepare(ctx, s.write); err != nil {
 		return fmt.Errorf("prepare the statements: %w", err)
@@ -107,7 +126,10 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closeDatabase() error {
-	err := errors.Join(s.stmts.close(), s.read.Close(), s.write.Close())
+	err := errors.Join(s.stmts.close(), s.read.Close())
+	if s.write != s.read {
+		err = errors.Join(err, s.write.Close())
+	}
 	if s.release != nil {
 		err = errors.Join(err, s.release())
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"sync"
 	"time"
@@ -200,24 +199,19 @@ func (w *writer) commit(batch []*work) {
 	}
 }
 
-func (w *writer) transaction(ctx context.Context, batch []*work) error {
-	sqlTx, err := w.store.write.BeginTx(ctx, nil)
+func (w *writer) transaction(ctx context.Context, works []*work) error {
+	tx, err := w.store.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	tx := &batchTx{
-		ctx:        ctx,
-		statements: w.store.stmts.in(ctx, sqlTx),
-		node:       w.store.node.Load(),
-		now:        time.Now(),
-		versions:   make(map[uuid.UUID]int64),
+	b, err := w.store.gather(ctx, tx, works)
+	if err == nil {
+		err = w.store.dialect.write(ctx, w.store, tx, b)
 	}
-	for _, k := range batch {
-		if err := tx.apply(k); err != nil {
-			return errors.Join(err, sqlTx.Rollback())
-		}
+	if err != nil {
+		return errors.Join(err, tx.Rollback())
 	}
-	return sqlTx.Commit()
+	return tx.Commit()
 }
 
 // close lets the writer finish what waits and refuses what comes.
@@ -227,40 +221,4 @@ func (w *writer) close() {
 	w.mu.Unlock()
 	w.signal()
 	<-w.ended
-}
-
-// batchTx is one transaction of the writer.
-type batchTx struct {
-	ctx context.Context
-	statements
-	node     int64
-	now      time.Time
-	versions map[uuid.UUID]int64 // of the clients met so far; 0: none, or deleted
-}
-
-func (tx *batchTx) apply(k *work) error {
-	k.refused = nil
-	if k.recording != nil {
-		return tx.record(k)
-	}
-	return tx.accept(k)
-}
-
-func (tx *batchTx) exec(stmt *sql.Stmt, args ...any) error {
-	_, err := stmt.ExecContext(tx.ctx, args...)
-	return err
-}
-
-// version returns the client's present version, 0 when there is none.
-func (tx *batchTx) version(client uuid.UUID) (int64, error) {
-	if v, ok := tx.versions[client]; ok {
-		return v, nil
-	}
-	var v int64
-	err := tx.clientVersion.QueryRowContext(tx.ctx, client[:]).Scan(&v)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, err
-	}
-	tx.versions[client] = v
-	return v, nil
 }

@@ -1,0 +1,193 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// batch is what one transaction of the writer adds and moves, gathered from its
+// works before anything is written. How it is written is the dialect's: row by
+// row in prepared statements on SQLite, a statement per table on PostgreSQL.
+type batch struct {
+	node int64
+	now  int64 // microseconds, by the database's clock where it has one
+
+	events     []*herald.Event
+	alerts     []alertRow
+	due        []*herald.Due
+	keys       []keyRow
+	recordings []*work
+}
+
+type alertRow struct {
+	*herald.Raised
+	event *herald.Event
+}
+
+// keyRow is an idempotency key to keep.
+type keyRow struct {
+	idempotent
+	fingerprint [32]byte
+	event       uuid.UUID
+	alerts      int
+	expires     int64
+}
+
+// idempotent is an idempotency key of a client.
+type idempotent struct {
+	client uuid.UUID
+	key    string
+}
+
+// firstUse is what an idempotency key stands for.
+type firstUse struct {
+	fingerprint [32]byte
+	event       uuid.UUID
+	alerts      int
+}
+
+// gather decides which of the works can be written, and collects their rows.
+// What is wrong with one work alone goes into its refused, and nothing of it
+// into the batch.
+func (s *Store) gather(ctx context.Context, tx *sql.Tx, works []*work) (*batch, error) {
+	now, err := s.dialect.now(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	b := &batch{node: s.node.Load(), now: now}
+	versions, err := s.dialect.versions(ctx, s, tx, clientsOf(works))
+	if err != nil {
+		return nil, err
+	}
+	used, err := s.dialect.findKeys(ctx, s, tx, keysOf(works), now)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range works {
+		k.refused = nil
+		if k.recording != nil {
+			b.recordings = append(b.recordings, k)
+			continue
+		}
+		if k.refused = k.check(versions, used); k.refused == nil {
+			b.add(k, used)
+		}
+	}
+	return b, nil
+}
+
+func clientsOf(works []*work) []uuid.UUID {
+	seen := make(map[uuid.UUID]bool)
+	var clients []uuid.UUID
+	for _, k := range works {
+		for i := range k.entries {
+			if id := k.entries[i].Event.ClientID; !seen[id] {
+				seen[id] = true
+				clients = append(clients, id)
+			}
+		}
+	}
+	return clients
+}
+
+func keysOf(works []*work) []idempotent {
+	var keys []idempotent
+	for _, k := range works {
+		for i := range k.entries {
+			if e := &k.entries[i]; e.IdempotencyKey != "" {
+				keys = append(keys, idempotent{e.Event.ClientID, e.IdempotencyKey})
+			}
+		}
+	}
+	return keys
+}
+
+// check says what keeps a work from being written: a client that has changed
+// since, or an idempotency key that was used with other content.
+func (k *work) check(versions map[uuid.UUID]int64, used map[idempotent]firstUse) error {
+	var own map[idempotent][32]byte // first used by this very work
+	for i := range k.entries {
+		e := &k.entries[i]
+		if versions[e.Event.ClientID] != e.ClientVersion {
+			return herald.ErrStale
+		}
+		if e.IdempotencyKey == "" {
+			continue
+		}
+		id := idempotent{e.Event.ClientID, e.IdempotencyKey}
+		first, found := own[id]
+		if before, ok := used[id]; ok {
+			first, found = before.fingerprint, true
+		}
+		if found && first != e.Fingerprint {
+			return &herald.ItemError{Index: i, Err: &herald.Error{Code: herald.CodeMismatch, Member: "idempotencyKey",
+				Message: "The idempotency key " + e.IdempotencyKey + " was used before for an event with other content. Use a new key for a new event."}}
+		}
+		if !found {
+			if own == nil {
+				own = make(map[idempotent][32]byte)
+			}
+			own[id] = e.Fingerprint
+		}
+	}
+	return nil
+}
+
+// add puts a work's entries into the batch and fills in its receipts. An entry
+// whose key has been used adds nothing and has the receipt of the first use,
+// which may be one of the same batch.
+func (b *batch) add(k *work, used map[idempotent]firstUse) {
+	k.receipts = make([]herald.Receipt, len(k.entries))
+	for i := range k.entries {
+		e := &k.entries[i]
+		id := idempotent{e.Event.ClientID, e.IdempotencyKey}
+		if first, repeat := used[id]; repeat && e.IdempotencyKey != "" {
+			k.receipts[i] = receipt(first.event, first.alerts)
+			continue
+		}
+		k.receipts[i] = receipt(e.Event.ID, len(e.Alerts))
+		if e.IdempotencyKey != "" {
+			used[id] = firstUse{e.Fingerprint, e.Event.ID, len(e.Alerts)}
+			b.keys = append(b.keys, keyRow{id, e.Fingerprint, e.Event.ID, len(e.Alerts), b.now + herald.IdempotencyTTL.Microseconds()})
+		}
+		b.addEntry(e)
+	}
+}
+
+func (b *batch) addEntry(e *herald.Entry) {
+	b.events = append(b.events, &e.Event)
+	for i := range e.Alerts {
+		a := &e.Alerts[i]
+		b.alerts = append(b.alerts, alertRow{a, &e.Event})
+		for j := range a.Due {
+			b.due = append(b.due, &a.Due[j])
+		}
+	}
+}
+
+func receipt(event uuid.UUID, alerts int) herald.Receipt {
+	r := herald.Receipt{EventID: event, AlertCount: alerts, AlertIDs: make([]uuid.UUID, min(alerts, herald.MaxAlertIDs))}
+	for i := range r.AlertIDs {
+		r.AlertIDs[i] = herald.AlertID(event, i+1)
+	}
+	return r
+}
+
+// holder is what queue.node says of a delivery that this node does or does not
+// hold.
+func (b *batch) holder(d *herald.Due) *int64 {
+	if !d.Held {
+		return nil
+	}
+	return &b.node
+}
+
+// dueAt is when a recording's next attempt is due.
+func (b *batch) dueAt(r *recording) int64 {
+	return b.now + max(r.Delay, 0).Round(time.Microsecond).Microseconds()
+}

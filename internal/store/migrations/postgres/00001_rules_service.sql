@@ -1,0 +1,119 @@
+-- +goose Up
+
+-- The same tables as on SQLite. Ids are UUIDv7, times microseconds since the
+-- epoch. queue is small and changes; it is vacuumed early and often, and has
+-- room in its pages for the rows that come back.
+
+CREATE TABLE clients (
+    id         uuid   PRIMARY KEY,
+    name       text   NOT NULL,
+    profile    bytea  NOT NULL, -- JSON, without the name and the authorization
+    auth       bytea,           -- sealed; NULL: no Authorization header
+    version    bigint NOT NULL,
+    deleted_at bigint
+);
+
+CREATE TABLE keys (
+    hash       bytea  PRIMARY KEY,
+    id         uuid   NOT NULL UNIQUE,
+    client_id  uuid   NOT NULL,
+    role       text   NOT NULL,
+    name       text   NOT NULL,
+    created_at bigint NOT NULL
+);
+CREATE INDEX keys_by_client ON keys (client_id);
+
+CREATE TABLE rules (
+    client_id   uuid    NOT NULL,
+    id          uuid    NOT NULL,
+    type        text    NOT NULL,
+    posted_type text    NOT NULL,
+    company_id  uuid,
+    webhook     text    NOT NULL,
+    emails      text    NOT NULL, -- JSON array, as posted
+    send_auth   boolean NOT NULL,
+    PRIMARY KEY (client_id, id)
+);
+
+CREATE TABLE event_types (
+    name text  PRIMARY KEY,
+    spec bytea NOT NULL -- JSON
+);
+
+-- One row a running node; the number is new at every start and never reused.
+CREATE TABLE nodes (
+    id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    beat bigint NOT NULL
+);
+
+CREATE TABLE idempotency (
+    client_id   uuid   NOT NULL,
+    key         text   NOT NULL,
+    fingerprint bytea  NOT NULL,
+    first_event uuid   NOT NULL,
+    n           bigint NOT NULL, -- alerts that the first event raised
+    expires_at  bigint NOT NULL,
+    PRIMARY KEY (client_id, key)
+);
+
+CREATE TABLE events (
+    id            uuid   PRIMARY KEY,
+    client_id     uuid   NOT NULL,
+    type          text   NOT NULL,
+    company_id    uuid,
+    connection_id uuid,
+    occurred_at   bigint NOT NULL,
+    message       text   NOT NULL, -- the publisher's own; else empty
+    data          bytea
+);
+CREATE INDEX events_by_client ON events (client_id, id);
+
+CREATE TABLE alerts (
+    id         uuid  PRIMARY KEY,
+    client_id  uuid  NOT NULL,
+    event_id   uuid  NOT NULL,
+    rule_id    uuid  NOT NULL,
+    company_id uuid,
+    message    text  NOT NULL,
+    head       bytea NOT NULL
+);
+CREATE INDEX alerts_by_client ON alerts (client_id, id);
+CREATE INDEX alerts_by_rule ON alerts (client_id, rule_id, id);
+
+-- What is pending, and only that: a delivery that ends moves to deliveries.
+CREATE TABLE queue (
+    id        uuid   PRIMARY KEY,
+    client_id uuid   NOT NULL,
+    lane      text   NOT NULL,
+    address   text   NOT NULL,
+    made_at   bigint NOT NULL,
+    due_at    bigint NOT NULL,
+    node      bigint,          -- who holds it; NULL: it waits to be claimed
+    attempt   bigint NOT NULL, -- the number of the attempt that is due
+    retries   bigint NOT NULL  -- how many of the policy's retries are used up
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX queue_waiting ON queue (client_id, lane, due_at) WHERE node IS NULL;
+
+CREATE TABLE deliveries (
+    id        uuid   PRIMARY KEY,
+    client_id uuid   NOT NULL,
+    address   text   NOT NULL,
+    state     bigint NOT NULL,
+    reason    text   NOT NULL,
+    done_at   bigint NOT NULL
+);
+CREATE INDEX deliveries_failed ON deliveries (client_id, id) WHERE state = 2;
+
+CREATE TABLE attempts (
+    delivery_id uuid   NOT NULL,
+    n           bigint NOT NULL,
+    at          bigint NOT NULL,
+    outcome     text   NOT NULL,
+    status      bigint NOT NULL,
+    reason      text   NOT NULL,
+    error       text   NOT NULL,
+    timings     bytea,
+    request     bytea,
+    response    bytea,
+    PRIMARY KEY (delivery_id, n)
+);

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// statements are what the writer runs for every event on SQLite, prepared once:
+// binding thousands of values to one statement costs it quadratic time.
+type statements struct {
+	clientVersion *sql.Stmt
+
+	findKey *sql.Stmt
+	saveKey *sql.Stmt
+
+	addEvent *sql.Stmt
+	addAlert *sql.Stmt
+	addQueue *sql.Stmt
+
+	endQueue    *sql.Stmt
+	retryQueue  *sql.Stmt
+	addDelivery *sql.Stmt
+	addAttempt  *sql.Stmt
+}
+
+const (
+	clientVersionSQL = `SELECT version FROM clients WHERE id = $1 AND deleted_at IS NULL`
+
+	findKeySQL = `SELECT fingerprint, first_event, n FROM idempotency
+WHERE client_id = $1 AND key = $2 AND expires_at > $3`
+
+	saveKeySQL = `INSERT INTO idempotency (client_id, key, fingerprint, first_event, n, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (client_id, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+first_event = excluded.first_event, n = excluded.n, expires_at = excluded.expires_at`
+
+	addEventSQL = `INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+
+	addAlertSQL = `INSERT INTO alerts (id, client_id, event_id, rule_id, company_id, message, head)
+VALUES ($1, $2, $3, $4, $5, $6, $7)`
+
+	addQueueSQL = `INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+
+	// What ends or goes back must still be held by this node for this very
+	// attempt: a node that was too slow cannot overwrite another's result.
+	endQueueSQL = `DELETE FROM queue WHERE id = $1 AND node = $2 AND attempt = $3`
+
+	retryQueueSQL = `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1, retries = $2
+WHERE id = $3 AND node = $4 AND attempt = $5`
+
+	addDeliverySQL = `INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
+VALUES ($1, $2, $3, $4, $5, $6)`
+
+	// Another node may have put "may have been sent" in this attempt's place.
+	addAttemptSQL = `INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`
+)
+
+// each calls fn with every statement's place and text.
+func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
+	for _, row := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&s.clientVersion, clientVersionSQL},
+		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
+		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
+		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
+		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL},
+	} {
+		if err := fn(row.stmt, row.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
+	return s.each(func(stmt **sql.Stmt, text string) (err error) {
+		*stmt, err = db.PrepareContext(ctx, text)
+		return err
+	})
+}
+
+func (s *statements) close() error {
+	var errs []error
+	_ = s.each(func(stmt **sql.Stmt, _ string) error {
+		if *stmt != nil {
+			errs = append(errs, (*stmt).Close())
+		}
+		return nil
+	})
+	return errors.Join(errs...)
+}
+
+// in returns the statements bound to a transaction.
+func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
+	_ = s.each(func(stmt **sql.Stmt, _ string) error {
+		*stmt = tx.StmtContext(ctx, *stmt)
+		return nil
+	})
+	return s
+}
+
+// sqliteVersions returns the present versions of clients; one that there is not
+// has none.
+func sqliteVersions(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (map[uuid.UUID]int64, error) {
+	versions := make(map[uuid.UUID]int64, len(clients))
+	stmt := tx.StmtContext(ctx, s.stmts.clientVersion)
+	for _, id := range clients {
+		var v int64
+		err := stmt.QueryRowContext(ctx, id[:]).Scan(&v)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
+		versions[id] = v
+	}
+	return versions, nil
+}
+
+// sqliteFindKeys returns what idempotency keys stand for that are in use.
+func sqliteFindKeys(ctx context.Context, s *Store, tx *sql.Tx, keys []idempotent, now int64) (map[idempotent]firstUse, error) {
+	used := make(map[idempotent]firstUse)
+	for _, id := range keys {
+		var (
+			u           firstUse
+			fingerprint []byte
+		)
+		err := tx.StmtContext(ctx, s.stmts.findKey).QueryRowContext(ctx, id.client[:], id.key, now).Scan(&fingerprint, &u.event, &u.alerts)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		u.fingerprint = [32]byte(fingerprint)
+		used[id] = u
+	}
+	return used, nil
+}
+
+// sqliteTx writes one batch.
+type sqliteTx struct {
+	ctx context.Context
+	statements
+	*batch
+}
+
+func sqliteWrite(ctx context.Context, s *Store, tx *sql.Tx, b *batch) error {
+	t := &sqliteTx{ctx, s.stmts.in(ctx, tx), b}
+	if err := t.accept(); err != nil {
+		return err
+	}
+	for _, k := range b.recordings {
+		if err := t.record(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) exec(stmt *sql.Stmt, args ...any) error {
+	_, err := stmt.ExecContext(t.ctx, args...)
+	return err
+}
+
+func (t *sqliteTx) accept() error {
+	for _, e := range t.events {
+		err := t.exec(t.addEvent, e.ID[:], e.ClientID[:], e.Type, idOrNull(e.CompanyID), idOrNull(e.ConnectionID),
+			micros(e.OccurredAt), e.Message, []byte(e.Data))
+		if err != nil {
+			return err
+		}
+	}
+	for _, k := range t.keys {
+		if err := t.exec(t.saveKey, k.client[:], k.key, k.fingerprint[:], k.event[:], k.alerts, k.expires); err != nil {
+			return err
+		}
+	}
+	for _, a := range t.alerts {
+		err := t.exec(t.addAlert, a.ID[:], a.event.ClientID[:], a.event.ID[:], a.RuleID[:], idOrNull(a.event.CompanyID), a.Message, a.Head)
+		if err != nil {
+			return err
+		}
+	}
+	for _, d := range t.due {
+		err := t.exec(t.addQueue, d.ID[:], d.ClientID[:], d.Origin, d.Address, micros(d.MadeAt), t.now, t.holder(d), d.Attempt, d.Retries)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) record(k *work) error {
+	held, err := t.settle(k.recording)
+	if err != nil {
+		return err
+	}
+	if !held {
+		k.refused = herald.ErrNotHeld
+	}
+	r, a := k.recording, &k.recording.Attempt
+	if a.Outcome == "" {
+		return nil
+	}
+	return t.exec(t.addAttempt, r.Due.ID[:], r.Due.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
+		r.timings, r.request, r.response)
+}
+
+// settle moves the delivery on and reports whether this node still held it.
+func (t *sqliteTx) settle(r *recording) (bool, error) {
+	d := &r.Due
+	if r.State == herald.Pending {
+		n, err := affected(t.retryQueue.ExecContext(t.ctx, t.dueAt(r), r.Retries, d.ID[:], t.node, d.Attempt))
+		return n > 0, err
+	}
+	n, err := affected(t.endQueue.ExecContext(t.ctx, d.ID[:], t.node, d.Attempt))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
+}
