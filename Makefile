@@ -3,7 +3,7 @@ GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test setup check race fuzz bench
+.PHONY: build test setup check race fuzz soak bench
 build: ## the binary, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/herald ./cmd/herald
 
@@ -25,6 +25,9 @@ fuzz: ## every fuzz test for a while; FUZZTIME=1m for longer
 	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-10s} $$package; \
 	  done; done
+
+soak: ## the crash tests for long: KILLS kills of each kind, 500 by default
+	HERALD_KILLS=$${KILLS:-500} $(GO) test -count=1 -timeout 4h -run Killed -v ./internal/ledger
 
 bench: ## end-to-end rates and latencies, see docs/performance.md
 	$(GO) run ./internal/bench

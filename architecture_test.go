@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"herald/internal/api/own":   {"herald", "herald/internal/api", "herald/internal/catalogue", "herald/internal/query"},
 	"herald/internal/inbox":     {},
 	"herald/internal/pgtest":    {},
+	"herald/internal/ledger":    {"herald", "herald/client"},
 	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/codat", "herald/internal/api/own", "herald/internal/catalogue",
 		"herald/internal/delivery", "herald/internal/directory", "herald/internal/egress", "herald/internal/intake", "herald/internal/policy",
 		"herald/internal/secret", "herald/internal/store", "herald/internal/webhook"},

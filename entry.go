@@ -51,6 +51,9 @@ type Due struct {
 	// Held says that this node holds the delivery in memory from its commit
 	// on; otherwise it waits in the database to be claimed.
 	Held bool
+	// Node is the incarnation of the node that a held delivery was held by
+	// when it was committed or claimed; the store sets it.
+	Node int64
 }
 
 // Recording is the result of one attempt, to be kept. An Attempt without an

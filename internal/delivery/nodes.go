@@ -121,7 +121,10 @@ func (k *keeper) rejoin(ctx context.Context) error {
 	k.mu.Unlock()
 	clear(k.seen)
 	k.Log.Warn("this node was taken for dead by another; it begins anew", "forgotten", len(forgotten))
-	return k.Nodes.Register(ctx)
+	if err := k.Nodes.Register(ctx); err != nil {
+		return err
+	}
+	return k.freeOrphans(ctx) // what was held meanwhile under the old number
 }
 
 // freeOrphans gives back what dead nodes held.

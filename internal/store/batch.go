@@ -179,12 +179,13 @@ func receipt(event uuid.UUID, alerts int) herald.Receipt {
 }
 
 // holder is what queue.node says of a delivery that this node does or does not
-// hold.
+// hold, and notes it in the delivery.
 func (b *batch) holder(d *herald.Due) *int64 {
 	if !d.Held {
 		return nil
 	}
-	return &b.node
+	d.Node = b.node
+	return &d.Node
 }
 
 // dueAt is when a recording's next attempt is due.

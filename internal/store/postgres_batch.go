@@ -196,38 +196,38 @@ func (t *postgresTx) record() error {
 // retry puts back what has another attempt coming and returns what this was.
 func (t *postgresTx) retry() (map[uuid.UUID]bool, error) {
 	var (
-		ids                    [][]byte
-		due, retries, attempts []int64
+		ids                           [][]byte
+		due, retries, attempts, nodes []int64
 	)
 	for _, k := range t.recordings {
 		if r := k.recording; r.State == herald.Pending {
 			ids, due = append(ids, r.Due.ID[:]), append(due, t.dueAt(r))
-			retries, attempts = append(retries, int64(r.Retries)), append(attempts, int64(r.Due.Attempt))
+			retries, attempts, nodes = append(retries, int64(r.Retries)), append(attempts, int64(r.Due.Attempt)), append(nodes, r.Due.Node)
 		}
 	}
 	return t.moved(ids, `UPDATE queue q SET node = NULL, due_at = r.due_at, attempt = q.attempt + 1, retries = r.retries
-FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) r(id, due_at, retries, attempt)
-WHERE q.id = r.id AND q.node = $5 AND q.attempt = r.attempt RETURNING q.id`, ids, due, retries, attempts, t.node)
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) r(id, due_at, retries, attempt, node)
+WHERE q.id = r.id AND q.node = r.node AND q.attempt = r.attempt RETURNING q.id`, ids, due, retries, attempts, nodes)
 }
 
 // end moves what has ended to history and returns what this was.
 func (t *postgresTx) end() (map[uuid.UUID]bool, error) {
 	var (
-		ids              [][]byte
-		attempts, states []int64
-		reasons          []string
+		ids                     [][]byte
+		attempts, states, nodes []int64
+		reasons                 []string
 	)
 	for _, k := range t.recordings {
 		if r := k.recording; r.State != herald.Pending {
 			ids, attempts = append(ids, r.Due.ID[:]), append(attempts, int64(r.Due.Attempt))
-			states, reasons = append(states, int64(r.State)), append(reasons, string(r.Reason))
+			states, reasons, nodes = append(states, int64(r.State)), append(reasons, string(r.Reason)), append(nodes, r.Due.Node)
 		}
 	}
 	return t.moved(ids, `WITH ended AS (
-DELETE FROM queue q USING unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[]) r(id, attempt, state, reason)
-WHERE q.id = r.id AND q.node = $5 AND q.attempt = r.attempt RETURNING q.id, q.client_id, q.address, r.state, r.reason)
+DELETE FROM queue q USING unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) r(id, attempt, state, reason, node)
+WHERE q.id = r.id AND q.node = r.node AND q.attempt = r.attempt RETURNING q.id, q.client_id, q.address, r.state, r.reason)
 INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
-SELECT id, client_id, address, state, reason, $6 FROM ended RETURNING id`, ids, attempts, states, reasons, t.node, t.now)
+SELECT id, client_id, address, state, reason, $6 FROM ended RETURNING id`, ids, attempts, states, reasons, nodes, t.now)
 }
 
 func (t *postgresTx) moved(ids [][]byte, text string, args ...any) (map[uuid.UUID]bool, error) {

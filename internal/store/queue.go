@@ -92,17 +92,18 @@ func (s *Store) Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, e
 }
 
 func (s *Store) claimLane(ctx context.Context, tx *sql.Tx, want herald.Want, now int64) ([]herald.Due, error) {
+	node := s.node.Load()
 	type claimedRow struct {
 		herald.Due
 		dueAt int64
 	}
 	rows, err := list(ctx, tx, func(rows *sql.Rows) (r claimedRow, err error) {
 		var made int64
-		r.ClientID, r.Origin, r.Held = want.Client, want.Origin, true
+		r.ClientID, r.Origin, r.Held, r.Node = want.Client, want.Origin, true, node
 		err = rows.Scan(&r.ID, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries)
 		r.MadeAt = fromMicros(made)
 		return r, err
-	}, fmt.Sprintf(claimSQL, s.dialect.skipLocked), s.node.Load(), want.Client[:], want.Origin, now, want.N)
+	}, fmt.Sprintf(claimSQL, s.dialect.skipLocked), node, want.Client[:], want.Origin, now, want.N)
 	// RETURNING promises no order.
 	slices.SortFunc(rows, func(a, b claimedRow) int {
 		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
@@ -129,7 +130,7 @@ func (s *Store) HandBack(ctx context.Context, held []herald.Due) error {
 		err := s.change(ctx, "hand deliveries back", func(tx *sql.Tx) error {
 			for _, d := range part {
 				_, err := tx.ExecContext(ctx, `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`,
-					d.ID[:], s.node.Load(), d.Attempt)
+					d.ID[:], d.Node, d.Attempt)
 				if err != nil {
 					return err
 				}

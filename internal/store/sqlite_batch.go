@@ -219,10 +219,10 @@ func (t *sqliteTx) record(k *work) error {
 func (t *sqliteTx) settle(r *recording) (bool, error) {
 	d := &r.Due
 	if r.State == herald.Pending {
-		n, err := affected(t.retryQueue.ExecContext(t.ctx, t.dueAt(r), r.Retries, d.ID[:], t.node, d.Attempt))
+		n, err := affected(t.retryQueue.ExecContext(t.ctx, t.dueAt(r), r.Retries, d.ID[:], d.Node, d.Attempt))
 		return n > 0, err
 	}
-	n, err := affected(t.endQueue.ExecContext(t.ctx, d.ID[:], t.node, d.Attempt))
+	n, err := affected(t.endQueue.ExecContext(t.ctx, d.ID[:], d.Node, d.Attempt))
 	if err != nil || n == 0 {
 		return false, err
 	}

@@ -1,0 +1,199 @@
+// Package ledger checks that nothing was lost: it holds a publisher's book and a
+// receiver's book against what the service says, after a run in which anything
+// may have been killed.
+//
+// What must hold, whatever happened: every alert of an acknowledged event was
+// delivered, and the receiver has it; nothing is pending for ever; every request
+// that the receiver saw is an attempt on record; and an alert that the receiver
+// took twice has an attempt on record that explains it.
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/client"
+)
+
+// Receiver takes webhooks with random answers, most of them good, and keeps the
+// book of what it was sent and how it answered.
+type Receiver struct {
+	mu   sync.Mutex
+	seen map[uuid.UUID]*Entry
+}
+
+// Entry is what a receiver has seen of one alert.
+type Entry struct {
+	Requests int // all, however they were answered
+	Taken    int // answered with a 2xx
+}
+
+// NewReceiver returns a receiver that has seen nothing.
+func NewReceiver() *Receiver { return &Receiver{seen: make(map[uuid.UUID]*Entry)} }
+
+// ServeHTTP takes a webhook: seven in ten are answered 200; the others 503, by
+// breaking the connection, or not before the sender gives up.
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	text, err := io.ReadAll(req.Body)
+	var body struct {
+		AlertID uuid.UUID `json:"AlertId"`
+	}
+	if err != nil || json.Unmarshal(text, &body) != nil {
+		return // broken off: not a request that was sent
+	}
+	chance := rand.IntN(100)
+	r.note(body.AlertID, chance < 70)
+	switch {
+	case chance < 70:
+	case chance < 85:
+		w.WriteHeader(http.StatusServiceUnavailable)
+	case chance < 95:
+		panic(http.ErrAbortHandler)
+	default:
+		select {
+		case <-req.Context().Done():
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+func (r *Receiver) note(alert uuid.UUID, taken bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.seen[alert]
+	if e == nil {
+		e = &Entry{}
+		r.seen[alert] = e
+	}
+	e.Requests++
+	if taken {
+		e.Taken++
+	}
+}
+
+func (r *Receiver) entry(alert uuid.UUID) Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.seen[alert]; e != nil {
+		return *e
+	}
+	return Entry{}
+}
+
+// Publisher publishes until its context ends and keeps the book of what was
+// acknowledged. An event is published again under the same key until it is.
+type Publisher struct {
+	mu      sync.Mutex
+	alerts  []uuid.UUID
+	Clients func() []*client.Client // the nodes that are up; any will do
+	Event   client.Event
+}
+
+// Run publishes one event after the other.
+func (p *Publisher) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		e := p.Event
+		e.IdempotencyKey = uuid.NewString()
+		p.publish(ctx, e)
+	}
+}
+
+func (p *Publisher) publish(ctx context.Context, e client.Event) {
+	for ctx.Err() == nil {
+		nodes := p.Clients()
+		node := nodes[rand.IntN(len(nodes))]
+		receipt, err := node.Publish(ctx, e)
+		if err == nil {
+			p.mu.Lock()
+			p.alerts = append(p.alerts, receipt.AlertIDs...)
+			p.mu.Unlock()
+			return
+		}
+	}
+}
+
+// Alerts returns the alerts of all acknowledged events so far.
+func (p *Publisher) Alerts() []uuid.UUID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]uuid.UUID(nil), p.alerts...)
+}
+
+// Check holds the books against the service, and waits up to patience for what
+// is still pending. It returns what does not agree, all of it.
+func Check(ctx context.Context, service *client.Client, p *Publisher, r *Receiver, patience time.Duration) (problems []error) {
+	deadline := time.Now().Add(patience)
+	seen := make(map[uuid.UUID]bool)
+	for _, alert := range p.Alerts() {
+		if seen[alert] {
+			problems = append(problems, fmt.Errorf("alert %s was acknowledged for two events", alert))
+		}
+		seen[alert] = true
+		d, err := settled(ctx, service, alert, deadline)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("alert %s: %w", alert, err))
+			continue
+		}
+		problems = append(problems, compare(d, r.entry(alert))...)
+	}
+	return problems
+}
+
+// settled waits until an alert's delivery has ended.
+func settled(ctx context.Context, service *client.Client, alert uuid.UUID, deadline time.Time) (client.Delivery, error) {
+	for {
+		d, err := service.Delivery(ctx, herald.DeliveryID(alert, 0))
+		if err != nil || d.State != herald.Pending {
+			return d, err
+		}
+		if time.Now().After(deadline) {
+			return d, fmt.Errorf("still pending after %d attempts (held by a node: %v)", len(d.Attempts), d.InFlight)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func compare(d client.Delivery, e Entry) (problems []error) {
+	complain := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("alert %s: "+format, append([]any{d.AlertID}, args...)...))
+	}
+	// An attempt makes a second request when it finds a kept-alive connection
+	// closed; that is on record, unless the attempt was cut off. An attempt
+	// whose response did not come may have been taken all the same.
+	unknown, unanswered, redialled, taken := 0, 0, 0, 0
+	for _, a := range d.Attempts {
+		switch {
+		case a.Outcome == herald.OutcomeUnknown:
+			unknown++
+		case a.Outcome == herald.OutcomeDelivered:
+			taken++ // twice only if a node was taken for dead in between
+		case a.Status == 0:
+			unanswered++
+		}
+		if a.Request != nil && a.Request.Redialled {
+			redialled++
+		}
+	}
+	if d.State != herald.Delivered {
+		complain("it is %s (%s) after %d attempts", d.State, d.Reason, len(d.Attempts))
+	}
+	if d.State == herald.Delivered && e.Taken == 0 {
+		complain("it is delivered, and the receiver has not taken it")
+	}
+	if most := len(d.Attempts) + redialled + unknown; e.Requests > most {
+		complain("the receiver saw %d requests, and only %d are on record", e.Requests, most)
+	}
+	if most := taken + redialled + unanswered + 2*unknown; e.Taken > most {
+		complain("the receiver took it %d times, and the record explains only %d", e.Taken, most)
+	}
+	return problems
+}
