@@ -180,7 +180,7 @@ func (t *Type) Validate(e herald.Event) error {
 		return nil
 	}
 	var members map[string]json.RawMessage
-	if e.Data != nil {
+	if len(e.Data) > 0 {
 		if err := json.Unmarshal(e.Data, &members); err != nil {
 			return herald.Invalid("data", "data: want a JSON object.")
 		}

@@ -74,7 +74,7 @@ func (t template) fill(kind *Type, e herald.Event) string {
 		}
 	}
 	b.WriteString(t.texts[len(t.names)])
-	return b.String()
+	return strings.ReplaceAll(b.String(), "\x00", "\ufffd") // data may hold NUL, columns of text may not
 }
 
 func idText(id uuid.UUID) string {
