@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"herald/internal/cli"
@@ -47,6 +48,9 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], &streams{os.Stdin, os.Stdout, os.Stderr}))
 }
 
+// isLineBreak: an error is one line, whatever libraries make of theirs.
+func isLineBreak(r rune) bool { return r == '\n' || r == '\t' || r == '\r' }
+
 // run runs one command and returns its exit code, see cli.ExitCode.
 func run(ctx context.Context, args []string, out *streams) int {
 	parser, err := newParser(ctx, out)
@@ -54,7 +58,7 @@ func run(ctx context.Context, args []string, out *streams) int {
 		err = parseAndRun(parser, args)
 	}
 	if err != nil && !errors.Is(err, errHelped) {
-		fmt.Fprintf(out.stderr, "herald: %v\n", err)
+		fmt.Fprintln(out.stderr, "herald:", strings.Join(strings.FieldsFunc(err.Error(), isLineBreak), "; "))
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return cli.Interrupted

@@ -58,7 +58,7 @@ func cause(d client.Delivery) string {
 	case herald.Failed:
 		switch d.Reason {
 		case herald.ReasonExhausted:
-			return fmt.Sprintf("It failed for good because all retries are used up; the last of %d attempts failed because %s.", len(d.Attempts), why(a))
+			return fmt.Sprintf("It failed for good because all retries are used up; the last of %s failed because %s.", count(len(d.Attempts)), why(a))
 		case herald.ReasonExpired:
 			return "It failed for good because it was pending for longer than deliveries are kept trying."
 		case herald.ReasonNoMailServer:
@@ -107,7 +107,7 @@ func why(a herald.Attempt) string {
 }
 
 func evidence(d client.Delivery) []string {
-	lines := []string{"to " + d.Address, fmt.Sprintf("raised %s, %d attempts", Time(d.RaisedAt), len(d.Attempts))}
+	lines := []string{"to " + d.Address, fmt.Sprintf("raised %s, %s", Time(d.RaisedAt), count(len(d.Attempts)))}
 	for _, a := range d.Attempts {
 		line := fmt.Sprintf("attempt %d at %s: %s", a.N, Time(a.At), a.Outcome)
 		if a.Status != 0 {
@@ -136,11 +136,20 @@ func evidence(d client.Delivery) []string {
 	return lines
 }
 
+func count(attempts int) string {
+	if attempts == 1 {
+		return "1 attempt"
+	}
+	return fmt.Sprintf("%d attempts", attempts)
+}
+
 func next(d client.Delivery, now time.Time) string {
 	again := "Nothing more by itself. Send it again with: herald deliveries redeliver " + d.ID.String()
 	switch {
 	case d.State == herald.Delivered:
 		return "Nothing; it is done."
+	case d.Reason == herald.ReasonClientDeleted:
+		return "Nothing; the client is gone."
 	case d.State != herald.Pending:
 		return again
 	case d.InFlight:
