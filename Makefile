@@ -30,4 +30,4 @@ soak: ## the crash tests for long: KILLS kills of each kind, 500 by default
 	HERALD_KILLS=$${KILLS:-500} $(GO) test -count=1 -timeout 4h -run Killed -v ./internal/ledger
 
 bench: ## end-to-end rates and latencies, see docs/performance.md
-	$(GO) run ./internal/bench
+	$(GO) run ./internal/bench $(BENCH)

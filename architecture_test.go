@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 		"herald/internal/secret", "herald/internal/store", "herald/internal/webhook"},
 	"herald/client":               {"herald"},
 	"herald/internal/cli":         {"herald", "herald/client"},
-	"herald/internal/bench":       {"herald", "herald/client"},
+	"herald/internal/bench":       {"herald", "herald/client", "herald/internal/pgtest", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/inbox",
 		"herald/internal/egress", "herald/internal/policy", "herald/internal/secret"},

@@ -27,6 +27,7 @@ func main() {
 	flag.DurationVar(&o.latency, "latency", 20*time.Second, "length of the latency run")
 	flag.IntVar(&o.rate, "rate", 300, "events a second of the latency run")
 	flag.StringVar(&o.binary, "herald", "", "the herald binary; empty builds it")
+	flag.BoolVar(&o.postgres, "postgres", false, "run on a temporary PostgreSQL server instead of SQLite")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -40,6 +41,7 @@ type options struct {
 	events, publishers, rate int
 	latency                  time.Duration
 	binary                   string
+	postgres                 bool
 }
 
 // arraySize is the number of events in one request of the array run.
@@ -51,7 +53,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer receiver.close()
-	service, err := startService(ctx, o.binary, receiver.url())
+	service, err := startService(ctx, o, receiver.url())
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 
 	"herald"
 	"herald/client"
+	"herald/internal/pgtest"
+	"herald/internal/secret"
 )
 
 // service is `herald serve` with one client and one rule for all its events.
@@ -23,23 +25,25 @@ type service struct {
 	address string
 	key     string
 	output  bytes.Buffer
+	server  *pgtest.Server // nil on SQLite
 }
 
 const operatorKey = "bench-operator-key-0123456789abcdef"
 
-func startService(ctx context.Context, binary, receiver string) (*service, error) {
+func startService(ctx context.Context, o options, receiver string) (*service, error) {
 	dir, err := os.MkdirTemp("", "herald-bench-")
 	if err != nil {
 		return nil, err
 	}
 	s := &service{dir: dir}
-	if err := s.start(ctx, binary, receiver); err != nil {
+	if err := s.start(ctx, o, receiver); err != nil {
 		return nil, errors.Join(err, fmt.Errorf("herald said: %s", s.output.String()), s.stop())
 	}
 	return s, nil
 }
 
-func (s *service) start(ctx context.Context, binary, receiver string) error {
+func (s *service) start(ctx context.Context, o options, receiver string) error {
+	binary := o.binary
 	if binary == "" {
 		binary = filepath.Join(s.dir, "herald")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "herald/cmd/herald")
@@ -56,13 +60,36 @@ func (s *service) start(ctx context.Context, binary, receiver string) error {
 		return err
 	}
 	defer log.Close()
-	s.process = exec.Command(binary, "serve", "--listen", s.address, "--data", filepath.Join(s.dir, "data"), "--allow-target", "127.0.0.0/8")
+	args := []string{"serve", "--listen", s.address, "--data", filepath.Join(s.dir, "data"), "--allow-target", "127.0.0.0/8"}
+	if o.postgres {
+		more, err := s.startPostgres()
+		if err != nil {
+			return err
+		}
+		args = append(args, more...)
+	}
+	s.process = exec.Command(binary, args...)
 	s.process.Env = append(os.Environ(), "HERALD_OPERATOR_KEY="+operatorKey)
 	s.process.Stdout, s.process.Stderr = &s.output, log
 	if err := s.process.Start(); err != nil {
 		return err
 	}
 	return s.setUp(ctx, receiver)
+}
+
+// startPostgres starts a server and returns the flags that make herald use it.
+func (s *service) startPostgres() ([]string, error) {
+	var err error
+	if s.server, err = pgtest.Start(); err != nil {
+		return nil, err
+	}
+	address, err := s.server.Schema()
+	if err != nil {
+		return nil, err
+	}
+	keyFile := filepath.Join(s.dir, "secret.key")
+	_, err = secret.LoadOrMakeKey(keyFile)
+	return []string{"--database", address, "--secret-key-file", keyFile}, err
 }
 
 func (s *service) setUp(ctx context.Context, receiver string) error {
@@ -108,6 +135,9 @@ func (s *service) stop() error {
 	var err error
 	if s.process != nil && s.process.Process != nil {
 		err = errors.Join(s.process.Process.Signal(syscall.SIGTERM), s.process.Wait())
+	}
+	if s.server != nil {
+		err = errors.Join(err, s.server.Stop())
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
