@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -44,6 +45,7 @@ func TestFullDiskIsUnavailableAndPasses(t *testing.T) {
 	}
 	due := kept[0].Alerts[0].Due[0]
 	result := herald.Recording{Due: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}
+	result.Attempt.Response.Body = strings.Repeat("x", 64<<10) // more than is left
 	wantCode(t, f.Record(result), herald.CodeUnavailable)
 
 	limit(1 << 30)
