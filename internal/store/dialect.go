@@ -17,6 +17,8 @@ type dialect struct {
 	shared bool
 	// classify says what kind of failure an error of the driver is.
 	classify func(error) fault
+	// unanswered says whether an error of a commit leaves open if it took place.
+	unanswered func(error) bool
 	// lastDelivery is an expression for the largest id that a delivery of the
 	// alert a.id can have.
 	lastDelivery string

@@ -24,9 +24,13 @@ const (
 
 func postgresDialect() dialect {
 	return dialect{
-		name:         "postgres",
-		shared:       true,
-		classify:     classifyPostgres,
+		name:     "postgres",
+		shared:   true,
+		classify: classifyPostgres,
+		unanswered: func(err error) bool {
+			var server *pgconn.PgError // an answer, and it is no
+			return !errors.As(err, &server)
+		},
 		lastDelivery: `overlay(a.id::text placing 'ff' from 35)::uuid`,
 		skipLocked:   "FOR UPDATE SKIP LOCKED",
 		now:          postgresNow,
@@ -83,7 +87,7 @@ func classifyPostgres(err error) fault {
 		return classifyState(server.Code)
 	case pgconn.SafeToRetry(err):
 		return faultPassing
-	case errors.As(err, &network), errors.Is(err, sql.ErrConnDone), pgconn.Timeout(err), strings.Contains(err.Error(), "conn closed"):
+	case errors.As(err, &network), errors.Is(err, sql.ErrConnDone), pgconn.Timeout(err):
 		return faultDatabase
 	default:
 		var connect *pgconn.ConnectError

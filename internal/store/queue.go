@@ -159,6 +159,7 @@ func (s *Store) Register(ctx context.Context) error {
 			}
 		}
 		s.node.Store(node)
+		s.inDoubt.Store(false)
 		return nil
 	})
 }
@@ -167,11 +168,15 @@ func (s *Store) Register(ctx context.Context) error {
 func (s *Store) Shared() bool { return s.dialect.shared }
 
 // Beat counts this node's beat up and returns the beats of all other nodes.
-// herald.ErrBuried when another node has buried this one.
+// herald.ErrBuried when another node has buried this one, or when it has to begin
+// anew because it is in doubt of what it holds.
 func (s *Store) Beat(ctx context.Context) (map[int64]int64, error) {
 	others := make(map[int64]int64)
 	err := s.change(ctx, "beat", func(tx *sql.Tx) error {
 		clear(others)
+		if doubtful, err := s.leaveInDoubt(ctx, tx); doubtful || err != nil {
+			return err
+		}
 		n, err := affected(tx.ExecContext(ctx, `UPDATE nodes SET beat = beat + 1 WHERE id = $1`, s.node.Load()))
 		if err != nil || n == 0 {
 			return err

@@ -72,6 +72,9 @@ type Store struct {
 	stmts  statements
 	writer *writer
 	node   atomic.Int64 // this node's incarnation, 0 before Register
+	// inDoubt says that this node may hold what it does not know of, see
+	// landed.
+	inDoubt atomic.Bool
 }
 
 // Open opens the database, makes what is missing in it, and starts the writer.
@@ -158,7 +161,7 @@ func (s *Store) change(ctx context.Context, doing string, fn func(*sql.Tx) error
 		if err := fn(tx); err != nil {
 			return errors.Join(err, tx.Rollback())
 		}
-		return tx.Commit()
+		return s.commit(tx)
 	})
 	return s.failed(doing, err)
 }
@@ -194,7 +197,8 @@ const (
 func (s *Store) retry(ctx context.Context, fn func() error) error {
 	for n := 1; ; n++ {
 		err := fn()
-		if err == nil || n == retryLimit || s.dialect.classify(err) != faultPassing {
+		var lost *lostAnswer // what may have taken place must not be done again
+		if err == nil || n == retryLimit || errors.As(err, &lost) || s.dialect.classify(err) != faultPassing {
 			return err
 		}
 		select {

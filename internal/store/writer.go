@@ -183,6 +183,9 @@ func (w *writer) commit(batch []*work) {
 	// Nobody's context ends a batch, which is many callers'.
 	ctx := context.Background()
 	err := w.store.retry(ctx, func() error { return w.transaction(ctx, batch) })
+	if lost := (*lostAnswer)(nil); errors.As(err, &lost) && w.store.landed(ctx, batch) {
+		err = nil
+	}
 	if err != nil && len(batch) > 1 && w.store.dialect.classify(err) == faultStatement {
 		middle := len(batch) / 2
 		w.commit(batch[:middle])
@@ -211,7 +214,7 @@ func (w *writer) transaction(ctx context.Context, works []*work) error {
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	return tx.Commit()
+	return w.store.commit(tx)
 }
 
 // close lets the writer finish what waits and refuses what comes.

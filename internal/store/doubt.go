@@ -1,0 +1,77 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// lostAnswer is a commit that ended with an error. Whether it took place is
+// unknown: the connection may have broken before it or after.
+type lostAnswer struct{ error }
+
+func (e *lostAnswer) Unwrap() error { return e.error }
+
+func (s *Store) commit(tx *sql.Tx) error {
+	err := tx.Commit()
+	if err != nil && s.dialect.unanswered(err) {
+		return &lostAnswer{err}
+	}
+	return err
+}
+
+// How long the writer asks whether a commit took place whose answer was lost.
+const (
+	doubtPatience = 5 * time.Second
+	doubtPause    = 100 * time.Millisecond
+)
+
+// landed reports whether a batch was committed whose answer was lost. A batch is
+// whole or not at all, so one of its events tells. Without an event it does not
+// matter: results are recorded again until that is answered, which is harmless.
+//
+// When the database does not answer in time, the node is in doubt: what was
+// committed is held by it and not in its memory. Its next Beat then lets it
+// begin anew, so that all of that is given back.
+func (s *Store) landed(ctx context.Context, batch []*work) bool {
+	event, found := addedEvent(batch)
+	if !found {
+		return false
+	}
+	for deadline := time.Now().Add(doubtPatience); ; time.Sleep(doubtPause) {
+		n, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM events WHERE id = $1`, event[:])
+		switch {
+		case err == nil:
+			s.log.Warn("the answer to a commit was lost; the database was asked what became of it", "committed", n > 0)
+			return n > 0
+		case time.Now().After(deadline):
+			s.log.Error("the answer to a commit was lost, and the database does not say what became of it", "error", err)
+			s.inDoubt.Store(true)
+			return false
+		}
+	}
+}
+
+// addedEvent returns the id of an event that a batch adds.
+func addedEvent(batch []*work) (uuid.UUID, bool) {
+	for _, k := range batch {
+		for i := range k.receipts {
+			if id := k.entries[i].Event.ID; k.refused == nil && k.receipts[i].EventID == id {
+				return id, true
+			}
+		}
+	}
+	return uuid.Nil, false
+}
+
+// leaveInDoubt takes this node off the list when it is in doubt of what it
+// holds, and reports whether it was.
+func (s *Store) leaveInDoubt(ctx context.Context, tx *sql.Tx) (bool, error) {
+	if !s.inDoubt.Load() {
+		return false, nil
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
+	return true, err
+}

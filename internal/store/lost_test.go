@@ -1,0 +1,136 @@
+package store
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/url"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/pgtest"
+)
+
+// cutter is a proxy before PostgreSQL that can cut a connection after it has
+// passed a COMMIT on and before the answer comes back.
+type cutter struct {
+	listener net.Listener
+	server   string
+	armed    atomic.Bool
+	cuts     atomic.Int32
+}
+
+func newCutter(t *testing.T, server string) *cutter {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{listener: l, server: server}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go c.pass(client)
+		}
+	}()
+	t.Cleanup(func() { l.Close() })
+	return c
+}
+
+func (c *cutter) pass(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", c.server)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var cut atomic.Bool
+	go func() {
+		defer client.Close()
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := server.Read(buffer)
+			if err != nil || cut.Load() {
+				return // the answer to the COMMIT has come, and goes nowhere
+			}
+			if _, err := client.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buffer)
+		if err != nil {
+			return
+		}
+		if bytes.Contains(buffer[:n], []byte("commit\x00")) && c.armed.CompareAndSwap(true, false) {
+			cut.Store(true)
+			c.cuts.Add(1)
+		}
+		if _, err := server.Write(buffer[:n]); err != nil {
+			return
+		}
+		if cut.Load() {
+			_, _ = io.Copy(io.Discard, client) // until the other side has seen the answer and closed
+			return
+		}
+	}
+}
+
+// TestLostAnswerToACommit is fault 33: the connection is cut between COMMIT and
+// its answer; nothing is doubled and nothing is dropped.
+func TestLostAnswerToACommit(t *testing.T) {
+	address, err := url.Parse(pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := newCutter(t, address.Host)
+	address.Host = proxy.listener.Addr().String()
+	f := newFixture(t, Options{Database: address.String()})
+	for range 10 {
+		entry := f.entry(f.client, true)
+		proxy.armed.Store(true)
+		receipts := f.accept(entry)
+		if receipts[0].EventID != entry.Event.ID {
+			t.Fatalf("the receipt names %v, want %v", receipts[0].EventID, entry.Event.ID)
+		}
+		due := entry.Alerts[0].Due[0]
+		if err := f.Record(herald.Recording{Due: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
+			t.Fatalf("the delivery is not held by this node: %v", err)
+		}
+	}
+	if n := proxy.cuts.Load(); n != 10 {
+		t.Errorf("%d connections were cut, want 10", n)
+	}
+	events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
+	if err != nil || len(events) != 10 {
+		t.Errorf("%d events, %v; want 10", len(events), err)
+	}
+}
+
+// TestNodeInDoubtBeginsAnew: a node that cannot learn what became of a commit
+// gives back all that it holds.
+func TestNodeInDoubtBeginsAnew(t *testing.T) {
+	f := newFixture(t, Options{Database: pgtest.Database(t)})
+	f.accept(f.entry(f.client, true))
+	f.inDoubt.Store(true)
+	if _, err := f.Beat(t.Context()); err != herald.ErrBuried {
+		t.Fatalf("beating in doubt: %v, want ErrBuried", err)
+	}
+	if err := f.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, n, err := f.FreeOrphans(t.Context(), uuid.Nil); n != 1 || err != nil {
+		t.Errorf("FreeOrphans = %d, %v; want 1", n, err)
+	}
+	if _, err := f.Beat(t.Context()); err != nil {
+		t.Errorf("beating anew: %v", err)
+	}
+}
