@@ -105,7 +105,12 @@ func (c *eventsPublish) Run(ctx context.Context, out *streams) error {
 	if event.Data, err = readData(c.Data, out.stdin); err != nil {
 		return err
 	}
-	receipt, err := service.Publish(ctx, event)
+	return c.publish(ctx, service, event, out)
+}
+
+// publish publishes an event and shows its receipt.
+func (c *connection) publish(ctx context.Context, service *client.Client, e client.Event, out *streams) error {
+	receipt, err := service.Publish(ctx, e)
 	if err != nil {
 		return err
 	}

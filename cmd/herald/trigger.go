@@ -6,7 +6,6 @@ import (
 	"github.com/google/uuid"
 
 	"herald/client"
-	"herald/internal/cli"
 )
 
 // triggerCommand is `herald trigger`.
@@ -41,9 +40,5 @@ func (c *triggerCommand) Run(ctx context.Context, out *streams) error {
 			return err
 		}
 	}
-	receipt, err := service.Publish(ctx, event)
-	if err != nil {
-		return err
-	}
-	return cli.WriteOne(out.stdout, c.Output, receiptColumns, receipt)
+	return c.publish(ctx, service, event, out)
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
-	"herald/internal/catalogue"
 	"herald/internal/directory"
 )
 
@@ -246,8 +245,10 @@ func (in *Intake) decide(client *directory.Client, p herald.Publication) (herald
 		if len(entry.Alerts) == herald.MaxAlerts {
 			return herald.Entry{}, herald.Errorf(herald.CodeConflict, "The event meets more than %d rules of the client, which is more than can be raised.", herald.MaxAlerts)
 		}
-		raised, err := in.raise(client, kind, rule, e, message, len(entry.Alerts)+1)
-		if err != nil {
+		raised := herald.Raised{ID: herald.AlertID(e.ID, len(entry.Alerts)+1), RuleID: rule.ID, Message: message}
+		raised.Head = renderHead(client.Profile.Name, kind, e, raised)
+		var err error
+		if raised.Due, err = in.due(rule, raised, e); err != nil {
 			return herald.Entry{}, err
 		}
 		entry.Alerts = append(entry.Alerts, raised)
@@ -255,25 +256,19 @@ func (in *Intake) decide(client *directory.Client, p herald.Publication) (herald
 	return entry, nil
 }
 
-func (in *Intake) raise(client *directory.Client, kind *catalogue.Type, rule herald.Rule, e herald.Event, message string, n int) (herald.Raised, error) {
-	id := herald.AlertID(e.ID, n)
-	raised := herald.Raised{
-		ID: id, RuleID: rule.ID, Message: message,
-		Head: renderHead(client.Profile.Name, kind, rule, id, e, message, e.Data != nil),
-	}
+// due returns the deliveries that an alert owes: one for the rule's webhook.
+func (in *Intake) due(rule herald.Rule, a herald.Raised, e herald.Event) ([]herald.Due, error) {
 	if rule.Webhook == "" {
-		return raised, nil
+		return nil, nil
 	}
 	origin, err := in.origin(rule.Webhook)
 	if err != nil {
-		return raised, fmt.Errorf("lane of rule %s: %w", rule.ID, err)
+		return nil, fmt.Errorf("lane of rule %s: %w", rule.ID, err)
 	}
-	raised.Due = []herald.Due{{
-		ID: herald.DeliveryID(id, 0), ClientID: client.ID, RuleID: rule.ID,
-		Origin: origin, Address: rule.Webhook, Body: herald.Body(raised.Head, e.Data), Attempt: 1,
-		MadeAt: herald.TimeOf(id),
-	}}
-	return raised, nil
+	return []herald.Due{{
+		ID: herald.DeliveryID(a.ID, 0), ClientID: rule.ClientID, RuleID: rule.ID, Origin: origin, Address: rule.Webhook,
+		Body: herald.Body(a.Head, e.Data), Attempt: 1, MadeAt: herald.TimeOf(a.ID),
+	}}, nil
 }
 
 // fingerprint tells publications with other content apart. It is taken before

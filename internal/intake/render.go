@@ -13,9 +13,9 @@ import (
 
 // renderHead renders an alert's own part of the delivered body, see herald.Body:
 // the envelope of spec section 8.0 in the vendor's order, up to where the value
-// of Data stands if there is data. Members that do not apply are absent.
-func renderHead(clientName string, t *catalogue.Type, rule herald.Rule, alert uuid.UUID, e herald.Event, message string, hasData bool) []byte {
-	b := make([]byte, 0, 400+len(clientName)+len(message))
+// of Data stands if the event has data. Members that do not apply are absent.
+func renderHead(clientName string, t *catalogue.Type, e herald.Event, a herald.Raised) []byte {
+	b := make([]byte, 0, 400+len(clientName)+len(a.Message))
 	b = append(b, `{"ClientId":"`...)
 	b = appendID(b, e.ClientID)
 	b = append(b, `","ClientName":`...)
@@ -29,14 +29,14 @@ func renderHead(clientName string, t *catalogue.Type, rule herald.Rule, alert uu
 		b = append(appendID(b, e.ConnectionID), '"')
 	}
 	b = append(b, `,"RuleId":"`...)
-	b = appendID(b, rule.ID)
+	b = appendID(b, a.RuleID)
 	b = append(b, `","RuleType":`...)
 	b = appendText(b, t.Delivered)
 	b = append(b, `,"AlertId":"`...)
-	b = appendID(b, alert)
+	b = appendID(b, a.ID)
 	b = append(b, `","Message":`...)
-	b = appendText(b, message)
-	if hasData {
+	b = appendText(b, a.Message)
+	if e.Data != nil {
 		b = append(b, `,"Data":`...)
 	}
 	return b

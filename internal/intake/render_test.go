@@ -72,8 +72,9 @@ func exampleOf(kind *catalogue.Type) herald.Event {
 }
 
 func bodyOf(clientName string, kind *catalogue.Type, e herald.Event) []byte {
-	data := kind.Data(e.Data)
-	return herald.Body(renderHead(clientName, kind, herald.Rule{ID: ruleID}, alertID, e, kind.Message(e), data != nil), data)
+	message := kind.Message(e)
+	e.Data = kind.Data(e.Data)
+	return herald.Body(renderHead(clientName, kind, e, herald.Raised{ID: alertID, RuleID: ruleID, Message: message}), e.Data)
 }
 
 func TestBodiesAreTheVendors(t *testing.T) {
@@ -149,7 +150,7 @@ func FuzzAnyTextIsCarried(f *testing.F) {
 	kind, _ := c.Lookup("Sync Completed")
 	f.Fuzz(func(t *testing.T, name, message string) {
 		e := exampleOf(kind)
-		body := herald.Body(renderHead(name, kind, herald.Rule{}, alertID, e, message, true), e.Data)
+		body := herald.Body(renderHead(name, kind, e, herald.Raised{ID: alertID, Message: message}), e.Data)
 		var got struct{ ClientName, Message string }
 		if err := json.Unmarshal(body, &got); err != nil || !utf8.Valid(body) {
 			t.Fatalf("%q: %v", body, err)

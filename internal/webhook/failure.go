@@ -48,8 +48,7 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonTLS, certificateText(certificate)
 	case errors.As(err, &record):
 		return herald.ReasonTLS, "the receiver does not speak TLS on this port"
-	case errors.As(err, &alert), strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "TLS handshake"):
-		// Most of TLS's errors have no type, but all this prefix.
+	case errors.As(err, &alert), says(err, "tls: "), says(err, "TLS handshake"):
 		return herald.ReasonTLS, "the TLS handshake failed: " + plainText(err)
 	case isDial(err) && errors.Is(err, syscall.ECONNREFUSED):
 		return herald.ReasonConnectRefused, "the connection was refused"
@@ -108,3 +107,13 @@ func plainText(err error) string {
 	}
 	return printable([]byte(err.Error()))
 }
+
+// closedWhileIdle reports whether a connection was closed before a byte of the
+// response came.
+func closedWhileIdle(err error) bool {
+	return errors.Is(err, io.EOF) || isReset(err) || says(err, "server closed idle connection")
+}
+
+// says is the one place that goes by an error's text: net/http and crypto/tls
+// export neither types nor values for these.
+func says(err error, text string) bool { return strings.Contains(err.Error(), text) }

@@ -10,7 +10,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -229,12 +228,6 @@ func (a *attempt) roundTrip(ctx context.Context, target *url.URL) (*http.Respons
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.Body)), nil },
 	}
 	return a.sender.transport.RoundTrip(request.WithContext(a.clock.trace(ctx)))
-}
-
-// closedWhileIdle reports whether a connection was closed before a byte of the
-// response came.
-func closedWhileIdle(err error) bool {
-	return errors.Is(err, io.EOF) || isReset(err) || strings.Contains(err.Error(), "server closed idle connection")
 }
 
 // finish takes the final response as the attempt's result.
