@@ -67,7 +67,8 @@ func New(address, key string, options ...Option) (*Client, error) {
 	return c, nil
 }
 
-// Error is an answer of the API that is an error.
+// Error is an answer of the API that is an error, or one that the API would not
+// give.
 type Error struct {
 	StatusCode    int    `json:"statusCode"`
 	Message       string `json:"error"`
@@ -90,6 +91,9 @@ func (e *Error) Error() string {
 		if !strings.Contains(text, v.Message) {
 			text += "; " + v.Member + ": " + v.Message
 		}
+	}
+	if e.CorrelationID == "" { // it came from a proxy
+		return fmt.Sprintf("%s (status %d)", text, e.StatusCode)
 	}
 	return fmt.Sprintf("%s (status %d, correlation id %s)", text, e.StatusCode, e.CorrelationID)
 }
@@ -125,7 +129,7 @@ func (c *Client) do(ctx context.Context, k call) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return err
+			return fmt.Errorf("%w; not tried again: %w", err, ctx.Err())
 		case <-timer.C:
 		}
 	}
@@ -164,12 +168,12 @@ func (c *Client) once(ctx context.Context, k call, text []byte) error {
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("no answer from %s: %w", c.base, err)
+		return fmt.Errorf("no answer from %s: %w", c.base.Redacted(), err)
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("%s %s: the answer broke off: %w", k.method, k.path, err)
+		return &url.Error{Op: k.method, URL: target.String(), Err: fmt.Errorf("the answer broke off: %w", err)}
 	}
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		return errorOf(response, answer)
@@ -178,7 +182,7 @@ func (c *Client) once(ctx context.Context, k call, text []byte) error {
 		return nil
 	}
 	if err := json.Unmarshal(answer, k.into); err != nil {
-		return fmt.Errorf("%s %s: the answer cannot be read: %w", k.method, k.path, err)
+		return &Error{StatusCode: response.StatusCode, Message: fmt.Sprintf("the answer to %s %s is not one of Herald's (%v); check the address", k.method, target.Redacted(), err)}
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func all[T any](ctx context.Context, o ListOptions, page func(context.Context, L
 					return
 				}
 			}
-			if l.PageNumber*l.PageSize >= l.TotalResults {
+			if len(l.Results) == 0 || l.PageNumber*l.PageSize >= l.TotalResults {
 				return
 			}
 		}

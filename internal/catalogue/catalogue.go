@@ -252,7 +252,7 @@ func (t *Type) Data(data json.RawMessage) json.RawMessage {
 	case dataNone:
 		return nil
 	case dataWithoutPlatformName:
-		if bytes.Contains(data, []byte(`"platformName"`)) {
+		if bytes.Contains(data, []byte(`"platformName"`)) || bytes.Contains(data, []byte(`\u`)) { // or hidden by an escape
 			return edit(data, func(o *object) { o.remove("platformName") })
 		}
 	case dataWithBothPushKeys:

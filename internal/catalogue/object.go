@@ -49,8 +49,9 @@ func (o *object) get(name string) (json.RawMessage, bool) {
 	return o.values[i], true
 }
 
+// remove removes a member, as often as it is there.
 func (o *object) remove(name string) {
-	if i := slices.Index(o.names, name); i >= 0 {
+	for i := slices.Index(o.names, name); i >= 0; i = slices.Index(o.names, name) {
 		o.names, o.values = slices.Delete(o.names, i, i+1), slices.Delete(o.values, i, i+1)
 	}
 }

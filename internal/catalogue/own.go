@@ -24,9 +24,11 @@ const (
 // Check says what is wrong with an operator's own type of event: CodeInvalid
 // and the member, or CodeConflict when the name is a built-in type's.
 func Check(spec herald.EventType) error {
-	for _, r := range spec.Name {
-		if !unicode.IsPrint(r) {
-			return herald.Invalid("name", "name: %q is not a character that can be seen.", r)
+	for _, text := range []struct{ member, value string }{{"name", spec.Name}, {"label", spec.Label}} {
+		for _, r := range text.value {
+			if !unicode.IsPrint(r) {
+				return herald.Invalid(text.member, "%s: %q is not a character that can be seen.", text.member, r)
+			}
 		}
 	}
 	switch n := utf8.RuneCountInString(spec.Name); {
@@ -38,6 +40,8 @@ func Check(spec herald.EventType) error {
 		return herald.Invalid("label", "label: more than %d characters.", maxName)
 	case utf8.RuneCountInString(spec.Message) > maxTemplate:
 		return herald.Invalid("message", "message: more than %d characters.", maxTemplate)
+	case strings.Contains(spec.Message, "\x00"):
+		return herald.Invalid("message", "message: it holds the character U+0000, which cannot be kept.")
 	case len(spec.Schema) > maxSchema:
 		return herald.Invalid("schema", "schema: more than %d bytes.", maxSchema)
 	}
@@ -103,11 +107,17 @@ func compile(text json.RawMessage) (dataSchema, error) {
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
 	compiler.UseLoader(noLoader{})
-	const name = "schema.json"
+	const name = "schema:///" // absolute, or the library makes it a file in the service's directory
 	if err := compiler.AddResource(name, document); err != nil {
 		return dataSchema{}, herald.Invalid("schema", "schema: %v", err)
 	}
 	schema, err := compiler.Compile(name)
+	var invalid *jsonschema.ValidationError
+	var wrong *jsonschema.SchemaValidationError
+	if errors.As(err, &wrong) && errors.As(wrong.Err, &invalid) {
+		path, reason := innermost("schema", invalid)
+		return dataSchema{}, herald.Invalid("schema", "%s: it is not a JSON Schema (2020-12): %s", path, reason)
+	}
 	if err != nil {
 		return dataSchema{}, herald.Invalid("schema", "schema: it is not a JSON Schema (2020-12): %v", err)
 	}
@@ -132,11 +142,17 @@ func (s dataSchema) validate(data json.RawMessage) error {
 	if !errors.As(err, &invalid) {
 		return err
 	}
-	for len(invalid.Causes) > 0 { // the innermost is what is wrong
-		invalid = invalid.Causes[0]
+	member, reason := innermost("data", invalid)
+	return herald.Invalid(member, "%s: %s", member, reason)
+}
+
+// innermost returns the path, from a root, to what is wrong in the first place,
+// and why it is.
+func innermost(root string, e *jsonschema.ValidationError) (path, reason string) {
+	for len(e.Causes) > 0 {
+		e = e.Causes[0]
 	}
-	member := strings.Join(append([]string{"data"}, invalid.InstanceLocation...), ".")
-	return herald.Invalid(member, "%s: %s", member, lastLine(invalid.Error()))
+	return strings.Join(append([]string{root}, e.InstanceLocation...), "."), lastLine(e.Error())
 }
 
 // lastLine is the line of the library's error that says what is wrong.

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -39,6 +40,8 @@ func ExitCode(err error) int {
 	switch {
 	case err == nil:
 		return OK
+	case errors.Is(err, context.Canceled):
+		return Interrupted
 	case errors.As(err, &usage):
 		return Usage
 	case errors.As(err, &answer):

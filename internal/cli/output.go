@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 )
@@ -56,7 +57,7 @@ func Write[T any](out, notes io.Writer, f Format, columns []Column[T], items []T
 	for _, item := range items {
 		var cells []string
 		for _, c := range columns {
-			cells = append(cells, clean(c.Cell(item)))
+			cells = append(cells, Clean(c.Cell(item)))
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
@@ -74,7 +75,7 @@ func WriteOne[T any](out io.Writer, f Format, fields []Column[T], item T) error 
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, c := range fields {
-		if cell := clean(c.Cell(item)); cell != "" {
+		if cell := Clean(c.Cell(item)); cell != "" {
 			fmt.Fprintf(table, "%s\t%s\n", c.Head, cell)
 		}
 	}
@@ -88,15 +89,16 @@ func encode(out io.Writer, value any, indent string) error {
 	return encoder.Encode(value)
 }
 
-// clean keeps a cell on its line and a terminal from obeying what strangers
-// wrote.
-func clean(cell string) string {
+// Clean keeps a text on its line and a terminal from obeying what strangers
+// wrote: control characters become blanks, as do those that turn the direction
+// of the text.
+func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return ' '
 		}
 		return r
-	}, cell)
+	}, text)
 }
 
 // ID is an id as a cell: whole, so that it can be pasted; empty for none.

@@ -26,14 +26,14 @@ func Why(d client.Delivery, now time.Time) Explanation {
 // WriteWhy writes an explanation for a person.
 func WriteWhy(out io.Writer, e Explanation) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", clean(e.Cause))
+	fmt.Fprintf(&b, "%s\n", Clean(e.Cause))
 	if len(e.Evidence) > 0 {
 		fmt.Fprintf(&b, "\nEvidence\n")
 		for _, line := range e.Evidence {
-			fmt.Fprintf(&b, "  %s\n", clean(line))
+			fmt.Fprintf(&b, "  %s\n", Clean(line))
 		}
 	}
-	fmt.Fprintf(&b, "\nNext\n  %s\n", clean(e.Next))
+	fmt.Fprintf(&b, "\nNext\n  %s\n", Clean(e.Next))
 	_, err := io.WriteString(out, b.String())
 	return err
 }
@@ -49,6 +49,9 @@ func cause(d client.Delivery) string {
 	a, tried := last(d)
 	switch d.State {
 	case herald.Delivered:
+		if !tried {
+			return "It was delivered."
+		}
 		return fmt.Sprintf("It was delivered: %s answered %d at attempt %d.", d.Address, a.Status, a.N)
 	case herald.Cancelled:
 		if d.Reason == herald.ReasonClientDeleted {
@@ -56,20 +59,30 @@ func cause(d client.Delivery) string {
 		}
 		return "It was cancelled on request."
 	case herald.Failed:
-		switch d.Reason {
-		case herald.ReasonExhausted:
-			return fmt.Sprintf("It failed for good because all retries are used up; the last of %s failed because %s.", count(len(d.Attempts)), why(a))
-		case herald.ReasonExpired:
-			return "It failed for good because it was pending for longer than deliveries are kept trying."
-		case herald.ReasonNoMailServer:
-			return "It failed because no mail server is configured."
-		}
-		return fmt.Sprintf("It failed for good because %s, and that is nothing that trying again would change.", why(a))
+		return failure(d, a)
 	}
 	if !tried {
 		return "It is waiting for its first attempt."
 	}
 	return fmt.Sprintf("It is being retried because %s.", why(a))
+}
+
+// failure is the cause of a failed delivery, whose last attempt was a.
+func failure(d client.Delivery, a herald.Attempt) string {
+	switch d.Reason {
+	case herald.ReasonExhausted:
+		return fmt.Sprintf("It failed for good because all retries are used up; the last of %s failed because %s.", count(len(d.Attempts)), why(a))
+	case herald.ReasonExpired:
+		return "It failed for good because it had been pending for longer than Herald keeps trying, which is seven days or more."
+	case herald.ReasonNoMailServer:
+		return "It failed because it is an e-mail and no mail server is configured."
+	case herald.ReasonStatus:
+		return fmt.Sprintf("It failed for good because %s; only 408, 420, 429, 460, 502, 503, 504, 522 and 524 are retried.", why(a))
+	}
+	if a.Reason == herald.ReasonNone {
+		a.Reason = d.Reason // there was no attempt to tell
+	}
+	return fmt.Sprintf("It failed for good because %s; trying again would not change that.", why(a))
 }
 
 // why says what went wrong in an attempt, as the end of a sentence.
@@ -78,11 +91,11 @@ func why(a herald.Attempt) string {
 	case herald.ReasonStatus:
 		return fmt.Sprintf("the receiver answered %d", a.Status)
 	case herald.ReasonDNS:
-		return "the receiver's name could not be resolved"
+		return "the host name in the address could not be resolved"
 	case herald.ReasonConnectRefused:
-		return "nobody listens at the receiver's address"
+		return "the receiver refused the connection; nothing listens at its port"
 	case herald.ReasonConnectTimeout:
-		return "the receiver did not answer the connection"
+		return "the receiver did not answer when connecting; it may be down or behind a firewall"
 	case herald.ReasonConnect:
 		return "no connection to the receiver could be made"
 	case herald.ReasonTLS:
@@ -94,13 +107,13 @@ func why(a herald.Attempt) string {
 	case herald.ReasonProtocol:
 		return "the receiver's answer was not proper HTTP"
 	case herald.ReasonNotAllowed:
-		return "the address may not be called from here"
+		return "the address lies in a network that Herald may not call, such as a private one; its operator can allow it with --allow-target"
 	case herald.ReasonRedirect:
-		return "the receiver redirected to where it may not be followed"
+		return "the receiver redirected to where Herald does not follow"
 	case herald.ReasonAddress:
-		return "the address cannot be called at all"
+		return "the address is not one that can be called; correct the rule's webhook"
 	case herald.ReasonInterrupted:
-		return "the service stopped during the attempt, which may have been sent"
+		return "Herald stopped during the attempt; the receiver may have got the request"
 	default:
 		return "of an unknown reason"
 	}

@@ -1,0 +1,210 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/client"
+	"herald/internal/cli"
+)
+
+func TestInterruptWinsOverWhatItInterrupted(t *testing.T) {
+	for _, err := range []error{
+		context.Canceled,
+		&url.Error{Op: "Get", Err: context.Canceled},
+		fmt.Errorf("%w; not tried again: %w", &client.Error{StatusCode: 503}, context.Canceled),
+	} {
+		if got := cli.ExitCode(err); got != cli.Interrupted {
+			t.Errorf("%v: exit code %d, want %d", err, got, cli.Interrupted)
+		}
+	}
+}
+
+func TestEveryStatusHasAnExitCode(t *testing.T) {
+	for status, want := range map[int]int{
+		200: cli.Network, 400: cli.General, 401: cli.NotAuthorized, 402: cli.Network, 403: cli.NotAuthorized, 404: cli.NotFound, 405: cli.Network,
+		409: cli.Conflict, 413: cli.General, 422: cli.Conflict, 429: cli.Network, 500: cli.Network, 502: cli.Network, 503: cli.Network,
+	} {
+		if got := cli.ExitCode(&client.Error{StatusCode: status}); got != want {
+			t.Errorf("status %d: exit code %d, want %d", status, got, want)
+		}
+	}
+}
+
+func TestTerminalObeysNoStranger(t *testing.T) {
+	for text, want := range map[string]string{
+		"a\x1b]0;title\x07b":   "a ]0;title b",
+		"line\r\nline":         "line  line",
+		"\u009b31m":            " 31m", // the control sequence introducer in one character
+		"a\u202egnp.exe\u2066": "a gnp.exe ",
+		"a\u2028b\u2029c":      "a b c",
+		"del\x7f":              "del ",
+		"Söhne & 会社 👩‍🚀 stay":  "Söhne & 会社 👩‍🚀 stay",
+	} {
+		if got := cli.Clean(text); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+	var out bytes.Buffer
+	if err := cli.WriteWhy(&out, cli.Explanation{Cause: "a\x1bb", Evidence: []string{"c\nd"}, Next: "e\rf"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.ContainsAny(got, "\x1b\r") || !strings.Contains(got, "  c d\n") {
+		t.Errorf("the explanation is written as %q", got)
+	}
+}
+
+func TestOneItemIsAColumnWithoutWhatIsEmpty(t *testing.T) {
+	fields := []cli.Column[[2]string]{
+		{Head: "ID", Cell: func(v [2]string) string { return v[0] }}, {Head: "LONG NAME", Cell: func(v [2]string) string { return v[1] }}}
+	for _, test := range []struct {
+		form cli.Format
+		item [2]string
+		want string
+	}{
+		{cli.Table, [2]string{"1", "x\ty"}, "ID         1\nLONG NAME  x y\n"},
+		{cli.Table, [2]string{"1", ""}, "ID  1\n"},
+		{cli.JSON, [2]string{"<1>", "é"}, "[\n  \"<1>\",\n  \"é\"\n]\n"},
+		{cli.JSONL, [2]string{"1", "a\nb"}, `["1","a\nb"]` + "\n"},
+	} {
+		var out bytes.Buffer
+		if err := cli.WriteOne(&out, test.form, fields, test.item); err != nil || out.String() != test.want {
+			t.Errorf("%s %v: %q, %v; want %q", test.form, test.item, out.String(), err, test.want)
+		}
+	}
+}
+
+// full refuses what is written, as a pipe does whose reader has gone.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestFailureToWriteIsAnError(t *testing.T) {
+	columns := []cli.Column[int]{{Head: "N", Cell: strconv.Itoa}}
+	for _, form := range []cli.Format{cli.Table, cli.JSON, cli.JSONL} {
+		if err := cli.Write(full{}, io.Discard, form, columns, []int{1}); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%s: %v", form, err)
+		}
+		if err := cli.WriteOne(full{}, form, columns, 1); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("one as %s: %v", form, err)
+		}
+	}
+	if err := cli.WriteWhy(full{}, cli.Explanation{}); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("an explanation: %v", err)
+	}
+}
+
+func TestCells(t *testing.T) {
+	id := uuid.MustParse("019ab0c1-2222-7333-8444-555555000100")
+	for got, want := range map[string]string{
+		cli.ID(uuid.Nil):      "",
+		cli.ID(id):            id.String(),
+		cli.Time(time.Time{}): "",
+		cli.Time(time.Date(2026, 11, 23, 9, 0, 0, 4_999_999, time.FixedZone("", 3600))): "2026-11-23 08:00:00.004",
+		cli.Brief("añb", 3):  "añb",
+		cli.Brief("añbc", 3): "añ…",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// reasons reads the reasons from the source, so that none is forgotten here.
+func reasons(t *testing.T) []herald.Reason {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../../delivery.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []herald.Reason
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") || len(spec.Values) == 0 {
+			return true
+		}
+		text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text != "" {
+			found = append(found, herald.Reason(text))
+		}
+		return true
+	})
+	if len(found) < 18 {
+		t.Fatalf("found only %v", found)
+	}
+	return found
+}
+
+// TestEveryReasonIsExplained, be it an attempt's or the delivery's own, with
+// attempts on record or without.
+func TestEveryReasonIsExplained(t *testing.T) {
+	ends := map[herald.Reason]bool{herald.ReasonExhausted: true, herald.ReasonExpired: true, herald.ReasonCancelled: true,
+		herald.ReasonClientDeleted: true, herald.ReasonNoMailServer: true}
+	for _, reason := range reasons(t) {
+		attempt := herald.Attempt{N: 1, Outcome: herald.OutcomeRejected, Reason: reason, Status: 500}
+		var all []client.Delivery
+		if ends[reason] {
+			all = append(all, client.Delivery{Delivery: herald.Delivery{State: herald.Failed, Reason: reason},
+				Attempts: []herald.Attempt{{N: 1, Reason: herald.ReasonReset}}})
+			if reason == herald.ReasonCancelled || reason == herald.ReasonClientDeleted {
+				all[0].State = herald.Cancelled
+			}
+		} else {
+			all = append(all,
+				client.Delivery{Delivery: herald.Delivery{State: herald.Pending}, Attempts: []herald.Attempt{attempt}},
+				client.Delivery{Delivery: herald.Delivery{State: herald.Failed, Reason: reason}, Attempts: []herald.Attempt{attempt}},
+				client.Delivery{Delivery: herald.Delivery{State: herald.Failed, Reason: herald.ReasonExhausted}, Attempts: []herald.Attempt{attempt}})
+			if reason != herald.ReasonStatus {
+				all = append(all, client.Delivery{Delivery: herald.Delivery{State: herald.Failed, Reason: reason}})
+			}
+		}
+		for _, d := range all {
+			got := cli.Why(d, time.Now()).Cause
+			if strings.Contains(got, "unknown reason") || strings.Contains(got, " 0 ") || !strings.HasSuffix(got, ".") || strings.Contains(got, "1 attempts") {
+				t.Errorf("%s, %s, %d attempts: %q", d.State, reason, len(d.Attempts), got)
+			}
+		}
+	}
+}
+
+func TestWhatHappensNextDependsOnTheTurn(t *testing.T) {
+	now := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+	pending := herald.Delivery{State: herald.Pending, NextAttemptAt: now.Add(90 * time.Second)}
+	overdue, underWay := pending, pending
+	overdue.NextAttemptAt = now
+	underWay.InFlight = true
+	for want, d := range map[string]herald.Delivery{
+		"Attempt 2 at 2026-11-23 03:01:30.000, in 1m30s.":  pending,
+		"Attempt 2 as soon as it is this delivery's turn.": overdue,
+		"An attempt is under way or about to be.":          underWay,
+		"Nothing; it is done.":                             {State: herald.Delivered},
+	} {
+		if got := cli.Why(client.Delivery{Delivery: d, Attempts: []herald.Attempt{{N: 1, Reason: herald.ReasonDNS}}}, now).Next; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestEvidenceShowsRedirects(t *testing.T) {
+	d := client.Delivery{Attempts: []herald.Attempt{{N: 1, Reason: herald.ReasonRedirect, Request: &herald.RequestRecord{Hops: []herald.Hop{{Status: 307, URL: "https://b.example/"}}}}}}
+	if got := strings.Join(cli.Why(d, time.Now()).Evidence, "\n"); !strings.Contains(got, "redirected (307) to https://b.example/") {
+		t.Errorf("the evidence is\n%s", got)
+	}
+}
