@@ -176,6 +176,10 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 func (s *Store) AddDelivery(ctx context.Context, client, alert uuid.UUID, origin, address string) (uuid.UUID, error) {
 	var id uuid.UUID
 	err := s.change(ctx, "make a delivery", func(tx *sql.Tx) error {
+		// The alert's row makes those queue up who count its deliveries.
+		if _, err := first(ctx, tx, scanID, `SELECT id FROM alerts WHERE id = $1 `+s.dialect.forUpdate, alert[:]); err != nil {
+			return err
+		}
 		from, to := herald.DeliveryID(alert, 0), herald.DeliveryID(alert, herald.MaxDeliveries-1)
 		last, err := first(ctx, tx, scanID, `SELECT id FROM (
 SELECT id FROM queue WHERE id BETWEEN $1 AND $2 UNION ALL SELECT id FROM deliveries WHERE id BETWEEN $1 AND $2) x ORDER BY id DESC LIMIT 1`, from[:], to[:])

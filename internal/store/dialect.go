@@ -22,6 +22,8 @@ type dialect struct {
 	// lastDelivery is an expression for the largest id that a delivery of the
 	// alert a.id can have.
 	lastDelivery string
+	// forUpdate locks the rows that a SELECT finds, where that is needed.
+	forUpdate string
 	// skipLocked lets a claim pass over rows that another is taking.
 	skipLocked string
 

@@ -32,6 +32,7 @@ func postgresDialect() dialect {
 			return !errors.As(err, &server)
 		},
 		lastDelivery: `overlay(a.id::text placing 'ff' from 35)::uuid`,
+		forUpdate:    "FOR UPDATE",
 		skipLocked:   "FOR UPDATE SKIP LOCKED",
 		now:          postgresNow,
 		versions:     postgresVersions,

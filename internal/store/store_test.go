@@ -532,6 +532,26 @@ func testRedeliveriesAreNumberedOn(t *testing.T, f *fixture) {
 	wantCode(t, err, herald.CodeConflict)
 }
 
+func TestRedeliveriesAtOnceAllCount(t *testing.T) { onBoth(t, testRedeliveriesAtOnceAllCount) }
+
+func testRedeliveriesAtOnceAllCount(t *testing.T, f *fixture) {
+	entry := f.entry(f.client, true)
+	f.accept(entry)
+	const many = 20
+	var wg sync.WaitGroup
+	for range many {
+		wg.Go(func() {
+			if _, err := f.AddDelivery(t.Context(), f.client.ID, entry.Alerts[0].ID, origin, hook); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := f.claim(100); len(got) != many {
+		t.Errorf("%d redeliveries, want %d", len(got), many)
+	}
+}
+
 func TestRestartFindsEverything(t *testing.T) {
 	dir := t.TempDir()
 	box := testBox(t)
