@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"herald/internal/secret":    {},
 	"herald/internal/egress":    {"herald"},
 	"herald/internal/turns":     {"herald"},
-	"herald/internal/webhook":   {"herald", "herald/internal/egress"},
+	"herald/internal/webhook":   {"herald", "herald/internal/egress", "herald/internal/secret"},
 	"herald/internal/directory": {"herald", "herald/internal/catalogue"},
 	"herald/internal/intake":    {"herald", "herald/internal/catalogue", "herald/internal/directory"},
 	"herald/internal/delivery":  {"herald", "herald/internal/directory", "herald/internal/policy", "herald/internal/turns", "herald/internal/webhook"},

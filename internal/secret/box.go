@@ -19,6 +19,12 @@ const KeySize = 32
 // Key is a key that secrets are sealed with.
 type Key [KeySize]byte
 
+// String names the key by its id, so that no log or error shows the key itself.
+func (k Key) String() string {
+	id := k.id()
+	return "key " + hex.EncodeToString(id[:])
+}
+
 // keyID tells keys apart without telling of them: the first bytes of the
 // key's SHA-256.
 type keyID [4]byte
@@ -40,8 +46,11 @@ type Box struct {
 }
 
 // NewBox returns a Box that seals with the first key and opens what was sealed
-// with any of them. There must be at least one.
+// with any of them. Without a key it panics.
 func NewBox(keys ...Key) *Box {
+	if len(keys) == 0 {
+		panic("secret: a box without a key")
+	}
 	b := &Box{seals: keys[0].id(), keys: make(map[keyID]cipher.AEAD, len(keys))}
 	for _, k := range keys {
 		block, err := aes.NewCipher(k[:])

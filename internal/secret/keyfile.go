@@ -2,7 +2,6 @@ package secret
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -17,19 +16,22 @@ import (
 // and all open; empty lines and lines that begin with # do not count. A file
 // that others than its owner can read is refused.
 func LoadKeys(path string) ([]Key, error) {
-	info, err := os.Stat(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("secret key file: %w", err)
+	}
+	defer file.Close()
+	// The open file's mode, so that no other file can be put in its place
+	// between the look and the reading.
+	info, err := file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("secret key file: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("secret key file %s can be read by others (mode %04o); run: chmod 600 %[1]s", path, mode)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("secret key file: %w", err)
+		return nil, fmt.Errorf("secret key file %s is open to others than its owner (mode %04o); run: chmod 600 %[1]s", path, mode)
 	}
 	var keys []Key
-	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines := bufio.NewScanner(file)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -42,7 +44,7 @@ func LoadKeys(path string) ([]Key, error) {
 		keys = append(keys, Key(key))
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("secret key file %s: %w", path, err)
+		return nil, fmt.Errorf("read the secret key file %s: %w", path, err)
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("secret key file %s holds no key", path)
@@ -52,10 +54,10 @@ func LoadKeys(path string) ([]Key, error) {
 
 // LoadOrMakeKey is LoadKeys on a file that is made with a new key if there is
 // none yet, readable by its owner alone. Of two processes that make it at the
-// same time, both get the key of one.
+// same time, both get the key of one. The file system must know hard links.
 func LoadOrMakeKey(path string) ([]Key, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := makeKeyFile(path); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := makeKeyFile(path); err != nil {
 			return nil, fmt.Errorf("make the secret key file %s: %w", path, err)
 		}
 	}
@@ -64,7 +66,7 @@ func LoadOrMakeKey(path string) ([]Key, error) {
 
 // makeKeyFile writes a file beside and links it into place, so that nobody
 // reads a half-written key, and syncs both: what is sealed with a lost key is
-// lost.
+// lost. That another process was faster is no error.
 func makeKeyFile(path string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -82,10 +84,13 @@ func makeKeyFile(path string) error {
 	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(temp.Name(), path); err != nil {
+	// Unlike a rename, a link never replaces the key that another process has
+	// made, and may have sealed with, in the meantime.
+	err = os.Link(temp.Name(), path)
+	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return syncDirectory(dir)
+	return syncDirectory(dir) // whoever made it: this process will seal with it
 }
 
 func syncDirectory(path string) error {

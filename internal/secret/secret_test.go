@@ -2,6 +2,9 @@ package secret_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,11 +49,65 @@ func TestBoxRefusesWhatWasTamperedWith(t *testing.T) {
 	}
 }
 
-func TestUnknownKeyIsNamed(t *testing.T) {
-	sealed := secret.NewBox(secret.Key{1}).Seal([]byte("secret"), nil)
-	_, err := secret.NewBox(secret.Key{2}).Open(sealed, nil)
-	if err == nil || !regexp.MustCompile(`key [0-9a-f]{8}`).MatchString(err.Error()) {
-		t.Errorf("error %v does not name the key", err)
+func TestErrorsOfABoxSayWhatIsWrongAndNotTheSecret(t *testing.T) {
+	const plain, context = "Basic c2VjcmV0", "client 1"
+	box := secret.NewBox(secret.Key{1})
+	sealed := box.Seal([]byte(plain), []byte(context))
+	altered := func(at int) []byte {
+		s := bytes.Clone(sealed)
+		s[at] ^= 1
+		return s
+	}
+	for _, test := range []struct {
+		name    string
+		box     *secret.Box
+		sealed  []byte
+		context string
+		want    string
+	}{
+		{"another version", box, altered(0), context, `form`},
+		{"another key id", box, altered(1), context, `key [0-9a-f]{8}, which is not in the key file`},
+		{"another nonce", box, altered(5), context, `altered`},
+		{"another text", box, altered(17), context, `altered`},
+		{"another tag", box, altered(len(sealed) - 1), context, `altered`},
+		{"another context", box, sealed, "client 2", `belongs to something else`},
+		{"no context", box, sealed, "", `belongs to something else`},
+		{"another key", secret.NewBox(secret.Key{2}), sealed, context, `key [0-9a-f]{8}, which is not in the key file`},
+		{"cut in the nonce", box, sealed[:16], context, `cut short`},
+		{"cut in the key id", box, sealed[:4], context, `form`},
+		{"nothing", box, nil, context, `form`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			opened, err := test.box.Open(test.sealed, []byte(test.context))
+			if err == nil {
+				t.Fatalf("it opened as %q", opened)
+			}
+			if !regexp.MustCompile(test.want).MatchString(err.Error()) {
+				t.Errorf("error %q does not say %q", err, test.want)
+			}
+			if strings.Contains(err.Error(), "c2VjcmV0") {
+				t.Errorf("error %q tells the secret", err)
+			}
+		})
+	}
+}
+
+func TestSealingTwiceGivesDifferentForms(t *testing.T) {
+	box := secret.NewBox(secret.Key{1})
+	if one, two := box.Seal([]byte("secret"), nil), box.Seal([]byte("secret"), nil); bytes.Equal(one[5:17], two[5:17]) {
+		t.Errorf("the nonce %x was used twice", one[5:17])
+	}
+}
+
+func TestKeyIsPrintedAsItsID(t *testing.T) {
+	key := secret.Key([]byte("0123456789abcdef0123456789abcdef"))
+	for _, verb := range []string{"%v", "%+v", "%s", "%q", "%x"} {
+		if got := fmt.Sprintf(verb, key); strings.Contains(got, "0123456789") || strings.Contains(got, "3031323334") || strings.Contains(got, "48 49 50") {
+			t.Errorf("%s prints the key: %s", verb, got)
+		}
+	}
+	if got := key.String(); !regexp.MustCompile("^key [0-9a-f]{8}$").MatchString(got) {
+		t.Errorf("it is called %q, want its id", got)
 	}
 }
 
@@ -94,9 +151,15 @@ func TestKeyFileIsRead(t *testing.T) {
 		wrong      string
 	}{
 		{"two keys", "# comment\n\n" + one + "\n  " + two + "  \n", 0o600, 2, ""},
+		{"Windows line ends", one + "\r\n" + two + "\r\n", 0o600, 2, ""},
+		{"readable by its owner alone", one, 0o400, 1, ""},
 		{"no key", "# nothing\n", 0o600, 0, "holds no key"},
-		{"damaged", one + "\nAgIC\n", 0o600, 0, "line 2"},
+		{"empty", "", 0o600, 0, "holds no key"},
+		{"too short", one + "\nAgIC\n", 0o600, 0, "line 2"},
+		{"too long", "# comment\n\n" + one[:43] + one + "\n", 0o600, 0, "line 3"},
+		{"not base64", "AQEBAQEBAQEBAQEB!QEBAQEBAQEBAQEBAQEBAQEBAQE=", 0o600, 0, "line 1"},
 		{"readable by all", one, 0o644, 0, "chmod 600"},
+		{"readable by the group", one, 0o640, 0, "mode 0640"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "key")
@@ -107,7 +170,53 @@ func TestKeyFileIsRead(t *testing.T) {
 			if len(keys) != test.keys || (err == nil) != (test.wrong == "") || err != nil && !strings.Contains(err.Error(), test.wrong) {
 				t.Errorf("%d keys, error %v; want %d and %q", len(keys), err, test.keys, test.wrong)
 			}
+			if err != nil && (!strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "AQEB")) {
+				t.Errorf("error %q does not name the file, or tells a key", err)
+			}
 		})
+	}
+}
+
+func TestFirstKeyOfTheFileSeals(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	first, err := secret.LoadOrMakeKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	added := secret.Key{7}
+	text := base64.StdEncoding.EncodeToString(added[:]) + "\n" + string(old)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	both, err := secret.LoadOrMakeKey(path)
+	if diff := cmp.Diff([]secret.Key{added, first[0]}, both); err != nil || diff != "" {
+		t.Fatalf("an existing file is read as it is (%v; -want +got):\n%s", err, diff)
+	}
+	sealed := secret.NewBox(both...).Seal([]byte("secret"), nil)
+	if _, err := secret.NewBox(added).Open(sealed, nil); err != nil {
+		t.Errorf("the first key does not open what the box sealed: %v", err)
+	}
+}
+
+func TestKeyFileThatIsMissingIsNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "missing")
+	if _, err := secret.LoadKeys(path); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v, want one that names %s", err, path)
+	}
+}
+
+func TestKeyFileThatCannotBeMadeIsNamed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(file, "dir", "key")
+	if _, err := secret.LoadOrMakeKey(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v, want one that names %s", err, path)
 	}
 }
 
@@ -119,5 +228,23 @@ func TestAPIKeysAreLettersAndDigits(t *testing.T) {
 	}
 	if secret.HashAPIKey(one) != hash || secret.HashAPIKey(two) == hash {
 		t.Error("the hash does not tell keys apart")
+	}
+}
+
+func TestMaskedAuthorizationShowsAKnownSchemeAtMost(t *testing.T) {
+	for value, want := range map[string]string{
+		"Basic dXNlcjpwYXNz":  "Basic …",
+		"Bearer abc def":      "Bearer …",
+		"bearer abc":          "bearer …",
+		"hunter2":             "…",
+		"correct horse":       "…",
+		"Bearer":              "…",
+		"Basic\tdXNlcjpwYXNz": "…",
+		" Basic dXNlcjpwYXNz": "…",
+		"":                    "…",
+	} {
+		if got := secret.MaskAuthorization(value); got != want {
+			t.Errorf("MaskAuthorization(%q) = %q, want %q", value, got, want)
+		}
 	}
 }

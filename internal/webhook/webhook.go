@@ -23,6 +23,7 @@ import (
 
 	"herald"
 	"herald/internal/egress"
+	"herald/internal/secret"
 )
 
 // Limits of an attempt.
@@ -258,18 +259,9 @@ func (a *attempt) record() *herald.RequestRecord {
 		headers[name] = values[0]
 	}
 	if a.Authorization != "" {
-		headers["Authorization"] = mask(a.Authorization)
+		headers["Authorization"] = secret.MaskAuthorization(a.Authorization)
 	}
 	return &herald.RequestRecord{Method: http.MethodPost, URL: a.URL, Headers: headers, Hops: a.hops, Redialled: a.redialled}
-}
-
-// mask leaves of an Authorization header its scheme.
-func mask(value string) string {
-	scheme, _, found := strings.Cut(value, " ")
-	if !found || len(scheme) > 20 {
-		return "…"
-	}
-	return scheme + " …"
 }
 
 // Origin returns the lane of an address: its scheme, host and port, in lower
