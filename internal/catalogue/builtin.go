@@ -53,7 +53,7 @@ func builtin() []*Type {
 			Example: json.RawMessage(`{"dataType":"invoices","status":"Success","pushOperationKey":"54afd9ed-9a2e-4a0a-a4f1-1b5b2f0d6c1e"}`)},
 		{Name: "Push Operation Timed Out", Label: "Push operation has timed out", Company: true, Connection: true, data: dataWithBothPushKeys,
 			Spellings: []string{"push-operation-timed-out", "PushOperationTimedOut"},
-			fields:    []field{{name: "dataType"}, {name: "pushOperationKey"}},
+			fields:    []field{{name: "dataType"}, {name: "pushOperationKey"}, {name: "pushOperationGuid", optional: true}},
 			message:   wording("ERROR: pushing {dataType} never finished in time, timing out at {timestamp}"), stamp: stampSeconds,
 			Example: json.RawMessage(`{"dataType":"invoices","pushOperationKey":"54afd9ed-9a2e-4a0a-a4f1-1b5b2f0d6c1e","pushOperationGuid":"54afd9ed-9a2e-4a0a-a4f1-1b5b2f0d6c1e"}`)},
 		{Name: "Account Categories Updated", Label: "Account categories updated", Company: true, Connection: true,

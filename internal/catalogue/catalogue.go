@@ -135,7 +135,7 @@ func (c *Catalogue) Lookup(spelling string) (*Type, bool) {
 		t, ok = c.folded[fold(spelling)]
 	}
 	if !ok {
-		t, ok = ratio(spelling)
+		t, ok = ratio(strings.Join(strings.Fields(spelling), " "))
 	}
 	return t, ok
 }
@@ -228,7 +228,7 @@ func (f field) check(value json.RawMessage) error {
 		return herald.Invalid(member, "%s: want a text that is not empty.", member)
 	}
 	if f.values != nil && !slices.Contains(f.values, s) {
-		return herald.Invalid(member, "%s: %q is not one of %s.", member, s, strings.Join(f.values, ", "))
+		return herald.Invalid(member, "%s: %q is not one of %s.", member, short(s), strings.Join(f.values, ", "))
 	}
 	return nil
 }

@@ -154,6 +154,7 @@ func TestMessages(t *testing.T) {
 	data := `{"newStatus":"Linked","oldStatus":"PendingAuth","platformKey":"gbol"`
 	for text, want := range map[string]string{
 		data + `,"platformName":"Gusto"}`: "Data connection for Gusto status changed from PendingAuth to Linked",
+		data + `,"platformName":""}`:      "Data connection for gbol status changed from PendingAuth to Linked",
 		data + `}`:                        "Data connection for gbol status changed from PendingAuth to Linked",
 	} {
 		if got := k.Message(event(k, text)); got != want {

@@ -85,7 +85,7 @@ func idText(id uuid.UUID) string {
 }
 
 func memberText(members map[string]any, path string) string {
-	if path == "platformName" && members[path] == nil {
+	if path == "platformName" && (members[path] == nil || members[path] == "") {
 		path = "platformKey" // a publisher may know no better
 	}
 	var value any = members

@@ -103,6 +103,9 @@ func compile(text json.RawMessage) (dataSchema, error) {
 	if err != nil {
 		return dataSchema{}, herald.Invalid("schema", "schema: it is not JSON: %v", err)
 	}
+	if path, found := outOfReach("schema", document); found {
+		return dataSchema{}, herald.Invalid("schema", "%s: a number of more than %d digits, or an exponent beyond it, cannot be checked against.", short(path), maxDigits)
+	}
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
@@ -137,6 +140,10 @@ func (s dataSchema) validate(data json.RawMessage) error {
 	if err != nil {
 		return herald.Invalid("data", "data: it is not JSON: %v", err)
 	}
+	if path, found := outOfReach("data", value); found {
+		path = short(path)
+		return herald.Invalid(path, "%s: a number of more than %d digits, or an exponent beyond it, cannot be checked.", path, maxDigits)
+	}
 	err = s.schema.Validate(value)
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
@@ -152,7 +159,18 @@ func innermost(root string, e *jsonschema.ValidationError) (path, reason string)
 	for len(e.Causes) > 0 {
 		e = e.Causes[0]
 	}
-	return strings.Join(append([]string{root}, e.InstanceLocation...), "."), lastLine(e.Error())
+	return short(strings.Join(append([]string{root}, e.InstanceLocation...), ".")), short(lastLine(e.Error()))
+}
+
+// maxShown is how many bytes of what came in an error shows.
+const maxShown = 300
+
+// short cuts a text that an error shows: an event may hold a megabyte of it.
+func short(text string) string {
+	if len(text) <= maxShown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxShown], "") + "…"
 }
 
 // lastLine is the line of the library's error that says what is wrong.

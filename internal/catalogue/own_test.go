@@ -207,6 +207,54 @@ func TestOwnTypesFollowTheBuiltInOnesByName(t *testing.T) {
 	}
 }
 
+// TestNumbersOutOfReachAreRefused: schemas are checked with exact fractions, of
+// which a few bytes can ask for megabytes or make the library fail.
+func TestNumbersOutOfReachAreRefused(t *testing.T) {
+	schema := json.RawMessage(`{"properties":{"n":{"minimum":-1e400},"l":{"items":{"multipleOf":3}}}}`)
+	k := own(t, herald.EventType{Name: "Own", Schema: schema, Example: json.RawMessage(`{"n":1e400,"l":[3e-0,` + strings.Repeat("3", 400) + `]}`)})
+	for data, want := range map[string]string{
+		`{"n":1e401}`:                                "data.n",
+		`{"n":-1E-401}`:                              "data.n",
+		`{"n":1e+10000000}`:                          "data.n",
+		`{"n":1e99999999999999999999}`:               "data.n",
+		`{"l":[3,` + strings.Repeat("3", 401) + `]}`: "data.l.1",
+		`{"more":{"m":[{"x":1e999999}]}}`:            "data.more.m.0.x",
+	} {
+		if err := k.Validate(event(k, data)); member(err) != want || len(err.Error()) > 500 {
+			t.Errorf("%.50s: %.600v, want a short error about %s", data, err, want)
+		}
+	}
+	for schema, path := range map[string]string{
+		`{"minimum":1e10000000}`:                       "schema.minimum",
+		`{"multipleOf":1e-10000000}`:                   "schema.multipleOf",
+		`{"properties":{"n":{"enum":[1,1e10000000]}}}`: "schema.properties.n.enum.1",
+	} {
+		err := catalogue.Check(herald.EventType{Name: "Own", Schema: json.RawMessage(schema)})
+		if member(err) != "schema" || !strings.HasPrefix(err.Error(), path+": ") {
+			t.Errorf("%s: %v, want one about %s", schema, err, path)
+		}
+	}
+	if err := catalogue.Check(herald.EventType{Name: "Own", Schema: schema, Example: json.RawMessage(`{"n":1e999}`)}); member(err) != "example" {
+		t.Errorf("an example out of reach: %v", err)
+	}
+}
+
+// TestErrorsStayShort: an error does not send back a megabyte that came in.
+func TestErrorsStayShort(t *testing.T) {
+	long := strings.Repeat("é", 100_000)
+	k := own(t, herald.EventType{Name: "Own", Schema: json.RawMessage(`{"properties":{"d":{"format":"date"}},"additionalProperties":{"type":"string"}}`)})
+	for _, data := range []string{`{"d":"` + long + `"}`, `{"` + long + `":1}`, `{"` + long + `":1e999}`} {
+		err := k.Validate(event(k, data))
+		if err == nil || len(err.Error()) > 2000 || len(member(err)) > 1000 || !utf8.ValidString(err.Error()) {
+			t.Errorf("%.20s…: an error of %d bytes about a member of %d", data, len(err.Error()), len(member(err)))
+		}
+	}
+	status := kind(t, "Push Operation Status Changed()")
+	if err := status.Validate(event(status, `{"dataType":"a","pushOperationKey":"k","status":"`+long+`"}`)); err == nil || len(err.Error()) > 2000 {
+		t.Errorf("a long status: an error of %d bytes", len(err.Error()))
+	}
+}
+
 // FuzzOwnType: whatever an operator hands in, nothing panics, and what is taken
 // can be used.
 func FuzzOwnType(f *testing.F) {
@@ -214,6 +262,7 @@ func FuzzOwnType(f *testing.F) {
 	f.Add("{", `{"$ref":"#"}`, `[]`)
 	f.Add("}{", `{"pattern":"("}`, `null`)
 	f.Add("a\x00", `{"$dynamicRef":"#x"}`, ``)
+	f.Add("{n}", `{"multipleOf":3}`, `1e10000000`)
 	f.Fuzz(func(t *testing.T, message, schema, data string) {
 		spec := herald.EventType{Name: "Own", Message: message, Schema: json.RawMessage(schema)}
 		if err := catalogue.Check(spec); err != nil {

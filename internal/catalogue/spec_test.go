@@ -178,6 +178,9 @@ func TestRetiredTypesAreKnownAndNotListed(t *testing.T) {
 			t.Errorf("an event of %s: %v", name, err)
 		}
 	}
+	if k, ok := c.Lookup(" CurrentAssetsCurrentLiabilitiesRatio(<, \t1) "); !ok || k.Name != "CurrentAssetsCurrentLiabilitiesRatio(<, 1)" {
+		t.Errorf("with blanks around and within it is %+v", k) // section 5.3: runs of blanks are collapsed
+	}
 	for _, name := range []string{"CurrentAssetsCurrentLiabilitiesRatio()", "CurrentAssetsCurrentLiabilitiesRatio(<,)", "CurrentAssetsCurrentLiabilitiesRatio(<,1",
 		"CurrentAssetsCurrentLiabilitiesRatio(<,1)x", "CurrentAssetsCurrentLiabilitiesRatio(<," + strings.Repeat("1", 200) + ")"} {
 		if _, ok := c.Lookup(name); ok {
@@ -219,6 +222,11 @@ func TestEitherPushKeyIsTakenForBoth(t *testing.T) {
 	}
 	if err := k.Validate(event(k, `{"dataType":"bills","pushOperationGuid":7}`)); member(err) == "" {
 		t.Error("a number was taken for the key")
+	}
+	for _, wrong := range []string{`7`, `null`, `""`} { // both are delivered, so both are checked
+		if err := k.Validate(event(k, `{"dataType":"bills","pushOperationKey":"54afd9ed","pushOperationGuid":`+wrong+`}`)); member(err) != "data.pushOperationGuid" {
+			t.Errorf("the older name with the value %s: %v", wrong, err)
+		}
 	}
 	status := kind(t, "Push Operation Status Changed()")
 	if err := status.Validate(event(status, `{"dataType":"bills","status":"Failed","pushOperationGuid":"x"}`)); member(err) != "data.pushOperationKey" {

@@ -227,6 +227,9 @@ func (in *Intake) decide(client *directory.Client, p herald.Publication) (herald
 	if err := kind.Validate(e); err != nil {
 		return herald.Entry{}, err
 	}
+	if kind.BuiltIn && !kind.Connection {
+		e.ConnectionID = uuid.Nil // such alerts have none, on the wire and in the API
+	}
 	e.ID = herald.NewEventID()
 	entry := herald.Entry{ClientVersion: client.Version, IdempotencyKey: p.IdempotencyKey}
 	if p.IdempotencyKey != "" {
