@@ -28,7 +28,7 @@ type paging struct {
 	Page     int    `help:"Page, from 1." default:"1"`
 	PageSize int    `help:"Results a page, at most 5000." default:"100"`
 	Query    string `help:"Narrow the list, as in \"type=Data sync completed\"." placeholder:"QUERY"`
-	OrderBy  string `help:"Member to sort by, with - in front for descending." placeholder:"MEMBER"`
+	OrderBy  string `help:"Member to sort by, descending with a - in front: --order-by=-MEMBER." placeholder:"MEMBER"`
 }
 
 func (p paging) options() client.ListOptions {

@@ -15,6 +15,7 @@ import (
 
 	"herald/client"
 	"herald/internal/app"
+	"herald/internal/cli"
 	"herald/internal/inbox"
 	"herald/internal/secret"
 )
@@ -36,6 +37,9 @@ const devFile = "dev.json"
 type devKeys struct {
 	OperatorKey string `json:"operatorKey"`
 	APIKey      string `json:"apiKey,omitempty"`
+	// Inbox is where the demo's rules were pointed last, by which they are
+	// told from the user's own.
+	Inbox string `json:"inbox,omitempty"`
 }
 
 // Run serves the demo until it is told to stop.
@@ -127,14 +131,17 @@ func (k *devKeys) setUp(ctx context.Context, dir string, a *app.App, inbox strin
 		if err != nil {
 			return err
 		}
-		pointed[rule.Type] = rule
+		if to := rule.Notifiers.Webhook; to != "" && (to == k.Inbox || to == inbox) {
+			pointed[rule.Type] = rule
+		}
 	}
 	for _, t := range types {
 		if err := point(ctx, demo, pointed[t.Name], t.Name, inbox); err != nil {
 			return err
 		}
 	}
-	return nil
+	k.Inbox = inbox
+	return k.save(dir)
 }
 
 // point makes a rule for a type of event, or points the one there is at the
@@ -180,7 +187,7 @@ func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, erro
 		if json.Unmarshal(r.Body, &body) != nil {
 			body.RuleType = "(not an alert)"
 		}
-		fmt.Fprintf(out, "%s  %d  %s  %s\n", r.At.Local().Format("15:04:05.000"), r.Status, body.RuleType, body.Message)
+		fmt.Fprintf(out, "%s  %d  %s  %s\n", r.At.Local().Format("15:04:05.000"), r.Status, cli.Clean(body.RuleType), cli.Clean(body.Message))
 	})
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener) //nolint:errcheck // ends with Close

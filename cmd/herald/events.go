@@ -123,6 +123,9 @@ func readData(text string, stdin io.Reader) (json.RawMessage, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the data from standard input: %w", err)
 		}
+		if len(read) > herald.MaxEventSize {
+			return nil, usageError("--data: standard input has more than the %d bytes that an event may have", herald.MaxEventSize)
+		}
 		text = string(read)
 	}
 	if text == "" {

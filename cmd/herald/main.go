@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,7 +43,7 @@ type streams struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], &streams{os.Stdin, os.Stdout, os.Stderr}))
 }
 
@@ -57,11 +56,9 @@ func run(ctx context.Context, args []string, out *streams) int {
 	if err == nil {
 		err = parseAndRun(parser, args)
 	}
-	if err != nil && !errors.Is(err, errHelped) {
-		fmt.Fprintln(out.stderr, "herald:", strings.Join(strings.FieldsFunc(err.Error(), isLineBreak), "; "))
+	code := cli.ExitCode(err)
+	if err != nil && code != cli.Interrupted {
+		fmt.Fprintln(out.stderr, "herald:", cli.Clean(strings.Join(strings.FieldsFunc(err.Error(), isLineBreak), "; ")))
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return cli.Interrupted
-	}
-	return cli.ExitCode(err)
+	return code
 }

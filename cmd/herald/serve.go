@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"herald/internal/app"
@@ -82,23 +80,23 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if config.RetrySchedule, err = policy.ParseSchedule(c.RetrySchedule); err != nil {
 		return config, usageError("--retry-schedule: %v", err)
 	}
+	if config.RetrySchedule == nil {
+		config.RetrySchedule = []time.Duration{} // none, where nil is the default
+	}
 	if config.AllowTargets, err = egress.ParsePrefixes(c.AllowTarget); err != nil {
 		return config, usageError("--allow-target: %v", err)
 	}
 	return config, nil
 }
 
-// serve runs the service until a signal or ctx ends it. ready is called once
-// it accepts requests.
+// serve runs the service until ctx ends, as it does with a signal. ready is
+// called once it accepts requests.
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	a, err := app.Start(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		stop() // a second signal ends the process at once
 		err = errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 	}()
 	if err := ready(a); err != nil {

@@ -91,6 +91,6 @@ func (c *tailCommand) line(out *streams, d client.Delivery) error {
 		return cli.WriteOne(out.stdout, cli.JSONL, nil, d)
 	}
 	_, err := fmt.Fprintf(out.stdout, "%s  %-9s  %d attempts  %s  %s  %s\n",
-		cli.Time(d.RaisedAt), d.State, d.AttemptCount, d.ID, d.Type, d.Address)
+		cli.Time(d.RaisedAt), d.State, d.AttemptCount, d.ID, cli.Clean(d.Type), cli.Clean(d.Address))
 	return err
 }

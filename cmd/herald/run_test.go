@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"herald/client"
+	"herald/internal/cli"
+)
+
+func TestNoRetriesMeansNone(t *testing.T) {
+	for text, want := range map[string]int{"none": 0, "": 0, "1s": 1, "20s,40s,60s": 3} {
+		c := serveCommand{RetrySchedule: text, RequestTimeout: time.Second, LogFormat: "text", LogLevel: "error"}
+		config, err := c.config(&strings.Builder{})
+		if err != nil || config.RetrySchedule == nil || len(config.RetrySchedule) != want {
+			t.Errorf("%q: %v (nil is the default schedule), %v; want %d intervals", text, config.RetrySchedule, err, want)
+		}
+	}
+}
+
+// TestConfigurationErrorsAreOneLine that names the setting.
+func TestConfigurationErrorsAreOneLine(t *testing.T) {
+	key := strings.Repeat("k", 32)
+	for _, test := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--operator-key", key, "--operator-key", key, "--operator-key", key}, cli.Usage, "3 operator keys"},
+		{[]string{"--operator-key", key[1:]}, cli.Usage, "31 characters"},
+		{[]string{"--operator-key", key, "--stop-budget", "-1s"}, cli.Usage, "--stop-budget"},
+		{[]string{"--operator-key", key, "--log-level", "loud"}, cli.Usage, "--log-level"},
+		{[]string{"--operator-key", key, "--log-format", "xml"}, cli.Usage, "--log-format"},
+		{[]string{"--operator-key", key, "--request-timeout", "soon"}, cli.Usage, "--request-timeout"},
+		{[]string{"--operator-key", key, "--retry-schedule", "1s,2x"}, cli.Usage, "2x"},
+		{[]string{"--operator-key", key, "--secret-key-file", "/nowhere/secret.key", "--data", t.TempDir()}, cli.General, "/nowhere/secret.key"},
+		{[]string{"--operator-key", key, "--secret-key-file", "/nowhere/k", "--database", "postgres://x", "--node-timeout", "1ms"}, cli.Usage, "--node-timeout"},
+		{[]string{"--operator-key", key, "--listen", "192.0.2.1:80", "--data", t.TempDir()}, cli.General, "192.0.2.1:80"},
+	} {
+		code, stdout, stderr := command(t, append([]string{"serve"}, test.args...)...)
+		if code != test.code || !strings.Contains(stderr, test.says) || stdout != "" {
+			t.Errorf("%v: exit code %d, %q and %q; want %d and %s", test.args, code, stdout, stderr, test.code, test.says)
+		}
+		if line := strings.TrimSuffix(stderr, "\n"); !strings.Contains(line, "herald: ") || strings.Contains(line[strings.Index(line, "herald: "):], "\n") {
+			t.Errorf("%v: %q is not one line", test.args, stderr)
+		}
+		if strings.Contains(stderr, key) {
+			t.Errorf("%v: the operator's key is shown: %q", test.args, stderr)
+		}
+	}
+}
+
+// TestDatabasePasswordIsNotShown: errors go to logs that many read.
+func TestDatabasePasswordIsNotShown(t *testing.T) {
+	keyFile := filepath.Join(t.TempDir(), "secret.key")
+	if err := os.WriteFile(keyFile, []byte("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"postgres://u:hunter2@127.0.0.1:1/none?connect_timeout=2", "postgres://u:hunter2@127.0.0.1:x/none", "postgres://u:hunter2@%zz/", "u:hunter2@host"} {
+		code, _, stderr := command(t, "serve", "--operator-key", strings.Repeat("k", 32), "--secret-key-file", keyFile, "--database", address)
+		if code == cli.OK || strings.Contains(stderr, "hunter2") {
+			t.Errorf("%s: exit code %d, %q", address, code, stderr)
+		}
+	}
+}
+
+func TestOrderAndDataAreGivenAsTheHelpSays(t *testing.T) {
+	var query, body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query = r.URL.RawQuery
+		var event client.Event
+		if r.Method == http.MethodPost && json.NewDecoder(r.Body).Decode(&event) == nil {
+			body = string(event.Data)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"results": []any{}}) // fails only when the caller has gone
+	}))
+	defer server.Close()
+	t.Setenv("HERALD_URL", server.URL)
+	t.Setenv("HERALD_API_KEY", "k")
+	if code, _, stderr := command(t, "rules", "list", "--order-by=-type", "-o", "json"); code != cli.OK || !strings.Contains(query, "orderBy=-type") {
+		t.Errorf("exit code %d, %s, called with %s", code, stderr, query)
+	}
+	if _, stdout, _ := command(t, "rules", "list", "--help"); !strings.Contains(stdout, "--order-by=-") {
+		t.Errorf("the help does not show how to sort in descending order:\n%s", stdout)
+	}
+	for text, want := range map[string]string{`{"a": 1}`: `{"a":1}`, strings.Repeat(" ", 1<<20) + "{}": "", `{`: ""} {
+		body = ""
+		var out, errs strings.Builder
+		code := run(t.Context(), []string{"events", "publish", "x", "--data", "-"}, &streams{strings.NewReader(text), &out, &errs})
+		if body != want || (code == cli.OK) != (want != "") {
+			t.Errorf("%.10q on standard input: exit code %d, %s, sent %s", text, code, errs.String(), body)
+		}
+	}
+}
+
+func TestHelpOfWhatIsNotThere(t *testing.T) {
+	if code, stdout, stderr := command(t, "help", "nonsense"); code != cli.Usage || !strings.Contains(stderr, "nonsense") {
+		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+	if code, stdout, _ := command(t, "version"); code != cli.OK || stdout != version+"\n" {
+		t.Errorf("version: exit code %d, %q", code, stdout)
+	}
+}
+
+// TestInterruptedWaitEndsWith130AndNoWord: whoever pressed the keys knows.
+func TestInterruptedWaitEndsWith130AndNoWord(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		time.AfterFunc(50*time.Millisecond, cancel) // once the client waits
+	}))
+	defer server.Close()
+	var out, errs strings.Builder
+	code := run(ctx, []string{"rules", "list", "--key", "k", "--url", server.URL}, &streams{strings.NewReader(""), &out, &errs})
+	if code != cli.Interrupted || errs.Len() > 0 {
+		t.Errorf("exit code %d, %q; want 130 and silence", code, errs.String())
+	}
+}
+
+// TestSecondSignalEndsAtOnce: the first lets attempts end, whatever their
+// receivers take; the second is for those who cannot wait.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	hanging := make(chan struct{}, 1)
+	release := make(chan struct{})
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		hanging <- struct{}{}
+		<-release
+	}))
+	defer receiver.Close()
+	defer close(release)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, log := strings.Repeat("k", 32), newScreen()
+	process := exec.CommandContext(t.Context(), program, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--operator-key", key,
+		"--allow-target", "127.0.0.0/8", "--stop-budget", "1m")
+	process.Env = append(os.Environ(), asHerald+"=1")
+	process.Stderr = log
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- process.Wait() }()
+	defer process.Process.Kill() //nolint:errcheck // it may have ended
+	operator, err := client.New(log.wait(t, `address=(http://\S+)`)[1], key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := operator.CreateClient(t.Context(), "Acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(log.wait(t, `address=(http://\S+)`)[1], made.APIKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.CreateRule(t.Context(), client.Rule{Type: "Rate Limit Reset", Notifiers: client.Notifiers{Webhook: receiver.URL}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Publish(t.Context(), client.Event{Type: "Rate Limit Reset", Data: json.RawMessage(`{"ResetReason":"a new day"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	<-hanging
+	if err := process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	log.wait(t, `herald stops`)
+	// Not SIGINT: a shell's background jobs may have it ignored. And more than
+	// one, as the first may come before the program has let go of signals.
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	end := time.After(10 * time.Second)
+	for {
+		select {
+		case <-again.C:
+			_ = process.Process.Signal(syscall.SIGTERM) // it may have ended
+		case <-ended:
+			return
+		case <-end:
+			t.Fatalf("it goes on ten seconds after the second signal:\n%s", log)
+		}
+	}
+}
