@@ -3,15 +3,18 @@
 // internal/delivery guards it with its mutex, and does what it says.
 //
 // The window is what memory holds of all that is pending. Everything in it has
-// a slot, which is counted in items and in bytes. A slot comes by one of two
-// ways, and is given back exactly once:
+// a slot, which is counted in items and in bytes:
 //
-//	            ┌─────────────────── Release, the commit failed ───────────────────┐
-//	Reserve ─▶ reserved ─ Add ─┐                                                   │
-//	                           ├─▶ ready ─ Next ─▶ in flight ─ Ended ─▶ ended ─ Release ─▶ free
-//	BeginClaim ─▶ claimed ─────┤     └───────────────── Drain ───────────────────────────▶ │
-//	                 │     AddClaimed                                                     │
-//	                 └──────── EndClaim, there was less than was asked for ──────────────▶ ┘
+//	Reserve ────▶ reserved ── Add ───────┐
+//	                                     ├─▶ ready ── Next ─▶ in flight ── Ended ─▶ ended
+//	BeginClaim ─▶ claimed ─── AddClaimed ┘
+//
+// It is given back exactly once, from each but in flight:
+//
+//	reserved ── Release, the commit failed ────────────┐
+//	claimed ─── EndClaim, there was less than asked ───┤
+//	ready ───── Drain ─────────────────────────────────┼─▶ free
+//	ended ───── Release, the attempt is recorded ──────┘
 //
 // Nobody may hold more slots than are left to others: a lane no more than its
 // client can still have, a client no more than the window has free. So one lane
