@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"herald"
@@ -94,7 +95,6 @@ func (e *Engine) ended(i *item, r turns.Result) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.window.Ended(i.lane(), r)
-	e.tellFreed()
 	e.pump()
 }
 
@@ -106,41 +106,43 @@ func (e *Engine) release(i *item) {
 	e.window.Release(i.lane(), size(&i.Due))
 }
 
+// hop is a redirect that waits for a place in the lane that it leads to.
+type hop struct {
+	lane    herald.Lane
+	entered chan struct{} // closed when it has one
+}
+
 // enter takes a place in flight of the lane that a redirect leads to, so that a
 // receiver cannot be reached around its bound. It waits for one.
 func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(), err error) {
-	hop := herald.Lane{Client: i.ClientID, Origin: origin}
-	for {
+	h := &hop{lane: herald.Lane{Client: i.ClientID, Origin: origin}, entered: make(chan struct{})}
+	leave = func() {
 		e.mu.Lock()
-		if e.window.Enter(hop) {
-			e.mu.Unlock()
-			return func() {
-				e.mu.Lock()
-				defer e.mu.Unlock()
-				e.window.Leave(hop)
-				e.tellFreed()
-				e.pump()
-			}, nil
-		}
-		if e.freed == nil {
-			e.freed = make(chan struct{})
-		}
-		freed := e.freed
+		defer e.mu.Unlock()
+		e.window.Leave(h.lane)
+		e.pump()
+	}
+	e.mu.Lock()
+	if e.window.Enter(h.lane) {
 		e.mu.Unlock()
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		return leave, nil
 	}
-}
-
-// tellFreed wakes redirects that wait for a place. The caller has the lock.
-func (e *Engine) tellFreed() {
-	if e.freed != nil {
-		close(e.freed)
-		e.freed = nil
+	e.hops = append(e.hops, h)
+	e.mu.Unlock()
+	select {
+	case <-h.entered:
+		return leave, nil
+	case <-ctx.Done():
 	}
+	e.mu.Lock()
+	before := len(e.hops)
+	e.hops = slices.DeleteFunc(e.hops, func(other *hop) bool { return other == h })
+	late := len(e.hops) == before // it got its place just now
+	e.mu.Unlock()
+	if late {
+		leave()
+	}
+	return nil, ctx.Err()
 }
 
 // decide asks the policy and writes the attempt down.

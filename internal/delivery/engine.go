@@ -16,6 +16,7 @@ package delivery
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ type Engine struct {
 	mu       sync.Mutex
 	window   *turns.Window[*item]
 	held     map[uuid.UUID]*item // what the window or an attempt has
-	freed    chan struct{}       // closed when a place in flight is given back; nil if nobody waits
+	hops     []*hop              // redirects that wait for a place, the longest first
 	stopping bool
 	attempts sync.WaitGroup
 	loops    sync.WaitGroup // the claimer and the keeper
@@ -217,8 +218,17 @@ func (e *Engine) add(i *item) {
 	e.window.Add(i.lane(), i)
 }
 
-// pump starts attempts as long as somebody has a turn. The caller has the lock.
+// pump lets redirects go on that wait for a place, and starts attempts as long
+// as somebody has a turn. Redirects go first: they hold a place of another lane
+// while they wait. The caller has the lock.
 func (e *Engine) pump() {
+	e.hops = slices.DeleteFunc(e.hops, func(h *hop) bool {
+		entered := e.window.Enter(h.lane)
+		if entered {
+			close(h.entered)
+		}
+		return entered
+	})
 	for !e.stopping {
 		i, _, ok := e.window.Next()
 		if !ok {

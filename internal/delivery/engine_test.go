@@ -364,3 +364,32 @@ func TestDeletedClientsRetriesAreNotMade(t *testing.T) {
 		r.stop()
 	})
 }
+
+// TestRedirectHasItsTurnInABusyLane: a redirect that leads to a lane with much
+// to do goes on when a place there is given back, before the lane's own work.
+func TestRedirectHasItsTurnInABusyLane(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var waited time.Duration
+		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{InFlightPerLane: 1}}, func(ctx context.Context, q webhook.Request) webhook.Result {
+			if !strings.Contains(q.URL, "busy") && waited == 0 {
+				begun := time.Now()
+				leave, err := q.Enter(ctx, "https://busy.example:443")
+				if err != nil {
+					t.Error(err)
+					return webhook.Result{Reason: herald.ReasonTimeout}
+				}
+				waited = time.Since(begun)
+				leave()
+			}
+			time.Sleep(time.Second)
+			return status(200)
+		}).withClient("https://busy.example/", "https://redirects.example/")
+		r.publish(100)
+		time.Sleep(5 * time.Minute)
+		if waited == 0 || waited > 2*time.Second {
+			t.Errorf("the redirect waited %v for a place, want no more than one attempt", waited)
+		}
+		r.stop()
+	})
+}
