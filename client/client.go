@@ -193,10 +193,20 @@ func errorOf(r *http.Response, answer []byte) error {
 		e.Message = strings.TrimSpace(fmt.Sprintf("the service answered %s %.200s", r.Status, answer))
 	}
 	e.StatusCode = r.StatusCode
-	if seconds, err := strconv.Atoi(r.Header.Get("Retry-After")); err == nil {
-		e.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	e.RetryAfter = retryAfter(r.Header.Get("Retry-After"))
 	return e
+}
+
+// retryAfter reads a Retry-After header. Herald sends seconds; a proxy in front
+// of it may send a date. It is zero for what says neither, and for the past.
+func retryAfter(value string) time.Duration {
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
 }
 
 // Ready returns nil when the service can serve. It does not try again.

@@ -165,22 +165,3 @@ func TestAllPagesAreWalked(t *testing.T) {
 		t.Errorf("walked %s", got)
 	}
 }
-
-func ExampleClient_Publish() {
-	ctx := context.Background()
-	c, err := client.New("http://127.0.0.1:8080", "hk…")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	receipt, err := c.Publish(ctx, client.Event{
-		Type:      "Sync Completed",
-		CompanyID: uuid.MustParse("8a210b68-6988-11ed-a1eb-0242ac120002"),
-		Data:      json.RawMessage(`{"syncId":"321363b4-efa9-4fbc-b71c-0b58d62f3248","syncType":"Expense"}`),
-	})
-	if err != nil {
-		fmt.Println("not accepted:", err)
-		return
-	}
-	fmt.Println("accepted as", receipt.EventID, "raising", receipt.AlertCount, "alerts")
-}

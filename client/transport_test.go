@@ -268,6 +268,23 @@ func TestWaitsGrowAndTheContextEndsThem(t *testing.T) {
 	})
 }
 
+func TestRetryAfterIsSecondsOrADate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+		for value, want := range map[string]time.Duration{
+			"90": 90 * time.Second, in(time.Minute): time.Minute, in(-time.Minute): 0, "-5": 0, "0": 0, "": 0, "soon": 0, "10000000000": 0,
+		} {
+			c := newClient(t, func(*http.Request, string) (int, http.Header, string) {
+				return 503, http.Header{"Retry-After": {value}}, `{"error":"not now"}`
+			})
+			var answer *client.Error
+			if err := c.DeleteRule(t.Context(), anID); !errors.As(err, &answer) || answer.RetryAfter != want {
+				t.Errorf("%q: %v asks to wait %v, want %v", value, err, answer.RetryAfter, want)
+			}
+		}
+	})
+}
+
 func TestAnswerThatBreaksOffIsANetworkError(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -27,7 +28,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 // asHerald is a variable that makes the test's program be herald.
 const asHerald = "TEST_AS_HERALD"
 
-// TestMain keeps the developer's own settings out.
+// TestMain keeps the developer's own settings and time zone out.
 func TestMain(m *testing.M) {
 	if os.Getenv(asHerald) != "" {
 		main()
@@ -37,6 +38,7 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
+	time.Local = time.UTC // tables show local times
 	os.Exit(m.Run())
 }
 

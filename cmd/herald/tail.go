@@ -90,7 +90,7 @@ func (c *tailCommand) line(out *streams, d client.Delivery) error {
 	if c.Output != cli.Table {
 		return cli.WriteOne(out.stdout, cli.JSONL, nil, d)
 	}
-	_, err := fmt.Fprintf(out.stdout, "%s  %-9s  %d attempts  %s  %s  %s\n",
-		cli.Time(d.RaisedAt), d.State, d.AttemptCount, d.ID, cli.Clean(d.Type), cli.Clean(d.Address))
+	_, err := fmt.Fprintf(out.stdout, "%s  %-9s  %s  %s  %s  %s\n",
+		cli.Time(d.RaisedAt), d.State, cli.Attempts(d.AttemptCount), d.ID, cli.Clean(d.Type), cli.Clean(d.Address))
 	return err
 }

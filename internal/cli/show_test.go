@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"herald"
@@ -202,9 +203,33 @@ func TestWhatHappensNextDependsOnTheTurn(t *testing.T) {
 	}
 }
 
-func TestEvidenceShowsRedirects(t *testing.T) {
-	d := client.Delivery{Attempts: []herald.Attempt{{N: 1, Reason: herald.ReasonRedirect, Request: &herald.RequestRecord{Hops: []herald.Hop{{Status: 307, URL: "https://b.example/"}}}}}}
-	if got := strings.Join(cli.Why(d, time.Now()).Evidence, "\n"); !strings.Contains(got, "redirected (307) to https://b.example/") {
-		t.Errorf("the evidence is\n%s", got)
+// TestEvidenceIsOfTheLastAttempt: what was sent, where the time went, what came
+// back; of those before it the outcome is enough.
+func TestEvidenceIsOfTheLastAttempt(t *testing.T) {
+	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+	d := client.Delivery{Delivery: herald.Delivery{Address: "https://a.example/", State: herald.Failed, Reason: herald.ReasonRedirect, RaisedAt: at}, Attempts: []herald.Attempt{
+		{N: 1, At: at, Outcome: herald.OutcomeRetry, Status: 503, Reason: herald.ReasonStatus,
+			Request: &herald.RequestRecord{Method: "POST", URL: "https://first.example/"}, Response: &herald.ResponseRecord{Body: "the first answer"}},
+		{N: 2, At: at, Outcome: herald.OutcomeRejected, Status: 307, Reason: herald.ReasonRedirect,
+			Timings: herald.Timings{DNS: 0.04, Connect: 12.25, FirstByte: 480.5, Total: 500},
+			Request: &herald.RequestRecord{Method: "POST", URL: "https://a.example/", Headers: map[string]string{"User-Agent": "Herald/1", "Authorization": "Basic ****"},
+				Hops: []herald.Hop{{Status: 307, URL: "https://b.example/"}}, Redialled: true},
+			Response: &herald.ResponseRecord{Body: "moved"}},
+	}}
+	want := []string{
+		"to https://a.example/",
+		"raised 2026-11-23 03:00:00.000, 2 attempts",
+		"attempt 1 at 2026-11-23 03:00:00.000: retry, status 503",
+		"attempt 2 at 2026-11-23 03:00:00.000: rejected, status 307, redirect, 500 ms",
+		"the request: POST https://a.example/",
+		"  Authorization: Basic ****",
+		"  User-Agent: Herald/1",
+		"redirected (307) to https://b.example/",
+		"a kept-alive connection was found closed; the request was made once more on a new one",
+		"the time went to: name lookup 0.04 ms, connecting 12.25 ms, waiting for the response 480.5 ms",
+		"the response began: moved",
+	}
+	if diff := cmp.Diff(want, cli.Why(d, at).Evidence); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

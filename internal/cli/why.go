@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,7 +73,7 @@ func cause(d client.Delivery) string {
 func failure(d client.Delivery, a herald.Attempt) string {
 	switch d.Reason {
 	case herald.ReasonExhausted:
-		return fmt.Sprintf("It failed for good because all retries are used up; the last of %s failed because %s.", count(len(d.Attempts)), why(a))
+		return fmt.Sprintf("It failed for good because all retries are used up; the last of %s failed because %s.", Attempts(len(d.Attempts)), why(a))
 	case herald.ReasonExpired:
 		return "It failed for good because it had been pending for longer than Herald keeps trying, which is seven days or more."
 	case herald.ReasonNoMailServer:
@@ -120,7 +122,7 @@ func why(a herald.Attempt) string {
 }
 
 func evidence(d client.Delivery) []string {
-	lines := []string{"to " + d.Address, fmt.Sprintf("raised %s, %s", Time(d.RaisedAt), count(len(d.Attempts)))}
+	lines := []string{"to " + d.Address, fmt.Sprintf("raised %s, %s", Time(d.RaisedAt), Attempts(len(d.Attempts)))}
 	for _, a := range d.Attempts {
 		line := fmt.Sprintf("attempt %d at %s: %s", a.N, Time(a.At), a.Outcome)
 		if a.Status != 0 {
@@ -137,11 +139,30 @@ func evidence(d client.Delivery) []string {
 			lines = append(lines, "  "+a.Error)
 		}
 	}
-	a, _ := last(d)
+	if a, tried := last(d); tried {
+		lines = append(lines, lastEvidence(a)...)
+	}
+	return lines
+}
+
+// lastEvidence is what the last attempt sent, where the time went, and what came
+// back.
+func lastEvidence(a herald.Attempt) []string {
+	var lines []string
 	if a.Request != nil {
+		lines = append(lines, fmt.Sprintf("the request: %s %s", a.Request.Method, a.Request.URL))
+		for _, name := range slices.Sorted(maps.Keys(a.Request.Headers)) {
+			lines = append(lines, fmt.Sprintf("  %s: %s", name, a.Request.Headers[name]))
+		}
 		for _, hop := range a.Request.Hops {
 			lines = append(lines, fmt.Sprintf("redirected (%d) to %s", hop.Status, hop.URL))
 		}
+		if a.Request.Redialled {
+			lines = append(lines, "a kept-alive connection was found closed; the request was made once more on a new one")
+		}
+	}
+	if phases := phases(a.Timings); phases != "" {
+		lines = append(lines, "the time went to: "+phases)
 	}
 	if a.Response != nil && a.Response.Body != "" {
 		lines = append(lines, "the response began: "+Brief(a.Response.Body, 300))
@@ -149,11 +170,27 @@ func evidence(d client.Delivery) []string {
 	return lines
 }
 
-func count(attempts int) string {
-	if attempts == 1 {
+// phases are the phases that an attempt went through, those that it did not left
+// out.
+func phases(t herald.Timings) string {
+	var parts []string
+	for _, phase := range []struct {
+		name string
+		ms   float64
+	}{{"name lookup", t.DNS}, {"connecting", t.Connect}, {"TLS handshake", t.TLS}, {"waiting for the response", t.FirstByte}} {
+		if phase.ms > 0 {
+			parts = append(parts, fmt.Sprintf("%s %v ms", phase.name, phase.ms))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Attempts is a number of attempts in words.
+func Attempts(n int) string {
+	if n == 1 {
 		return "1 attempt"
 	}
-	return fmt.Sprintf("%d attempts", attempts)
+	return fmt.Sprintf("%d attempts", n)
 }
 
 func next(d client.Delivery, now time.Time) string {

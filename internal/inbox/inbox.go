@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,9 +29,9 @@ type Received struct {
 	Status  int             `json:"answeredWith"`
 }
 
-// Inbox takes any POST, answers 200, or what its path asks for as in
-// /status/503, and shows what it took at GET /inbox, newest first. It is safe
-// for concurrent use.
+// Inbox takes any POST, answers 200, or what its address asks for as in
+// /status/503 or /?status=503, and shows what it took at GET /inbox, newest
+// first. It is safe for concurrent use.
 type Inbox struct {
 	tell func(Received)
 
@@ -38,7 +39,8 @@ type Inbox struct {
 	all []Received
 }
 
-// New returns an Inbox that tells of every webhook.
+// New returns an Inbox that tells of every webhook. It tells from the goroutine
+// that answers, so tell must be safe for concurrent use.
 func New(tell func(Received)) *Inbox { return &Inbox{tell: tell} }
 
 // ServeHTTP takes a webhook or shows the inbox.
@@ -62,7 +64,7 @@ func (i *Inbox) take(w http.ResponseWriter, r *http.Request) {
 	if !json.Valid(text) {
 		text, _ = json.Marshal(string(text)) // a string always encodes
 	}
-	received := Received{At: time.Now(), Path: r.URL.Path, Headers: r.Header, Body: text, Status: wanted(r.URL.Path)}
+	received := Received{At: time.Now(), Path: r.URL.Path, Headers: r.Header, Body: text, Status: wanted(r.URL)}
 	i.mu.Lock()
 	i.all = append(i.all, received)
 	if len(i.all) > kept {
@@ -73,11 +75,14 @@ func (i *Inbox) take(w http.ResponseWriter, r *http.Request) {
 	i.tell(received)
 }
 
-// wanted is the status that a path such as /status/503 asks for, else 200.
-func wanted(path string) int {
-	text, ok := strings.CutPrefix(path, "/status/")
+// wanted is the status that an address asks for, else 200.
+func wanted(address *url.URL) int {
+	text, ok := strings.CutPrefix(address.Path, "/status/")
+	if !ok {
+		text = address.Query().Get("status")
+	}
 	status, err := strconv.Atoi(text)
-	if !ok || err != nil || status < 200 || status > 599 {
+	if err != nil || status < 200 || status > 599 {
 		return http.StatusOK
 	}
 	return status
