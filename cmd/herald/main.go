@@ -20,6 +20,7 @@ var version = "dev"
 // commands is the command line.
 type commands struct {
 	Serve      serveCommand      `cmd:"" help:"Run the service."`
+	Migrate    migrateCommand    `cmd:"" help:"Bring the database's tables up to date, for operators who do it by hand."`
 	Dev        devCommand        `cmd:"" help:"Try it out: the service with a client, a receiver and rules in place."`
 	Trigger    triggerCommand    `cmd:"" help:"Publish an example event of a type."`
 	Tail       tailCommand       `cmd:"" help:"Show deliveries as they happen."`

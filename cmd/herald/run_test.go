@@ -44,6 +44,10 @@ func TestConfigurationErrorsAreOneLine(t *testing.T) {
 		{[]string{"--operator-key", key, "--retry-schedule", "1s,2x"}, cli.Usage, "2x"},
 		{[]string{"--operator-key", key, "--secret-key-file", "/nowhere/secret.key", "--data", t.TempDir()}, cli.General, "/nowhere/secret.key"},
 		{[]string{"--operator-key", key, "--secret-key-file", "/nowhere/k", "--database", "postgres://x", "--node-timeout", "1ms"}, cli.Usage, "--node-timeout"},
+		{[]string{"--operator-key", key, "--retention", "5y"}, cli.Usage, "--retention"},
+		{[]string{"--operator-key", key, "--retention", "7d", "--data", t.TempDir()}, cli.General, "more than 7"},
+		{[]string{"--operator-key", key, "--drain-delay", "-1s"}, cli.Usage, "--drain-delay"},
+		{[]string{"--operator-key", key, "--migrate-database", "postgres://x"}, cli.Usage, "--migrate-database"},
 		{[]string{"--operator-key", key, "--listen", "192.0.2.1:80", "--data", t.TempDir()}, cli.General, "192.0.2.1:80"},
 	} {
 		code, stdout, stderr := command(t, append([]string{"serve"}, test.args...)...)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"herald/internal/app"
@@ -18,20 +20,24 @@ const minOperatorKey = 32
 
 // serveCommand is `herald serve`: its flags are the service's configuration.
 type serveCommand struct {
-	Listen         string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
-	Data           string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
-	Database       string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
-	NodeTimeout    time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
-	OperatorKey    []string      `help:"API key of the platform's operator, at least 32 characters; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
-	AllowTarget    []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
-	RetrySchedule  string        `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
-	RequestTimeout time.Duration `help:"How long a receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
-	ClientIDHeader string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
-	AmericanZ      bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
-	SecretKeyFile  string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
-	StopBudget     time.Duration `help:"How long a stop may take; 0: the request timeout and five seconds." env:"HERALD_STOP_BUDGET" default:"0s"`
-	LogFormat      string        `help:"Form of the log on stderr: text or json." env:"HERALD_LOG_FORMAT" enum:"text,json" default:"text"`
-	LogLevel       string        `help:"What is logged: debug, info (every request that writes and every attempt), warn or error." env:"HERALD_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+	Listen          string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
+	Data            string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
+	Database        string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
+	MigrateDatabase string        `help:"With PostgreSQL: where to make and change tables, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
+	NoMigrate       bool          `help:"Refuse to start on tables that are not up to date, see herald migrate." env:"HERALD_NO_MIGRATE"`
+	Retention       days          `help:"How long history is kept, in days (90d) or hours; longer than a delivery can be pending." env:"HERALD_RETENTION" default:"90d"`
+	NodeTimeout     time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
+	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 characters; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
+	AllowTarget     []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
+	RetrySchedule   string        `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
+	RequestTimeout  time.Duration `help:"How long a receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
+	ClientIDHeader  string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
+	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
+	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
+	StopBudget      time.Duration `help:"How long a stop may take; 0: the request timeout and five seconds." env:"HERALD_STOP_BUDGET" default:"0s"`
+	DrainDelay      time.Duration `help:"How long a stop still takes requests after /readyz has turned 503, so that balancers send them elsewhere." env:"HERALD_DRAIN_DELAY" default:"2s"`
+	LogFormat       string        `help:"Form of the log on stderr: text or json." env:"HERALD_LOG_FORMAT" enum:"text,json" default:"text"`
+	LogLevel        string        `help:"What is logged: debug, info (every request that writes and every attempt), warn or error." env:"HERALD_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
 
 // Run serves until it is told to stop.
@@ -52,7 +58,8 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 // config checks the flags and turns them into the service's configuration.
 func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	config := app.Config{
-		Listen: c.Listen, DataDir: c.Data, Database: c.Database, NodeTimeout: c.NodeTimeout, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
+		Listen: c.Listen, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
+		NodeTimeout: c.NodeTimeout, DrainDelay: c.DrainDelay, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
 		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
 	}
@@ -75,6 +82,12 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	}
 	if c.StopBudget < 0 {
 		return config, usageError("--stop-budget %v: give a positive time such as 35s", c.StopBudget)
+	}
+	if c.DrainDelay < 0 {
+		return config, usageError("--drain-delay %v: give a positive time such as 2s, or 0s", c.DrainDelay)
+	}
+	if c.MigrateDatabase != "" && c.Database == "" {
+		return config, usageError("--migrate-database is of use only with --database")
 	}
 	var err error
 	if config.RetrySchedule, err = policy.ParseSchedule(c.RetrySchedule); err != nil {
@@ -108,6 +121,27 @@ func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (
 	case err := <-a.Failed():
 		return err
 	}
+}
+
+// days is a time that is given in days (90d) or as Go writes it (2160h).
+type days time.Duration
+
+// maxDays bounds it: a hundred years.
+const maxDays = 36500
+
+// UnmarshalText reads a flag's or a variable's text.
+func (d *days) UnmarshalText(text []byte) error {
+	t, err := time.ParseDuration(string(text))
+	if number, isDays := strings.CutSuffix(string(text), "d"); isDays {
+		var n int
+		n, err = strconv.Atoi(number)
+		t = time.Duration(min(n, maxDays+1)) * 24 * time.Hour
+	}
+	if err != nil || t <= 0 || t > maxDays*24*time.Hour {
+		return fmt.Errorf("%.50q: give days such as 90d, at most %dd", text, maxDays)
+	}
+	*d = days(t)
+	return nil
 }
 
 func newLogger(to io.Writer, format, level string) *slog.Logger {

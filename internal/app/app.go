@@ -40,6 +40,14 @@ type Config struct {
 	// Database is the address of a PostgreSQL database that any number of
 	// nodes share; empty: SQLite in DataDir.
 	Database string
+	// MigrateDatabase is where tables are made and changed, if not at Database
+	// because a proxy stands there that pools transactions.
+	MigrateDatabase string
+	// NoMigrate refuses to start on tables that are not up to date.
+	NoMigrate bool
+	// Retention is how long history is kept; 0: 90 days. It must be longer than
+	// a delivery can be pending.
+	Retention time.Duration
 	// NodeTimeout is how long a node may be silent before the others take over
 	// what it holds; 0: 15 s.
 	NodeTimeout time.Duration
@@ -64,6 +72,9 @@ type Config struct {
 	AmericanSpelling bool
 	// StopBudget bounds a stop; 0: the request timeout and 5 s.
 	StopBudget time.Duration
+	// DrainDelay is how long requests are still taken after readiness has gone,
+	// so that balancers send them elsewhere; it is part of the budget.
+	DrainDelay time.Duration
 	Version    string
 	Log        *slog.Logger
 }
@@ -87,6 +98,11 @@ type App struct {
 // Start starts the service; it accepts requests when Start returns.
 func Start(ctx context.Context, c Config) (*App, error) {
 	c.fillIn()
+	rules := policy.Rules(c.RetrySchedule)
+	if c.Retention <= rules.MaxAge {
+		return nil, fmt.Errorf("history is to be kept for %.4g days: it must be more than %.4g, which is how long a delivery can be pending with this retry schedule; raise --retention",
+			c.Retention.Hours()/24, rules.MaxAge.Hours()/24)
+	}
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
 	keyFile := c.SecretKeyFile
 	if keyFile == "" {
@@ -98,7 +114,8 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	var known *directory.Directory // the store tells it of changes
 	a.store, err = store.Open(ctx, store.Options{
-		Dir: c.DataDir, Database: c.Database, Box: box, Logger: c.Log,
+		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
+		Retention: c.Retention, Box: box, Logger: c.Log,
 		Changed: func(client uuid.UUID) { known.Forget(client) },
 	})
 	if err != nil {
@@ -115,7 +132,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	})
 	a.engine = delivery.New(delivery.Options{
 		Store: a.store, Nodes: a.store, Directory: known, Sender: a.sender,
-		Policy: policy.Rules(c.RetrySchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
+		Policy: rules, Log: c.Log, Metrics: registry, Random: rand.Float64,
 		DeadAfter: c.NodeTimeout,
 	})
 	if err := a.engine.Start(ctx); err != nil {
@@ -142,6 +159,9 @@ func (c *Config) fillIn() {
 	}
 	if c.RetrySchedule == nil {
 		c.RetrySchedule = policy.RulesSchedule()
+	}
+	if c.Retention == 0 {
+		c.Retention = store.DefaultRetention
 	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 30 * time.Second
@@ -191,8 +211,8 @@ func (a *App) Address() string { return a.address.String() }
 // Failed receives an error when the service cannot go on.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// Stop stops the service within its budget: readiness goes first, then no
-// request is taken any more, attempts under way end, what is left is handed
+// Stop stops the service within its budget: readiness goes first and, after the
+// drain delay, no request is taken any more; attempts under way end, what is left is handed
 // back, and the database is closed.
 func (a *App) Stop(ctx context.Context) error {
 	a.log.Info("herald stops", "budget", a.config.StopBudget)
@@ -201,6 +221,7 @@ func (a *App) Stop(ctx context.Context) error {
 	a.draining.Store(true)
 	var errs []error
 	if a.server != nil {
+		sleep(ctx, a.config.DrainDelay)
 		errs = append(errs, a.server.Shutdown(ctx))
 	}
 	// Some of the budget stays for writing down what is cut off.
@@ -217,8 +238,9 @@ func (a *App) Stop(ctx context.Context) error {
 
 // Intervals of housekeeping.
 const (
-	tidyInterval = 5 * time.Second
-	tidyPause    = 10 * time.Millisecond // between two steps that found work
+	tidyInterval   = 5 * time.Second
+	expireInterval = 10 * time.Minute
+	tidyPause      = 10 * time.Millisecond // between two steps that found work
 )
 
 // keepHouse runs, in small steps, what nobody waits for.
@@ -231,7 +253,10 @@ func (a *App) keepHouse() {
 		every time.Duration
 	}{
 		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, tidyInterval},
-		{"forget old idempotency keys", a.store.Forget, time.Hour},
+		{"count alerts", a.store.Tally, tidyInterval},
+		{"forget old idempotency keys", a.store.Forget, expireInterval},
+		{"delete old history", a.store.Expire, expireInterval},
+		{"delete old tallies", a.store.ExpireTallies, expireInterval},
 	} {
 		a.background.Go(func() {
 			for wait := task.every; sleep(ctx, wait); {
@@ -258,4 +283,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
+}
+
+// Migrate brings the tables of a database up to date without serving, and
+// returns the names of the migrations that it applied.
+func Migrate(ctx context.Context, dir, database string) ([]string, error) {
+	return store.Migrate(ctx, store.Options{Dir: dir, Database: database})
 }

@@ -43,7 +43,18 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("put the API together: %w", err)
 	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
-	return api.NewFrame(mux, a.log, p.registry), nil
+	return a.sendElsewhere(api.NewFrame(mux, a.log, p.registry)), nil
+}
+
+// sendElsewhere closes connections after their next response once the service
+// is stopping, so that clients have gone before the listener does.
+func (a *App) sendElsewhere(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // ready says why requests should go elsewhere, if they should.

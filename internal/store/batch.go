@@ -22,6 +22,8 @@ type batch struct {
 	due        []*herald.Due
 	keys       []keyRow
 	recordings []*work
+
+	talliedTo uuid.UUID // alerts with smaller ids have to be tallied with the batch
 }
 
 type alertRow struct {
@@ -55,15 +57,15 @@ type firstUse struct {
 // What is wrong with one work alone goes into its refused, and nothing of it
 // into the batch.
 func (s *Store) gather(ctx context.Context, tx *sql.Tx, works []*work) (*batch, error) {
-	now, err := s.dialect.now(ctx, tx)
+	now, err := s.dialect.beginBatch(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{node: s.node.Load(), now: now}
-	versions, err := s.dialect.versions(ctx, s, tx, clientsOf(works))
+	found, err := s.dialect.standing(ctx, s, tx, clientsOf(works))
 	if err != nil {
 		return nil, err
 	}
+	b := &batch{node: s.node.Load(), now: now, talliedTo: found.talliedTo}
 	used, err := s.dialect.findKeys(ctx, s, tx, keysOf(works), now)
 	if err != nil {
 		return nil, err
@@ -74,7 +76,7 @@ func (s *Store) gather(ctx context.Context, tx *sql.Tx, works []*work) (*batch, 
 			b.recordings = append(b.recordings, k)
 			continue
 		}
-		if k.refused = k.check(versions, used); k.refused == nil {
+		if k.refused = k.check(found.versions, used); k.refused == nil {
 			b.add(k, used)
 		}
 	}

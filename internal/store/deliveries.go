@@ -5,14 +5,15 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
 	"herald"
 )
 
-// What is pending and what has ended, in the same columns, to be put together;
-// both are found by the ids that an alert's deliveries can have.
+// What is pending and what has ended, in the same columns, to be put together.
 const (
 	pendingColumns = `q.id, q.client_id, a.rule_id, e.type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at`
 	endedColumns   = `d.id, d.client_id, a.rule_id, e.type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at`
@@ -40,70 +41,122 @@ func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 
 // Deliveries lists a client's deliveries, newest alert first. A filter that
 // finds too little in too much ends as CodeUnavailable and asks to be narrowed.
+//
+// The list starts from where its rows are few: from the queue for what is
+// pending, from an index of its own for what has failed or was cancelled, and
+// from the alerts for the rest, most of which have a delivery to show.
 func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, error) {
 	ctx, cancel := listing(ctx)
 	defer cancel()
-	var c conditions
-	alerts := s.alertRange(&c, client, f)
-	var parts []string
-	if f.State == nil || *f.State == herald.Pending {
-		parts = append(parts, `SELECT `+pendingColumns+` FROM alerts a JOIN events e ON e.id = a.event_id
-JOIN queue q ON q.id BETWEEN a.id AND `+s.dialect.lastDelivery+` WHERE `+alerts+narrowed(&c, "q", f))
+	var (
+		deliveries []herald.Delivery
+		err        error
+	)
+	switch {
+	case f.State == nil || *f.State == herald.Delivered:
+		deliveries, err = s.deliveriesByAlert(ctx, client, f)
+	case *f.State == herald.Pending:
+		deliveries, err = s.deliveriesIn(ctx, pendingColumns, "queue q", client, f)
+	default:
+		// The index is known by its words: state >= 2.
+		deliveries, err = s.deliveriesIn(ctx, endedColumns, "deliveries d", client, f, "d.state >= 2", fmt.Sprintf("d.state = %d", *f.State))
 	}
-	if f.State == nil || *f.State != herald.Pending {
-		parts = append(parts, `SELECT `+endedColumns+` FROM alerts a JOIN events e ON e.id = a.event_id
-JOIN deliveries d ON d.id BETWEEN a.id AND `+s.dialect.lastDelivery+` WHERE `+alerts+narrowed(&c, "d", f))
-	}
-	limit := c.place(f.Limit)
-	for i, part := range parts {
-		parts[i] = `SELECT * FROM (` + part + ` ORDER BY a.id DESC, 1 DESC LIMIT ` + limit + `) p`
-	}
-	text := parts[0]
-	if len(parts) > 1 {
-		text += ` UNION ALL ` + parts[1]
-	}
-	deliveries, err := list(ctx, s.read, scanDelivery,
-		`SELECT x.*, `+attemptCount+` FROM (`+text+`) x ORDER BY x.id DESC LIMIT `+limit, c.args...)
-	return deliveries, s.failed("list deliveries", err)
+	return deliveries, tooWide(s.failed("list deliveries", err), "since="+aDayAgo())
 }
 
-// alertRange returns the conditions on the alerts whose deliveries are listed.
-func (s *Store) alertRange(c *conditions, client uuid.UUID, f herald.DeliveryFilter) string {
-	c.add("a.client_id = %s", client)
+// deliveriesIn lists from one table of deliveries.
+func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client uuid.UUID, f herald.DeliveryFilter, more ...string) ([]herald.Delivery, error) {
+	alias := table[len(table)-1:]
+	c := conditions{parts: more}
+	c.add(alias+".client_id = %s", client)
+	c.filter(alias, f)
+	c.ofAlert(f)
+	return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
+JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` JOIN events e ON e.id = a.event_id WHERE `+c.where()+`
+ORDER BY `+alias+`.id DESC LIMIT `+c.place(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
+}
+
+// longestChunk is how many alerts deliveriesByAlert looks at in one go.
+const longestChunk = 4000
+
+// deliveriesByAlert lists the deliveries of the newest alerts, some alerts at a
+// time, until there are enough.
+func (s *Store) deliveriesByAlert(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (all []herald.Delivery, err error) {
+	before := herald.FirstIDAt(time.UnixMilli(1<<48 - 1))
+	if f.After != uuid.Nil {
+		before = herald.DeliveryID(herald.AlertOf(f.After), 1) // the alert itself included
+	}
+	for chunk := f.Limit; ; chunk = min(2*chunk, longestChunk) {
+		var c conditions
+		c.add("a.client_id = %s", client)
+		c.add("a.id < %s", before)
+		c.filter("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
+		c.ofAlert(f)
+		ids, err := list(ctx, s.read, scanID, `SELECT a.id FROM alerts a JOIN events e ON e.id = a.event_id WHERE `+c.where()+
+			` ORDER BY a.id DESC LIMIT `+c.place(chunk), c.args...)
+		if err != nil || len(ids) == 0 {
+			return all, err
+		}
+		before = ids[len(ids)-1]
+		some, err := s.deliveriesOf(ctx, client, before, ids[0], f)
+		if all = append(all, some...); err != nil || len(all) >= f.Limit || len(ids) < chunk {
+			return all[:min(len(all), f.Limit)], err
+		}
+	}
+}
+
+// deliveriesOf lists deliveries of the alerts from one to another.
+func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, error) {
+	var c conditions
+	part := func(columns, table, alias string) string {
+		c.parts = nil
+		c.add("a.client_id = %s", client)
+		c.add("a.id BETWEEN %s AND %s", from, to)
+		c.ofAlert(f)
+		c.filter(alias, f)
+		return `SELECT ` + columns + ` FROM alerts a JOIN events e ON e.id = a.event_id
+JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND ` + s.dialect.lastDelivery + ` WHERE ` + c.where()
+	}
+	text := part(endedColumns, "deliveries d", "d")
+	if f.State == nil {
+		text += ` UNION ALL ` + part(pendingColumns, "queue q", "q")
+	} else {
+		text += ` AND d.state = ` + c.place(int(*f.State))
+	}
+	return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
+		c.place(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
+}
+
+// ofAlert adds the conditions on the alert whose delivery it is.
+func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 	if f.Type != "" {
 		c.add("e.type = %s", f.Type)
 	}
 	if f.Company != uuid.Nil {
 		c.add("a.company_id = %s", f.Company)
 	}
-	if f.Alert != uuid.Nil {
-		c.add("a.id = %s", f.Alert)
-	}
-	if !f.Since.IsZero() {
-		c.add("a.id >= %s", herald.FirstIDAt(f.Since))
-	}
-	if !f.Until.IsZero() {
-		c.add("a.id < %s", herald.FirstIDAt(f.Until))
-	}
-	if f.After != uuid.Nil {
-		c.add("a.id <= %s", herald.AlertOf(f.After))
-	}
-	return c.where()
 }
 
-// narrowed returns the conditions on one table's deliveries.
-func narrowed(c *conditions, table string, f herald.DeliveryFilter) string {
-	text := ""
+// filter adds the conditions on the delivery itself, in the table alias. Ids of an
+// alert and of its deliveries are one range, so that those on the id do for
+// alerts too.
+func (c *conditions) filter(alias string, f herald.DeliveryFilter) {
+	c.add(alias + ".id >= (SELECT kept_from FROM history)")
+	if f.Alert != uuid.Nil {
+		c.add(alias+".id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
+	}
+	if !f.Since.IsZero() {
+		c.add(alias+".id >= %s", herald.FirstIDAt(f.Since))
+	}
+	if !f.Until.IsZero() {
+		c.add(alias+".id < %s", herald.FirstIDAt(f.Until))
+	}
 	if f.After != uuid.Nil {
-		text += ` AND ` + table + `.id < ` + c.place(f.After)
+		c.add(alias+".id < %s", f.After)
 	}
 	if f.Receiver != "" {
-		text += ` AND ` + table + `.address = ` + c.place(f.Receiver)
+		c.add(alias+".address = %s", f.Receiver)
 	}
-	if f.State != nil && *f.State != herald.Pending {
-		text += ` AND ` + table + `.state = ` + c.place(int(*f.State))
-	}
-	return text
 }
 
 // Delivery returns a client's delivery with its attempts, CodeNotFound when
@@ -176,8 +229,17 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 func (s *Store) AddDelivery(ctx context.Context, client, alert uuid.UUID, origin, address string) (uuid.UUID, error) {
 	var id uuid.UUID
 	err := s.change(ctx, "make a delivery", func(tx *sql.Tx) error {
+		// While this is locked, no history is given up that the delivery needs.
+		keptFrom, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forShare)
+		if err != nil {
+			return err
+		}
 		// The alert's row makes those queue up who count its deliveries.
-		if _, err := first(ctx, tx, scanID, `SELECT id FROM alerts WHERE id = $1 `+s.dialect.forUpdate, alert[:]); err != nil {
+		_, err = first(ctx, tx, scanID, `SELECT id FROM alerts WHERE id = $1 AND id >= $2 `+s.dialect.forUpdate, alert[:], keptFrom[:])
+		if errors.Is(err, sql.ErrNoRows) {
+			return herald.Errorf(herald.CodeNotFound, "No alert was found with ID %s", alert)
+		}
+		if err != nil {
 			return err
 		}
 		from, to := herald.DeliveryID(alert, 0), herald.DeliveryID(alert, herald.MaxDeliveries-1)

@@ -19,25 +19,40 @@ type dialect struct {
 	classify func(error) fault
 	// unanswered says whether an error of a commit leaves open if it took place.
 	unanswered func(error) bool
+	// alertOf is an expression for the alert's id in a delivery's id.
+	alertOf func(delivery string) string
 	// lastDelivery is an expression for the largest id that a delivery of the
 	// alert a.id can have.
 	lastDelivery string
-	// forUpdate locks the rows that a SELECT finds, where that is needed.
-	forUpdate string
+	// forUpdate and forShare lock the rows that a SELECT finds, where that is
+	// needed, against other changes or against every other transaction that
+	// locks them.
+	forUpdate, forShare string
 	// skipLocked lets a claim pass over rows that another is taking.
 	skipLocked string
 
 	// now returns the time in microseconds: the database's where nodes share
 	// it, because their clocks differ.
 	now func(ctx context.Context, q querier) (int64, error)
-	// versions returns clients' present versions and keeps them from being
-	// changed until the transaction ends; a client that there is not has 0.
-	versions func(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (map[uuid.UUID]int64, error)
+	// beginBatch is now for the writer's transaction, which it also keeps from
+	// running beside keepTallying.
+	beginBatch func(ctx context.Context, tx *sql.Tx) (int64, error)
+	// standing returns what entries of these clients are checked against, and
+	// keeps it from being changed until the transaction ends.
+	standing func(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error)
 	// findKeys returns what idempotency keys stand for that are in use.
 	findKeys func(ctx context.Context, s *Store, tx *sql.Tx, keys []idempotent, now int64) (map[idempotent]firstUse, error)
+	// keepTallying keeps batches from being written until the transaction ends.
+	keepTallying func(ctx context.Context, tx *sql.Tx) error
 	// write writes a batch and sets refused of works whose delivery is not
 	// held any more.
 	write func(ctx context.Context, s *Store, tx *sql.Tx, b *batch) error
+}
+
+// standing is what a batch finds in the database that its entries depend on.
+type standing struct {
+	versions  map[uuid.UUID]int64 // of the clients; one that there is not has 0
+	talliedTo uuid.UUID           // alerts with smaller ids count themselves
 }
 
 // fault is a kind of failure of the database.

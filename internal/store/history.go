@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -24,15 +25,23 @@ func scanAlert(rows *sql.Rows) (a herald.Alert, err error) {
 }
 
 // Alerts lists a page of a client's alerts and counts them all; a rule or a
-// company other than uuid.Nil leaves only theirs.
+// company other than uuid.Nil leaves only theirs. What takes too long to search
+// is CodeUnavailable, and says how to narrow it.
 func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
 	ctx, cancel := listing(ctx)
 	defer cancel()
+	if c, ok := l.Where.(query.Clause); ok && c.Field.Name == "ruleId" && c.Op == query.Equal && rule == uuid.Nil {
+		rule, l.Where = c.Value.(uuid.UUID), nil
+	}
+	if company == uuid.Nil && l.Where == nil {
+		return s.allAlerts(ctx, client, rule, l)
+	}
 	c := conditions{columns: map[string]string{
 		"id": "a.id", "companyId": "a.company_id", "clientId": "a.client_id", "ruleId": "a.rule_id", "ruleType": "e.type",
 		"dataConnectionId": "e.connection_id", "message": "a.message", "raisedOnUtc": "a.id",
 	}}
 	c.add("a.client_id = %s", client)
+	c.add("a.id >= (SELECT kept_from FROM history)")
 	if rule != uuid.Nil {
 		c.add("a.rule_id = %s", rule)
 	}
@@ -40,19 +49,69 @@ func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l q
 		c.add("a.company_id = %s", company)
 	}
 	c.narrow(l.Where)
-	counted := ` FROM alerts a` // the event only where a query may ask for it
-	if l.Where != nil {
-		counted = alertsFrom
+	from := ` FROM alerts a`
+	if c.uses("e") {
+		from = alertsFrom
 	}
-	total, err := first(ctx, s.read, scanInt, `SELECT count(*)`+counted+` WHERE `+c.where(), c.args...)
+	total, err := first(ctx, s.read, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args...)
 	if err != nil {
-		return nil, 0, s.failed("count alerts", err)
+		return nil, 0, tooWide(s.failed("count alerts", err), "query=raisedOnUtc>"+aDayAgo())
 	}
-	text := `SELECT ` + alertColumns + alertsFrom + ` WHERE ` + c.where() + ` ORDER BY ` + c.orderBy(l.Order) +
-		` LIMIT ` + c.place(l.PageSize) + ` OFFSET ` + c.place(l.Offset())
-	alerts, err := list(ctx, s.read, scanAlert, text, c.args...)
-	return alerts, int(total), s.failed("list alerts", err)
+	alerts, err := s.alertsOf(ctx, `SELECT a.id`+from+` WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
+		` LIMIT `+c.place(l.PageSize)+` OFFSET `+c.place(l.Offset()), c.args, l.Order)
+	return alerts, int(total), tooWide(s.failed("list alerts", err), "query=raisedOnUtc>"+aDayAgo())
 }
+
+// allAlerts is Alerts without a query. The total and the place of the page come
+// from tallies, so that it does not matter how many there are.
+func (s *Store) allAlerts(ctx context.Context, client, rule uuid.UUID, l query.List) ([]herald.Alert, int, error) {
+	count, err := s.countAlerts(ctx, client, rule)
+	if err != nil || l.Offset() >= count.total {
+		return nil, count.total, s.failed("count alerts", err)
+	}
+	p, err := s.findPlace(ctx, client, rule, l, count)
+	if err != nil {
+		return nil, 0, s.failed("find a page of alerts", err)
+	}
+	var c conditions
+	c.add("a.client_id = %s", client)
+	if rule != uuid.Nil {
+		c.add("a.rule_id = %s", rule)
+	}
+	c.add("a.id >= %s", p.from)
+	if p.to != uuid.Nil {
+		c.add("a.id < %s", p.to)
+	}
+	alerts, err := s.alertsOf(ctx, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
+		` LIMIT `+c.place(l.PageSize)+` OFFSET `+c.place(p.skip), c.args, l.Order)
+	return alerts, count.total, s.failed("list alerts", err)
+}
+
+// alertsOf reads the alerts whose ids a statement returns.
+func (s *Store) alertsOf(ctx context.Context, ids string, args []any, o query.Order) ([]herald.Alert, error) {
+	return list(ctx, s.read, scanAlert, `SELECT `+alertColumns+` FROM (`+ids+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
+ORDER BY p.id`+direction(o), args...)
+}
+
+// direction of an order of alerts, which are only ever ordered by id.
+func direction(o query.Order) string {
+	if o.Desc {
+		return " DESC"
+	}
+	return ""
+}
+
+// tooWide tells who asked for too much how to ask for less.
+func tooWide(err error, narrower string) error {
+	if known := (*herald.Error)(nil); errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
+		told := *known
+		told.Message = "There is too much to search in the time that a list may take. Narrow it in time, for example with " + narrower + "."
+		return &told
+	}
+	return err
+}
+
+func aDayAgo() string { return time.Now().UTC().Add(-24 * time.Hour).Format("2006-01-02T15:04:05Z") }
 
 // Alert returns a client's alert, CodeNotFound when there is none.
 func (s *Store) Alert(ctx context.Context, client, id uuid.UUID) (herald.Alert, error) {
@@ -82,6 +141,7 @@ func (s *Store) Events(ctx context.Context, client, after uuid.UUID, limit int) 
 	defer cancel()
 	var c conditions
 	c.add("client_id = %s", client)
+	c.add("id >= (SELECT kept_from FROM history)")
 	if after != uuid.Nil {
 		c.add("id < %s", after)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -18,6 +19,9 @@ const (
 	// postgresConnections bounds a node's connections: the writer, the
 	// claimer, the keepers, and reads, which are short.
 	postgresConnections = 16
+	// cancelPatience is how long the server has to end a statement that is
+	// cancelled before the connection is given up.
+	cancelPatience = 5 * time.Second
 	// postgresConnect bounds the making of one, unless the DSN says.
 	postgresConnect = 10 * time.Second
 )
@@ -32,10 +36,14 @@ func postgresDialect() dialect {
 			return !errors.As(err, &server)
 		},
 		lastDelivery: `overlay(a.id::text placing 'ff' from 35)::uuid`,
+		alertOf:      func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
 		forUpdate:    "FOR UPDATE",
+		forShare:     "FOR SHARE",
 		skipLocked:   "FOR UPDATE SKIP LOCKED",
 		now:          postgresNow,
-		versions:     postgresVersions,
+		beginBatch:   postgresBeginBatch,
+		standing:     postgresStanding,
+		keepTallying: postgresKeepTallying,
 		findKeys:     postgresFindKeys,
 		write:        postgresWrite,
 	}
@@ -44,15 +52,9 @@ func postgresDialect() dialect {
 // openPostgres opens the database at address and refuses one that would
 // acknowledge what it may lose.
 func (s *Store) openPostgres(ctx context.Context, address string) error {
-	config, err := pgx.ParseConfig(address)
+	config, err := postgresConfig(address)
 	if err != nil {
-		return fmt.Errorf("database address: %w", err)
-	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = postgresConnect
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "herald"
+		return err
 	}
 	s.write = stdlib.OpenDB(*config)
 	s.write.SetMaxOpenConns(postgresConnections)
@@ -70,6 +72,41 @@ func (s *Store) openPostgres(ctx context.Context, address string) error {
 		}
 	}
 	return nil
+}
+
+func postgresConfig(address string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, fmt.Errorf("database address: %w", err)
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = postgresConnect
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "herald"
+	}
+	// A statement whose time is up ends on the server too, and its connection is
+	// good for the next.
+	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelPatience}
+	}
+	return config, nil
+}
+
+// onDirectAddress runs fn on the database that tables are made and changed on.
+func (s *Store) onDirectAddress(ctx context.Context, o Options, fn func(*sql.DB) error) error {
+	if o.MigrateDatabase == "" {
+		return fn(s.write)
+	}
+	config, err := postgresConfig(o.MigrateDatabase)
+	if err != nil {
+		return fmt.Errorf("the address for migrations: %w", err)
+	}
+	db := stdlib.OpenDB(*config)
+	if err := db.PingContext(ctx); err != nil {
+		return errors.Join(fmt.Errorf("reach the database for migrations at %s: %w", config.Host, err), db.Close())
+	}
+	return errors.Join(fn(db), db.Close())
 }
 
 // errKeyRace says that another node has just used an idempotency key of this
@@ -105,7 +142,8 @@ func classifyState(code string) fault {
 	case code == "40001", code == "40P01", code == "55P03": // serialization, deadlock, lock timeout
 		return faultPassing
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
-		code == "25006": // connection, resources, operator's intervention, system; read-only after a failover
+		code == "25006", // connection, resources, operator's intervention, system; read-only after a failover
+		code == "23514": // no partition for an id: this node's clock is weeks off
 		return faultDatabase
 	default:
 		return faultStatement
@@ -114,4 +152,35 @@ func classifyState(code string) fault {
 
 func postgresNow(ctx context.Context, q querier) (int64, error) {
 	return first(ctx, q, scanInt, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`)
+}
+
+// Classes of Herald's own among PostgreSQL's advisory locks; the other half of a
+// lock's number stands for the schema.
+const (
+	migrationLock = 0x68657261
+	// tallyLock is held by batches together, and alone by who moves the line of
+	// what is tallied.
+	tallyLock = 0x68657262
+)
+
+// stalledAfter is how long a transaction may do nothing before the database ends
+// it: a node that is stopped in one would keep others waiting.
+const stalledAfter = "10s"
+
+func postgresBeginBatch(ctx context.Context, tx *sql.Tx) (int64, error) {
+	return first(ctx, tx, func(rows *sql.Rows) (now int64, err error) {
+		err = rows.Scan(&now, new(any), new(any)) // the other two only act
+		return now, err
+	}, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_advisory_xact_lock_shared($1, hashtext(current_schema())),
+set_config('idle_in_transaction_session_timeout', $2, true)`, tallyLock, stalledAfter)
+}
+
+// postgresKeepTallying waits for the batches under way, and makes others wait;
+// not for long, because one of them may be a stalled node's.
+func postgresKeepTallying(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '50ms'`); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))`, tallyLock)
+	return err
 }

@@ -12,24 +12,23 @@ import (
 // On PostgreSQL a batch is one statement a table, over arrays: a statement a row
 // would be a round trip a row.
 
-func postgresVersions(ctx context.Context, _ *Store, tx *sql.Tx, clients []uuid.UUID) (map[uuid.UUID]int64, error) {
-	versions := make(map[uuid.UUID]int64, len(clients))
+func postgresStanding(ctx context.Context, _ *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error) {
+	found := standing{versions: make(map[uuid.UUID]int64, len(clients))}
 	if len(clients) == 0 {
-		return versions, nil
-	}
-	type row struct {
-		id      uuid.UUID
-		version int64
+		return found, nil
 	}
 	// The lock lets other batches in and makes a change of the client wait.
-	rows, err := list(ctx, tx, func(rows *sql.Rows) (r row, err error) {
-		err = rows.Scan(&r.id, &r.version)
-		return r, err
-	}, `SELECT id, version FROM clients WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE`, uuids(clients))
-	for _, r := range rows {
-		versions[r.id] = r.version
-	}
-	return versions, err
+	_, err := list(ctx, tx, func(rows *sql.Rows) (none struct{}, err error) {
+		var (
+			id      uuid.UUID
+			version int64
+		)
+		err = rows.Scan(&id, &version, &found.talliedTo)
+		found.versions[id] = version
+		return none, err
+	}, `SELECT id, version, (SELECT tallied_to FROM history) FROM clients
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, uuids(clients))
+	return found, err
 }
 
 func uuids(ids []uuid.UUID) [][]byte {

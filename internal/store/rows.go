@@ -17,17 +17,26 @@ type querier interface {
 func list[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
 	rows, err := q.QueryContext(ctx, text, args...)
 	if err != nil {
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	var all []T
 	for rows.Next() {
 		one, err := scan(rows)
 		if err != nil {
-			return nil, errors.Join(err, rows.Close())
+			return nil, errors.Join(because(ctx, err), rows.Close())
 		}
 		all = append(all, one)
 	}
-	return all, errors.Join(rows.Err(), rows.Close())
+	return all, because(ctx, errors.Join(rows.Err(), rows.Close()))
+}
+
+// because adds the end of ctx to an error that it may be the reason for: a
+// database that was told to stop calls that an error of its own.
+func because(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return err
 }
 
 // first returns the first row of a statement, sql.ErrNoRows when there is none.
@@ -51,4 +60,9 @@ func scanID(rows *sql.Rows) (id uuid.UUID, err error) {
 func scanInt(rows *sql.Rows) (n int64, err error) {
 	err = rows.Scan(&n)
 	return n, err
+}
+
+func scanText(rows *sql.Rows) (text string, err error) {
+	err = rows.Scan(&text)
+	return text, err
 }

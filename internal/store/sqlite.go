@@ -21,8 +21,11 @@ func sqliteDialect() dialect {
 		classify:     classifySQLite,
 		unanswered:   func(error) bool { return false }, // nothing lies between
 		lastDelivery: `CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`,
+		alertOf:      func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
 		now:          func(context.Context, querier) (int64, error) { return micros(time.Now()), nil },
-		versions:     sqliteVersions,
+		beginBatch:   func(context.Context, *sql.Tx) (int64, error) { return micros(time.Now()), nil },
+		standing:     sqliteStanding,
+		keepTallying: func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
 		findKeys:     sqliteFindKeys,
 		write:        sqliteWrite,
 	}

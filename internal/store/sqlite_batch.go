@@ -14,6 +14,7 @@ import (
 // binding thousands of values to one statement costs it quadratic time.
 type statements struct {
 	clientVersion *sql.Stmt
+	talliedTo     *sql.Stmt
 
 	findKey *sql.Stmt
 	saveKey *sql.Stmt
@@ -30,6 +31,8 @@ type statements struct {
 
 const (
 	clientVersionSQL = `SELECT version FROM clients WHERE id = $1 AND deleted_at IS NULL`
+
+	talliedToSQL = `SELECT tallied_to FROM history`
 
 	findKeySQL = `SELECT fingerprint, first_event, n FROM idempotency
 WHERE client_id = $1 AND key = $2 AND expires_at > $3`
@@ -69,7 +72,7 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		stmt **sql.Stmt
 		text string
 	}{
-		{&s.clientVersion, clientVersionSQL},
+		{&s.clientVersion, clientVersionSQL}, {&s.talliedTo, talliedToSQL},
 		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
 		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
@@ -109,20 +112,18 @@ func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
 	return s
 }
 
-// sqliteVersions returns the present versions of clients; one that there is not
-// has none.
-func sqliteVersions(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (map[uuid.UUID]int64, error) {
-	versions := make(map[uuid.UUID]int64, len(clients))
+func sqliteStanding(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error) {
+	found := standing{versions: make(map[uuid.UUID]int64, len(clients))}
 	stmt := tx.StmtContext(ctx, s.stmts.clientVersion)
 	for _, id := range clients {
 		var v int64
 		err := stmt.QueryRowContext(ctx, id[:]).Scan(&v)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
+			return found, err
 		}
-		versions[id] = v
+		found.versions[id] = v
 	}
-	return versions, nil
+	return found, tx.StmtContext(ctx, s.stmts.talliedTo).QueryRowContext(ctx).Scan(&found.talliedTo)
 }
 
 // sqliteFindKeys returns what idempotency keys stand for that are in use.

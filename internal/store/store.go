@@ -50,6 +50,13 @@ type Options struct {
 	// Database is the address of a PostgreSQL database, which any number of
 	// nodes can share; empty is the embedded one.
 	Database string
+	// MigrateDatabase is where the tables are made and changed, if not at
+	// Database because a proxy stands there.
+	MigrateDatabase string
+	// NoMigrate refuses a database whose tables are not up to date.
+	NoMigrate bool
+	// Retention is how long history is kept; 0 is DefaultRetention.
+	Retention time.Duration
 	// Box seals what must not lie in the database in plain text.
 	Box *secret.Box
 	// Logger takes what nobody is there to be told; nil discards it.
@@ -61,6 +68,7 @@ type Options struct {
 
 // Store is one database. Its methods are safe for concurrent use.
 type Store struct {
+	options Options
 	dialect dialect
 	write   *sql.DB
 	read    *sql.DB
@@ -80,7 +88,10 @@ type Store struct {
 // Open opens the database, makes what is missing in it, and starts the writer.
 // A directory in use by another process is an error that names it.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{box: o.Box, log: o.Logger, changed: o.Changed}
+	if o.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -110,7 +121,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 }
 
 func (s *Store) prepare(ctx context.Context) error {
-	if err := migrate(ctx, s.write, s.dialect); err != nil {
+	if _, err := s.migrate(ctx, s.options); err != nil {
 		return fmt.Errorf("bring the database's tables up to date: %w", err)
 	}
 	if s.dialect.shared {
@@ -163,7 +174,7 @@ func (s *Store) change(ctx context.Context, doing string, fn func(*sql.Tx) error
 		}
 		return s.commit(tx)
 	})
-	return s.failed(doing, err)
+	return s.failed(doing, because(ctx, err))
 }
 
 // changeClient is change for what a client's Version counts. The client must

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type conditions struct {
 	columns map[string]string // of the fields that a query may name
 	parts   []string
 	args    []any
+	used    []string // columns that a query has named
 }
 
 // place adds a value and returns its placeholder.
@@ -44,6 +46,11 @@ func (c *conditions) add(format string, values ...any) {
 // where returns the conditions as a WHERE clause's text.
 func (c *conditions) where() string { return strings.Join(c.parts, " AND ") }
 
+// uses reports whether a query has named a column of the table alias.
+func (c *conditions) uses(alias string) bool {
+	return slices.ContainsFunc(c.used, func(column string) bool { return strings.HasPrefix(column, alias+".") })
+}
+
 // narrow adds what a query asks for; nil asks for nothing.
 func (c *conditions) narrow(n query.Node) {
 	if n != nil {
@@ -66,6 +73,7 @@ func (c *conditions) node(n query.Node) string {
 
 func (c *conditions) clause(n query.Clause) string {
 	column := c.columns[n.Field.Name]
+	c.used = append(c.used, column)
 	if at, ok := n.Value.(time.Time); ok {
 		return c.instant(column, n.Op, at)
 	}

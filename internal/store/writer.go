@@ -211,6 +211,9 @@ func (w *writer) transaction(ctx context.Context, works []*work) error {
 	if err == nil {
 		err = w.store.dialect.write(ctx, w.store, tx, b)
 	}
+	if err == nil {
+		err = b.tallyLate(ctx, tx)
+	}
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}

@@ -1,8 +1,14 @@
 -- +goose Up
 
 -- The same tables as on SQLite. Ids are UUIDv7, times microseconds since the
--- epoch. queue is small and changes; it is vacuumed early and often, and has
--- room in its pages for the rows that come back.
+-- epoch. queue is small and changes; it is vacuumed early and often. History is
+-- partitioned by weeks of the UUIDv7 key; the service makes the partitions ahead
+-- and drops them when retention is over (partitions.go).
+
+CREATE TABLE compatibility (
+    serves_from bigint NOT NULL -- the newest migration that the oldest binary knows which can still use these tables
+);
+INSERT INTO compatibility (serves_from) VALUES (1);
 
 CREATE TABLE clients (
     id         uuid   PRIMARY KEY,
@@ -65,7 +71,7 @@ CREATE TABLE events (
     occurred_at   bigint NOT NULL,
     message       text   NOT NULL, -- the publisher's own; else empty
     data          bytea
-);
+) PARTITION BY RANGE (id);
 CREATE INDEX events_by_client ON events (client_id, id);
 
 CREATE TABLE alerts (
@@ -76,7 +82,7 @@ CREATE TABLE alerts (
     company_id uuid,
     message    text  NOT NULL,
     head       bytea NOT NULL
-);
+) PARTITION BY RANGE (id);
 CREATE INDEX alerts_by_client ON alerts (client_id, id);
 CREATE INDEX alerts_by_rule ON alerts (client_id, rule_id, id);
 
@@ -101,8 +107,8 @@ CREATE TABLE deliveries (
     state     bigint NOT NULL,
     reason    text   NOT NULL,
     done_at   bigint NOT NULL
-);
-CREATE INDEX deliveries_failed ON deliveries (client_id, id) WHERE state = 2;
+) PARTITION BY RANGE (id);
+CREATE INDEX deliveries_not_made ON deliveries (client_id, id) WHERE state >= 2; -- failed or cancelled
 
 CREATE TABLE attempts (
     delivery_id uuid   NOT NULL,
@@ -116,4 +122,24 @@ CREATE TABLE attempts (
     request     bytea,
     response    bytea,
     PRIMARY KEY (delivery_id, n)
+) PARTITION BY RANGE (delivery_id);
+
+-- How many alerts there are, by the hour they were raised in, for each rule, and
+-- for all of a client's under the rule of zeros.
+CREATE TABLE tallies (
+    client_id uuid   NOT NULL,
+    rule_id   uuid   NOT NULL,
+    hour      bigint NOT NULL,
+    n         bigint NOT NULL,
+    PRIMARY KEY (client_id, rule_id, hour)
+) WITH (fillfactor = 70);
+CREATE INDEX tallies_by_hour ON tallies (hour);
+
+-- One row: how far history reaches, and how much of it the tallies count.
+CREATE TABLE history (
+    kept_from   uuid   NOT NULL, -- what is older is not shown any more, and being deleted
+    kept_hour   bigint NOT NULL, -- the same as a time
+    tallied_to  uuid   NOT NULL  -- alerts with smaller ids are in the tallies
 );
+INSERT INTO history (kept_from, kept_hour, tallied_to)
+VALUES ('00000000-0000-0000-0000-000000000000', 0, '00000000-0000-0000-0000-000000000000');

@@ -5,6 +5,11 @@
 -- two indexes led by the client, because those cost a quarter of the insert
 -- rate each.
 
+CREATE TABLE compatibility (
+    serves_from INTEGER NOT NULL -- the newest migration that the oldest binary knows which can still use these tables
+);
+INSERT INTO compatibility (serves_from) VALUES (1);
+
 CREATE TABLE clients (
     id         BLOB PRIMARY KEY,
     name       TEXT    NOT NULL,
@@ -103,7 +108,7 @@ CREATE TABLE deliveries (
     reason    TEXT    NOT NULL,
     done_at   INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX deliveries_failed ON deliveries (client_id, id) WHERE state = 2;
+CREATE INDEX deliveries_not_made ON deliveries (client_id, id) WHERE state >= 2; -- failed or cancelled
 
 CREATE TABLE attempts (
     delivery_id BLOB    NOT NULL,
@@ -118,3 +123,22 @@ CREATE TABLE attempts (
     response    BLOB,
     PRIMARY KEY (delivery_id, n)
 ) WITHOUT ROWID;
+
+-- How many alerts there are, by the hour they were raised in, for each rule, and
+-- for all of a client's under the rule of zeros.
+CREATE TABLE tallies (
+    client_id BLOB    NOT NULL,
+    rule_id   BLOB    NOT NULL,
+    hour      INTEGER NOT NULL,
+    n         INTEGER NOT NULL,
+    PRIMARY KEY (client_id, rule_id, hour)
+) WITHOUT ROWID;
+CREATE INDEX tallies_by_hour ON tallies (hour);
+
+-- One row: how far history reaches, and how much of it the tallies count.
+CREATE TABLE history (
+    kept_from   BLOB    NOT NULL, -- what is older is not shown any more, and being deleted
+    kept_hour   INTEGER NOT NULL, -- the same as a time
+    tallied_to  BLOB    NOT NULL  -- alerts with smaller ids are in the tallies
+);
+INSERT INTO history (kept_from, kept_hour, tallied_to) VALUES (zeroblob(16), 0, zeroblob(16));

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"herald/internal/app"
+)
+
+// migrateCommand is `herald migrate`.
+type migrateCommand struct {
+	Data            string `help:"Directory of the embedded database." env:"HERALD_DATA" default:"./herald-data" type:"path"`
+	Database        string `help:"PostgreSQL database (postgres://…). Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
+	MigrateDatabase string `help:"Its direct address, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
+}
+
+// Run applies what is missing and says what it was.
+func (c *migrateCommand) Run(ctx context.Context, out *streams) error {
+	if c.MigrateDatabase != "" {
+		c.Database, c.MigrateDatabase = c.MigrateDatabase, ""
+	}
+	applied, err := app.Migrate(ctx, c.Data, c.Database)
+	for _, name := range applied {
+		fmt.Fprintln(out.stdout, "applied", name)
+	}
+	if err == nil && len(applied) == 0 {
+		fmt.Fprintln(out.stdout, "the tables are up to date")
+	}
+	return err
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	mathrand "math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/query"
+)
+
+// entryOf makes an entry that was raised at a time, with one delivery that waits.
+func (f *fixture) entryOf(at time.Time, rule uuid.UUID) herald.Entry {
+	f.t.Helper()
+	e := f.entry(f.client, false)
+	e.Event.ID = herald.FirstIDAt(at)
+	rand.Read(e.Event.ID[9:13]) //nolint:errcheck // it never fails
+	e.Event.ID[8] = 0x80
+	a := &e.Alerts[0]
+	a.ID, a.RuleID = herald.AlertID(e.Event.ID, 1), rule
+	a.Due[0].ID, a.Due[0].MadeAt = herald.DeliveryID(a.ID, 0), at
+	return e
+}
+
+// makeRoom makes the partitions that old entries need, where there are any.
+func (f *fixture) makeRoom(from time.Time) {
+	f.t.Helper()
+	if f.dialect.shared {
+		if err := makePartitionsFrom(f.t.Context(), f.write, from, int(time.Since(from)/week)+1); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+func (f *fixture) tallyAll() {
+	f.t.Helper()
+	for {
+		n, err := f.Tally(f.t.Context())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+	}
+}
+
+func alertID(e herald.Entry) uuid.UUID { return e.Alerts[0].ID }
+
+// TestEveryPageAndTotalIsAsIfCounted holds pages found by tallies against a
+// plain list: both orders, all of a client and one rule, tallied, late and open
+// alerts.
+func TestEveryPageAndTotalIsAsIfCounted(t *testing.T) {
+	onBoth(t, testEveryPageAndTotalIsAsIfCounted)
+}
+
+func testEveryPageAndTotalIsAsIfCounted(t *testing.T, f *fixture) {
+	now := time.Now()
+	f.makeRoom(now.Add(-40 * time.Hour))
+	rules := []uuid.UUID{f.rule.ID, f.newRule(f.client).ID}
+	var entries []herald.Entry
+	raise := func(n int, youngest, oldest time.Duration) {
+		var some []herald.Entry
+		for range n {
+			age := youngest + mathrand.N(oldest-youngest)
+			some = append(some, f.entryOf(now.Add(-age), rules[mathrand.IntN(len(rules))]))
+		}
+		f.accept(some...)
+		entries = append(entries, some...)
+	}
+	raise(1800, time.Minute, 36*time.Hour)
+	f.tallyAll()
+	raise(300, 0, 36*time.Hour) // most of them behind the line
+	raise(300, 0, tallyLag/2)
+	slices.SortFunc(entries, func(a, b herald.Entry) int { return bytes.Compare(a.Event.ID[:], b.Event.ID[:]) })
+	for _, rule := range []uuid.UUID{uuid.Nil, rules[1]} {
+		var want []uuid.UUID
+		for _, e := range entries {
+			if rule == uuid.Nil || e.Alerts[0].RuleID == rule {
+				want = append(want, alertID(e))
+			}
+		}
+		for _, order := range []string{"id", "-id"} {
+			if order == "-id" {
+				slices.Reverse(want)
+			}
+			var got []uuid.UUID
+			for page := 1; (page-1)*70 < len(want); page++ {
+				l := listOf(t, query.Alerts(), "pageSize=70&orderBy="+order+"&page="+strconv.Itoa(page))
+				alerts, total, err := f.Alerts(t.Context(), f.client.ID, rule, uuid.Nil, l)
+				if err != nil || total != len(want) {
+					t.Fatalf("page %d: total %d, %v; want %d", page, total, err, len(want))
+				}
+				for _, a := range alerts {
+					got = append(got, a.ID)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("rule %s, order %s (-want +got):\n%.1000s", rule, order, diff)
+			}
+		}
+	}
+	l := listOf(t, query.Alerts(), "query=ruleId="+rules[1].String())
+	if _, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, l); err != nil || total == 0 || total == len(entries) {
+		t.Errorf("asked for one rule: %d of %d alerts, %v", total, len(entries), err)
+	}
+}
+
+// TestEachAlertIsCountedOnce has batches with ids on both sides of the line
+// committed while the line moves.
+func TestEachAlertIsCountedOnce(t *testing.T) { onBoth(t, testEachAlertIsCountedOnce) }
+
+func testEachAlertIsCountedOnce(t *testing.T, f *fixture) {
+	version, err := f.Version(t.Context(), f.client.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const publishers, each = 8, 60
+	var publishing, tallying sync.WaitGroup
+	for range publishers {
+		publishing.Go(func() {
+			for range each {
+				e := f.entryOf(time.Now().Add(-tallyLag+mathrand.N(200*time.Millisecond)-100*time.Millisecond), f.rule.ID)
+				e.ClientVersion = version
+				if _, err := f.Accept([]herald.Entry{e}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	tallying.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := f.Tally(ctx); err != nil && ctx.Err() == nil && herald.CodeOf(err) != herald.CodeUnavailable {
+				t.Error(err)
+			}
+		}
+	})
+	publishing.Wait()
+	stop()
+	tallying.Wait()
+	_, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, listOf(t, query.Alerts(), ""))
+	if err != nil || total != publishers*each {
+		t.Errorf("%d alerts, %v; want %d", total, err, publishers*each)
+	}
+	tallied, err := first(t.Context(), f.read, scanInt, `SELECT coalesce(CAST(sum(n) AS bigint), 0) FROM tallies`)
+	if err != nil || tallied == 0 {
+		t.Errorf("%d are tallied (%v): the test shows nothing", tallied, err)
+	}
+}
