@@ -5,6 +5,8 @@ import (
 	"database/sql"
 
 	"github.com/google/uuid"
+
+	"herald"
 )
 
 // dialect holds where the databases truly differ. Statements that both take
@@ -28,8 +30,6 @@ type dialect struct {
 	// needed, against other changes or against every other transaction that
 	// locks them.
 	forUpdate, forShare string
-	// skipLocked lets a claim pass over rows that another is taking.
-	skipLocked string
 
 	// now returns the time in microseconds: the database's where nodes share
 	// it, because their clocks differ.
@@ -47,6 +47,10 @@ type dialect struct {
 	// write writes a batch and sets refused of works whose delivery is not
 	// held any more.
 	write func(ctx context.Context, s *Store, tx *sql.Tx, b *batch) error
+	// claim lets a node hold due deliveries, of each lane the longest due.
+	claim func(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, now int64) ([]claimedRow, error)
+	// readBodies fills in what is to be sent.
+	readBodies func(ctx context.Context, s *Store, due []herald.Due) error
 }
 
 // standing is what a batch finds in the database that its entries depend on.

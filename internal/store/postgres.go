@@ -39,13 +39,14 @@ func postgresDialect() dialect {
 		alertOf:      func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
 		forUpdate:    "FOR UPDATE",
 		forShare:     "FOR SHARE",
-		skipLocked:   "FOR UPDATE SKIP LOCKED",
 		now:          postgresNow,
 		beginBatch:   postgresBeginBatch,
 		standing:     postgresStanding,
 		keepTallying: postgresKeepTallying,
 		findKeys:     postgresFindKeys,
 		write:        postgresWrite,
+		claim:        postgresClaim,
+		readBodies:   postgresReadBodies,
 	}
 }
 

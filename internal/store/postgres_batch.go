@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"github.com/google/uuid"
 
@@ -263,4 +264,58 @@ func (t *postgresTx) addAttempts() error {
 	return t.exec(`INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[])
 ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses)
+}
+
+// Several nodes can claim from one lane at once: each passes over the rows that
+// another is taking. The ids are found first, as an array, because a join would
+// let the planner read the whole queue.
+const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
+  SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[]) w(client_id, lane, n), LATERAL (
+    SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at <= $5
+    ORDER BY q.due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))
+RETURNING ` + claimedColumns
+
+func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, now int64) ([]claimedRow, error) {
+	var (
+		clients [][]byte
+		lanes   []string
+		numbers []int64
+	)
+	for i := range wants {
+		w := &wants[i]
+		clients, lanes, numbers = append(clients, w.Client[:]), append(lanes, w.Origin), append(numbers, int64(w.N))
+	}
+	return list(ctx, tx, scanClaimed(node), postgresClaimSQL, node, clients, lanes, numbers, now)
+}
+
+func postgresReadBodies(ctx context.Context, s *Store, due []herald.Due) error {
+	type body struct {
+		rule       uuid.UUID
+		head, data []byte
+	}
+	var (
+		alerts [][]byte
+		bodies = make(map[uuid.UUID]body, len(due))
+	)
+	for i := range due {
+		alert := herald.AlertOf(due[i].ID)
+		alerts = append(alerts, alert[:])
+	}
+	_, err := list(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
+		var (
+			id uuid.UUID
+			b  body
+		)
+		err = rows.Scan(&id, &b.rule, &b.head, &b.data)
+		bodies[id] = b
+		return none, err
+	}, `SELECT a.id, a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ANY($1::uuid[])`, alerts)
+	for i := range due {
+		b, found := bodies[herald.AlertOf(due[i].ID)]
+		if err == nil && !found {
+			err = fmt.Errorf("the alert of the pending delivery %s is gone", due[i].ID)
+		}
+		due[i].RuleID, due[i].Body = b.rule, herald.Body(b.head, b.data)
+	}
+	return err
 }

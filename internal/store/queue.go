@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -55,73 +54,51 @@ func (s *Store) Lanes(ctx context.Context, after herald.Lane) ([]herald.WaitingL
 // LanesLimit is how many lanes Lanes returns at the most.
 func (s *Store) LanesLimit() int { return lanesLimit }
 
-// claimSQL has a place for PostgreSQL's words that let several nodes claim from
-// one lane at once without waiting for each other.
-const claimSQL = `UPDATE queue SET node = $1 WHERE id IN (
-  SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at <= $4 ORDER BY due_at LIMIT $5 %s)
-RETURNING id, address, made_at, due_at, attempt, retries`
-
 // Claim takes due deliveries for this node, of each lane up to what is wanted
 // and the longest due first.
 func (s *Store) Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, error) {
-	var claimed []herald.Due
+	var claimed []claimedRow
 	err := s.change(ctx, "claim deliveries", func(tx *sql.Tx) error {
-		claimed = claimed[:0]
 		now, err := s.dialect.now(ctx, tx)
 		if err != nil {
 			return err
 		}
-		for _, want := range wants {
-			taken, err := s.claimLane(ctx, tx, want, now)
-			if err != nil {
-				return err
-			}
-			claimed = append(claimed, taken...)
-		}
-		return nil
+		claimed, err = s.dialect.claim(ctx, tx, s.node.Load(), wants, now)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	for i := range claimed {
-		if err := s.readBody(ctx, &claimed[i]); err != nil {
-			return nil, s.failed("read what is to be sent", errors.Join(err, s.HandBack(ctx, claimed)))
-		}
-	}
-	return claimed, nil
-}
-
-func (s *Store) claimLane(ctx context.Context, tx *sql.Tx, want herald.Want, now int64) ([]herald.Due, error) {
-	node := s.node.Load()
-	type claimedRow struct {
-		herald.Due
-		dueAt int64
-	}
-	rows, err := list(ctx, tx, func(rows *sql.Rows) (r claimedRow, err error) {
-		var made int64
-		r.ClientID, r.Origin, r.Held, r.Node = want.Client, want.Origin, true, node
-		err = rows.Scan(&r.ID, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries)
-		r.MadeAt = fromMicros(made)
-		return r, err
-	}, fmt.Sprintf(claimSQL, s.dialect.skipLocked), node, want.Client[:], want.Origin, now, want.N)
 	// RETURNING promises no order.
-	slices.SortFunc(rows, func(a, b claimedRow) int {
+	slices.SortFunc(claimed, func(a, b claimedRow) int {
 		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
 	})
-	due := make([]herald.Due, len(rows))
-	for i := range rows {
-		due[i] = rows[i].Due
+	due := make([]herald.Due, len(claimed))
+	for i := range claimed {
+		due[i] = claimed[i].Due
 	}
-	return due, err
+	if err := s.dialect.readBodies(ctx, s, due); err != nil {
+		return nil, s.failed("read what is to be sent", errors.Join(err, s.HandBack(ctx, due)))
+	}
+	return due, nil
 }
 
-func (s *Store) readBody(ctx context.Context, d *herald.Due) error {
-	alert := herald.AlertOf(d.ID)
-	var head, data []byte
-	err := s.read.QueryRowContext(ctx, `SELECT a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1`,
-		alert[:]).Scan(&d.RuleID, &head, &data)
-	d.Body = herald.Body(head, data)
-	return err
+// claimedRow is a delivery that has been claimed, with what it was claimed by.
+type claimedRow struct {
+	herald.Due
+	dueAt int64
+}
+
+const claimedColumns = `id, client_id, lane, address, made_at, due_at, attempt, retries`
+
+// scanClaimed scans claimedColumns of a delivery that node has claimed.
+func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
+	return func(rows *sql.Rows) (r claimedRow, err error) {
+		var made int64
+		err = rows.Scan(&r.ID, &r.ClientID, &r.Origin, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries)
+		r.MadeAt, r.Held, r.Node = fromMicros(made), true, node
+		return r, err
+	}
 }
 
 // HandBack gives deliveries that this node holds back without an attempt.

@@ -28,6 +28,8 @@ func sqliteDialect() dialect {
 		keepTallying: func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
 		findKeys:     sqliteFindKeys,
 		write:        sqliteWrite,
+		claim:        sqliteClaim,
+		readBodies:   sqliteReadBodies,
 	}
 }
 

@@ -229,3 +229,32 @@ func (t *sqliteTx) settle(r *recording) (bool, error) {
 	}
 	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
 }
+
+const sqliteClaimSQL = `UPDATE queue SET node = $1 WHERE id IN (
+  SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at <= $4 ORDER BY due_at LIMIT $5)
+RETURNING ` + claimedColumns
+
+func sqliteClaim(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, now int64) (claimed []claimedRow, err error) {
+	for _, want := range wants {
+		some, err := list(ctx, tx, scanClaimed(node), sqliteClaimSQL, node, want.Client[:], want.Origin, now, want.N)
+		if err != nil {
+			return nil, err
+		}
+		claimed = append(claimed, some...)
+	}
+	return claimed, nil
+}
+
+func sqliteReadBodies(ctx context.Context, s *Store, due []herald.Due) error {
+	for i := range due {
+		alert := herald.AlertOf(due[i].ID)
+		var head, data []byte
+		err := s.read.QueryRowContext(ctx, `SELECT a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1`,
+			alert[:]).Scan(&due[i].RuleID, &head, &data)
+		if err != nil {
+			return err
+		}
+		due[i].Body = herald.Body(head, data)
+	}
+	return nil
+}
