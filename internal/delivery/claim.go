@@ -18,8 +18,16 @@ const (
 // become due, what was accepted without room, and what a dead node left.
 type claimer struct {
 	*Engine
-	after herald.Lane // how far through the lanes it is
+	after herald.Lane   // how far through the lanes it is
+	found bool          // whether it claimed anything since it began with the first lane
+	rest  time.Time     // when it may walk on
+	deep  []herald.Lane // that have more to claim, of those looked at last
 }
+
+// walkShare is which part of its time, one in so many, the claimer walks through
+// lanes. A walk is short, unless a long snapshot makes PostgreSQL keep rows that
+// are gone; then the lanes that are known to be deep are claimed from in between.
+const walkShare = 4
 
 func (c *claimer) run(ctx context.Context) {
 	timer := time.NewTimer(0)
@@ -39,10 +47,13 @@ func (c *claimer) run(ctx context.Context) {
 		case err != nil && ctx.Err() == nil:
 			c.Log.Error("look for due deliveries", "error", err)
 			wait = longestWait
-		case claimed > 0:
+		case claimed > 0 || c.found:
 			wait = shortestWait
-		default:
+		case c.after == (herald.Lane{}):
 			wait = min(2*wait, longestWait)
+		}
+		if c.after != (herald.Lane{}) {
+			next = 0 // there is more, further on
 		}
 		timer.Reset(min(wait, max(next, shortestWait)))
 	}
@@ -74,16 +85,37 @@ func (c *claimer) look(ctx context.Context) (claimed int, next time.Duration, er
 	}
 	due, err := c.Store.Claim(ctx, wants)
 	c.take(wants, due, err == nil)
+	c.found = c.found || len(due) > 0
 	return len(due), next, err
 }
 
-// nextLanes reads the lanes behind the last ones looked at, and begins again
-// after the end.
+// nextLanes walks on, after its rest; if there are lanes that are known to have
+// more, it spends the rest on them.
 func (c *claimer) nextLanes(ctx context.Context) ([]herald.WaitingLane, error) {
+	rest := time.Until(c.rest)
+	if rest <= 0 || len(c.deep) == 0 {
+		c.pause(rest)
+		return c.walk(ctx)
+	}
+	deep := make([]herald.WaitingLane, len(c.deep))
+	for i, lane := range c.deep {
+		deep[i].Lane = lane
+	}
+	return deep, nil
+}
+
+// walk reads the lanes behind the last ones it read, and begins again after the
+// end.
+func (c *claimer) walk(ctx context.Context) ([]herald.WaitingLane, error) {
+	began := time.Now()
+	if c.after == (herald.Lane{}) {
+		c.found = false
+	}
 	lanes, err := c.Store.Lanes(ctx, c.after)
 	if err != nil {
 		return nil, err
 	}
+	c.rest = time.Now().Add((walkShare - 1) * time.Since(began))
 	if len(lanes) < c.Store.LanesLimit() {
 		c.after = herald.Lane{}
 	} else {
@@ -97,12 +129,15 @@ func (c *claimer) admit(lanes []herald.WaitingLane) []herald.Want {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var wants []herald.Want
+	c.deep = c.deep[:0]
 	for _, l := range lanes {
 		if l.DueIn > 0 {
 			continue
 		}
 		if n := c.window.BeginClaim(l.Lane); n > 0 {
 			wants = append(wants, herald.Want{Lane: l.Lane, N: n})
+		} else {
+			c.deep = append(c.deep, l.Lane)
 		}
 	}
 	return wants
@@ -123,6 +158,9 @@ func (c *claimer) take(wants []herald.Want, due []herald.Due, ok bool) {
 	}
 	for _, want := range wants {
 		c.window.EndClaim(want.Lane, want.N, taken[want.Lane], ok)
+		if taken[want.Lane] == want.N {
+			c.deep = append(c.deep, want.Lane)
+		}
 	}
 	c.pump()
 }
@@ -131,7 +169,7 @@ func (c *claimer) take(wants []herald.Want, due []herald.Due, ok bool) {
 // overtake what was due before the node started.
 func (c *claimer) findBacklog(ctx context.Context) error {
 	for {
-		lanes, err := c.nextLanes(ctx)
+		lanes, err := c.walk(ctx)
 		if err != nil {
 			return err
 		}

@@ -47,8 +47,9 @@ type dialect struct {
 	// write writes a batch and sets refused of works whose delivery is not
 	// held any more.
 	write func(ctx context.Context, s *Store, tx *sql.Tx, b *batch) error
-	// claim lets a node hold due deliveries, of each lane the longest due.
-	claim func(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, now int64) ([]claimedRow, error)
+	// claim lets a node hold due deliveries, of each lane the longest due from
+	// its floor on.
+	claim func(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, floors []int64, now int64) ([]claimedRow, error)
 	// readBodies fills in what is to be sent.
 	readBodies func(ctx context.Context, s *Store, due []herald.Due) error
 }

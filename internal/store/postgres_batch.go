@@ -270,12 +270,12 @@ ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, ti
 // another is taking. The ids are found first, as an array, because a join would
 // let the planner read the whole queue.
 const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
-  SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[]) w(client_id, lane, n), LATERAL (
-    SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at <= $5
+  SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) w(client_id, lane, n, floor), LATERAL (
+    SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at BETWEEN w.floor AND $6
     ORDER BY q.due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))
 RETURNING ` + claimedColumns
 
-func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, now int64) ([]claimedRow, error) {
+func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, floors []int64, now int64) ([]claimedRow, error) {
 	var (
 		clients [][]byte
 		lanes   []string
@@ -285,7 +285,7 @@ func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, wants []herald.W
 		w := &wants[i]
 		clients, lanes, numbers = append(clients, w.Client[:]), append(lanes, w.Origin), append(numbers, int64(w.N))
 	}
-	return list(ctx, tx, scanClaimed(node), postgresClaimSQL, node, clients, lanes, numbers, now)
+	return list(ctx, tx, scanClaimed(node), postgresClaimSQL, node, clients, lanes, numbers, floors, now)
 }
 
 func postgresReadBodies(ctx context.Context, s *Store, due []herald.Due) error {

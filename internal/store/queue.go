@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,12 +64,13 @@ func (s *Store) Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, e
 		if err != nil {
 			return err
 		}
-		claimed, err = s.dialect.claim(ctx, tx, s.node.Load(), wants, now)
+		claimed, err = s.dialect.claim(ctx, tx, s.node.Load(), wants, s.floors.of(wants), now)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	s.floors.raise(wants, claimed)
 	// RETURNING promises no order.
 	slices.SortFunc(claimed, func(a, b claimedRow) int {
 		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
@@ -81,6 +83,67 @@ func (s *Store) Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, e
 		return nil, s.failed("read what is to be sent", errors.Join(err, s.HandBack(ctx, due)))
 	}
 	return due, nil
+}
+
+// floorLasts is how long a claim goes by a floor: what is handed back is older
+// than what was claimed after it, and waits no longer than this.
+const floorLasts = 5 * time.Second
+
+// floors remember how far lanes have been claimed. While a transaction holds an
+// old snapshot, such as a dump's, PostgreSQL cannot forget rows that were claimed
+// since; a claim would pass over all of them again, if it did not begin behind.
+type floors struct {
+	mu    sync.Mutex
+	lanes map[herald.Lane]floor
+}
+
+type floor struct {
+	dueAt int64
+	until time.Time
+}
+
+// of returns what each want's due times begin with, 0 for no floor.
+func (f *floors) of(wants []herald.Want) []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	from := make([]int64, len(wants))
+	for i := range wants {
+		if floor, known := f.lanes[wants[i].Lane]; known && time.Now().Before(floor.until) {
+			from[i] = floor.dueAt
+		}
+	}
+	return from
+}
+
+// raise notes what has been claimed. A lane that had less than was wanted is
+// looked at from its beginning the next time.
+func (f *floors) raise(wants []herald.Want, claimed []claimedRow) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	type tally struct {
+		n    int
+		last int64
+	}
+	taken := make(map[herald.Lane]tally, len(wants))
+	for i := range claimed {
+		lane := herald.Lane{Client: claimed[i].ClientID, Origin: claimed[i].Origin}
+		taken[lane] = tally{taken[lane].n + 1, max(taken[lane].last, claimed[i].dueAt)}
+	}
+	if f.lanes == nil {
+		f.lanes = make(map[herald.Lane]floor)
+	}
+	now := time.Now()
+	for _, want := range wants {
+		t, before := taken[want.Lane], f.lanes[want.Lane]
+		switch {
+		case t.n < want.N:
+			delete(f.lanes, want.Lane)
+		case now.Before(before.until):
+			f.lanes[want.Lane] = floor{t.last, before.until}
+		default:
+			f.lanes[want.Lane] = floor{t.last, now.Add(floorLasts)}
+		}
+	}
 }
 
 // claimedRow is a delivery that has been claimed, with what it was claimed by.

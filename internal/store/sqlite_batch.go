@@ -231,12 +231,12 @@ func (t *sqliteTx) settle(r *recording) (bool, error) {
 }
 
 const sqliteClaimSQL = `UPDATE queue SET node = $1 WHERE id IN (
-  SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at <= $4 ORDER BY due_at LIMIT $5)
+  SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at BETWEEN $4 AND $5 ORDER BY due_at LIMIT $6)
 RETURNING ` + claimedColumns
 
-func sqliteClaim(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, now int64) (claimed []claimedRow, err error) {
-	for _, want := range wants {
-		some, err := list(ctx, tx, scanClaimed(node), sqliteClaimSQL, node, want.Client[:], want.Origin, now, want.N)
+func sqliteClaim(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, floors []int64, now int64) (claimed []claimedRow, err error) {
+	for i, want := range wants {
+		some, err := list(ctx, tx, scanClaimed(node), sqliteClaimSQL, node, want.Client[:], want.Origin, floors[i], now, want.N)
 		if err != nil {
 			return nil, err
 		}

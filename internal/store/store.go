@@ -79,6 +79,7 @@ type Store struct {
 
 	stmts  statements
 	writer *writer
+	floors floors
 	node   atomic.Int64 // this node's incarnation, 0 before Register
 	// inDoubt says that this node may hold what it does not know of, see
 	// landed.
