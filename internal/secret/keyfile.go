@@ -27,8 +27,9 @@ func LoadKeys(path string) ([]Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secret key file: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("secret key file %s is open to others than its owner (mode %04o); run: chmod 600 %[1]s", path, mode)
+	// The group may read it: systemd's credentials and Kubernetes' secrets come so.
+	if mode := info.Mode().Perm(); mode&0o027 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("secret key file %s is open to others than its owner and group (mode %04o); run: chmod 600 %[1]s", path, mode)
 	}
 	var keys []Key
 	lines := bufio.NewScanner(file)

@@ -159,11 +159,15 @@ func TestKeyFileIsRead(t *testing.T) {
 		{"too long", "# comment\n\n" + one[:43] + one + "\n", 0o600, 0, "line 3"},
 		{"not base64", "AQEBAQEBAQEBAQEB!QEBAQEBAQEBAQEBAQEBAQEBAQE=", 0o600, 0, "line 1"},
 		{"readable by all", one, 0o644, 0, "chmod 600"},
-		{"readable by the group", one, 0o640, 0, "mode 0640"},
+		{"readable by the group", one, 0o440, 1, ""},
+		{"writable by the group", one, 0o660, 0, "mode 0660"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "key")
 			if err := os.WriteFile(path, []byte(test.text), test.mode); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, test.mode); err != nil { // whatever the umask
 				t.Fatal(err)
 			}
 			keys, err := secret.LoadKeys(path)
