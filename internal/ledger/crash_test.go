@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -12,10 +13,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"herald"
 	"herald/client"
 	"herald/internal/ledger"
 	"herald/internal/pgtest"
@@ -100,8 +103,8 @@ func (n *node) end(how syscall.Signal) error {
 	return n.process.Wait()
 }
 
-func (n *node) client(key string) *client.Client {
-	c, err := client.New("http://"+n.address, key)
+func (n *node) client(key string, options ...client.Option) *client.Client {
+	c, err := client.New("http://"+n.address, key, options...)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -110,7 +113,7 @@ func (n *node) client(key string) *client.Client {
 
 // run has publishers publish at the nodes while trouble happens, and holds the
 // books against each other afterwards.
-func run(t *testing.T, nodes []*node, trouble func()) {
+func run(t *testing.T, nodes []*node, trouble func(), options ...client.Option) {
 	t.Helper()
 	receiver := ledger.NewReceiver()
 	hook := httptest.NewServer(receiver)
@@ -124,7 +127,7 @@ func run(t *testing.T, nodes []*node, trouble func()) {
 	}
 	var clients []*client.Client
 	for _, n := range nodes {
-		clients = append(clients, n.client(account.APIKey))
+		clients = append(clients, n.client(account.APIKey, options...))
 	}
 	publisher := &ledger.Publisher{
 		Clients: func() []*client.Client { return clients },
@@ -232,5 +235,111 @@ func TestStalledNodeBeginsAnew(t *testing.T) {
 	said, err := os.ReadFile(nodes[1].log.Name())
 	if err != nil || !strings.Contains(string(said), "begins anew") {
 		t.Errorf("the stalled node does not say that it began anew (%v): %s", err, said)
+	}
+}
+
+// answers notes what is answered to publishers and is no success.
+type answers struct {
+	mu   sync.Mutex
+	seen map[int]int
+}
+
+func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && r.Method == http.MethodPost && response.StatusCode >= 300 {
+		a.mu.Lock()
+		a.seen[response.StatusCode]++
+		a.mu.Unlock()
+	}
+	return response, err
+}
+
+// TestRollingRestart: three nodes are replaced one after the other under load. A
+// publisher that goes elsewhere when it is not connected sees no error.
+func TestRollingRestart(t *testing.T) {
+	binary, flags := build(t), onPostgres(t)
+	flags = append(flags, "--drain-delay", "500ms")
+	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...), newNode(t, binary, flags...)}
+	refused := &answers{seen: make(map[int]int)}
+	run(t, nodes, func() {
+		pause(100*time.Millisecond, 200*time.Millisecond)
+		for _, n := range nodes {
+			ready := n.client(operatorKey)
+			ended := make(chan error)
+			go func() { ended <- n.end(syscall.SIGTERM) }()
+			for deadline := time.Now().Add(10 * time.Second); ready.Ready(t.Context()) == nil; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Error("a node that stops still says that it is ready")
+					break
+				}
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("SIGTERM: %v, want exit code 0", err)
+			}
+			n.start()
+		}
+	}, client.WithHTTPClient(&http.Client{Transport: refused}))
+	if len(refused.seen) > 0 {
+		t.Errorf("publishers were answered with errors (status: how many): %v", refused.seen)
+	}
+}
+
+// TestDeadNodesWorkIsTakenOver measures how long what a killed node held waits
+// until the others deliver it, and holds that against what is promised.
+func TestDeadNodesWorkIsTakenOver(t *testing.T) {
+	hung, taken := make(chan struct{}), make(chan time.Time, 100)
+	var first atomic.Int64
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if first.Add(1) <= 50 { // all that the first node sends
+			<-hung
+			panic(http.ErrAbortHandler)
+		}
+		taken <- time.Now()
+	}))
+	t.Cleanup(hook.Close)
+	t.Cleanup(func() { close(hung) })
+	binary, flags := build(t), onPostgres(t)
+	flags = append(flags, "--request-timeout", "30s")
+	dies, lives := newNode(t, binary, flags...), newNode(t, binary, flags...)
+	account, err := dies.client(operatorKey).CreateClient(t.Context(), "Orphans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dies.client(account.APIKey)
+	if _, err := c.CreateRule(t.Context(), client.Rule{Type: "Sync Completed", Notifiers: client.Notifiers{Webhook: hook.URL}}); err != nil {
+		t.Fatal(err)
+	}
+	event := client.Event{Type: "Sync Completed", CompanyID: account.ID, Data: json.RawMessage(`{"syncId":"1","syncType":"Expense"}`)}
+	events := make([]client.Event, 50)
+	for i := range events {
+		events[i] = event
+	}
+	receipts, err := c.PublishAll(t.Context(), events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for first.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	began := time.Now()
+	if err := dies.end(syscall.SIGKILL); err == nil {
+		t.Error("a killed node ended well")
+	}
+	first.Store(50)
+	var last time.Duration
+	for range receipts {
+		select {
+		case at := <-taken:
+			last = at.Sub(began)
+		case <-time.After(30 * time.Second):
+			t.Fatal("what a dead node held is not delivered")
+		}
+	}
+	t.Logf("what a killed node held was delivered %v after the kill, with --node-timeout 2s", last.Round(time.Millisecond))
+	for _, r := range receipts {
+		d, err := lives.client(account.APIKey).Delivery(t.Context(), r.AlertIDs[0])
+		if err != nil || len(d.Attempts) == 0 || d.Attempts[0].Outcome != herald.OutcomeUnknown {
+			t.Errorf("%+v, %v: want a first attempt that may have been sent", d.Attempts, err)
+		}
 	}
 }

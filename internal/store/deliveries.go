@@ -69,8 +69,9 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 	alias := table[len(table)-1:]
 	c := conditions{parts: more}
 	c.add(alias+".client_id = %s", client)
-	c.filter(alias, f)
+	c.raised(alias, f)
 	c.ofAlert(f)
+	c.to(alias, f)
 	return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
 JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` JOIN events e ON e.id = a.event_id WHERE `+c.where()+`
 ORDER BY `+alias+`.id DESC LIMIT `+c.place(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
@@ -90,7 +91,7 @@ func (s *Store) deliveriesByAlert(ctx context.Context, client uuid.UUID, f heral
 		var c conditions
 		c.add("a.client_id = %s", client)
 		c.add("a.id < %s", before)
-		c.filter("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
+		c.raised("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
 		c.ofAlert(f)
 		ids, err := list(ctx, s.read, scanID, `SELECT a.id FROM alerts a JOIN events e ON e.id = a.event_id WHERE `+c.where()+
 			` ORDER BY a.id DESC LIMIT `+c.place(chunk), c.args...)
@@ -112,10 +113,12 @@ func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f 
 		c.parts = nil
 		c.add("a.client_id = %s", client)
 		c.add("a.id BETWEEN %s AND %s", from, to)
+		if f.After != uuid.Nil {
+			c.add("NOT "+alias+".id >= %s", f.After) // in words that SQLite does not take for the better bound
+		}
 		c.ofAlert(f)
-		c.filter(alias, f)
-		return `SELECT ` + columns + ` FROM alerts a JOIN events e ON e.id = a.event_id
-JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND ` + s.dialect.lastDelivery + ` WHERE ` + c.where()
+		c.to(alias, f)
+		return `SELECT ` + columns + ` FROM alerts a JOIN events e ON e.id = a.event_id ` + s.dialect.joinOfAlert(table, alias) + ` WHERE ` + c.where()
 	}
 	text := part(endedColumns, "deliveries d", "d")
 	if f.State == nil {
@@ -137,10 +140,9 @@ func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 	}
 }
 
-// filter adds the conditions on the delivery itself, in the table alias. Ids of an
-// alert and of its deliveries are one range, so that those on the id do for
-// alerts too.
-func (c *conditions) filter(alias string, f herald.DeliveryFilter) {
+// raised adds the conditions on the id, which is an alert's or a delivery's: those
+// of one alert are one range, and tell when it was raised.
+func (c *conditions) raised(alias string, f herald.DeliveryFilter) {
 	c.add(alias + ".id >= (SELECT kept_from FROM history)")
 	if f.Alert != uuid.Nil {
 		c.add(alias+".id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
@@ -154,6 +156,10 @@ func (c *conditions) filter(alias string, f herald.DeliveryFilter) {
 	if f.After != uuid.Nil {
 		c.add(alias+".id < %s", f.After)
 	}
+}
+
+// to adds the condition on where a delivery goes.
+func (c *conditions) to(alias string, f herald.DeliveryFilter) {
 	if f.Receiver != "" {
 		c.add(alias+".address = %s", f.Receiver)
 	}

@@ -23,9 +23,9 @@ type dialect struct {
 	unanswered func(error) bool
 	// alertOf is an expression for the alert's id in a delivery's id.
 	alertOf func(delivery string) string
-	// lastDelivery is an expression for the largest id that a delivery of the
-	// alert a.id can have.
-	lastDelivery string
+	// joinOfAlert joins a table of deliveries to the alerts a: those of each
+	// alert, found by their ids, and not the other way round.
+	joinOfAlert func(table, alias string) string
 	// forUpdate and forShare lock the rows that a SELECT finds, where that is
 	// needed, against other changes or against every other transaction that
 	// locks them.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"herald"
 )
 
 const (
@@ -35,7 +38,10 @@ func postgresDialect() dialect {
 			var server *pgconn.PgError // an answer, and it is no
 			return !errors.As(err, &server)
 		},
-		lastDelivery: `overlay(a.id::text placing 'ff' from 35)::uuid`,
+		joinOfAlert: func(table, alias string) string { // the limit keeps the planner from turning it round
+			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
+ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + alias
+		},
 		alertOf:      func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
 		forUpdate:    "FOR UPDATE",
 		forShare:     "FOR SHARE",

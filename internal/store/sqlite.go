@@ -17,10 +17,12 @@ import (
 
 func sqliteDialect() dialect {
 	return dialect{
-		name:         "sqlite",
-		classify:     classifySQLite,
-		unanswered:   func(error) bool { return false }, // nothing lies between
-		lastDelivery: `CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`,
+		name:       "sqlite",
+		classify:   classifySQLite,
+		unanswered: func(error) bool { return false }, // nothing lies between
+		joinOfAlert: func(table, alias string) string {
+			return `CROSS JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`
+		},
 		alertOf:      func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
 		now:          func(context.Context, querier) (int64, error) { return micros(time.Now()), nil },
 		beginBatch:   func(context.Context, *sql.Tx) (int64, error) { return micros(time.Now()), nil },
@@ -55,6 +57,9 @@ const (
 	// readers is how many reads run beside each other; they are short, and
 	// more only take turns on the processors.
 	readers = 4
+	// noIndexOnTheFly keeps a statement from indexing a table of millions for
+	// itself, where the keys lead to what it looks for.
+	noIndexOnTheFly = "automatic_index(0)"
 	// checkpointPages is how long SQLite's log grows before the writer copies
 	// it back: 40 MB, a compromise between the log's size and the pause.
 	checkpointPages = 10000
@@ -77,7 +82,7 @@ func (s *Store) openSQLite(dir string) error {
 		"_pragma": {
 			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)",
 			fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages),
-			"journal_size_limit(67108864)", "cache_size(-8192)", "temp_store(MEMORY)",
+			"journal_size_limit(67108864)", "cache_size(-8192)", "temp_store(MEMORY)", noIndexOnTheFly,
 		},
 	}))
 	if err != nil {
@@ -85,7 +90,7 @@ func (s *Store) openSQLite(dir string) error {
 	}
 	s.write.SetMaxOpenConns(1)
 	s.read, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
-		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-16384)", "temp_store(MEMORY)"},
+		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-16384)", "temp_store(MEMORY)", noIndexOnTheFly},
 	}))
 	if err != nil {
 		return fmt.Errorf("open %s: %w", file, err)

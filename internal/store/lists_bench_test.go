@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/pgtest"
+	"herald/internal/query"
+)
+
+// manyAlerts is how many a client has in BenchmarkLists, raised evenly over 30
+// days.
+const manyAlerts = 4_000_000
+
+// BenchmarkLists measures every list of a client with millions of alerts: what
+// its query finds, and whether it found it in time; what did not is a 503 to the
+// caller, after the deadline of two seconds.
+func BenchmarkLists(b *testing.B) {
+	for _, database := range []string{"sqlite", "postgres"} {
+		b.Run(database, func(b *testing.B) {
+			f := openHistory(b, database)
+			for _, parameters := range []string{
+				"", "orderBy=id", "page=20000", "page=20000&orderBy=id", "page=40000", "pageSize=5000", "query=ruleId=" + ruleNumber(3).String(),
+				"page=3000&query=ruleId=" + ruleNumber(3).String(), "query=raisedOnUtc>" + aDayAgo(), "query=companyId=" + ruleNumber(7).String(),
+				"query=message~nothing", "query=ruleType=Sync Completed", "query=ruleType=Sync Completed%26%26raisedOnUtc>" + aDayAgo(),
+			} {
+				values, err := url.ParseQuery(parameters)
+				if err != nil {
+					b.Fatal(err)
+				}
+				l, err := query.ParseList(values, query.Alerts())
+				if err != nil {
+					b.Fatal(err)
+				}
+				measure(b, "alerts?"+parameters, func() (int, error) {
+					alerts, _, err := f.Alerts(b.Context(), f.client.ID, uuid.Nil, uuid.Nil, l)
+					return len(alerts), err
+				})
+			}
+			measure(b, "alerts of a company", func() (int, error) {
+				alerts, _, err := f.Alerts(b.Context(), f.client.ID, uuid.Nil, ruleNumber(7), query.List{Page: 1, PageSize: 100, Order: query.Alerts().Default})
+				return len(alerts), err
+			})
+			for _, after := range []uuid.UUID{uuid.Nil, herald.FirstIDAt(time.Now().Add(-15 * 24 * time.Hour))} {
+				measure(b, "events after "+after.String(), func() (int, error) {
+					events, err := f.Events(b.Context(), f.client.ID, after, 50)
+					return len(events), err
+				})
+			}
+			pending, delivered, failed, cancelled := herald.Pending, herald.Delivered, herald.Failed, herald.Cancelled
+			for name, filter := range map[string]herald.DeliveryFilter{
+				"all": {}, "pending": {State: &pending}, "delivered": {State: &delivered}, "failed": {State: &failed}, "cancelled": {State: &cancelled},
+				"all from the middle": {After: herald.FirstIDAt(time.Now().Add(-15 * 24 * time.Hour))},
+				"of a company":        {Company: ruleNumber(7)}, "of a receiver that has none": {Receiver: "https://elsewhere.example"},
+				"failed, of a company, in a day": {State: &failed, Company: ruleNumber(7), Since: time.Now().Add(-24 * time.Hour)},
+			} {
+				filter.Limit = 50
+				measure(b, "deliveries, "+name, func() (int, error) {
+					deliveries, err := f.Deliveries(b.Context(), f.client.ID, filter)
+					return len(deliveries), err
+				})
+			}
+		})
+	}
+}
+
+func measure(b *testing.B, name string, call func() (int, error)) {
+	b.Run(name, func(b *testing.B) {
+		found, unavailable := 0, 0
+		for b.Loop() {
+			n, err := call()
+			switch {
+			case err == nil:
+				found = n
+			case herald.CodeOf(err) == herald.CodeUnavailable:
+				unavailable = 1
+			default:
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms")
+		b.ReportMetric(float64(found), "found")
+		b.ReportMetric(float64(unavailable), "503s")
+	})
+}
+
+// ruleNumber is the id of a rule or a company in openHistory.
+func ruleNumber(n int) uuid.UUID { return uuid.MustParse(fmt.Sprintf("%032x", n)) }
+
+// openHistory opens a database in which one client has millions of alerts, by
+// ten rules and of a hundred thousand companies; one in a thousand has failed, one in a
+// thousand was cancelled, and the last hundred are pending.
+func openHistory(b *testing.B, database string) *fixture {
+	b.Helper()
+	o, hex := Options{Dir: b.TempDir()}, `unhex(printf('%%012x70008000%%06x%s', $2 + i * $3, i))`
+	number, series := `unhex(printf('%%032x', i %% %d))`, `(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) SELECT i FROM n)`
+	if database == "postgres" {
+		o = Options{Database: pgtest.Database(b)}
+		hex = `(lpad(to_hex($2::bigint + i * $3::bigint), 12, '0') || '70008000' || lpad(to_hex(i), 6, '0') || '%s')::uuid`
+		number, series = `lpad(to_hex(i %% %d), 32, '0')::uuid`, `generate_series(1, $1::bigint) i`
+	}
+	o.Box = testBox(b)
+	s, err := Open(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() }) //nolint:errcheck // the benchmark is over
+	f := &fixture{Store: s, t: b}
+	f.client = f.newClient("Many")
+	const days = 30
+	began := time.Now().Add(-days * 24 * time.Hour)
+	f.makeRoom(began)
+	event, alert := fmt.Sprintf(hex, "000000"), fmt.Sprintf(hex, "000100")
+	company, rule := fmt.Sprintf(number, 100_000), fmt.Sprintf(number, 10)
+	for _, text := range []string{
+		`INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
+SELECT ` + event + `, $4, 'Sync Completed', ` + company + `, NULL, 0, '', $5 FROM ` + series,
+		`INSERT INTO alerts (id, client_id, event_id, rule_id, company_id, message, head)
+SELECT ` + alert + `, $4, ` + event + `, ` + rule + `, ` + company + `, 'Sync completed for a company', $5 FROM ` + series,
+		`INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
+SELECT ` + alert + `, $4, 'https://receiver.example/hook', CASE WHEN i % 1000 = 0 THEN 2 WHEN i % 1000 = 1 THEN 3 ELSE 1 END, '', 1 FROM ` + series + ` WHERE i <= $1 - 100 AND $5::bytea IS NOT NULL`,
+		`INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
+SELECT ` + alert + `, $4, 'https://receiver.example', 'https://receiver.example/hook', 0, 0, NULL, 1, 0 FROM ` + series + ` WHERE i > $1 - 100 AND $5::bytea IS NOT NULL`,
+	} {
+		if database == "sqlite" {
+			text = strings.ReplaceAll(text, "::bytea", "")
+		}
+		step := (days * 24 * time.Hour / manyAlerts).Milliseconds()
+		_, err := s.write.ExecContext(context.Background(), text, manyAlerts, began.UnixMilli(), step, f.client.ID[:], []byte(`{"syncId":"1","syncType":"Expense"}`))
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	f.tallyAll()
+	if _, err := s.write.ExecContext(context.Background(), `ANALYZE`); err != nil {
+		b.Fatal(err)
+	}
+	return f
+}
