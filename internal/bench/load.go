@@ -16,11 +16,12 @@ import (
 
 // load is a number of events to publish over some connections.
 type load struct {
-	target, path string
-	key          string
-	events       int
-	perRequest   int
-	publishers   int
+	targets    []string // publishers are spread over them
+	path       string
+	key        string
+	events     int
+	perRequest int
+	publishers int
 	// interval is the time between two requests; 0: as fast as it goes.
 	interval time.Duration
 	// body appends the body of a request with the events from first on.
@@ -34,9 +35,9 @@ func (l load) publish(ctx context.Context, b *book) error {
 	start := time.Now()
 	errs := make(chan error, l.publishers)
 	var wg sync.WaitGroup
-	for range l.publishers {
+	for i := range l.publishers {
 		wg.Go(func() {
-			p, err := l.dial(ctx)
+			p, err := l.dial(ctx, l.targets[i%len(l.targets)])
 			if err != nil {
 				errs <- err
 				return
@@ -80,12 +81,12 @@ type publisher struct {
 	buffer []byte
 }
 
-func (l load) dial(ctx context.Context) (*publisher, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", l.target)
+func (l load) dial(ctx context.Context, target string) (*publisher, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", target)
 	if err != nil {
 		return nil, err
 	}
-	head := "POST " + l.path + " HTTP/1.1\r\nHost: " + l.target + "\r\nContent-Type: application/json\r\n"
+	head := "POST " + l.path + " HTTP/1.1\r\nHost: " + target + "\r\nContent-Type: application/json\r\n"
 	if l.key != "" {
 		head += "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(l.key)) + "\r\n"
 	}

@@ -28,10 +28,20 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 300, "events a second of the latency run")
 	flag.StringVar(&o.binary, "herald", "", "the herald binary; empty builds it")
 	flag.BoolVar(&o.postgres, "postgres", false, "run on a temporary PostgreSQL server instead of SQLite")
+	flag.IntVar(&o.nodes, "nodes", 1, "nodes that share the load, with -postgres")
+	flag.IntVar(&o.pending, "pending", 0, "measure memory and start with so many deliveries pending, instead")
+	flag.BoolVar(&o.takeover, "takeover", false, "measure how long what a killed node held waits, with -postgres, instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, o, os.Stdout); err != nil {
+	what := rates
+	switch {
+	case o.pending > 0:
+		what = pending
+	case o.takeover:
+		what = takeover
+	}
+	if err := what(ctx, o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -42,12 +52,24 @@ type options struct {
 	latency                  time.Duration
 	binary                   string
 	postgres                 bool
+	nodes, pending           int
+	takeover                 bool
 }
 
 // arraySize is the number of events in one request of the array run.
 const arraySize = 100
 
-func run(ctx context.Context, o options, out io.Writer) error {
+// heading says where and when.
+func heading(out io.Writer, o options) {
+	database := "SQLite"
+	if o.postgres {
+		database = "PostgreSQL"
+	}
+	fmt.Fprintf(out, "%s, %d cores, %s, %s, nodes: %d\n\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), database, o.nodes)
+}
+
+// rates measures throughput and latency.
+func rates(ctx context.Context, o options, out io.Writer) error {
 	receiver, err := newReceiver()
 	if err != nil {
 		return err
@@ -59,7 +81,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 	defer service.stop()
 
-	fmt.Fprintf(out, "%s, %d cores, %s, %d publishers\n\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), o.publishers)
+	heading(out, o)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "run\tevents\tevents/s\tof raw\tp50\tp95\tp99\tlost\tdoubled")
 
@@ -68,7 +90,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		name string
 		load load
 	}{
-		{"raw: POST straight to the receiver", load{target: receiver.address(), path: "/", events: o.events, perRequest: 1, publishers: o.publishers, body: rawBody}},
+		{"raw: POST straight to the receiver", load{targets: []string{receiver.address()}, path: "/", events: o.events, perRequest: 1, publishers: o.publishers, body: rawBody}},
 		{"one event a request", service.load(o.events, 1, o.publishers)},
 		{fmt.Sprintf("arrays of %d", arraySize), service.load(o.events, arraySize, o.publishers)},
 		{fmt.Sprintf("%d events a second", o.rate), service.pacedLoad(o.rate, o.latency, o.publishers)},

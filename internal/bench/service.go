@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,31 +17,40 @@ import (
 	"herald/internal/secret"
 )
 
-// service is `herald serve` with one client and one rule for all its events.
+// service is one or more nodes of `herald serve` with one client.
 type service struct {
-	dir     string
-	process *exec.Cmd
+	dir    string
+	nodes  []*node
+	key    string
+	server *pgtest.Server // nil on SQLite
+}
+
+// node is one process.
+type node struct {
 	address string
-	key     string
-	output  bytes.Buffer
-	server  *pgtest.Server // nil on SQLite
+	process *exec.Cmd
+	log     *os.File // a file, as under a service manager
+	binary  string
+	args    []string
 }
 
 const operatorKey = "bench-operator-key-0123456789abcdef"
 
-func startService(ctx context.Context, o options, receiver string) (*service, error) {
+// startService starts the nodes, with a rule that sends to each of the
+// receiver's addresses.
+func startService(ctx context.Context, o options, receivers ...string) (*service, error) {
 	dir, err := os.MkdirTemp("", "herald-bench-")
 	if err != nil {
 		return nil, err
 	}
 	s := &service{dir: dir}
-	if err := s.start(ctx, o, receiver); err != nil {
-		return nil, errors.Join(err, fmt.Errorf("herald said: %s", s.output.String()), s.stop())
+	if err := s.start(ctx, o, receivers); err != nil {
+		return nil, errors.Join(err, s.said(), s.stop())
 	}
 	return s, nil
 }
 
-func (s *service) start(ctx context.Context, o options, receiver string) error {
+func (s *service) start(ctx context.Context, o options, receivers []string) error {
 	binary := o.binary
 	if binary == "" {
 		binary = filepath.Join(s.dir, "herald")
@@ -51,16 +59,7 @@ func (s *service) start(ctx context.Context, o options, receiver string) error {
 			return fmt.Errorf("build herald: %w: %s", err, out)
 		}
 	}
-	var err error
-	if s.address, err = freeAddress(); err != nil {
-		return err
-	}
-	log, err := os.Create(filepath.Join(s.dir, "log")) // a file, as under a service manager
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	args := []string{"serve", "--listen", s.address, "--data", filepath.Join(s.dir, "data"), "--allow-target", "127.0.0.0/8"}
+	args := []string{"serve", "--data", filepath.Join(s.dir, "data"), "--allow-target", "127.0.0.0/8", "--drain-delay", "0s"}
 	if o.postgres {
 		more, err := s.startPostgres()
 		if err != nil {
@@ -68,13 +67,63 @@ func (s *service) start(ctx context.Context, o options, receiver string) error {
 		}
 		args = append(args, more...)
 	}
-	s.process = exec.Command(binary, args...)
-	s.process.Env = append(os.Environ(), "HERALD_OPERATOR_KEY="+operatorKey)
-	s.process.Stdout, s.process.Stderr = &s.output, log
-	if err := s.process.Start(); err != nil {
+	for i := range o.nodes {
+		log, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("log-%d", i)))
+		if err != nil {
+			return err
+		}
+		n := &node{log: log, binary: binary}
+		if n.address, err = freeAddress(); err != nil {
+			return err
+		}
+		n.args = append([]string{}, append(args, "--listen", n.address)...)
+		s.nodes = append(s.nodes, n)
+		if err := n.start(ctx, 10*time.Second); err != nil {
+			return err
+		}
+	}
+	return s.setUp(ctx, receivers)
+}
+
+// start starts the process and returns when it is ready.
+func (n *node) start(ctx context.Context, patience time.Duration) error {
+	n.process = exec.Command(n.binary, n.args...)
+	n.process.Env = append(os.Environ(), "HERALD_OPERATOR_KEY="+operatorKey)
+	n.process.Stdout, n.process.Stderr = n.log, n.log
+	if err := n.process.Start(); err != nil {
 		return err
 	}
-	return s.setUp(ctx, receiver)
+	operator, err := client.New("http://"+n.address, operatorKey)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for operator.Ready(ctx) != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("herald is not ready after %v", patience)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
+}
+
+// end sends the process a signal and waits for its end.
+func (n *node) end(how os.Signal) error {
+	err := n.process.Process.Signal(how)
+	wait := n.process.Wait()
+	n.process = nil
+	return errors.Join(err, wait)
+}
+
+// said is what the nodes have logged, at its end, as an error.
+func (s *service) said() error {
+	var errs []error
+	for _, n := range s.nodes {
+		text, err := os.ReadFile(n.log.Name())
+		errs = append(errs, err, fmt.Errorf("herald said: %s", text[max(0, len(text)-2000):]))
+	}
+	return errors.Join(errs...)
 }
 
 // startPostgres starts a server and returns the flags that make herald use it.
@@ -92,18 +141,10 @@ func (s *service) startPostgres() ([]string, error) {
 	return []string{"--database", address, "--secret-key-file", keyFile}, err
 }
 
-func (s *service) setUp(ctx context.Context, receiver string) error {
-	operator, err := client.New("http://"+s.address, operatorKey)
+func (s *service) setUp(ctx context.Context, receivers []string) error {
+	operator, err := client.New("http://"+s.nodes[0].address, operatorKey)
 	if err != nil {
 		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	for operator.Ready(ctx) != nil {
-		if ctx.Err() != nil {
-			return errors.New("herald is not ready after 10 s")
-		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	if _, err := operator.PutEventType(ctx, herald.EventType{Name: "bench", Message: "Benchmark event", Company: true}); err != nil {
 		return err
@@ -113,16 +154,24 @@ func (s *service) setUp(ctx context.Context, receiver string) error {
 		return err
 	}
 	s.key = made.APIKey
-	tenant, err := client.New("http://"+s.address, s.key)
+	tenant, err := client.New("http://"+s.nodes[0].address, s.key)
 	if err != nil {
 		return err
 	}
-	_, err = tenant.CreateRule(ctx, client.Rule{Type: "bench", Notifiers: client.Notifiers{Webhook: receiver}})
-	return err
+	for _, receiver := range receivers {
+		if _, err := tenant.CreateRule(ctx, client.Rule{Type: "bench", Notifiers: client.Notifiers{Webhook: receiver}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *service) load(events, perRequest, publishers int) load {
-	return load{target: s.address, path: "/events", key: s.key, events: events, perRequest: perRequest, publishers: publishers, body: eventBody}
+	var targets []string
+	for _, n := range s.nodes {
+		targets = append(targets, n.address)
+	}
+	return load{targets: targets, path: "/events", key: s.key, events: events, perRequest: perRequest, publishers: publishers, body: eventBody}
 }
 
 func (s *service) pacedLoad(rate int, length time.Duration, publishers int) load {
@@ -133,8 +182,11 @@ func (s *service) pacedLoad(rate int, length time.Duration, publishers int) load
 
 func (s *service) stop() error {
 	var err error
-	if s.process != nil && s.process.Process != nil {
-		err = errors.Join(s.process.Process.Signal(syscall.SIGTERM), s.process.Wait())
+	for _, n := range s.nodes {
+		if n.process != nil {
+			err = errors.Join(err, n.end(syscall.SIGTERM))
+		}
+		err = errors.Join(err, n.log.Close())
 	}
 	if s.server != nil {
 		err = errors.Join(err, s.server.Stop())

@@ -17,7 +17,7 @@ const DefaultDeadAfter = 15 * time.Second
 
 // beatsPerDeath is how many beats a node makes in the time that it would take to
 // be taken for dead.
-const beatsPerDeath = 8
+const beatsPerDeath = 15
 
 // orphansEvery is how often a node looks for deliveries of dead nodes without
 // having seen one die: whoever buried it may have died over freeing them.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// origins is how many receivers pending has: each is a lane.
+const origins = 100
+
+// pending measures what a backlog costs: receivers that do not answer, some
+// deliveries for each, and the service's memory; then a kill, and how long the
+// next start takes with all of that in the database.
+func pending(ctx context.Context, o options, out io.Writer) error {
+	hang := make(chan struct{})
+	receiver, err := receiveOnAll(func(http.ResponseWriter, *http.Request) { <-hang })
+	if err != nil {
+		return err
+	}
+	defer receiver.Close()
+	defer close(hang)
+	_, port, err := net.SplitHostPort(receiver.Listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	var receivers []string
+	for i := range origins {
+		receivers = append(receivers, fmt.Sprintf("http://127.0.0.%d:%s/", i+1, port))
+	}
+	s, err := startService(ctx, o, receivers...)
+	if err != nil {
+		return err
+	}
+	defer s.stop() //nolint:errcheck // its nodes are killed
+	heading(out, o)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\tpending\tready after\tresident\tat most")
+	n := s.nodes[0]
+	row := func(what string, pending int, ready time.Duration) error {
+		resident, peak, err := memory(n.process.Process.Pid)
+		fmt.Fprintf(table, "%s\t%d\t%s\t%d MB\t%d MB\n", what, pending, ready.Round(time.Millisecond), resident>>10, peak>>10)
+		return err
+	}
+	if err := row("started", 0, 0); err != nil {
+		return err
+	}
+	l := s.load(o.pending/origins, 10, 4)
+	if err := l.publish(ctx, &book{due: make([]time.Time, l.events)}); err != nil {
+		return errors.Join(err, s.said())
+	}
+	if err := row("published", o.pending, 0); err != nil {
+		return err
+	}
+	_ = n.end(syscall.SIGKILL) // it is an error, as it should be
+	began := time.Now()
+	if err := n.start(ctx, time.Minute); err != nil {
+		return errors.Join(err, s.said())
+	}
+	ready := time.Since(began)
+	time.Sleep(10 * time.Second)
+	if err := row("killed and started, 10 s later", o.pending, ready); err != nil {
+		return err
+	}
+	_ = n.end(syscall.SIGKILL) // there is nothing to wait for
+	return table.Flush()
+}
+
+// receiveOnAll listens on all of the loopback's addresses.
+func receiveOnAll(handler http.HandlerFunc) (*httptest.Server, error) {
+	listener, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		return nil, err
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler}} //nolint:gosec // it is to hang
+	server.Start()
+	return server, nil
+}
+
+// memory returns what a process has resident and had at most, in KiB.
+func memory(pid int) (resident, peak int, err error) {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	for line := range bytes.Lines(status) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		number, _, _ := bytes.Cut(bytes.TrimSpace(value), []byte(" "))
+		switch string(name) {
+		case "VmRSS":
+			resident, err = strconv.Atoi(string(number))
+		case "VmHWM":
+			peak, err = strconv.Atoi(string(number))
+		}
+	}
+	return resident, peak, err
+}
+
+// takeover measures how long what a killed node held waits: two nodes, of which
+// one is killed while a receiver keeps it waiting.
+func takeover(ctx context.Context, o options, out io.Writer) error {
+	const events = 1000
+	var killed, arrived atomic.Bool
+	last := make(chan time.Time, 16*events)
+	hang := make(chan struct{})
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if !killed.Load() {
+			arrived.Store(true)
+			<-hang
+			panic(http.ErrAbortHandler)
+		}
+		last <- time.Now()
+	}))
+	defer receiver.Close()
+	defer close(hang)
+	o.nodes, o.postgres = 2, true
+	s, err := startService(ctx, o, receiver.URL)
+	if err != nil {
+		return err
+	}
+	defer s.stop() //nolint:errcheck // one of its nodes is killed
+	l := s.load(events, arraySize, 1)
+	l.targets = l.targets[:1]
+	if err := l.publish(ctx, &book{due: make([]time.Time, events)}); err != nil {
+		return errors.Join(err, s.said())
+	}
+	for !arrived.Load() && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	began := time.Now()
+	_ = s.nodes[0].end(syscall.SIGKILL)
+	killed.Store(true)
+	var first, all time.Duration
+	for i := range events {
+		select {
+		case at := <-last:
+			if all = at.Sub(began); i == 0 {
+				first = all
+			}
+		case <-time.After(time.Minute):
+			return fmt.Errorf("%d of %d deliveries arrived within a minute of the kill", i, events)
+		}
+	}
+	heading(out, o)
+	fmt.Fprintf(out, "%d deliveries of a killed node: the first arrived %v after the kill, all after %v\n", events, first.Round(time.Millisecond), all.Round(time.Millisecond))
+	return nil
+}
