@@ -113,7 +113,7 @@ func (n *node) client(key string, options ...client.Option) *client.Client {
 
 // run has publishers publish at the nodes while trouble happens, and holds the
 // books against each other afterwards.
-func run(t *testing.T, nodes []*node, trouble func(), options ...client.Option) {
+func run(t *testing.T, nodes []*node, trouble func(), options ...client.Option) *ledger.Receiver {
 	t.Helper()
 	receiver := ledger.NewReceiver()
 	hook := httptest.NewServer(receiver)
@@ -153,13 +153,21 @@ func run(t *testing.T, nodes []*node, trouble func(), options ...client.Option) 
 	if len(publisher.Alerts()) < 100 {
 		t.Errorf("only %d alerts: the run proves little", len(publisher.Alerts()))
 	}
+	return receiver
 }
 
 func pause(from, to time.Duration) { time.Sleep(from + rand.N(to-from)) }
 
 // TestKilledOnSQLite is faults 1 to 4 and 37 on the embedded database.
 func TestKilledOnSQLite(t *testing.T) {
-	n := newNode(t, build(t), "--data", filepath.Join(t.TempDir(), "data"))
+	testKilled(t, newNode(t, build(t), "--data", filepath.Join(t.TempDir(), "data")))
+}
+
+// TestKilledOnPostgres is the same with a node that finds what it held under its
+// old number.
+func TestKilledOnPostgres(t *testing.T) { testKilled(t, newNode(t, build(t), onPostgres(t)...)) }
+
+func testKilled(t *testing.T, n *node) {
 	run(t, []*node{n}, func() {
 		for range kills(t) {
 			pause(100*time.Millisecond, time.Second)

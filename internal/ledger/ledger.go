@@ -27,8 +27,10 @@ import (
 // Receiver takes webhooks with random answers, most of them good, and keeps the
 // book of what it was sent and how it answered.
 type Receiver struct {
-	mu   sync.Mutex
-	seen map[uuid.UUID]*Entry
+	mu      sync.Mutex
+	seen    map[uuid.UUID]*Entry
+	present int
+	peak    int
 }
 
 // Entry is what a receiver has seen of one alert.
@@ -43,6 +45,8 @@ func NewReceiver() *Receiver { return &Receiver{seen: make(map[uuid.UUID]*Entry)
 // ServeHTTP takes a webhook: seven in ten are answered 200; the others 503, by
 // breaking the connection, or not before the sender gives up.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.enter(1)
+	defer r.enter(-1)
 	text, err := io.ReadAll(req.Body)
 	var body struct {
 		AlertID uuid.UUID `json:"AlertId"`
@@ -64,6 +68,20 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		case <-time.After(5 * time.Second):
 		}
 	}
+}
+
+func (r *Receiver) enter(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.present += n
+	r.peak = max(r.peak, r.present)
+}
+
+// Peak returns the most requests that it had at once.
+func (r *Receiver) Peak() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.peak
 }
 
 func (r *Receiver) note(alert uuid.UUID, taken bool) {

@@ -3,6 +3,7 @@
 package pgtest
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -22,13 +23,25 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// Server is a running PostgreSQL server.
+// Server is a PostgreSQL server.
 type Server struct {
-	dir     string
+	dir     string // of the log, the socket, and data and wal unless Options say where
+	data    string
+	bin     string
+	who     *syscall.SysProcAttr
 	port    int
 	process *exec.Cmd
 	log     *os.File
 	schemas atomic.Int64
+}
+
+// Options say how to make a server; the zero value will do.
+type Options struct {
+	// Data is the directory of its data, which must be empty; its log of changes
+	// lies elsewhere then.
+	Data string
+	// primary is the server that a standby follows.
+	primary *Server
 }
 
 var shared struct {
@@ -85,48 +98,148 @@ func (s *Server) address(schema string) string {
 
 // Start makes a cluster in a temporary directory and starts a server on it. As
 // PostgreSQL refuses to run as root, root lends it an unprivileged user.
-func Start() (*Server, error) {
-	bin, err := programs()
-	if err != nil {
-		return nil, err
-	}
+func Start() (*Server, error) { return StartWith(Options{}) }
+
+// StartWith is Start with Options.
+func StartWith(o Options) (*Server, error) {
 	s := &Server{}
-	if s.dir, err = os.MkdirTemp("", "herald-pg-"); err != nil {
-		return nil, err
-	}
-	s.log, err = os.Create(filepath.Join(s.dir, "log"))
-	if err == nil {
-		s.port, err = freePort()
-	}
-	if err == nil {
-		err = s.start(bin)
-	}
-	if err != nil {
-		said, _ := os.ReadFile(filepath.Join(s.dir, "log")) // it is only to help
+	if err := s.make(o); err != nil {
+		var said []byte
+		if s.log != nil {
+			said, _ = os.ReadFile(s.log.Name()) // it is only to help
+		}
 		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w: %s", err, said), s.Stop())
 	}
 	return s, nil
 }
 
-func (s *Server) start(bin string) error {
-	who, err := credential(s.dir)
+func (s *Server) make(o Options) (err error) {
+	if s.bin, err = programs(); err != nil {
+		return err
+	}
+	if s.dir, err = os.MkdirTemp("", "herald-pg-"); err != nil {
+		return err
+	}
+	if s.log, err = os.Create(filepath.Join(s.dir, "log")); err != nil {
+		return err
+	}
+	if s.port, err = freePort(); err != nil {
+		return err
+	}
+	if s.who, err = credential(s.dir); err != nil {
+		return err
+	}
+	s.data = filepath.Join(s.dir, "data")
+	switch {
+	case o.primary != nil:
+		err = s.run("pg_basebackup", "-D", s.data, "-d", "host=127.0.0.1 user=herald port="+strconv.Itoa(o.primary.port), "-R", "-C", "-S", "standby", "--checkpoint=fast", "--no-sync")
+	case o.Data != "":
+		s.data = o.Data
+		if _, err = credential(s.data); err == nil {
+			err = s.run("initdb", append(initdb, "-D", s.data, "--waldir", filepath.Join(s.dir, "wal"))...)
+		}
+	default:
+		err = s.run("initdb", append(initdb, "-D", s.data)...)
+	}
 	if err != nil {
 		return err
 	}
-	data := filepath.Join(s.dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "herald", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-	initdb.SysProcAttr, initdb.Dir, initdb.Stdout, initdb.Stderr = who, s.dir, s.log, s.log
-	if err := initdb.Run(); err != nil {
-		return err
-	}
-	s.process = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(s.port), "-k", s.dir,
+	return s.Resume()
+}
+
+var initdb = []string{"-U", "herald", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"}
+
+// run runs one of PostgreSQL's programs to its end.
+func (s *Server) run(program string, args ...string) error {
+	p := exec.Command(filepath.Join(s.bin, program), args...)
+	p.SysProcAttr, p.Dir, p.Stdout, p.Stderr = s.who, s.dir, s.log, s.log
+	return p.Run()
+}
+
+// Resume starts a server that was halted or killed, or that has ended, on what
+// it left, and returns when it answers.
+func (s *Server) Resume() error {
+	s.process = exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data, "-p", strconv.Itoa(s.port), "-k", s.dir,
 		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "shared_buffers=128MB")
-	s.process.SysProcAttr, s.process.Dir, s.process.Stdout, s.process.Stderr = who, s.dir, s.log, s.log
+	s.process.SysProcAttr, s.process.Dir, s.process.Stdout, s.process.Stderr = s.who, s.dir, s.log, s.log
 	if err := s.process.Start(); err != nil {
 		return err
 	}
 	return s.ready()
 }
+
+// Halt ends the server as an administrator does who does not wait for sessions.
+func (s *Server) Halt() error { return s.end(syscall.SIGINT) }
+
+// Kill ends the server and all its processes without giving them time.
+func (s *Server) Kill() error {
+	family := append(children(s.process.Process.Pid), s.process.Process.Pid)
+	for _, pid := range family {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+	}
+	_ = s.process.Wait() // it was killed, and says so
+	s.process = nil
+	return nil
+}
+
+// children are the processes that a process has started and that still run.
+func children(parent int) (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range all {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended since
+		}
+		// pid (name) state ppid; the name may hold anything.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil && len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Standby starts a server that follows this one, which from then on acknowledges
+// a commit only when the standby has it.
+func (s *Server) Standby() (*Server, error) {
+	standby, err := StartWith(Options{primary: s})
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("pgx", s.address("public"))
+	if err != nil {
+		return nil, errors.Join(err, standby.Stop())
+	}
+	defer db.Close()
+	for _, text := range []string{`ALTER SYSTEM SET synchronous_standby_names = '*'`, `SELECT pg_reload_conf()`} {
+		if _, err := db.Exec(text); err != nil {
+			return nil, errors.Join(err, standby.Stop())
+		}
+	}
+	var state string
+	for deadline := time.Now().Add(30 * time.Second); state != "sync"; time.Sleep(20 * time.Millisecond) {
+		err := db.QueryRow(`SELECT coalesce(max(sync_state), '') FROM pg_stat_replication`).Scan(&state)
+		if err != nil || time.Now().After(deadline) {
+			return nil, errors.Join(fmt.Errorf("the standby does not follow: %q %w", state, err), standby.Stop())
+		}
+	}
+	return standby, nil
+}
+
+// Promote makes a standby take writes.
+func (s *Server) Promote() error {
+	db, err := sql.Open("pgx", s.address("public"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.Exec(`SELECT pg_promote()`)
+	return err
+}
+
+// Host is where the server listens, host:port.
+func (s *Server) Host() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 
 func (s *Server) ready() error {
 	db, err := sql.Open("pgx", s.address("public"))
@@ -145,14 +258,21 @@ func (s *Server) ready() error {
 
 // Stop ends the server at once and removes its directory.
 func (s *Server) Stop() error {
-	if s.process != nil && s.process.Process != nil {
-		_ = s.process.Process.Signal(syscall.SIGQUIT) // immediate shutdown
-		_ = s.process.Wait()                          // which it reports as a failure
-	}
+	_ = s.end(syscall.SIGQUIT) // immediate shutdown, which it reports as a failure
 	if s.log != nil {
 		s.log.Close()
 	}
 	return os.RemoveAll(s.dir)
+}
+
+func (s *Server) end(how syscall.Signal) error {
+	if s.process == nil || s.process.Process == nil {
+		return nil
+	}
+	_ = s.process.Process.Signal(how) // it may have ended
+	err := s.process.Wait()
+	s.process = nil
+	return err
 }
 
 // programs finds the directory of PostgreSQL's server programs.
