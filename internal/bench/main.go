@@ -30,6 +30,7 @@ func main() {
 	flag.BoolVar(&o.postgres, "postgres", false, "run on a temporary PostgreSQL server instead of SQLite")
 	flag.IntVar(&o.nodes, "nodes", 1, "nodes that share the load, with -postgres")
 	flag.IntVar(&o.pending, "pending", 0, "measure memory and start with so many deliveries pending, instead")
+	flag.IntVar(&o.beside, "beside", 0, "measure latency beside so many deliveries to a receiver that hangs, instead")
 	flag.BoolVar(&o.takeover, "takeover", false, "measure how long what a killed node held waits, with -postgres, instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -38,6 +39,8 @@ func main() {
 	switch {
 	case o.pending > 0:
 		what = pending
+	case o.beside > 0:
+		what = beside
 	case o.takeover:
 		what = takeover
 	}
@@ -52,7 +55,7 @@ type options struct {
 	latency                  time.Duration
 	binary                   string
 	postgres                 bool
-	nodes, pending           int
+	nodes, pending, beside   int
 	takeover                 bool
 }
 

@@ -149,21 +149,31 @@ func (s *service) setUp(ctx context.Context, receivers []string) error {
 	if _, err := operator.PutEventType(ctx, herald.EventType{Name: "bench", Message: "Benchmark event", Company: true}); err != nil {
 		return err
 	}
+	s.key, err = s.tenant(ctx, receivers...)
+	return err
+}
+
+// tenant makes a client with a rule that sends to each of the addresses, and
+// returns its key.
+func (s *service) tenant(ctx context.Context, receivers ...string) (string, error) {
+	operator, err := client.New("http://"+s.nodes[0].address, operatorKey)
+	if err != nil {
+		return "", err
+	}
 	made, err := operator.CreateClient(ctx, "Bench")
 	if err != nil {
-		return err
+		return "", err
 	}
-	s.key = made.APIKey
-	tenant, err := client.New("http://"+s.nodes[0].address, s.key)
+	tenant, err := client.New("http://"+s.nodes[0].address, made.APIKey)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, receiver := range receivers {
 		if _, err := tenant.CreateRule(ctx, client.Rule{Type: "bench", Notifiers: client.Notifiers{Webhook: receiver}}); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return made.APIKey, nil
 }
 
 func (s *service) load(events, perRequest, publishers int) load {

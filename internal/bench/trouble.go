@@ -104,6 +104,64 @@ func memory(pid int) (resident, peak int, err error) {
 	return resident, peak, err
 }
 
+// settle is how long beside waits after its backlog has been published: that it
+// was written is not what is measured.
+const settle = 20 * time.Second
+
+// beside measures what a receiver that hangs, with a long backlog, does to the
+// latency of another client's deliveries.
+func beside(ctx context.Context, o options, out io.Writer) error {
+	hang := make(chan struct{})
+	hung, err := receiveOnAll(func(http.ResponseWriter, *http.Request) { <-hang })
+	if err != nil {
+		return err
+	}
+	defer hung.Close()
+	defer close(hang)
+	receiver, err := newReceiver()
+	if err != nil {
+		return err
+	}
+	defer receiver.close()
+	s, err := startService(ctx, o, receiver.url())
+	if err != nil {
+		return err
+	}
+	defer s.stop() //nolint:errcheck // what hangs is cut off
+	_, port, err := net.SplitHostPort(hung.Listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	bad, err := s.tenant(ctx, "http://127.0.0.1:"+port)
+	if err != nil {
+		return err
+	}
+	heading(out, o)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\tevents\tp50\tp95\tp99\tlost\tdoubled")
+	row := func(name string) error {
+		r, err := measure(ctx, receiver, s.pacedLoad(o.rate, o.latency, o.publishers))
+		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%d\t%d\n", name, len(r.latencies), r.percentile(50), r.percentile(95), r.percentile(99), r.lost, r.doubled)
+		return err
+	}
+	if err := row(fmt.Sprintf("%d events a second, alone", o.rate)); err != nil {
+		return err
+	}
+	backlog := s.load(o.beside, 1000, 4)
+	backlog.key = bad
+	if err := backlog.publish(ctx, &book{due: make([]time.Time, backlog.events)}); err != nil {
+		return errors.Join(err, s.said())
+	}
+	time.Sleep(settle)
+	if err := row(fmt.Sprintf("beside %d to one that hangs", o.beside)); err != nil {
+		return err
+	}
+	for _, n := range s.nodes {
+		_ = n.end(syscall.SIGKILL) // a stop would wait for what hangs
+	}
+	return table.Flush()
+}
+
 // takeover measures how long what a killed node held waits: two nodes, of which
 // one is killed while a receiver keeps it waiting.
 func takeover(ctx context.Context, o options, out io.Writer) error {

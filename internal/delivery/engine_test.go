@@ -240,6 +240,75 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 	})
 }
 
+// TestTwoClientsShareAReceiver: one with a long backlog for it does not keep the
+// other waiting, though all of both goes to one origin.
+func TestTwoClientsShareAReceiver(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{Items: 512, InFlight: 32, InFlightPerLane: 16}}, func(context.Context, webhook.Request) webhook.Result {
+			time.Sleep(100 * time.Millisecond)
+			return status(200)
+		}).withClient("https://shared.example/busy")
+		r.publish(3000) // twenty seconds of work
+		r.withClient("https://shared.example/other").publish(16)
+		published := time.Since(r.begun)
+		time.Sleep(time.Minute)
+		busy, other := 0, 0
+		for _, s := range r.got() {
+			if strings.HasSuffix(s.url, "busy") {
+				busy++
+				continue
+			}
+			if other++; s.after-published > time.Second {
+				t.Errorf("the other client's request %d came %v after its publish", other, s.after-published)
+			}
+		}
+		if busy != 3000 || other != 16 {
+			t.Errorf("%d and %d requests, want 3000 and 16", busy, other)
+		}
+		r.stop()
+	})
+}
+
+// TestDueLaneIsFoundBehindThousandsThatAreNot: a retry is made in time though
+// thousands of lanes wait for later ones.
+func TestDueLaneIsFoundBehindThousandsThatAreNot(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		const lanes = 3000
+		failed := false
+		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{InFlight: 2 * lanes, InFlightPerClient: 2 * lanes}}, func(_ context.Context, q webhook.Request) webhook.Result {
+			if strings.Contains(q.URL, "zz") {
+				if failed {
+					return status(200)
+				}
+				failed = true
+				return status(503)
+			}
+			return webhook.Result{Status: 503, Reason: herald.ReasonStatus, RetryAfter: "86400"}
+		})
+		var addresses []string
+		for i := range lanes {
+			addresses = append(addresses, fmt.Sprintf("https://r%04d.example/", i))
+		}
+		r.withClient(addresses...).publish(1)
+		time.Sleep(time.Minute)
+		asleep := len(r.got())
+		for range 5 { // a client whose id is behind all others' in the walk, or among them
+			failed = false
+			before := time.Since(r.begun)
+			r.withClient("https://zz.example/").publish(1)
+			time.Sleep(30 * time.Second)
+			got := r.got()
+			if last := got[len(got)-1]; len(got) != asleep+2 || last.after-before > 22*time.Second {
+				t.Fatalf("%d requests, the last %v after the publish; want a retry after 20 s", len(got)-asleep, last.after-before)
+			}
+			asleep = len(got)
+		}
+		r.stop()
+	})
+}
+
 // TestSpilledWorkKeepsItsOrder: with memory for a few, a thousand events of one
 // lane arrive in the order of their publishing, each once.
 func TestSpilledWorkKeepsItsOrder(t *testing.T) {

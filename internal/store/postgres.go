@@ -92,6 +92,9 @@ func postgresConfig(address string) (*pgx.ConnConfig, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "herald"
 	}
+	// Statements are planned when they are run: the queue has ten rows now and a
+	// million in a minute, and a plan that was kept would be for the other.
+	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	// A statement whose time is up ends on the server too, and its connection is
 	// good for the next.
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
@@ -170,6 +173,10 @@ const (
 	tallyLock = 0x68657262
 )
 
+// prepared, as a statement's first argument, keeps its plan: for what every batch
+// does, and in one way whatever the tables hold.
+const prepared = pgx.QueryExecModeCacheStatement
+
 // stalledAfter is how long a transaction may do nothing before the database ends
 // it: a node that is stopped in one would keep others waiting.
 const stalledAfter = "10s"
@@ -179,7 +186,7 @@ func postgresBeginBatch(ctx context.Context, tx *sql.Tx) (int64, error) {
 		err = rows.Scan(&now, new(any), new(any)) // the other two only act
 		return now, err
 	}, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_advisory_xact_lock_shared($1, hashtext(current_schema())),
-set_config('idle_in_transaction_session_timeout', $2, true)`, tallyLock, stalledAfter)
+set_config('idle_in_transaction_session_timeout', $2, true)`, prepared, tallyLock, stalledAfter)
 }
 
 // postgresKeepTallying waits for the batches under way, and makes others wait;

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -28,7 +29,7 @@ func postgresStanding(ctx context.Context, _ *Store, tx *sql.Tx, clients []uuid.
 		found.versions[id] = version
 		return none, err
 	}, `SELECT id, version, (SELECT tallied_to FROM history) FROM clients
-WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, uuids(clients))
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, prepared, uuids(clients))
 	return found, err
 }
 
@@ -85,7 +86,7 @@ type postgresTx struct {
 }
 
 func (t *postgresTx) exec(text string, args ...any) error {
-	_, err := t.tx.ExecContext(t.ctx, text, args...)
+	_, err := t.tx.ExecContext(t.ctx, text, slices.Insert(args, 0, any(prepared))...)
 	return err
 }
 
