@@ -359,18 +359,20 @@ func TestCancelledWhileWaitingIsNotSent(t *testing.T) {
 	})
 }
 
-// TestWhatNeverGetsItsTurnExpires: nothing waits for ever.
+// TestWhatNeverGetsItsTurnExpires: nothing waits for ever. Ids tell when an event
+// was published and never go back, as the clock does between two bubbles: hence
+// the hours.
 func TestWhatNeverGetsItsTurnExpires(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.Rules([]time.Duration{})
-		p.MaxAge = time.Minute
+		p.MaxAge = time.Hour
 		r := newRig(t, dir, delivery.Options{Policy: p, Limits: turns.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
-			time.Sleep(2 * time.Minute)
+			time.Sleep(2 * time.Hour)
 			return status(200)
 		}).withClient("https://a.example/")
 		ids := r.publish(2)
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Hour)
 		if d, attempts := r.delivery(ids[1]); d.State != herald.Failed || d.Reason != herald.ReasonExpired || len(attempts) != 0 {
 			t.Errorf("the delivery is %s (%s) after %d attempts, want failed (expired) without one", d.State, d.Reason, len(attempts))
 		}
