@@ -24,7 +24,8 @@ var mayImport = map[string][]string{
 	"herald/internal/webhook":   {"herald", "herald/internal/egress", "herald/internal/secret"},
 	"herald/internal/directory": {"herald", "herald/internal/catalogue"},
 	"herald/internal/intake":    {"herald", "herald/internal/catalogue", "herald/internal/directory"},
-	"herald/internal/delivery":  {"herald", "herald/internal/directory", "herald/internal/policy", "herald/internal/turns", "herald/internal/webhook"},
+	"herald/internal/delivery":  {"herald", "herald/internal/directory", "herald/internal/mail", "herald/internal/policy", "herald/internal/turns", "herald/internal/webhook"},
+	"herald/internal/mail":      {"herald"},
 	"herald/internal/store":     {"herald", "herald/internal/query", "herald/internal/secret"},
 	"herald/internal/api":       {"herald", "herald/internal/secret"},
 	"herald/internal/api/codat": {"herald", "herald/internal/api", "herald/internal/catalogue", "herald/internal/query"},
@@ -33,14 +34,14 @@ var mayImport = map[string][]string{
 	"herald/internal/pgtest":    {},
 	"herald/internal/ledger":    {"herald", "herald/client"},
 	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/codat", "herald/internal/api/own", "herald/internal/catalogue",
-		"herald/internal/delivery", "herald/internal/directory", "herald/internal/egress", "herald/internal/intake", "herald/internal/policy",
-		"herald/internal/secret", "herald/internal/store", "herald/internal/webhook"},
+		"herald/internal/delivery", "herald/internal/directory", "herald/internal/egress", "herald/internal/intake", "herald/internal/mail",
+		"herald/internal/policy", "herald/internal/secret", "herald/internal/store", "herald/internal/webhook"},
 	"herald/client":               {"herald"},
 	"herald/internal/cli":         {"herald", "herald/client"},
 	"herald/internal/bench":       {"herald", "herald/client", "herald/internal/pgtest", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/inbox",
-		"herald/internal/egress", "herald/internal/policy", "herald/internal/secret"},
+		"herald/internal/egress", "herald/internal/mail", "herald/internal/policy", "herald/internal/secret"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

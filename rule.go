@@ -33,6 +33,11 @@ func (r Rule) Meets(e Event) bool {
 		(r.CompanyID == uuid.Nil || e.CompanyID == uuid.Nil || r.CompanyID == e.CompanyID)
 }
 
+// MailScheme begins the address of a delivery to a mailbox, a mailto URI (RFC
+// 6068). Alone it is the origin of all of a client's mails, which go to one
+// server.
+const MailScheme = "mailto:"
+
 // Mailboxes returns the addresses in a rule's Emails: elements split on commas,
 // blanks trimmed, empties dropped, and of those equal but for case the first
 // (spec section 5.4).

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	netmail "net/mail"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"herald/internal/app"
 	"herald/internal/cli"
 	"herald/internal/inbox"
+	"herald/internal/mail"
 	"herald/internal/secret"
 )
 
@@ -63,6 +65,11 @@ func (c *devCommand) Run(ctx context.Context, out *streams) error {
 		return err
 	}
 	defer receiver.Close()
+	if config.MailServer, err = mail.ParseServer("smtp://" + receiver.mail.Addr().String() + "?tls=none"); err != nil {
+		return err
+	}
+	config.MailFrom = netmail.Address{Name: "Herald", Address: "herald@localhost"}
+	config.PublicURL = "http://" + c.Listen
 	return serve(ctx, config, func(a *app.App) error {
 		if err := keys.setUp(ctx, c.Data, a, receiver.url()); err != nil {
 			return fmt.Errorf("set the demo up: %w", err)
@@ -168,21 +175,34 @@ func (k *devKeys) save(dir string) error {
 	return os.WriteFile(filepath.Join(dir, devFile), append(text, '\n'), 0o600)
 }
 
-// devInbox is the running built-in receiver.
+// devInbox is the running built-in receiver, of webhooks and of mail.
 type devInbox struct {
 	*http.Server
 	address net.Addr
+	mail    net.Listener
 }
+
+// Close stops both.
+func (i devInbox) Close() error { return errors.Join(i.Server.Close(), i.mail.Close()) }
 
 func (i devInbox) url() string { return "http://" + i.address.String() + "/" }
 
-// receive starts the built-in receiver, which prints a line for each webhook.
+// receive starts the built-in receiver, which prints a line for each webhook and
+// each mail.
 func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Inbox)
 	if err != nil {
 		return devInbox{}, fmt.Errorf("inbox address %q: %w; choose another with --inbox", c.Inbox, err)
 	}
+	mails, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return devInbox{}, errors.Join(fmt.Errorf("listen for mail: %w", err), listener.Close())
+	}
 	handler := inbox.New(func(r inbox.Received) {
+		if r.To != "" {
+			fmt.Fprintf(out, "%s  mail to %s  %s\n", r.At.Local().Format("15:04:05.000"), cli.Clean(r.To), cli.Clean(r.Headers.Get("Subject")))
+			return
+		}
 		var body struct{ RuleType, Message string }
 		if json.Unmarshal(r.Body, &body) != nil {
 			body.RuleType = "(not an alert)"
@@ -190,6 +210,7 @@ func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, erro
 		fmt.Fprintf(out, "%s  %d  %s  %s\n", r.At.Local().Format("15:04:05.000"), r.Status, cli.Clean(body.RuleType), cli.Clean(body.Message))
 	})
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go server.Serve(listener) //nolint:errcheck // ends with Close
-	return devInbox{server, listener.Addr()}, nil
+	go server.Serve(listener)   //nolint:errcheck // ends with Close
+	go handler.ServeMail(mails) //nolint:errcheck // ends with Close
+	return devInbox{server, listener.Addr(), mails}, nil
 }

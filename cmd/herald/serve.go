@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	netmail "net/mail"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"herald/internal/app"
 	"herald/internal/egress"
+	"herald/internal/mail"
 	"herald/internal/policy"
 )
 
@@ -31,6 +34,10 @@ type serveCommand struct {
 	AllowTarget     []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
 	RetrySchedule   string        `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
 	RequestTimeout  time.Duration `help:"How long a receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
+	SMTP            string        `name:"smtp" help:"Mail server for rules that name mailboxes: smtp://user:password@host:587 (STARTTLS demanded, unless ?tls=none) or smtps://…" env:"HERALD_SMTP" placeholder:"URL"`
+	MailFrom        string        `help:"Sender of mail, such as Herald <alerts@example.com>; needed with --smtp." env:"HERALD_MAIL_FROM" placeholder:"MAILBOX"`
+	MailSchedule    string        `help:"Intervals before the retries of a mail." env:"HERALD_MAIL_SCHEDULE" default:"1m,5m,30m,2h"`
+	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
 	ClientIDHeader  string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
 	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
@@ -96,10 +103,37 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if config.RetrySchedule == nil {
 		config.RetrySchedule = []time.Duration{} // none, where nil is the default
 	}
+	if err := c.configMail(&config); err != nil {
+		return config, err
+	}
 	if config.AllowTargets, err = egress.ParsePrefixes(c.AllowTarget); err != nil {
 		return config, usageError("--allow-target: %v", err)
 	}
 	return config, nil
+}
+
+// configMail is config for what has to do with mail.
+func (c *serveCommand) configMail(config *app.Config) (err error) {
+	if config.MailSchedule, err = policy.ParseSchedule(c.MailSchedule); err != nil {
+		return usageError("--mail-schedule: %v", err)
+	}
+	if config.PublicURL = c.PublicURL; c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return usageError("--public-url %.200q: want an address such as https://herald.example.com", c.PublicURL)
+		}
+	}
+	if c.SMTP == "" {
+		return nil
+	}
+	if config.MailServer, err = mail.ParseServer(c.SMTP); err != nil {
+		return usageError("--smtp: %v", err)
+	}
+	from, err := netmail.ParseAddress(c.MailFrom)
+	if err != nil {
+		return usageError("--mail-from %.200q: want a mailbox such as Herald <alerts@example.com>", c.MailFrom)
+	}
+	config.MailFrom = *from
+	return nil
 }
 
 // serve runs the service until ctx ends, as it does with a signal. ready is

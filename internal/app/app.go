@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	netmail "net/mail"
 	"net/netip"
 	"path/filepath"
 	"sync"
@@ -26,6 +27,7 @@ import (
 	"herald/internal/directory"
 	"herald/internal/egress"
 	"herald/internal/intake"
+	"herald/internal/mail"
 	"herald/internal/policy"
 	"herald/internal/secret"
 	"herald/internal/store"
@@ -65,6 +67,16 @@ type Config struct {
 	// RequestTimeout bounds an attempt from the look-up of the name to the
 	// end of the response's headers; 0: 30 s.
 	RequestTimeout time.Duration
+	// MailServer takes mail for rules' mailboxes; nil: there is none, and such
+	// deliveries fail.
+	MailServer *mail.Server
+	// MailFrom is the sender of mail.
+	MailFrom netmail.Address
+	// MailSchedule has the interval before each retry of a mail; nil: 1m, 5m,
+	// 30m, 2h.
+	MailSchedule []time.Duration
+	// PublicURL is where people reach the service, for links in mail.
+	PublicURL string
 	// ClientIDHeader names the header that tells receivers the client; empty:
 	// X-Codat-ClientId.
 	ClientIDHeader string
@@ -86,6 +98,7 @@ type App struct {
 	store   *store.Store
 	engine  *delivery.Engine
 	sender  *webhook.Sender
+	mailer  *mail.Sender
 	server  *http.Server
 	address net.Addr
 
@@ -130,9 +143,15 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	a.sender = webhook.New(webhook.Options{
 		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
 	})
+	a.mailer, err = mail.New(mail.Options{
+		Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version,
+	})
+	if err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Nodes: a.store, Directory: known, Sender: a.sender,
-		Policy: rules, Log: c.Log, Metrics: registry, Random: rand.Float64,
+		Store: a.store, Nodes: a.store, Directory: known, Sender: a.sender, Mailer: a.mailer,
+		Policy: rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
 		DeadAfter: c.NodeTimeout,
 	})
 	if err := a.engine.Start(ctx); err != nil {
@@ -150,7 +169,21 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
 	a.keepHouse()
-	return a, nil
+	return a, a.warnOfMail(ctx)
+}
+
+// warnOfMail tells whoever starts the service that it has rules which it cannot
+// carry out.
+func (a *App) warnOfMail(ctx context.Context) error {
+	if a.config.MailServer != nil {
+		return nil
+	}
+	rules, err := a.store.RulesWithEmails(ctx)
+	if err != nil || rules == 0 {
+		return err
+	}
+	a.log.Warn("rules name mailboxes and no mail server is configured (--smtp): their mails fail", "rules", rules)
+	return nil
 }
 
 func (c *Config) fillIn() {
@@ -162,6 +195,9 @@ func (c *Config) fillIn() {
 	}
 	if c.Retention == 0 {
 		c.Retention = store.DefaultRetention
+	}
+	if c.MailSchedule == nil {
+		c.MailSchedule = policy.MailSchedule()
 	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 30 * time.Second
@@ -233,6 +269,7 @@ func (a *App) Stop(ctx context.Context) error {
 		a.background.Wait()
 	}
 	a.sender.Close()
+	a.mailer.Close()
 	return errors.Join(append(errs, a.store.Close())...)
 }
 

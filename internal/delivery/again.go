@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -52,6 +54,8 @@ func (d *Desk) Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Deli
 		return old, herald.Errorf(herald.CodeConflict, "The rule %s has been deleted, so there is no address to deliver to.", old.RuleID)
 	case err != nil:
 		return old, err
+	case strings.HasPrefix(old.Address, herald.MailScheme):
+		return d.redeliverMail(ctx, client, old, rule)
 	case rule.Webhook == "":
 		return old, herald.Errorf(herald.CodeConflict, "The rule %s has no webhook any more. Give it one first.", old.RuleID)
 	}
@@ -59,7 +63,20 @@ func (d *Desk) Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Deli
 	if err != nil {
 		return old, herald.Errorf(herald.CodeConflict, "The rule's webhook %s cannot be called: %v", rule.Webhook, err)
 	}
-	added, err := d.History.AddDelivery(ctx, client, old.AlertID, origin, rule.Webhook)
+	return d.add(ctx, client, old, origin, rule.Webhook)
+}
+
+// redeliverMail sends again to the same mailbox, if the rule still has it.
+func (d *Desk) redeliverMail(ctx context.Context, client uuid.UUID, old herald.Delivery, rule herald.Rule) (herald.Delivery, error) {
+	box := strings.TrimPrefix(old.Address, herald.MailScheme)
+	if !slices.ContainsFunc(herald.Mailboxes(rule.Emails), func(other string) bool { return strings.EqualFold(box, other) }) {
+		return old, herald.Errorf(herald.CodeConflict, "The rule %s does not name the mailbox %s any more.", old.RuleID, box)
+	}
+	return d.add(ctx, client, old, herald.MailScheme, old.Address)
+}
+
+func (d *Desk) add(ctx context.Context, client uuid.UUID, old herald.Delivery, origin, address string) (herald.Delivery, error) {
+	added, err := d.History.AddDelivery(ctx, client, old.AlertID, origin, address)
 	if err != nil {
 		return old, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"herald"
+	"herald/internal/mail"
 	"herald/internal/policy"
 	"herald/internal/turns"
 	"herald/internal/webhook"
@@ -30,20 +31,38 @@ func (e *Engine) attempt(i *item) {
 		return
 	}
 	at := time.Now()
-	if at.Sub(i.MadeAt) > e.Policy.MaxAge { // it never got a turn in time
+	if at.Sub(i.MadeAt) > e.policy(i).MaxAge { // it never got a turn in time
 		e.ended(i, turns.Result{Skipped: true})
 		e.record(herald.Recording{Due: i.Due, State: herald.Failed, Reason: herald.ReasonExpired, Retries: i.Retries})
 		e.release(i)
 		return
 	}
-	result := e.Sender.Send(e.sending, webhook.Request{
-		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
-		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
-	})
+	result := e.send(i, authorization)
 	took := time.Since(at)
 	e.ended(i, turns.Result{Took: took, TimedOut: timedOut(result.Reason)})
 	e.record(e.decide(i, at, result))
 	e.release(i)
+}
+
+// send makes the attempt: an HTTP request, or an SMTP transaction.
+func (e *Engine) send(i *item, authorization string) webhook.Result {
+	if i.isMail() {
+		return webhook.Result(e.Mailer.Send(e.sending, mail.Request{DeliveryID: i.ID, Address: i.Address, Body: i.Body, RaisedAt: i.MadeAt}))
+	}
+	return e.Sender.Send(e.sending, webhook.Request{
+		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
+		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
+	})
+}
+
+func (i *item) isMail() bool { return i.Origin == herald.MailScheme }
+
+// policy is the one that decides on a delivery.
+func (e *Engine) policy(i *item) policy.Policy {
+	if i.isMail() {
+		return e.MailPolicy
+	}
+	return e.Policy
 }
 
 // timedOut reports whether a result says that the receiver is not answering at
@@ -148,7 +167,7 @@ func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(
 // decide asks the policy and writes the attempt down.
 func (e *Engine) decide(i *item, at time.Time, r webhook.Result) herald.Recording {
 	now := time.Now()
-	d := e.Policy.Decide(policy.Result{Status: r.Status, Reason: r.Reason, RetryAfter: r.RetryAfter},
+	d := e.policy(i).Decide(policy.Result{Status: r.Status, Reason: r.Reason, RetryAfter: r.RetryAfter},
 		i.Retries, now, i.MadeAt, e.Random())
 	rec := herald.Recording{
 		Due: i.Due, State: d.State(), Reason: d.Reason, Retries: d.RetriesUsed,

@@ -25,6 +25,7 @@ import (
 
 	"herald"
 	"herald/internal/directory"
+	"herald/internal/mail"
 	"herald/internal/policy"
 	"herald/internal/turns"
 	"herald/internal/webhook"
@@ -73,6 +74,11 @@ type Sender interface {
 	Send(ctx context.Context, r webhook.Request) webhook.Result
 }
 
+// Mailer makes one SMTP transaction.
+type Mailer interface {
+	Send(ctx context.Context, r mail.Request) mail.Result
+}
+
 // Options are what an Engine is made of; Limits, Log, Metrics and DeadAfter can be
 // left out.
 type Options struct {
@@ -80,10 +86,13 @@ type Options struct {
 	Nodes     Nodes
 	Directory Directory
 	Sender    Sender
-	Policy    policy.Policy
-	Limits    turns.Limits
-	Log       *slog.Logger
-	Metrics   prometheus.Registerer
+	Mailer    Mailer
+	Policy    policy.Policy // of webhooks
+	// MailPolicy is that of deliveries to mailboxes.
+	MailPolicy policy.Policy
+	Limits     turns.Limits
+	Log        *slog.Logger
+	Metrics    prometheus.Registerer
 	// Random returns numbers from [0, 1) for the policy's jitter.
 	Random func() float64
 	// DeadAfter is how long another node's beat may stand still; 0 is

@@ -1,5 +1,5 @@
 // Package inbox is the receiver that `herald dev` comes with: it takes webhooks
-// to look at. It is no part of the service.
+// and mail to look at. It is no part of the service.
 package inbox
 
 import (
@@ -16,14 +16,16 @@ import (
 
 // Limits of the inbox.
 const (
-	kept    = 200     // webhooks that are remembered
+	kept    = 200     // webhooks and mails that are remembered
 	maxBody = 1 << 20 // bytes of each that are read
 )
 
-// Received is a webhook that came in.
+// Received is a webhook or a mail that came in.
 type Received struct {
-	At      time.Time       `json:"at"`
-	Path    string          `json:"path"`
+	At time.Time `json:"at"`
+	// Path is a webhook's, To is a mail's.
+	Path    string          `json:"path,omitempty"`
+	To      string          `json:"to,omitempty"`
 	Headers http.Header     `json:"headers"`
 	Body    json.RawMessage `json:"body"`
 	Status  int             `json:"answeredWith"`
@@ -39,7 +41,7 @@ type Inbox struct {
 	all []Received
 }
 
-// New returns an Inbox that tells of every webhook. It tells from the goroutine
+// New returns an Inbox that tells of all that comes. It tells from the goroutine
 // that answers, so tell must be safe for concurrent use.
 func New(tell func(Received)) *Inbox { return &Inbox{tell: tell} }
 
@@ -65,14 +67,18 @@ func (i *Inbox) take(w http.ResponseWriter, r *http.Request) {
 		text, _ = json.Marshal(string(text)) // a string always encodes
 	}
 	received := Received{At: time.Now(), Path: r.URL.Path, Headers: r.Header, Body: text, Status: wanted(r.URL)}
+	w.WriteHeader(received.Status)
+	i.keep(received)
+}
+
+func (i *Inbox) keep(r Received) {
 	i.mu.Lock()
-	i.all = append(i.all, received)
+	i.all = append(i.all, r)
 	if len(i.all) > kept {
 		i.all = slices.Delete(i.all, 0, len(i.all)-kept)
 	}
 	i.mu.Unlock()
-	w.WriteHeader(received.Status)
-	i.tell(received)
+	i.tell(r)
 }
 
 // wanted is the status that an address asks for, else 200.

@@ -259,19 +259,28 @@ func (in *Intake) decide(client *directory.Client, p herald.Publication) (herald
 	return entry, nil
 }
 
-// due returns the deliveries that an alert owes: one for the rule's webhook.
+// due returns the deliveries that an alert owes: one for the rule's webhook, and
+// one for each of its mailboxes.
 func (in *Intake) due(rule herald.Rule, a herald.Raised, e herald.Event) ([]herald.Due, error) {
-	if rule.Webhook == "" {
-		return nil, nil
+	var due []herald.Due
+	body := herald.Body(a.Head, e.Data)
+	add := func(origin, address string) {
+		due = append(due, herald.Due{
+			ID: herald.DeliveryID(a.ID, len(due)), ClientID: rule.ClientID, RuleID: rule.ID, Origin: origin, Address: address,
+			Body: body, Attempt: 1, MadeAt: herald.TimeOf(a.ID),
+		})
 	}
-	origin, err := in.origin(rule.Webhook)
-	if err != nil {
-		return nil, fmt.Errorf("lane of rule %s: %w", rule.ID, err)
+	if rule.Webhook != "" {
+		origin, err := in.origin(rule.Webhook)
+		if err != nil {
+			return nil, fmt.Errorf("lane of rule %s: %w", rule.ID, err)
+		}
+		add(origin, rule.Webhook)
 	}
-	return []herald.Due{{
-		ID: herald.DeliveryID(a.ID, 0), ClientID: rule.ClientID, RuleID: rule.ID, Origin: origin, Address: rule.Webhook,
-		Body: herald.Body(a.Head, e.Data), Attempt: 1, MadeAt: herald.TimeOf(a.ID),
-	}}, nil
+	for _, box := range herald.Mailboxes(rule.Emails) {
+		add(herald.MailScheme, herald.MailScheme+box)
+	}
+	return due, nil
 }
 
 // fingerprint tells publications with other content apart. It is taken before

@@ -81,6 +81,22 @@ func Rules(schedule []time.Duration) Policy {
 	return p
 }
 
+// MailSchedule returns the intervals before the retries of a mail: servers that
+// ask to come back later mean minutes (RFC 5321 section 4.5.4.1 would have thirty).
+func MailSchedule() []time.Duration {
+	return []time.Duration{time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour}
+}
+
+// Mail returns the policy of deliveries to mailboxes: a server's 4xx replies pass,
+// its 5xx are final (RFC 5321 section 4.2.1).
+func Mail(schedule []time.Duration) Policy {
+	p := Policy{Schedule: schedule, MinRetryAfter: time.Second, MaxRetryAfter: time.Second, MaxAge: 7 * day}
+	for status := 400; status < 500; status++ {
+		p.Transient = append(p.Transient, status)
+	}
+	return p
+}
+
 // LongestSeries returns how long the retries of one delivery can be spread at
 // most, if before each the receiver asks for the longest wait. Neither the
 // attempts themselves nor waiting for a turn are in it.

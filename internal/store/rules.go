@@ -134,3 +134,9 @@ func (s *Store) changeRule(ctx context.Context, client, rule uuid.UUID, doing, t
 		return err
 	})
 }
+
+// RulesWithEmails counts the rules, of all clients, that name mailboxes.
+func (s *Store) RulesWithEmails(ctx context.Context) (int, error) {
+	n, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM rules WHERE emails <> '[]'`)
+	return int(n), s.failed("count rules with mailboxes", err)
+}

@@ -1,0 +1,208 @@
+package app_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	netmail "net/mail"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/client"
+	"herald/internal/app"
+	"herald/internal/mail"
+)
+
+// postOffice is a real SMTP server: mailboxes whose names begin with a number
+// are answered with it, "later" is refused the first time, "hangs" never.
+type postOffice struct {
+	listener net.Listener
+	hang     chan struct{}
+
+	mu    sync.Mutex
+	seen  map[string]int
+	mails map[string][]string // messages by mailbox
+}
+
+func newPostOffice(t *testing.T) *postOffice {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &postOffice{listener: listener, hang: make(chan struct{}), seen: make(map[string]int), mails: make(map[string][]string)}
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &letter{postOffice: p}, nil }))
+	server.Domain, server.ErrorLog = "localhost", nil
+	ended := make(chan struct{})
+	go func() {
+		server.Serve(listener) //nolint:errcheck // ends with Close
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		close(p.hang)
+		server.Close()
+		<-ended
+	})
+	return p
+}
+
+func (p *postOffice) config(c *app.Config) {
+	var err error
+	if c.MailServer, err = mail.ParseServer("smtp://" + p.listener.Addr().String() + "?tls=none"); err != nil {
+		panic(err)
+	}
+	c.MailFrom = netmail.Address{Address: "alerts@herald.example"}
+	c.MailSchedule = []time.Duration{100 * time.Millisecond, 100 * time.Millisecond}
+}
+
+func (p *postOffice) got(box string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mails[box]
+}
+
+type letter struct {
+	*postOffice
+	to string
+}
+
+func (l *letter) Mail(string, *smtp.MailOptions) error { return nil }
+func (l *letter) Reset()                               {}
+func (l *letter) Logout() error                        { return nil }
+
+func (l *letter) Rcpt(to string, _ *smtp.RcptOptions) error {
+	l.mu.Lock()
+	l.seen[to]++
+	n := l.seen[to]
+	l.mu.Unlock()
+	l.to = to
+	var code int
+	switch _, err := fmt.Sscanf(to, "%d", &code); {
+	case err == nil:
+		return &smtp.SMTPError{Code: code, Message: "as its name says"}
+	case strings.HasPrefix(to, "later") && n == 1:
+		return &smtp.SMTPError{Code: 451, Message: "come back"}
+	case strings.HasPrefix(to, "hangs"):
+		<-l.hang
+	}
+	return nil
+}
+
+func (l *letter) Data(r io.Reader) error {
+	text, err := io.ReadAll(r)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mails[l.to] = append(l.mails[l.to], string(text))
+	return err
+}
+
+func (r *rig) ruleWithMail(webhook string, emails ...string) client.Rule {
+	r.t.Helper()
+	made, err := r.CreateRule(r.t.Context(), client.Rule{Type: "sync-failed", Notifiers: client.Notifiers{Webhook: webhook, Emails: emails}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return made
+}
+
+// byReceiver waits until all deliveries of an alert have ended.
+func (r *rig) byReceiver(alert uuid.UUID, n int) map[string]client.Delivery {
+	r.t.Helper()
+	found := make(map[string]client.Delivery)
+	eventually(r.t, "the alert's deliveries end", func() bool {
+		clear(found)
+		for i := range n {
+			d, err := r.Delivery(r.t.Context(), herald.DeliveryID(alert, i))
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			if d.State == herald.Pending {
+				return false
+			}
+			found[d.Address] = d
+		}
+		return true
+	})
+	return found
+}
+
+// TestEachMailboxHasADeliveryOfItsOwn with its own outcome: what one server or
+// mailbox refuses is no other's.
+func TestEachMailboxHasADeliveryOfItsOwn(t *testing.T) {
+	post := newPostOffice(t)
+	r := newRig(t, post.config)
+	hook := newReceiver(t, nil)
+	r.ruleWithMail(hook.URL, "a@acme.example, later@acme.example", "550@acme.example", "A@ACME.example", "452@acme.example")
+	alert := r.publish(event()).AlertIDs[0]
+	found := r.byReceiver(alert, 5)
+	for receiver, want := range map[string]struct {
+		state    herald.State
+		reason   herald.Reason
+		attempts int
+		status   int
+	}{
+		hook.URL:                    {herald.Delivered, "", 1, 200},
+		"mailto:a@acme.example":     {herald.Delivered, "", 1, 250},
+		"mailto:later@acme.example": {herald.Delivered, "", 2, 250},
+		"mailto:550@acme.example":   {herald.Failed, herald.ReasonStatus, 1, 550},
+		"mailto:452@acme.example":   {herald.Failed, herald.ReasonExhausted, 3, 452},
+	} {
+		d, ok := found[receiver]
+		if !ok || d.State != want.state || d.Reason != want.reason || len(d.Attempts) != want.attempts || d.Attempts[want.attempts-1].Status != want.status {
+			t.Errorf("%s: %s (%s) with %+v, want %+v", receiver, d.State, d.Reason, d.Attempts, want)
+		}
+	}
+	if mails := post.got("a@acme.example"); len(mails) != 1 || !strings.Contains(mails[0], alert.String()) {
+		t.Errorf("a has %q", mails)
+	}
+	again, err := r.Redeliver(t.Context(), found["mailto:a@acme.example"].ID)
+	if err != nil || again.Address != "mailto:a@acme.example" {
+		t.Fatalf("redeliver: %+v, %v", again, err)
+	}
+	eventually(t, "the mail is sent again", func() bool { return len(post.got("a@acme.example")) == 2 })
+}
+
+// TestWebhookDoesNotWaitForMail: a mail server that hangs holds up no webhook.
+func TestWebhookDoesNotWaitForMail(t *testing.T) {
+	post := newPostOffice(t)
+	r := newRig(t, post.config)
+	hook := newReceiver(t, nil)
+	r.ruleWithMail(hook.URL, "hangs@acme.example")
+	for range 50 {
+		r.publish(event())
+	}
+	began := time.Now()
+	eventually(t, "the webhooks arrive", func() bool { return len(hook.got()) == 50 })
+	if post.got("hangs@acme.example") != nil {
+		t.Errorf("mail arrived after %v: the test shows nothing", time.Since(began))
+	}
+}
+
+// TestWithoutAMailServer the webhook goes out and the mail fails with a word.
+func TestWithoutAMailServer(t *testing.T) {
+	r := newRig(t)
+	hook := newReceiver(t, nil)
+	rule := r.ruleWithMail(hook.URL, "a@acme.example")
+	found := r.byReceiver(r.publish(event()).AlertIDs[0], 2)
+	if d := found["mailto:a@acme.example"]; d.State != herald.Failed || d.Reason != herald.ReasonNoMailServer {
+		t.Errorf("the mail is %s (%s)", d.State, d.Reason)
+	}
+	if d := found[hook.URL]; d.State != herald.Delivered {
+		t.Errorf("the webhook is %s", d.State)
+	}
+	rule.Notifiers.Emails = []string{"b@acme.example"}
+	if _, err := r.UpdateRule(t.Context(), rule); err != nil {
+		t.Fatal(err)
+	}
+	status, _, body := r.call(http.MethodPost, "/deliveries/"+found["mailto:a@acme.example"].ID.String()+"/redeliver", r.account.APIKey, "")
+	if status != http.StatusConflict || !strings.Contains(string(body), "does not name the mailbox") {
+		t.Errorf("redeliver to a mailbox that has left the rule: %d %s", status, body)
+	}
+}

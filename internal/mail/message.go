@@ -1,0 +1,185 @@
+package mail
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	htmltemplate "html/template"
+	"sort"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+	gomail "github.com/wneessen/go-mail"
+)
+
+// alert is what a message tells: the body that a webhook would have.
+type alert struct {
+	ClientName string
+	CompanyID  string    `json:"CompanyId"`
+	RuleID     uuid.UUID `json:"RuleId"`
+	RuleType   string
+	AlertID    uuid.UUID `json:"AlertId"`
+	Message    string
+	Data       json.RawMessage
+}
+
+// row is one of the table.
+type row struct{ Name, Value string }
+
+// content is what the templates are filled with.
+type content struct {
+	alert
+	Rows []row
+	Link string
+}
+
+// maxRows bounds the table; the link, and the webhook, have all.
+const (
+	maxRows  = 20
+	maxValue = 200
+)
+
+// message renders an alert for a mailbox.
+func (s *Sender) message(r Request) (*gomail.Msg, error) {
+	box, err := Mailbox(r.Address)
+	if err != nil {
+		return nil, err
+	}
+	var a alert
+	if err := json.Unmarshal(r.Body, &a); err != nil {
+		return nil, fmt.Errorf("read the alert: %w", err)
+	}
+	c := content{alert: a, Rows: rows(a, r.RaisedAt)}
+	if s.PublicURL != "" {
+		c.Link = strings.TrimSuffix(s.PublicURL, "/") + "/rules/alerts/" + a.AlertID.String()
+	}
+	m := gomail.NewMsg()
+	m.FromMailAddress(&s.From)
+	if err := m.To(box); err != nil {
+		return nil, fmt.Errorf("the mailbox %.200q: %w", box, err)
+	}
+	m.Subject(subject(a))
+	// The same for each attempt: a reader's program can tell a repeat.
+	m.SetMessageIDWithValue(r.DeliveryID.String() + "@" + s.From.Address[strings.LastIndexByte(s.From.Address, '@')+1:])
+	m.SetDateWithValue(r.RaisedAt)
+	m.SetUserAgent(s.Product)
+	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no replies from programs
+	if err := m.SetBodyTextTemplate(asText, c); err != nil {
+		return nil, fmt.Errorf("render the text: %w", err)
+	}
+	if err := m.AddAlternativeHTMLTemplate(asHTML, c); err != nil {
+		return nil, fmt.Errorf("render the HTML: %w", err)
+	}
+	return m, nil
+}
+
+// subject is the type and whom it is about, in one line.
+func subject(a alert) string {
+	text := a.RuleType
+	if a.CompanyID != "" {
+		text += ", company " + a.CompanyID
+	}
+	return oneLine(text)
+}
+
+// oneLine makes a text fit for a header or a row.
+func oneLine(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
+	if runes := []rune(text); len(runes) > maxValue {
+		text = string(runes[:maxValue-1]) + "…"
+	}
+	return text
+}
+
+// rows are the ids and the members of the alert's data, nested ones with dots.
+func rows(a alert, raised time.Time) []row {
+	var all []row
+	if a.CompanyID != "" {
+		all = append(all, row{"Company", a.CompanyID})
+	}
+	var data any
+	if decoder := json.NewDecoder(bytes.NewReader(a.Data)); len(a.Data) > 0 {
+		decoder.UseNumber()
+		if err := decoder.Decode(&data); err == nil {
+			all = flatten(all, "", data)
+		}
+	}
+	if len(all) > maxRows {
+		all = append(all[:maxRows], row{"…", fmt.Sprintf("and %d more", len(all)-maxRows)})
+	}
+	return append(all, row{"Raised", raised.UTC().Format("2006-01-02 15:04:05 MST")}, row{"Rule", a.RuleID.String()}, row{"Alert", a.AlertID.String()})
+}
+
+func flatten(into []row, name string, value any) []row {
+	switch v := value.(type) {
+	case map[string]any:
+		names := make([]string, 0, len(v))
+		for member := range v {
+			names = append(names, member)
+		}
+		sort.Strings(names)
+		for _, member := range names {
+			path := member
+			if name != "" {
+				path = name + "." + member
+			}
+			into = flatten(into, path, v[member])
+		}
+		return into
+	case []any:
+		return append(into, row{oneLine(name), fmt.Sprintf("%d items", len(v))})
+	case nil:
+		return into
+	default:
+		return append(into, row{oneLine(name), oneLine(fmt.Sprint(v))})
+	}
+}
+
+var asText = texttemplate.Must(texttemplate.New("text").Funcs(texttemplate.FuncMap{"pad": pad}).Parse(`{{.Message}}
+{{$width := .Width}}
+{{range .Rows}}{{pad $width .Name}}  {{.Value}}
+{{end}}{{if .Link}}
+{{.Link}}
+{{end}}
+--
+` + footer + "\n"))
+
+const footer = `Sent to this mailbox because a rule of {{.ClientName}} names it.`
+
+// Width is how wide the longest name is.
+func (c content) Width() (width int) {
+	for _, r := range c.Rows {
+		width = max(width, len([]rune(r.Name)))
+	}
+	return min(width, 24)
+}
+
+func pad(width int, text string) string {
+	return text + strings.Repeat(" ", max(0, width-len([]rune(text))))
+}
+
+// asHTML has its styles in the elements, as mail programs want them, and lets
+// long values break, for narrow screens.
+var asHTML = htmltemplate.Must(htmltemplate.New("html").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.RuleType}}</title>
+</head>
+<body style="margin:0;padding:16px;font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff">
+<div style="max-width:560px;margin:0 auto">
+<p style="margin:0 0 4px;font-size:13px;color:#595959">{{.RuleType}}</p>
+<p style="margin:0 0 16px;font-size:18px;font-weight:600">{{.Message}}</p>
+<table role="presentation" style="width:100%;border-collapse:collapse;font-size:14px">
+{{range .Rows}}<tr><td style="padding:4px 12px 4px 0;vertical-align:top;color:#595959">{{.Name}}</td><td style="padding:4px 0;vertical-align:top;overflow-wrap:anywhere">{{.Value}}</td></tr>
+{{end}}</table>
+{{if .Link}}<p style="margin:16px 0"><a href="{{.Link}}" style="color:#0b57d0">Open the alert</a></p>
+{{end}}<p style="margin:24px 0 0;font-size:12px;color:#595959">` + footer + `</p>
+</div>
+</body>
+</html>
+`))

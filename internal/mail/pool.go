@@ -1,0 +1,114 @@
+package mail
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
+)
+
+// Bounds of the connections to the server: most allow few from one host, and
+// close those that are idle after some minutes.
+const (
+	maxConnections = 4
+	keepIdle       = 30 * time.Second
+)
+
+// pool keeps connections open for what is waiting next.
+type pool struct {
+	client *gomail.Client
+	places chan struct{} // one for each connection that is in use
+
+	mu     sync.Mutex
+	idle   []*connection // the longest idle first
+	closed bool
+}
+
+type connection struct {
+	*smtp.Client
+	expiry *time.Timer
+}
+
+func newPool(client *gomail.Client) *pool {
+	return &pool{client: client, places: make(chan struct{}, maxConnections)}
+}
+
+// enter waits for a place among the connections; leave gives it back.
+func (p *pool) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case p.places <- struct{}{}:
+		return func() { <-p.places }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// send makes a transaction on a connection that is idle, or on a new one. An idle
+// one that the server has closed is found out before anything of the message is
+// sent, and a new one takes its place.
+func (p *pool) send(ctx context.Context, m *gomail.Msg) error {
+	if c := p.take(); c != nil {
+		err := p.transact(ctx, c, m)
+		if broken := (*gomail.SendError)(nil); !errors.As(err, &broken) || broken.Reason != gomail.ErrConnCheck {
+			return err
+		}
+	}
+	c, err := p.client.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		return err
+	}
+	return p.transact(ctx, &connection{Client: c}, m)
+}
+
+// transact sends the message, and keeps the connection if it can be used again:
+// after a reply, be it a refusal.
+func (p *pool) transact(ctx context.Context, c *connection, m *gomail.Msg) error {
+	interrupt := context.AfterFunc(ctx, func() { _ = c.Client.Close() }) // which ends a read
+	err := p.client.SendWithSMTPClient(c.Client, m)
+	refused := (*gomail.SendError)(nil)
+	if interrupt() && (err == nil || errors.As(err, &refused) && refused.ErrorCode() > 0 && refused.ErrorCode() != 421) {
+		p.give(c)
+	} else {
+		_ = c.Client.Close() // it may be closed already
+	}
+	return err
+}
+
+func (p *pool) take() *connection {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.idle) > 0 {
+		c := p.idle[len(p.idle)-1]
+		p.idle = p.idle[:len(p.idle)-1]
+		if c.expiry.Stop() {
+			return c
+		}
+	}
+	return nil
+}
+
+func (p *pool) give(c *connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		_ = c.Quit() // the process ends
+		return
+	}
+	c.expiry = time.AfterFunc(keepIdle, func() { _ = c.Quit() })
+	p.idle = append(p.idle, c)
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, c := range p.idle {
+		if c.expiry.Stop() {
+			_ = c.Quit()
+		}
+	}
+	p.idle = nil
+}
