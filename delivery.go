@@ -85,6 +85,7 @@ const (
 	ReasonCancelled      Reason = "cancelled"       // cancelled by the client
 	ReasonClientDeleted  Reason = "client_deleted"  // cancelled with its client
 	ReasonNoMailServer   Reason = "no_mail_server"  // e-mail without a mail server
+	ReasonUnsubscribed   Reason = "unsubscribed"    // the mailbox wants no mail of the client
 )
 
 // Delivery is one alert owed to one receiver. The JSON is that of Herald's own

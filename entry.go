@@ -94,6 +94,8 @@ type Snapshot struct {
 	Rules  []Rule
 	// KeyIDs are the client's API keys in force.
 	KeyIDs []uuid.UUID
+	// Unsubscribed are the mailboxes that want no mail of it, in lower case.
+	Unsubscribed []Unsubscribed
 	// EventTypes are the operator's own, which every client shares.
 	EventTypes []EventType
 }

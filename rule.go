@@ -2,6 +2,7 @@ package herald
 
 import (
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -37,6 +38,12 @@ func (r Rule) Meets(e Event) bool {
 // 6068). Alone it is the origin of all of a client's mails, which go to one
 // server.
 const MailScheme = "mailto:"
+
+// Unsubscribed is a mailbox that wants no mail of a client, in lower case.
+type Unsubscribed struct {
+	Address string    `json:"address"`
+	At      time.Time `json:"unsubscribedAt"`
+}
 
 // Mailboxes returns the addresses in a rule's Emails: elements split on commas,
 // blanks trimmed, empties dropped, and of those equal but for case the first

@@ -14,6 +14,7 @@ import (
 	netmail "net/mail"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"herald/internal/api/unsubscribe"
 	"herald/internal/catalogue"
 	"herald/internal/delivery"
 	"herald/internal/directory"
@@ -143,9 +145,13 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	a.sender = webhook.New(webhook.Options{
 		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
 	})
-	a.mailer, err = mail.New(mail.Options{
-		Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version,
-	})
+	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
+	if c.PublicURL != "" {
+		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
+			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
+		}
+	}
+	a.mailer, err = mail.New(mails)
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
@@ -158,7 +164,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, errors.Join(fmt.Errorf("start the engine: %w", err), a.store.Close())
 	}
 	handler, err := a.handler(parts{
-		guard: guard, directory: known, registry: registry,
+		guard: guard, directory: known, registry: registry, box: box,
 		intake: intake.New(known, a.store, a.engine, webhook.Origin),
 		desk:   &delivery.Desk{Engine: a.engine, History: a.store, Origin: webhook.Origin},
 	})

@@ -12,10 +12,12 @@ import (
 	"herald/internal/api"
 	"herald/internal/api/codat"
 	"herald/internal/api/own"
+	"herald/internal/api/unsubscribe"
 	"herald/internal/delivery"
 	"herald/internal/directory"
 	"herald/internal/egress"
 	"herald/internal/intake"
+	"herald/internal/secret"
 )
 
 // parts are what the HTTP surfaces are put on.
@@ -23,6 +25,7 @@ type parts struct {
 	guard     *egress.Guard
 	directory *directory.Directory
 	registry  *prometheus.Registry
+	box       *secret.Box
 	intake    *intake.Intake
 	desk      *delivery.Desk
 }
@@ -37,11 +40,12 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	})
 	err := own.Register(mux, own.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.desk, Rules: a.store,
-		Clients: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, Version: a.config.Version,
+		Clients: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, Version: a.config.Version,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("put the API together: %w", err)
 	}
+	unsubscribe.Register(mux, p.box, a.store)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
 	return a.sendElsewhere(api.NewFrame(mux, a.log, p.registry)), nil
 }

@@ -206,3 +206,52 @@ func TestWithoutAMailServer(t *testing.T) {
 		t.Errorf("redeliver to a mailbox that has left the rule: %d %s", status, body)
 	}
 }
+
+// TestReaderStopsMail by the link of a mail, and the client lets it go on.
+func TestReaderStopsMail(t *testing.T) {
+	post := newPostOffice(t)
+	r := newRig(t, post.config, func(c *app.Config) { c.PublicURL = "https://herald.example/" })
+	r.ruleWithMail("", "Ann@acme.example", "bob@acme.example")
+	first := r.publish(event()).AlertIDs[0]
+	r.byReceiver(first, 2)
+	message, err := netmail.ReadMessage(strings.NewReader(post.got("Ann@acme.example")[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, found := strings.CutPrefix(message.Header.Get("List-Unsubscribe"), "<https://herald.example")
+	path = strings.TrimSuffix(path, ">")
+	if !found || message.Header.Get("List-Unsubscribe-Post") != "List-Unsubscribe=One-Click" || strings.Contains(strings.ToLower(path), "ann") {
+		t.Fatalf("headers: %v", message.Header)
+	}
+	unsubscribed := func(want string) {
+		t.Helper()
+		if status, _, body := r.call(http.MethodGet, "/unsubscribed", r.account.APIKey, ""); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("unsubscribed: %d %s, want %s", status, body, want)
+		}
+	}
+	if status, _, body := r.call(http.MethodGet, path, "", ""); status != 200 || !strings.Contains(body, "<button") || !strings.Contains(body, "Ann@acme.example") {
+		t.Errorf("the link's page: %d %s", status, body)
+	}
+	unsubscribed(`"results":[]`) // following a link changes nothing
+	if status, _, body := r.call(http.MethodPost, path[:len(path)-2]+"AA", "", ""); status != 404 {
+		t.Errorf("an altered link: %d %s", status, body)
+	}
+	if status, _, body := r.call(http.MethodPost, path, "", "List-Unsubscribe=One-Click"); status != 200 {
+		t.Errorf("one click: %d %s", status, body)
+	}
+	unsubscribed(`"address":"ann@acme.example"`)
+	found2 := r.byReceiver(r.publish(event()).AlertIDs[0], 2)
+	if d := found2["mailto:Ann@acme.example"]; d.State != herald.Cancelled || d.Reason != herald.ReasonUnsubscribed || len(d.Attempts) != 0 {
+		t.Errorf("after that, Ann's delivery is %s (%s)", d.State, d.Reason)
+	}
+	if d := found2["mailto:bob@acme.example"]; d.State != herald.Delivered {
+		t.Errorf("and Bob's is %s (%s)", d.State, d.Reason)
+	}
+	if status, _, body := r.call(http.MethodDelete, "/unsubscribed/ANN@acme.example", r.account.APIKey, ""); status != 204 {
+		t.Errorf("restore: %d %s", status, body)
+	}
+	unsubscribed(`"results":[]`)
+	if d := r.byReceiver(r.publish(event()).AlertIDs[0], 2)["mailto:Ann@acme.example"]; d.State != herald.Delivered {
+		t.Errorf("restored, Ann's delivery is %s (%s)", d.State, d.Reason)
+	}
+}

@@ -181,7 +181,7 @@ func TestAnotherClientsIDsAreUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids := map[string]string{
-		"{ruleId}": rule.ID.String(), "{alertId}": receipt.AlertIDs[0].String(), "{apiKeyId}": keys[0].ID.String(),
+		"{ruleId}": rule.ID.String(), "{alertId}": receipt.AlertIDs[0].String(), "{apiKeyId}": keys[0].ID.String(), "{address}": "a@acme.example",
 		"/events/{id}": "/events/" + receipt.EventID.String(), "/deliveries/{id}": "/deliveries/" + receipt.AlertIDs[0].String(),
 	}
 	other, err := r.operator.CreateClient(t.Context(), "Other")

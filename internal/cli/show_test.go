@@ -157,14 +157,14 @@ func reasons(t *testing.T) []herald.Reason {
 // attempts on record or without.
 func TestEveryReasonIsExplained(t *testing.T) {
 	ends := map[herald.Reason]bool{herald.ReasonExhausted: true, herald.ReasonExpired: true, herald.ReasonCancelled: true,
-		herald.ReasonClientDeleted: true, herald.ReasonNoMailServer: true}
+		herald.ReasonClientDeleted: true, herald.ReasonNoMailServer: true, herald.ReasonUnsubscribed: true}
 	for _, reason := range reasons(t) {
 		attempt := herald.Attempt{N: 1, Outcome: herald.OutcomeRejected, Reason: reason, Status: 500}
 		var all []client.Delivery
 		if ends[reason] {
 			all = append(all, client.Delivery{Delivery: herald.Delivery{State: herald.Failed, Reason: reason},
 				Attempts: []herald.Attempt{{N: 1, Reason: herald.ReasonReset}}})
-			if reason == herald.ReasonCancelled || reason == herald.ReasonClientDeleted {
+			if reason == herald.ReasonCancelled || reason == herald.ReasonClientDeleted || reason == herald.ReasonUnsubscribed {
 				all[0].State = herald.Cancelled
 			}
 		} else {

@@ -59,6 +59,9 @@ func cause(d client.Delivery) string {
 		if d.Reason == herald.ReasonClientDeleted {
 			return "It was cancelled because its client was deleted."
 		}
+		if d.Reason == herald.ReasonUnsubscribed {
+			return "It was cancelled because the mailbox's reader wants no mail; DELETE /unsubscribed/{address} starts it again."
+		}
 		return "It was cancelled on request."
 	case herald.Failed:
 		return failure(d, a)
@@ -79,6 +82,9 @@ func failure(d client.Delivery, a herald.Attempt) string {
 	case herald.ReasonNoMailServer:
 		return "It failed because it is an e-mail and no mail server is configured."
 	case herald.ReasonStatus:
+		if strings.HasPrefix(d.Address, herald.MailScheme) {
+			return fmt.Sprintf("It failed for good because %s; of a mail server's replies only those that begin with 4 are retried.", why(a))
+		}
 		return fmt.Sprintf("It failed for good because %s; only 408, 420, 429, 460, 502, 503, 504, 522 and 524 are retried.", why(a))
 	}
 	if a.Reason == herald.ReasonNone {

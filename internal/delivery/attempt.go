@@ -5,9 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"herald"
+	"herald/internal/directory"
 	"herald/internal/mail"
 	"herald/internal/policy"
 	"herald/internal/turns"
@@ -24,7 +26,7 @@ const (
 // place in flight until the attempt has ended, and its room in the window until
 // that is recorded.
 func (e *Engine) attempt(i *item) {
-	authorization, known := e.authorization(i)
+	client, known := e.client(i)
 	if !known || e.isCancelled(i) {
 		e.ended(i, turns.Result{Skipped: true})
 		e.drop(i, known)
@@ -32,12 +34,14 @@ func (e *Engine) attempt(i *item) {
 	}
 	at := time.Now()
 	if at.Sub(i.MadeAt) > e.policy(i).MaxAge { // it never got a turn in time
-		e.ended(i, turns.Result{Skipped: true})
-		e.record(herald.Recording{Due: i.Due, State: herald.Failed, Reason: herald.ReasonExpired, Retries: i.Retries})
-		e.release(i)
+		e.end(i, herald.Failed, herald.ReasonExpired)
 		return
 	}
-	result := e.send(i, authorization)
+	if i.isMail() && client != nil && !client.WantsMail(i.mailbox()) {
+		e.end(i, herald.Cancelled, herald.ReasonUnsubscribed)
+		return
+	}
+	result := e.send(i, client)
 	took := time.Since(at)
 	e.ended(i, turns.Result{Took: took, TimedOut: timedOut(result.Reason)})
 	e.record(e.decide(i, at, result))
@@ -45,9 +49,15 @@ func (e *Engine) attempt(i *item) {
 }
 
 // send makes the attempt: an HTTP request, or an SMTP transaction.
-func (e *Engine) send(i *item, authorization string) webhook.Result {
+func (e *Engine) send(i *item, client *directory.Client) webhook.Result {
 	if i.isMail() {
-		return webhook.Result(e.Mailer.Send(e.sending, mail.Request{DeliveryID: i.ID, Address: i.Address, Body: i.Body, RaisedAt: i.MadeAt}))
+		return webhook.Result(e.Mailer.Send(e.sending, mail.Request{
+			DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID),
+		}))
+	}
+	authorization := ""
+	if client != nil {
+		authorization = client.Authorization(i.RuleID, i.Address)
 	}
 	return e.Sender.Send(e.sending, webhook.Request{
 		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
@@ -56,6 +66,15 @@ func (e *Engine) send(i *item, authorization string) webhook.Result {
 }
 
 func (i *item) isMail() bool { return i.Origin == herald.MailScheme }
+
+func (i *item) mailbox() string { return strings.TrimPrefix(i.Address, herald.MailScheme) }
+
+// end ends a delivery without an attempt.
+func (e *Engine) end(i *item, state herald.State, reason herald.Reason) {
+	e.ended(i, turns.Result{Skipped: true})
+	e.record(herald.Recording{Due: i.Due, State: state, Reason: reason, Retries: i.Retries})
+	e.release(i)
+}
 
 // policy is the one that decides on a delivery.
 func (e *Engine) policy(i *item) policy.Policy {
@@ -76,18 +95,19 @@ func timedOut(r herald.Reason) bool {
 	}
 }
 
-// authorization looks up the header to send; known is false when the client is
-// gone. While the database is away it waits: sending pauses with it.
-func (e *Engine) authorization(i *item) (header string, known bool) {
+// client looks up what is known of the client now; known is false when it is
+// gone. While the database is away it waits: sending pauses with it. Nil is for
+// an attempt that will find that it is cut off.
+func (e *Engine) client(i *item) (client *directory.Client, known bool) {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
 		client, err := e.Directory.Fresh(e.sending, i.ClientID)
 		switch {
 		case err == nil:
-			return client.Authorization(i.RuleID, i.Address), true
+			return client, true
 		case herald.CodeOf(err) == herald.CodeNotFound:
-			return "", false
+			return nil, false
 		case !e.pause(wait):
-			return "", true // the attempt itself will find that it is cut off
+			return nil, true
 		}
 	}
 }

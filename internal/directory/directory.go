@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,6 +48,7 @@ type Client struct {
 	byType    map[string][]herald.Rule
 	byID      map[uuid.UUID]herald.Rule
 	keys      map[uuid.UUID]bool
+	noMail    map[string]bool
 }
 
 // Rules returns the rules of an event type, in the order of their making.
@@ -54,6 +56,9 @@ func (c *Client) Rules(eventType string) []herald.Rule { return c.byType[eventTy
 
 // HasKey reports whether an API key is in force.
 func (c *Client) HasKey(id uuid.UUID) bool { return c.keys[id] }
+
+// WantsMail reports whether the client's mail to a mailbox has not been stopped.
+func (c *Client) WantsMail(box string) bool { return !c.noMail[strings.ToLower(box)] }
 
 // Authorization returns the header for a delivery that was raised on a rule for
 // an address: none when the rule does without, and none when the rule has
@@ -164,10 +169,14 @@ func (d *Directory) load(ctx context.Context, id uuid.UUID) (*Client, error) {
 		byType: make(map[string][]herald.Rule),
 		byID:   make(map[uuid.UUID]herald.Rule, len(snap.Rules)),
 		keys:   make(map[uuid.UUID]bool, len(snap.KeyIDs)),
+		noMail: make(map[string]bool, len(snap.Unsubscribed)),
 	}
 	for _, r := range snap.Rules {
 		c.byType[r.Type] = append(c.byType[r.Type], r)
 		c.byID[r.ID] = r
+	}
+	for _, box := range snap.Unsubscribed {
+		c.noMail[box.Address] = true
 	}
 	for _, key := range snap.KeyIDs {
 		c.keys[key] = true

@@ -27,6 +27,9 @@ type Options struct {
 	Server *Server
 	// From is the sender's mailbox, with or without a name.
 	From mail.Address
+	// Unsubscribe returns the link by which a mailbox's reader stops a client's
+	// mail; nil: mails have none.
+	Unsubscribe func(client uuid.UUID, box string) string
 	// PublicURL is where people reach the service, for links; empty: no links.
 	PublicURL string
 	// Timeout bounds a transaction, the connection included.
@@ -66,7 +69,8 @@ func (s *Sender) Close() {
 // Request is one message.
 type Request struct {
 	DeliveryID uuid.UUID
-	Address    string // herald.MailScheme and the mailbox
+	ClientID   uuid.UUID
+	Mailbox    string
 	Body       []byte // the alert, as a webhook would have it
 	RaisedAt   time.Time
 }
@@ -153,13 +157,12 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// Mailbox returns the mailbox of a delivery's address, with an ASCII domain.
-func Mailbox(address string) (string, error) {
-	box, found := strings.CutPrefix(address, herald.MailScheme)
+// ascii returns a mailbox with an ASCII domain, as it stands in a message.
+func ascii(box string) (string, error) {
 	parsed, err := mail.ParseAddress(box)
 	at := strings.LastIndexByte(box, '@')
-	if !found || err != nil || parsed.Name != "" || parsed.Address != box || at < 0 {
-		return "", fmt.Errorf("%.200q is not the address of a mailbox", address)
+	if err != nil || parsed.Name != "" || parsed.Address != box || at < 0 {
+		return "", fmt.Errorf("%.200q is not the address of a mailbox", box)
 	}
 	domain, err := idna.Lookup.ToASCII(box[at+1:])
 	if err != nil {
@@ -170,11 +173,9 @@ func Mailbox(address string) (string, error) {
 
 // record is what of a message an attempt keeps.
 func record(server *Server, r Request, m *gomail.Msg) *herald.RequestRecord {
-	headers := map[string]string{"To": strings.TrimPrefix(r.Address, herald.MailScheme), "Message-ID": m.GetMessageID()}
-	for _, name := range []gomail.Header{gomail.HeaderSubject} {
-		if values := m.GetGenHeader(name); len(values) > 0 {
-			headers[string(name)] = values[0]
-		}
+	headers := map[string]string{"To": r.Mailbox, "Message-ID": m.GetMessageID()}
+	if subject := m.GetGenHeader(gomail.HeaderSubject); len(subject) > 0 {
+		headers["Subject"] = subject[0]
 	}
 	return &herald.RequestRecord{Method: "SMTP", URL: server.String(), Headers: headers}
 }

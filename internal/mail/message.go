@@ -34,6 +34,7 @@ type content struct {
 	alert
 	Rows []row
 	Link string
+	Stop string // the unsubscribe link
 }
 
 // maxRows bounds the table; the link, and the webhook, have all.
@@ -44,7 +45,7 @@ const (
 
 // message renders an alert for a mailbox.
 func (s *Sender) message(r Request) (*gomail.Msg, error) {
-	box, err := Mailbox(r.Address)
+	box, err := ascii(r.Mailbox)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +67,11 @@ func (s *Sender) message(r Request) (*gomail.Msg, error) {
 	m.SetMessageIDWithValue(r.DeliveryID.String() + "@" + s.From.Address[strings.LastIndexByte(s.From.Address, '@')+1:])
 	m.SetDateWithValue(r.RaisedAt)
 	m.SetUserAgent(s.Product)
+	if s.Unsubscribe != nil {
+		c.Stop = s.Unsubscribe(r.ClientID, r.Mailbox)
+		m.SetListUnsubscribe(c.Stop)
+		m.SetListUnsubscribePost() // RFC 8058: programs may do it in one click
+	}
 	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no replies from programs
 	if err := m.SetBodyTextTemplate(asText, c); err != nil {
 		return nil, fmt.Errorf("render the text: %w", err)
@@ -145,7 +151,9 @@ var asText = texttemplate.Must(texttemplate.New("text").Funcs(texttemplate.FuncM
 {{.Link}}
 {{end}}
 --
-` + footer + "\n"))
+` + footer + `{{if .Stop}}
+Stop these mails: {{.Stop}}{{end}}
+`))
 
 const footer = `Sent to this mailbox because a rule of {{.ClientName}} names it.`
 
@@ -178,7 +186,7 @@ var asHTML = htmltemplate.Must(htmltemplate.New("html").Parse(`<!DOCTYPE html>
 {{range .Rows}}<tr><td style="padding:4px 12px 4px 0;vertical-align:top;color:#595959">{{.Name}}</td><td style="padding:4px 0;vertical-align:top;overflow-wrap:anywhere">{{.Value}}</td></tr>
 {{end}}</table>
 {{if .Link}}<p style="margin:16px 0"><a href="{{.Link}}" style="color:#0b57d0">Open the alert</a></p>
-{{end}}<p style="margin:24px 0 0;font-size:12px;color:#595959">` + footer + `</p>
+{{end}}<p style="margin:24px 0 0;font-size:12px;color:#595959">` + footer + `{{if .Stop}} <a href="{{.Stop}}" style="color:#595959">Stop these mails</a>{{end}}</p>
 </div>
 </body>
 </html>

@@ -72,13 +72,14 @@ func TestMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]string{"Subject": subject}
-	for _, name := range []string{"From", "To", "Message-ID", "Date", "Auto-Submitted", "User-Agent", "MIME-Version"} {
+	for _, name := range []string{"From", "To", "Message-ID", "Date", "Auto-Submitted", "User-Agent", "MIME-Version", "List-Unsubscribe", "List-Unsubscribe-Post"} {
 		got[name] = header.Get(name)
 	}
 	want := map[string]string{
 		"Subject": "Data sync completed, company 8a210b68-6988-11ed-a1eb-0242ac120002", "From": `"Herald" <alerts@herald.example>`, "To": "<joe@xn--bcher-kva.example>",
 		"Message-ID": "<019ab0c1-0000-7000-8000-000000000101@herald.example>", "Date": "Mon, 23 Nov 2026 22:00:01 +0000",
 		"Auto-Submitted": "auto-generated", "User-Agent": "Herald/test", "MIME-Version": "1.0",
+		"List-Unsubscribe": "<https://herald.example/unsubscribe/" + token + ">", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
@@ -124,7 +125,7 @@ func TestNothingCanBeInjected(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"joe@acme.example\r\nRCPT TO:<x@evil.example>", "joe@acme.example>, <x@evil.example", "Joe <joe@acme.example>", "", "joe", "joe@acme .example"} {
-		if box, err := Mailbox("mailto:" + address); err == nil {
+		if box, err := ascii(address); err == nil {
 			t.Errorf("%q is taken as the mailbox %q", address, box)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	netmail "net/mail"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -205,7 +206,8 @@ func sender(t *testing.T, address string) *Sender {
 	}
 	s, err := New(Options{
 		Server: parsed, From: netmail.Address{Name: "Herald", Address: "alerts@herald.example"}, PublicURL: "https://herald.example",
-		Timeout: time.Second, Product: "Herald/test",
+		Unsubscribe: func(uuid.UUID, string) string { return "https://herald.example/unsubscribe/" + token },
+		Timeout:     time.Second, Product: "Herald/test",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -214,13 +216,16 @@ func sender(t *testing.T, address string) *Sender {
 	return s
 }
 
+// token is as long as one is.
+var token = strings.Repeat("abcdefghij", 12)
+
 var body = []byte(`{"ClientId":"019ab0c1-0000-7000-8000-000000000000","ClientName":"Acme & Söhne","CompanyId":"8a210b68-6988-11ed-a1eb-0242ac120002",` +
 	`"RuleId":"70af3071-65d9-4ec3-b3cb-5283e8d55dac","RuleType":"Data sync completed","AlertId":"019ab0c1-0000-7000-8000-000000000100",` +
 	`"Message":"Data sync of type invoices completed for company <Müller>","Data":{"dataType":"invoices","datasetId":"cd937d46-8e41-43a9-9477-a79158ffd98a","n":12345678901234567890,"nested":{"ok":true,"list":[1,2]}}}`)
 
 func request(to string) Request {
 	return Request{
-		DeliveryID: uuid.MustParse("019ab0c1-0000-7000-8000-000000000101"), Address: herald.MailScheme + to, Body: body,
+		DeliveryID: uuid.MustParse("019ab0c1-0000-7000-8000-000000000101"), Mailbox: to, Body: body,
 		RaisedAt: time.Date(2026, 11, 23, 22, 0, 1, 0, time.UTC),
 	}
 }

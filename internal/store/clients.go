@@ -170,6 +170,9 @@ func (s *Store) Snapshot(ctx context.Context, id uuid.UUID) (herald.Snapshot, er
 	if snap.KeyIDs, err = list(ctx, tx, scanID, `SELECT id FROM keys WHERE client_id = $1`, id[:]); err != nil {
 		return snap, s.failed("read a client's keys", err)
 	}
+	if snap.Unsubscribed, err = unsubscribed(ctx, tx, id); err != nil {
+		return snap, s.failed("read a client's unsubscribed mailboxes", err)
+	}
 	if snap.EventTypes, err = eventTypes(ctx, tx); err != nil {
 		return snap, s.failed("read the event types", err)
 	}

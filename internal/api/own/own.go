@@ -90,6 +90,15 @@ type Clients interface {
 	DeleteClient(ctx context.Context, id uuid.UUID) error
 }
 
+// Mailboxes keeps who wants no mail of a client.
+type Mailboxes interface {
+	// Unsubscribed lists them by address.
+	Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Unsubscribed, error)
+	// Resubscribe lets mail go there again; CodeNotFound when it was not
+	// stopped.
+	Resubscribe(ctx context.Context, client uuid.UUID, box string) error
+}
+
 // EventTypes keeps the operator's own event types.
 type EventTypes interface {
 	// SaveEventType adds an event type or replaces the one of that name.
@@ -105,6 +114,7 @@ type Options struct {
 	Sender     Sender
 	Rules      Rules
 	Clients    Clients
+	Mailboxes  Mailboxes
 	EventTypes EventTypes
 	// Catalogue returns the event types as they are now.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
@@ -127,6 +137,7 @@ func Register(mux *http.ServeMux, o Options) error {
 	s.registerEvents()
 	s.registerDeliveries()
 	s.registerRules()
+	s.registerUnsubscribed()
 	s.registerClients()
 	s.registerEventTypes()
 	s.registerService()

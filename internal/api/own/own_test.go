@@ -157,6 +157,8 @@ var calls = []aCall{
 	{"GET", "/deliveries/{id}", withClientKey, ""},
 	{"POST", "/deliveries/{id}/redeliver", withClientKey, ""},
 	{"POST", "/deliveries/{id}/cancel", withClientKey, ""},
+	{"GET", "/unsubscribed", withClientKey, ""},
+	{"DELETE", "/unsubscribed/{address}", withClientKey, ""},
 	{"PUT", "/rules/{ruleId}/security", withClientKey, `{"authorization":"none"}`},
 	{"POST", "/clients", withOperatorKey, `{"name":"Acme"}`},
 	{"GET", "/clients", withOperatorKey, ""},

@@ -41,6 +41,14 @@ CREATE TABLE rules (
     PRIMARY KEY (client_id, id)
 );
 
+-- Mailboxes that want no mail of a client, in lower case.
+CREATE TABLE unsubscribed (
+    client_id uuid   NOT NULL,
+    address   text   NOT NULL,
+    at        bigint NOT NULL,
+    PRIMARY KEY (client_id, address)
+);
+
 CREATE TABLE event_types (
     name text  PRIMARY KEY,
     spec bytea NOT NULL -- JSON

@@ -41,6 +41,14 @@ CREATE TABLE rules (
     PRIMARY KEY (client_id, id)
 ) WITHOUT ROWID;
 
+-- Mailboxes that want no mail of a client, in lower case.
+CREATE TABLE unsubscribed (
+    client_id BLOB    NOT NULL,
+    address   TEXT    NOT NULL,
+    at        INTEGER NOT NULL,
+    PRIMARY KEY (client_id, address)
+) WITHOUT ROWID;
+
 CREATE TABLE event_types (
     name TEXT PRIMARY KEY,
     spec BLOB NOT NULL -- JSON

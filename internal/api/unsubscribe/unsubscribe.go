@@ -1,0 +1,109 @@
+// Package unsubscribe is what a mail's reader gets by its unsubscribe link: a
+// page with a button, and the button's POST, which mail programs may make by
+// themselves (RFC 8058). Nobody logs in: the link's token says who asks, and only
+// the service can make one.
+package unsubscribe
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"html/template"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/api"
+	"herald/internal/secret"
+)
+
+// Path is where links lead; a token follows.
+const Path = "/unsubscribe/"
+
+// purpose keeps tokens apart from what else is sealed.
+var purpose = []byte("unsubscribe")
+
+// Store keeps who wants no mail.
+type Store interface {
+	// Unsubscribe stops a client's mail to a mailbox; CodeNotFound when there
+	// is no such client.
+	Unsubscribe(ctx context.Context, client uuid.UUID, box string) error
+}
+
+// Token says that its bearer may stop a client's mail to a mailbox. It is sealed,
+// so that it tells nothing and cannot be guessed.
+func Token(box *secret.Box, client uuid.UUID, mailbox string) string {
+	return base64.RawURLEncoding.EncodeToString(box.Seal(append(client[:], mailbox...), purpose))
+}
+
+var errToken = errors.New("not a token of this service")
+
+func open(box *secret.Box, token string) (client uuid.UUID, mailbox string, err error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		return client, "", errToken
+	}
+	plain, err := box.Open(sealed, purpose)
+	if err != nil || len(plain) <= len(client) {
+		return client, "", errToken
+	}
+	return uuid.UUID(plain[:len(client)]), string(plain[len(client):]), nil
+}
+
+// Register puts the page and its POST on mux.
+func Register(mux *http.ServeMux, box *secret.Box, store Store) {
+	mux.HandleFunc("GET "+Path+"{token}", func(w http.ResponseWriter, r *http.Request) {
+		// A link may be followed by a program that only looks: it changes nothing.
+		if _, mailbox, err := open(box, r.PathValue("token")); err != nil {
+			show(w, http.StatusNotFound, page{Title: "This link is not valid", Text: "Open it from the mail again, in full."})
+		} else {
+			show(w, http.StatusOK, page{Title: "Stop these mails?", Text: "No more alerts will be sent to " + mailbox + ".", Button: "Stop mails"})
+		}
+	})
+	mux.HandleFunc("POST "+Path+"{token}", func(w http.ResponseWriter, r *http.Request) {
+		client, mailbox, err := open(box, r.PathValue("token"))
+		if err == nil {
+			err = store.Unsubscribe(r.Context(), client, mailbox)
+		}
+		switch {
+		case err == nil:
+			show(w, http.StatusOK, page{Title: "Mails are stopped", Text: "No more alerts are sent to " + mailbox + ". Whoever set them up can start them again."})
+		case errors.Is(err, errToken), herald.CodeOf(err) == herald.CodeNotFound:
+			show(w, http.StatusNotFound, page{Title: "This link is not valid", Text: "Open it from the mail again, in full."})
+		default:
+			api.WriteError(w, r, err)
+		}
+	})
+}
+
+// page is what the template shows.
+type page struct{ Title, Text, Button string }
+
+var html = template.Must(template.New("page").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{{.Title}}</title>
+</head>
+<body style="margin:0;padding:32px 16px;font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff">
+<main style="max-width:480px;margin:0 auto">
+<h1 style="font-size:24px">{{.Title}}</h1>
+<p style="overflow-wrap:anywhere">{{.Text}}</p>
+{{if .Button}}<form method="post"><button style="font:inherit;padding:8px 16px">{{.Button}}</button></form>{{end}}
+</main>
+</body>
+</html>
+`))
+
+func show(w http.ResponseWriter, status int, p page) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer") // the address holds the token
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	_ = html.Execute(w, p) // fails only when the reader has gone
+}

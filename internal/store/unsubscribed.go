@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// Unsubscribe stops a client's mail to a mailbox; again does nothing. CodeNotFound
+// when there is no such client.
+func (s *Store) Unsubscribe(ctx context.Context, client uuid.UUID, box string) error {
+	return s.changeClient(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			client[:], strings.ToLower(box), micros(time.Now()))
+		return err
+	})
+}
+
+// Unsubscribed lists the mailboxes that want no mail of a client, by address.
+func (s *Store) Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Unsubscribed, error) {
+	boxes, err := unsubscribed(ctx, s.read, client)
+	return boxes, s.failed("list unsubscribed mailboxes", err)
+}
+
+func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Unsubscribed, error) {
+	return list(ctx, q, func(rows *sql.Rows) (u herald.Unsubscribed, err error) {
+		var at int64
+		err = rows.Scan(&u.Address, &at)
+		u.At = fromMicros(at)
+		return u, err
+	}, `SELECT address, at FROM unsubscribed WHERE client_id = $1 ORDER BY address`, client[:])
+}
+
+// Resubscribe lets a client's mail go to a mailbox again; CodeNotFound when it was
+// not stopped.
+func (s *Store) Resubscribe(ctx context.Context, client uuid.UUID, box string) error {
+	return s.changeClient(ctx, client, "resubscribe a mailbox", func(tx *sql.Tx) error {
+		n, err := affected(tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], strings.ToLower(box)))
+		if err == nil && n == 0 {
+			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)
+		}
+		return err
+	})
+}
