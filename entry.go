@@ -68,6 +68,28 @@ type Recording struct {
 	Retries int
 }
 
+// MailTurn is what becomes of a mail that is about to be sent.
+type MailTurn int
+
+// The turns: it goes now, it waits for a digest, it carries one.
+const (
+	MailNow MailTurn = iota
+	MailLater
+	MailDigest
+)
+
+// DigestOrigin begins the origin of deliveries that wait for a digest to a
+// mailbox, which follows. Nobody claims them: they end with the digest.
+const DigestOrigin = "digest:"
+
+// Digested is what a digest tells of one alert.
+type Digested struct {
+	DeliveryID uuid.UUID
+	Type       string
+	CompanyID  uuid.UUID
+	Message    string
+}
+
 // Lane names one client's deliveries to one origin.
 type Lane struct {
 	Client uuid.UUID

@@ -37,6 +37,8 @@ type serveCommand struct {
 	SMTP            string        `name:"smtp" help:"Mail server for rules that name mailboxes: smtp://user:password@host:587 (STARTTLS demanded, unless ?tls=none) or smtps://…" env:"HERALD_SMTP" placeholder:"URL"`
 	MailFrom        string        `help:"Sender of mail, such as Herald <alerts@example.com>; needed with --smtp." env:"HERALD_MAIL_FROM" placeholder:"MAILBOX"`
 	MailSchedule    string        `help:"Intervals before the retries of a mail." env:"HERALD_MAIL_SCHEDULE" default:"1m,5m,30m,2h"`
+	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
+	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
 	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
 	ClientIDHeader  string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
@@ -116,6 +118,9 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 func (c *serveCommand) configMail(config *app.Config) (err error) {
 	if config.MailSchedule, err = policy.ParseSchedule(c.MailSchedule); err != nil {
 		return usageError("--mail-schedule: %v", err)
+	}
+	if config.MailLimit, config.MailWindow = c.MailLimit, c.MailWindow; c.MailLimit < 0 || c.MailLimit > 0 && c.MailWindow <= 0 {
+		return usageError("--mail-limit %d, --mail-window %v: give a number and a positive time such as 10 and 10m, or 0 for no limit", c.MailLimit, c.MailWindow)
 	}
 	if config.PublicURL = c.PublicURL; c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {

@@ -77,6 +77,10 @@ type Config struct {
 	// MailSchedule has the interval before each retry of a mail; nil: 1m, 5m,
 	// 30m, 2h.
 	MailSchedule []time.Duration
+	// MailLimit is how many mails one mailbox gets of a client within
+	// MailWindow before the others become a digest; 0: any number.
+	MailLimit  int
+	MailWindow time.Duration
 	// PublicURL is where people reach the service, for links in mail.
 	PublicURL string
 	// ClientIDHeader names the header that tells receivers the client; empty:
@@ -156,7 +160,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Nodes: a.store, Directory: known, Sender: a.sender, Mailer: a.mailer,
+		Store: a.store, Nodes: a.store, Directory: known, Sender: a.sender, Mailer: a.mailer, Mails: a.store, MailLimit: c.MailLimit, MailWindow: c.MailWindow,
 		Policy: rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
 		DeadAfter: c.NodeTimeout,
 	})
@@ -297,6 +301,7 @@ func (a *App) keepHouse() {
 	}{
 		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, tidyInterval},
 		{"count alerts", a.store.Tally, tidyInterval},
+		{"find digests another carrier", a.store.KeepDigests, tidyInterval},
 		{"forget old idempotency keys", a.store.Forget, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},

@@ -255,3 +255,33 @@ func TestReaderStopsMail(t *testing.T) {
 		t.Errorf("restored, Ann's delivery is %s (%s)", d.State, d.Reason)
 	}
 }
+
+// TestStormOfMail: a thousand alerts for one mailbox are eleven messages, and no
+// alert is lost, though the service is stopped in the middle.
+func TestStormOfMail(t *testing.T) {
+	post := newPostOffice(t)
+	r := newRig(t, post.config, func(c *app.Config) { c.MailLimit, c.MailWindow = 10, 2*time.Second })
+	r.ruleWithMail("", "ann@acme.example")
+	events := make([]client.Event, 1000)
+	for i := range events {
+		events[i] = event()
+	}
+	receipts, err := r.PublishAll(t.Context(), events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first mails", func() bool { return len(post.got("ann@acme.example")) >= 10 })
+	r.stop()
+	r.start()
+	for _, receipt := range receipts {
+		for id, d := range r.byReceiver(receipt.AlertIDs[0], 1) {
+			if d.State != herald.Delivered || d.Attempts[len(d.Attempts)-1].Status != 250 {
+				t.Fatalf("%s: %s (%s) with %+v", id, d.State, d.Reason, d.Attempts)
+			}
+		}
+	}
+	mails := post.got("ann@acme.example")
+	if len(mails) != 11 || !strings.Contains(mails[10], "990 alerts for Acme") {
+		t.Errorf("%d messages, the last: %.600s", len(mails), mails[len(mails)-1])
+	}
+}

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"herald"
 	"herald/internal/directory"
-	"herald/internal/mail"
 	"herald/internal/policy"
 	"herald/internal/turns"
 	"herald/internal/webhook"
@@ -37,51 +35,28 @@ func (e *Engine) attempt(i *item) {
 		e.end(i, herald.Failed, herald.ReasonExpired)
 		return
 	}
-	if i.isMail() && client != nil && !client.WantsMail(i.mailbox()) {
-		e.end(i, herald.Cancelled, herald.ReasonUnsubscribed)
-		return
-	}
-	result := e.send(i, client)
-	took := time.Since(at)
-	e.ended(i, turns.Result{Took: took, TimedOut: timedOut(result.Reason)})
-	e.record(e.decide(i, at, result))
-	e.release(i)
-}
-
-// send makes the attempt: an HTTP request, or an SMTP transaction.
-func (e *Engine) send(i *item, client *directory.Client) webhook.Result {
 	if i.isMail() {
-		return webhook.Result(e.Mailer.Send(e.sending, mail.Request{
-			DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID),
-		}))
+		e.attemptMail(i, client)
+		return
 	}
 	authorization := ""
 	if client != nil {
 		authorization = client.Authorization(i.RuleID, i.Address)
 	}
-	return e.Sender.Send(e.sending, webhook.Request{
+	result := e.Sender.Send(e.sending, webhook.Request{
 		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 	})
+	e.ended(i, turns.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
+	e.record(e.decide(i, at, result), e.Store.Record)
+	e.release(i)
 }
-
-func (i *item) isMail() bool { return i.Origin == herald.MailScheme }
-
-func (i *item) mailbox() string { return strings.TrimPrefix(i.Address, herald.MailScheme) }
 
 // end ends a delivery without an attempt.
 func (e *Engine) end(i *item, state herald.State, reason herald.Reason) {
 	e.ended(i, turns.Result{Skipped: true})
-	e.record(herald.Recording{Due: i.Due, State: state, Reason: reason, Retries: i.Retries})
+	e.record(herald.Recording{Due: i.Due, State: state, Reason: reason, Retries: i.Retries}, e.Store.Record)
 	e.release(i)
-}
-
-// policy is the one that decides on a delivery.
-func (e *Engine) policy(i *item) policy.Policy {
-	if i.isMail() {
-		return e.MailPolicy
-	}
-	return e.Policy
 }
 
 // timedOut reports whether a result says that the receiver is not answering at
@@ -122,7 +97,7 @@ func (e *Engine) isCancelled(i *item) bool {
 // deleted, and the store's housekeeping cancels what is handed back then.
 func (e *Engine) drop(i *item, known bool) {
 	if !known {
-		if err := e.Store.HandBack(e.sending, []herald.Due{i.Due}); err != nil {
+		if err := e.Store.HandBack(context.WithoutCancel(e.sending), []herald.Due{i.Due}); err != nil {
 			e.Log.Warn("hand back a deleted client's delivery", "deliveryId", i.ID, "error", err)
 		}
 	}
@@ -228,9 +203,9 @@ func (e *Engine) logAttempt(r herald.Recording, next time.Time) {
 
 // record keeps an attempt's result, for as long as it takes: until then the
 // delivery stays held, so that nobody makes it again.
-func (e *Engine) record(r herald.Recording) {
+func (e *Engine) record(r herald.Recording, keep func(herald.Recording) error) {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		err := e.Store.Record(r)
+		err := keep(r)
 		switch {
 		case err == nil:
 			return

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"herald"
@@ -131,7 +132,7 @@ func (c *claimer) admit(lanes []herald.WaitingLane) []herald.Want {
 	var wants []herald.Want
 	c.deep = c.deep[:0]
 	for _, l := range lanes {
-		if l.DueIn > 0 {
+		if l.DueIn > 0 || strings.HasPrefix(l.Origin, herald.DigestOrigin) {
 			continue
 		}
 		if n := c.window.BeginClaim(l.Lane); n > 0 {

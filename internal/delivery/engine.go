@@ -74,6 +74,15 @@ type Sender interface {
 	Send(ctx context.Context, r webhook.Request) webhook.Result
 }
 
+// Mails says when mails to one mailbox are too many, and keeps what they become.
+type Mails interface {
+	// TakeMailTurn says what becomes of a mail that is about to be sent; one
+	// that is to wait is not held any more. herald.ErrNotHeld: it was not.
+	TakeMailTurn(ctx context.Context, d herald.Due, limit int, window time.Duration) (herald.MailTurn, []herald.Digested, error)
+	// RecordDigest keeps a digest's final result, for all that it told of.
+	RecordDigest(ctx context.Context, r herald.Recording, told []herald.Digested, window time.Duration) error
+}
+
 // Mailer makes one SMTP transaction.
 type Mailer interface {
 	Send(ctx context.Context, r mail.Request) mail.Result
@@ -88,6 +97,11 @@ type Options struct {
 	Sender    Sender
 	Mailer    Mailer
 	Policy    policy.Policy // of webhooks
+	Mails     Mails
+	// MailLimit is how many mails one mailbox gets of a client within
+	// MailWindow before the others become a digest; 0: any number.
+	MailLimit  int
+	MailWindow time.Duration
 	// MailPolicy is that of deliveries to mailboxes.
 	MailPolicy policy.Policy
 	Limits     turns.Limits

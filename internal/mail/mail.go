@@ -73,6 +73,9 @@ type Request struct {
 	Mailbox    string
 	Body       []byte // the alert, as a webhook would have it
 	RaisedAt   time.Time
+	// Digest are the alerts that the message sums up, if it is a digest; Body
+	// is the first one's then.
+	Digest []herald.Digested
 }
 
 // Result is what a transaction came to. Status is the server's reply code when

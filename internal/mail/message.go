@@ -49,37 +49,71 @@ func (s *Sender) message(r Request) (*gomail.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	var a alert
-	if err := json.Unmarshal(r.Body, &a); err != nil {
-		return nil, fmt.Errorf("read the alert: %w", err)
-	}
-	c := content{alert: a, Rows: rows(a, r.RaisedAt)}
-	if s.PublicURL != "" {
-		c.Link = strings.TrimSuffix(s.PublicURL, "/") + "/rules/alerts/" + a.AlertID.String()
+	stop := ""
+	if s.Unsubscribe != nil {
+		stop = s.Unsubscribe(r.ClientID, r.Mailbox)
 	}
 	m := gomail.NewMsg()
+	if r.Digest != nil {
+		err = s.fillDigest(m, r, stop)
+	} else {
+		err = s.fillAlert(m, r, stop)
+	}
+	if err != nil {
+		return nil, err
+	}
 	m.FromMailAddress(&s.From)
 	if err := m.To(box); err != nil {
 		return nil, fmt.Errorf("the mailbox %.200q: %w", box, err)
 	}
-	m.Subject(subject(a))
 	// The same for each attempt: a reader's program can tell a repeat.
 	m.SetMessageIDWithValue(r.DeliveryID.String() + "@" + s.From.Address[strings.LastIndexByte(s.From.Address, '@')+1:])
 	m.SetDateWithValue(r.RaisedAt)
+	if r.Digest != nil {
+		m.SetDate()
+	}
 	m.SetUserAgent(s.Product)
-	if s.Unsubscribe != nil {
-		c.Stop = s.Unsubscribe(r.ClientID, r.Mailbox)
-		m.SetListUnsubscribe(c.Stop)
+	if stop != "" {
+		m.SetListUnsubscribe(stop)
 		m.SetListUnsubscribePost() // RFC 8058: programs may do it in one click
 	}
 	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no replies from programs
-	if err := m.SetBodyTextTemplate(asText, c); err != nil {
-		return nil, fmt.Errorf("render the text: %w", err)
-	}
-	if err := m.AddAlternativeHTMLTemplate(asHTML, c); err != nil {
-		return nil, fmt.Errorf("render the HTML: %w", err)
-	}
 	return m, nil
+}
+
+// fillAlert fills a message with one alert.
+func (s *Sender) fillAlert(m *gomail.Msg, r Request, stop string) error {
+	var a alert
+	if err := json.Unmarshal(r.Body, &a); err != nil {
+		return fmt.Errorf("read the alert: %w", err)
+	}
+	c := content{alert: a, Rows: rows(a, r.RaisedAt), Stop: stop}
+	if s.PublicURL != "" {
+		c.Link = strings.TrimSuffix(s.PublicURL, "/") + "/rules/alerts/" + a.AlertID.String()
+	}
+	m.Subject(subject(a))
+	return bodies(m, asText, asHTML, c)
+}
+
+// fillDigest fills a message with a digest.
+func (s *Sender) fillDigest(m *gomail.Msg, r Request, stop string) error {
+	d, err := s.newDigest(r)
+	if err != nil {
+		return err
+	}
+	d.Stop = stop
+	m.Subject(oneLine(fmt.Sprintf("%d alerts for %s", d.Count, d.ClientName)))
+	return bodies(m, digestText, digestHTML, d)
+}
+
+func bodies(m *gomail.Msg, asText *texttemplate.Template, asHTML *htmltemplate.Template, data any) error {
+	if err := m.SetBodyTextTemplate(asText, data); err != nil {
+		return fmt.Errorf("render the text: %w", err)
+	}
+	if err := m.AddAlternativeHTMLTemplate(asHTML, data); err != nil {
+		return fmt.Errorf("render the HTML: %w", err)
+	}
+	return nil
 }
 
 // subject is the type and whom it is about, in one line.

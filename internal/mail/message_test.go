@@ -3,6 +3,7 @@ package mail
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -14,6 +15,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"herald"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -84,7 +88,13 @@ func TestMessage(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
-	for kind, file := range map[string]string{"text/plain": "message.txt", "text/html": "message.html"} {
+	golden(t, parts, "message")
+}
+
+// golden holds a message's parts against files.
+func golden(t *testing.T, parts map[string]string, name string) {
+	t.Helper()
+	for kind, file := range map[string]string{"text/plain": name + ".txt", "text/html": name + ".html"} {
 		golden := filepath.Join("testdata", file)
 		if *update {
 			if err := os.WriteFile(golden, []byte(parts[kind]), 0o600); err != nil {
@@ -98,6 +108,31 @@ func TestMessage(t *testing.T) {
 		if diff := cmp.Diff(string(want), parts[kind]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", file, diff)
 		}
+	}
+}
+
+// TestDigest sums a storm up, with a link to all of it or with all ids.
+func TestDigest(t *testing.T) {
+	s := newServer(t, nil)
+	from := sender(t, "smtp://"+s.address)
+	r := request("joe@acme.example")
+	for i := range 40 {
+		g := herald.Digested{DeliveryID: herald.AlertID(uuid.MustParse(fmt.Sprintf("019ab0c1-0000-7000-8000-%06d000000", i)), 1), Type: "Sync Failed", Message: fmt.Sprintf("Sync %d <failed>", i)}
+		if i%4 > 0 {
+			g.CompanyID = uuid.MustParse(fmt.Sprintf("8a210b68-6988-11ed-a1eb-%012d", i))
+		}
+		r.Digest = append(r.Digest, g)
+	}
+	for _, name := range []string{"digest", "digest-ids"} {
+		if result := from.Send(t.Context(), r); result.Status != 250 {
+			t.Fatalf("%+v", result)
+		}
+		header, parts := parse(t, s.got[len(s.got)-1].message)
+		golden(t, parts, name)
+		if subject, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject")); subject != "40 alerts for Acme & Söhne" || err != nil {
+			t.Errorf("subject %q, %v", subject, err)
+		}
+		from.PublicURL, from.Unsubscribe = "", nil
 	}
 }
 

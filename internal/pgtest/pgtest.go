@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,9 +29,13 @@ type Server struct {
 	dir     string // of the log, the socket, and data and wal unless Options say where
 	data    string
 	bin     string
+	more    []string // settings
 	who     *syscall.SysProcAttr
 	port    int
 	process *exec.Cmd
+	ended   chan struct{} // closed once the process is gone
+	failure error         // how it ended; to be read once it has
+	killed  bool
 	log     *os.File
 	schemas atomic.Int64
 }
@@ -38,8 +43,12 @@ type Server struct {
 // Options say how to make a server; the zero value will do.
 type Options struct {
 	// Data is the directory of its data, which must be empty; its log of changes
-	// lies elsewhere then.
+	// lies elsewhere then, unless LogToo.
 	Data string
+	// LogToo leaves the log of changes in Data, in files of 1 MB none of which is
+	// used again: on a full disk there soon is no room for the next, and without
+	// that the server cannot go on.
+	LogToo bool
 	// primary is the server that a standby follows.
 	primary *Server
 }
@@ -104,11 +113,7 @@ func Start() (*Server, error) { return StartWith(Options{}) }
 func StartWith(o Options) (*Server, error) {
 	s := &Server{}
 	if err := s.make(o); err != nil {
-		var said []byte
-		if s.log != nil {
-			said, _ = os.ReadFile(s.log.Name()) // it is only to help
-		}
-		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w: %s", err, said), s.Stop())
+		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w: %s", err, s.Said()), s.Stop())
 	}
 	return s, nil
 }
@@ -136,7 +141,12 @@ func (s *Server) make(o Options) (err error) {
 	case o.Data != "":
 		s.data = o.Data
 		if _, err = credential(s.data); err == nil {
-			err = s.run("initdb", append(initdb, "-D", s.data, "--waldir", filepath.Join(s.dir, "wal"))...)
+			where := []string{"-D", s.data, "--waldir", filepath.Join(s.dir, "wal")}
+			if o.LogToo {
+				where = []string{"-D", s.data, "--wal-segsize", "1"}
+				s.more = []string{"-c", "wal_keep_size=1GB"}
+			}
+			err = s.run("initdb", append(where, initdb...)...)
 		}
 	default:
 		err = s.run("initdb", append(initdb, "-D", s.data)...)
@@ -159,13 +169,43 @@ func (s *Server) run(program string, args ...string) error {
 // Resume starts a server that was halted or killed, or that has ended, on what
 // it left, and returns when it answers.
 func (s *Server) Resume() error {
-	s.process = exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data, "-p", strconv.Itoa(s.port), "-k", s.dir,
-		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "shared_buffers=128MB")
+	args := append([]string{"-D", s.data, "-p", strconv.Itoa(s.port), "-k", s.dir,
+		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "shared_buffers=128MB"}, s.more...)
+	s.process = exec.Command(filepath.Join(s.bin, "postgres"), args...)
 	s.process.SysProcAttr, s.process.Dir, s.process.Stdout, s.process.Stderr = s.who, s.dir, s.log, s.log
 	if err := s.process.Start(); err != nil {
+		s.process = nil
 		return err
 	}
+	s.ended, s.killed = make(chan struct{}), false
+	go func() {
+		s.failure = s.process.Wait()
+		close(s.ended)
+	}()
 	return s.ready()
+}
+
+// Ended reports whether the server runs no more: it was ended, or has given up
+// by itself.
+func (s *Server) Ended() bool {
+	if s.process == nil {
+		return true
+	}
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Said is the server's log so far.
+func (s *Server) Said() string {
+	if s.log == nil {
+		return ""
+	}
+	said, _ := os.ReadFile(s.log.Name()) // it is only to help
+	return string(said)
 }
 
 // Halt ends the server as an administrator does who does not wait for sessions.
@@ -173,31 +213,57 @@ func (s *Server) Halt() error { return s.end(syscall.SIGINT) }
 
 // Kill ends the server and all its processes without giving them time.
 func (s *Server) Kill() error {
-	family := append(children(s.process.Process.Pid), s.process.Process.Pid)
-	for _, pid := range family {
+	if s.Ended() {
+		return errors.New("kill PostgreSQL: it does not run")
+	}
+	server := s.process.Process
+	_ = server.Signal(syscall.SIGSTOP) // or it starts another process behind our back
+	// They lead process groups of their own: killing the server's is not enough.
+	family := children(server.Pid)
+	for _, pid := range append(family, server.Pid) {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 	}
-	_ = s.process.Wait() // it was killed, and says so
-	s.process = nil
+	<-s.ended
+	s.process, s.killed = nil, true
+	// A server does not start on what a process of the last one still holds.
+	for deadline := time.Now().Add(10 * time.Second); slices.ContainsFunc(family, runs); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("kill PostgreSQL: a process of its does not end")
+		}
+	}
 	return nil
 }
 
 // children are the processes that a process has started and that still run.
 func children(parent int) (pids []int) {
-	all, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range all {
-		stat, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended since
-		}
-		// pid (name) state ppid; the name may hold anything.
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err == nil && len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if _, ppid := status(pid); err == nil && ppid == strconv.Itoa(parent) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// runs reports whether a process is there and more than a zombie.
+func runs(pid int) bool {
+	state, _ := status(pid)
+	return state != "" && state != "Z" && state != "X"
+}
+
+// status is what Linux says of a process, and nothing if it is gone.
+func status(pid int) (state, parent string) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", ""
+	}
+	// pid (name) state ppid; the name may hold anything.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 2 {
+		return "", ""
+	}
+	return fields[0], fields[1]
 }
 
 // Standby starts a server that follows this one, which from then on acknowledges
@@ -253,12 +319,20 @@ func (s *Server) ready() error {
 		if err = db.Ping(); err == nil || time.Now().After(deadline) {
 			return err
 		}
+		if s.Ended() {
+			return fmt.Errorf("it has ended: %w", s.failure)
+		}
 	}
 }
 
 // Stop ends the server at once and removes its directory.
 func (s *Server) Stop() error {
 	_ = s.end(syscall.SIGQUIT) // immediate shutdown, which it reports as a failure
+	if s.killed {
+		// One that was killed leaves its shared memory to the next, which takes it away
+		// as it ends; this one ends as its input does.
+		_ = s.run("postgres", "--single", "-D", s.data, "postgres")
+	}
 	if s.log != nil {
 		s.log.Close()
 	}
@@ -266,13 +340,13 @@ func (s *Server) Stop() error {
 }
 
 func (s *Server) end(how syscall.Signal) error {
-	if s.process == nil || s.process.Process == nil {
+	if s.process == nil {
 		return nil
 	}
 	_ = s.process.Process.Signal(how) // it may have ended
-	err := s.process.Wait()
+	<-s.ended
 	s.process = nil
-	return err
+	return s.failure
 }
 
 // programs finds the directory of PostgreSQL's server programs.

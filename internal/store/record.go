@@ -22,21 +22,28 @@ type recording struct {
 // the meantime; CodeUnavailable when the database takes nothing right now, and
 // then the same call can be made again.
 func (s *Store) Record(r herald.Recording) error {
-	k := &work{client: r.Due.ClientID, rows: 3, recording: &recording{Recording: r}}
+	k, err := newRecording(r)
+	if err != nil {
+		return err
+	}
+	return s.writer.do(&work{client: r.Due.ClientID, rows: 3, bytes: len(k.timings) + len(k.request) + len(k.response), recording: k})
+}
+
+func newRecording(r herald.Recording) (*recording, error) {
+	k := &recording{Recording: r}
 	for _, part := range []struct {
 		value any
 		into  *[]byte
 	}{
-		{r.Attempt.Timings, &k.recording.timings},
-		{r.Attempt.Request, &k.recording.request},
-		{r.Attempt.Response, &k.recording.response},
+		{r.Attempt.Timings, &k.timings},
+		{r.Attempt.Request, &k.request},
+		{r.Attempt.Response, &k.response},
 	} {
 		text, err := json.Marshal(part.value)
 		if err != nil {
-			return fmt.Errorf("encode an attempt's record: %w", err)
+			return nil, fmt.Errorf("encode an attempt's record: %w", err)
 		}
 		*part.into = text
-		k.bytes += len(text)
 	}
-	return s.writer.do(k)
+	return k, nil
 }

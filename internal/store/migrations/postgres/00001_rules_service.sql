@@ -49,6 +49,17 @@ CREATE TABLE unsubscribed (
     PRIMARY KEY (client_id, address)
 );
 
+-- How many mails a mailbox has had of a client since the window began, and which
+-- delivery carries the digest of the rest (digests.go).
+CREATE TABLE mail_windows (
+    client_id uuid   NOT NULL,
+    address   text   NOT NULL,
+    began_at  bigint NOT NULL,
+    n         bigint NOT NULL,
+    carrier   uuid,
+    PRIMARY KEY (client_id, address)
+);
+
 CREATE TABLE event_types (
     name text  PRIMARY KEY,
     spec bytea NOT NULL -- JSON

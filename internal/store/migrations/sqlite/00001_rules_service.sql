@@ -49,6 +49,17 @@ CREATE TABLE unsubscribed (
     PRIMARY KEY (client_id, address)
 ) WITHOUT ROWID;
 
+-- How many mails a mailbox has had of a client since the window began, and which
+-- delivery carries the digest of the rest (digests.go).
+CREATE TABLE mail_windows (
+    client_id BLOB    NOT NULL,
+    address   TEXT    NOT NULL,
+    began_at  INTEGER NOT NULL,
+    n         INTEGER NOT NULL,
+    carrier   BLOB,
+    PRIMARY KEY (client_id, address)
+) WITHOUT ROWID;
+
 CREATE TABLE event_types (
     name TEXT PRIMARY KEY,
     spec BLOB NOT NULL -- JSON
