@@ -176,7 +176,7 @@ func TestNoStormAfterTheDatabaseWasAway(t *testing.T) {
 	t.Cleanup(hook.Close)
 	// No attempt is given up here, so what the receiver counts is what the nodes
 	// have under way.
-	flags := append(nodesOn(t, server.Host()), "--request-timeout", "60s", "--retry-schedule", strings.Repeat("3s,", 30)+"3s")
+	flags := append(nodesOn(t, server.Host()), "--request-timeout", "60s", "--retry-schedule", strings.Repeat("3s,", 19)+"3s")
 	binary := build(t)
 	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...)}
 	publishMany(t, nodes, hook.URL, alerts)

@@ -57,7 +57,7 @@ type firstUse struct {
 // What is wrong with one work alone goes into its refused, and nothing of it
 // into the batch.
 func (s *Store) gather(ctx context.Context, tx *sql.Tx, works []*work) (*batch, error) {
-	now, err := s.dialect.beginBatch(ctx, tx)
+	now, err := s.dialect.beginBatch(ctx, s, tx)
 	if err != nil {
 		return nil, err
 	}

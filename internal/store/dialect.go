@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"herald"
 )
@@ -21,6 +22,8 @@ type dialect struct {
 	classify func(error) fault
 	// unanswered says whether an error of a commit leaves open if it took place.
 	unanswered func(error) bool
+	// hot, as a statement's first argument on PostgreSQL, lets it keep its plan.
+	hot pgx.QueryExecMode
 	// alertOf is an expression for the alert's id in a delivery's id.
 	alertOf func(delivery string) string
 	// joinOfAlert joins a table of deliveries to the alerts a: those of each
@@ -36,7 +39,7 @@ type dialect struct {
 	now func(ctx context.Context, q querier) (int64, error)
 	// beginBatch is now for the writer's transaction, which it also keeps from
 	// running beside keepTallying.
-	beginBatch func(ctx context.Context, tx *sql.Tx) (int64, error)
+	beginBatch func(ctx context.Context, s *Store, tx *sql.Tx) (int64, error)
 	// standing returns what entries of these clients are checked against, and
 	// keeps it from being changed until the transaction ends.
 	standing func(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error)

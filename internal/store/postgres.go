@@ -63,6 +63,15 @@ func (s *Store) openPostgres(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
+	// Statements are planned when they are run: the queue has ten rows now and a
+	// million in a minute, and a plan that was kept would be for the other. Only
+	// what every batch does, in one way whatever the tables hold, keeps its plan;
+	// not even that if the address asks for another way of running statements, as
+	// a proxy that pools transactions needs.
+	s.dialect.hot = config.DefaultQueryExecMode
+	if s.dialect.hot == pgx.QueryExecModeCacheStatement {
+		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
 	s.write = stdlib.OpenDB(*config)
 	s.write.SetMaxOpenConns(postgresConnections)
 	s.write.SetMaxIdleConns(postgresConnections)
@@ -92,9 +101,6 @@ func postgresConfig(address string) (*pgx.ConnConfig, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "herald"
 	}
-	// Statements are planned when they are run: the queue has ten rows now and a
-	// million in a minute, and a plan that was kept would be for the other.
-	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	// A statement whose time is up ends on the server too, and its connection is
 	// good for the next.
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
@@ -173,20 +179,16 @@ const (
 	tallyLock = 0x68657262
 )
 
-// prepared, as a statement's first argument, keeps its plan: for what every batch
-// does, and in one way whatever the tables hold.
-const prepared = pgx.QueryExecModeCacheStatement
-
 // stalledAfter is how long a transaction may do nothing before the database ends
 // it: a node that is stopped in one would keep others waiting.
 const stalledAfter = "10s"
 
-func postgresBeginBatch(ctx context.Context, tx *sql.Tx) (int64, error) {
+func postgresBeginBatch(ctx context.Context, s *Store, tx *sql.Tx) (int64, error) {
 	return first(ctx, tx, func(rows *sql.Rows) (now int64, err error) {
 		err = rows.Scan(&now, new(any), new(any)) // the other two only act
 		return now, err
 	}, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_advisory_xact_lock_shared($1, hashtext(current_schema())),
-set_config('idle_in_transaction_session_timeout', $2, true)`, prepared, tallyLock, stalledAfter)
+set_config('idle_in_transaction_session_timeout', $2, true)`, s.dialect.hot, tallyLock, stalledAfter)
 }
 
 // postgresKeepTallying waits for the batches under way, and makes others wait;

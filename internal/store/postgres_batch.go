@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"herald"
 )
@@ -14,7 +15,7 @@ import (
 // On PostgreSQL a batch is one statement a table, over arrays: a statement a row
 // would be a round trip a row.
 
-func postgresStanding(ctx context.Context, _ *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error) {
+func postgresStanding(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error) {
 	found := standing{versions: make(map[uuid.UUID]int64, len(clients))}
 	if len(clients) == 0 {
 		return found, nil
@@ -29,7 +30,7 @@ func postgresStanding(ctx context.Context, _ *Store, tx *sql.Tx, clients []uuid.
 		found.versions[id] = version
 		return none, err
 	}, `SELECT id, version, (SELECT tallied_to FROM history) FROM clients
-WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, prepared, uuids(clients))
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, s.dialect.hot, uuids(clients))
 	return found, err
 }
 
@@ -68,8 +69,8 @@ JOIN idempotency i ON i.client_id = k.client_id AND i.key = k.key WHERE i.expire
 	return used, err
 }
 
-func postgresWrite(ctx context.Context, _ *Store, tx *sql.Tx, b *batch) error {
-	t := &postgresTx{ctx, tx, b}
+func postgresWrite(ctx context.Context, s *Store, tx *sql.Tx, b *batch) error {
+	t := &postgresTx{ctx, tx, s.dialect.hot, b}
 	for _, write := range []func() error{t.addKeys, t.addEvents, t.addAlerts, t.addDue, t.record} {
 		if err := write(); err != nil {
 			return err
@@ -82,11 +83,12 @@ func postgresWrite(ctx context.Context, _ *Store, tx *sql.Tx, b *batch) error {
 type postgresTx struct {
 	ctx context.Context
 	tx  *sql.Tx
+	hot pgx.QueryExecMode // see dialect
 	*batch
 }
 
 func (t *postgresTx) exec(text string, args ...any) error {
-	_, err := t.tx.ExecContext(t.ctx, text, slices.Insert(args, 0, any(prepared))...)
+	_, err := t.tx.ExecContext(t.ctx, text, slices.Insert(args, 0, any(t.hot))...)
 	return err
 }
 

@@ -25,7 +25,7 @@ func sqliteDialect() dialect {
 		},
 		alertOf:      func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
 		now:          func(context.Context, querier) (int64, error) { return micros(time.Now()), nil },
-		beginBatch:   func(context.Context, *sql.Tx) (int64, error) { return micros(time.Now()), nil },
+		beginBatch:   func(context.Context, *Store, *sql.Tx) (int64, error) { return micros(time.Now()), nil },
 		standing:     sqliteStanding,
 		keepTallying: func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
 		findKeys:     sqliteFindKeys,
