@@ -15,6 +15,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -150,21 +151,39 @@ func (p *Publisher) Alerts() []uuid.UUID {
 // is still pending. It returns what does not agree, all of it.
 func Check(ctx context.Context, service *client.Client, p *Publisher, r *Receiver, patience time.Duration) (problems []error) {
 	deadline := time.Now().Add(patience)
-	seen := make(map[uuid.UUID]bool)
-	for _, alert := range p.Alerts() {
+	alerts := p.Alerts()
+	seen := make(map[uuid.UUID]bool, len(alerts))
+	for _, alert := range alerts {
 		if seen[alert] {
 			problems = append(problems, fmt.Errorf("alert %s was acknowledged for two events", alert))
 		}
 		seen[alert] = true
-		d, err := settled(ctx, service, alert, deadline)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("alert %s: %w", alert, err))
-			continue
-		}
-		problems = append(problems, compare(d, r.entry(alert))...)
 	}
+	var (
+		mu      sync.Mutex
+		workers sync.WaitGroup
+	)
+	for part := range slices.Chunk(alerts, len(alerts)/checkers+1) {
+		workers.Go(func() {
+			for _, alert := range part {
+				var found []error
+				if d, err := settled(ctx, service, alert, deadline); err != nil {
+					found = []error{fmt.Errorf("alert %s: %w", alert, err)}
+				} else {
+					found = compare(d, r.entry(alert))
+				}
+				mu.Lock()
+				problems = append(problems, found...)
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
 	return problems
 }
+
+// checkers is how many alerts are looked up at a time.
+const checkers = 8
 
 // settled waits until an alert's delivery has ended.
 func settled(ctx context.Context, service *client.Client, alert uuid.UUID, deadline time.Time) (client.Delivery, error) {

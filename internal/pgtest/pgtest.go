@@ -137,6 +137,7 @@ func (s *Server) make(o Options) (err error) {
 	s.data = filepath.Join(s.dir, "data")
 	switch {
 	case o.primary != nil:
+		s.more = []string{"-c", "wal_retrieve_retry_interval=100ms"} // it finds a primary that is back soon
 		err = s.run("pg_basebackup", "-D", s.data, "-d", "host=127.0.0.1 user=herald port="+strconv.Itoa(o.primary.port), "-R", "-C", "-S", "standby", "--checkpoint=fast", "--no-sync")
 	case o.Data != "":
 		s.data = o.Data
@@ -283,14 +284,35 @@ func (s *Server) Standby() (*Server, error) {
 			return nil, errors.Join(err, standby.Stop())
 		}
 	}
-	var state string
-	for deadline := time.Now().Add(30 * time.Second); state != "sync"; time.Sleep(20 * time.Millisecond) {
-		err := db.QueryRow(`SELECT coalesce(max(sync_state), '') FROM pg_stat_replication`).Scan(&state)
-		if err != nil || time.Now().After(deadline) {
-			return nil, errors.Join(fmt.Errorf("the standby does not follow: %q %w", state, err), standby.Stop())
-		}
+	if err := s.InSync(); err != nil {
+		return nil, errors.Join(err, standby.Stop())
 	}
 	return standby, nil
+}
+
+// InSync waits until the standby has all that this server has. One that was
+// killed and goes on shows commits that its standby has yet to get; promoted
+// before that, the standby would be without them.
+func (s *Server) InSync() error {
+	db, err := sql.Open("pgx", s.address("public"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-ticker.C {
+		var state string
+		err := db.QueryRow(`SELECT coalesce(max(sync_state), '') FROM pg_stat_replication`).Scan(&state)
+		switch {
+		case err != nil:
+			return err
+		case state == "sync":
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("the standby does not follow: its state is %q", state)
+		}
+	}
 }
 
 // Promote makes a standby take writes.

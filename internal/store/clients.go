@@ -145,7 +145,7 @@ func (s *Store) DeleteClient(ctx context.Context, id uuid.UUID) error {
 
 // Version returns a client's present version, 0 when there is no such client.
 func (s *Store) Version(ctx context.Context, id uuid.UUID) (int64, error) {
-	version, err := first(ctx, s.read, scanInt, clientVersionSQL, id[:])
+	version, err := first(ctx, s.read, scanInt, clientVersionSQL, s.planned(id[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}

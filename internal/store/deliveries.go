@@ -175,7 +175,7 @@ func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (herald.Deli
 SELECT `+pendingColumns+` FROM alerts a JOIN events e ON e.id = a.event_id JOIN queue q ON q.id = $1 WHERE a.id = $2
 UNION ALL
 SELECT `+endedColumns+` FROM alerts a JOIN events e ON e.id = a.event_id JOIN deliveries d ON d.id = $1 WHERE a.id = $2
-) x WHERE x.client_id = $3`, id[:], alert[:], client[:])
+) x WHERE x.client_id = $3`, s.planned(id[:], alert[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, nil, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
 	}
@@ -183,7 +183,7 @@ SELECT `+endedColumns+` FROM alerts a JOIN events e ON e.id = a.event_id JOIN de
 		return d, nil, s.failed("read a delivery", err)
 	}
 	attempts, err := list(ctx, s.read, scanAttempt,
-		`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, id[:])
+		`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, s.planned(id[:])...)
 	return d, attempts, s.failed("read a delivery's attempts", err)
 }
 

@@ -115,7 +115,7 @@ func aDayAgo() string { return time.Now().UTC().Add(-24 * time.Hour).Format("200
 
 // Alert returns a client's alert, CodeNotFound when there is none.
 func (s *Store) Alert(ctx context.Context, client, id uuid.UUID) (herald.Alert, error) {
-	a, err := first(ctx, s.read, scanAlert, `SELECT `+alertColumns+alertsFrom+` WHERE a.id = $1 AND a.client_id = $2`, id[:], client[:])
+	a, err := first(ctx, s.read, scanAlert, `SELECT `+alertColumns+alertsFrom+` WHERE a.id = $1 AND a.client_id = $2`, s.planned(id[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, herald.Errorf(herald.CodeNotFound, "No alert was found with ID %s", id)
 	}
@@ -153,7 +153,7 @@ func (s *Store) Events(ctx context.Context, client, after uuid.UUID, limit int) 
 // Event returns a client's event with the alerts it raised, CodeNotFound when
 // there is none.
 func (s *Store) Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
-	e, err := first(ctx, s.read, scanEvent, `SELECT `+eventColumns+` FROM events WHERE id = $1 AND client_id = $2`, id[:], client[:])
+	e, err := first(ctx, s.read, scanEvent, `SELECT `+eventColumns+` FROM events WHERE id = $1 AND client_id = $2`, s.planned(id[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return e, nil, herald.Errorf(herald.CodeNotFound, "No event was found with ID %s", id)
 	}

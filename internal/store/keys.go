@@ -21,7 +21,7 @@ func scanKey(rows *sql.Rows) (k herald.Key, err error) {
 
 // KeyByHash returns the API key with a hash, CodeNotFound when there is none.
 func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error) {
-	k, err := first(ctx, s.read, scanKey, `SELECT id, client_id, name, created_at FROM keys WHERE hash = $1`, hash[:])
+	k, err := first(ctx, s.read, scanKey, `SELECT id, client_id, name, created_at FROM keys WHERE hash = $1`, s.planned(hash[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, herald.Errorf(herald.CodeNotFound, "No API key was found")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 )
@@ -65,4 +66,14 @@ func scanInt(rows *sql.Rows) (n int64, err error) {
 func scanText(rows *sql.Rows) (text string, err error) {
 	err = rows.Scan(&text)
 	return text, err
+}
+
+// planned are the arguments of a statement that is to keep its plan: one that
+// finds single rows by their keys, which goes by the same indexes whatever the
+// tables hold. Planning it costs more than running it, where there are partitions.
+func (s *Store) planned(args ...any) []any {
+	if !s.dialect.shared {
+		return args
+	}
+	return slices.Insert(args, 0, any(s.dialect.hot))
 }
