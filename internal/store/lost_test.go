@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/url"
@@ -112,6 +113,30 @@ func TestLostAnswerToACommit(t *testing.T) {
 	events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
 	if err != nil || len(events) != 10 {
 		t.Errorf("%d events, %v; want 10", len(events), err)
+	}
+}
+
+// TestLostAnswerToAClaim: what was claimed is held by a node that does not know of
+// it, so the node begins anew, and it is made.
+func TestLostAnswerToAClaim(t *testing.T) {
+	address, err := url.Parse(pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := newCutter(t, address.Host)
+	address.Host = proxy.listener.Addr().String()
+	f := newFixture(t, Options{Database: address.String()})
+	f.accept(f.entry(f.client, false))
+	wants := []herald.Want{{Lane: herald.Lane{Client: f.client.ID, Origin: origin}, N: 1}}
+	proxy.armed.Store(true)
+	if due, err := f.Claim(t.Context(), wants); err == nil {
+		t.Fatalf("the claim was answered: %+v", due)
+	}
+	if due := f.claim(1); len(due) != 0 {
+		t.Fatalf("the claim did not take place: %+v", due)
+	}
+	if _, err := f.Beat(t.Context()); !errors.Is(err, herald.ErrBuried) {
+		t.Errorf("the next beat: %v, want ErrBuried", err)
 	}
 }
 

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -141,8 +143,9 @@ func classifyPostgres(err error) fault {
 		return classifyState(server.Code)
 	case pgconn.SafeToRetry(err):
 		return faultPassing
-	case errors.As(err, &network), errors.Is(err, sql.ErrConnDone), pgconn.Timeout(err):
-		return faultDatabase
+	case errors.As(err, &network), pgconn.Timeout(err), errors.Is(err, sql.ErrConnDone), errors.Is(err, driver.ErrBadConn),
+		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return faultDatabase // the connection broke, in whatever it was about
 	default:
 		var connect *pgconn.ConnectError
 		if errors.As(err, &connect) {

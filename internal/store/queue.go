@@ -67,6 +67,9 @@ func (s *Store) Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, e
 		claimed, err = s.dialect.claim(ctx, tx, s.node.Load(), wants, s.floors.of(wants), now)
 		return err
 	})
+	if lost := (*lostAnswer)(nil); errors.As(err, &lost) {
+		s.inDoubt.Store(true) // it may hold what it has not been told of
+	}
 	if err != nil {
 		return nil, err
 	}
