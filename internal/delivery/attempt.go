@@ -96,9 +96,14 @@ func (e *Engine) isCancelled(i *item) bool {
 // drop ends a delivery without an attempt: it was cancelled, or its client was
 // deleted, and the store's housekeeping cancels what is handed back then.
 func (e *Engine) drop(i *item, known bool) {
-	if !known {
-		if err := e.Store.HandBack(context.WithoutCancel(e.sending), []herald.Due{i.Due}); err != nil {
-			e.Log.Warn("hand back a deleted client's delivery", "deliveryId", i.ID, "error", err)
+	for wait := firstPause; !known; wait = min(2*wait, longPause) {
+		err := e.Store.HandBack(context.WithoutCancel(e.sending), []herald.Due{i.Due})
+		if err == nil {
+			break
+		}
+		e.Log.Warn("hand a delivery back", "deliveryId", i.ID, "error", err)
+		if !e.pause(wait) {
+			break // it is freed when a node starts next
 		}
 	}
 	e.release(i)

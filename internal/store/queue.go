@@ -82,10 +82,35 @@ func (s *Store) Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, e
 	for i := range claimed {
 		due[i] = claimed[i].Due
 	}
-	if err := s.dialect.readBodies(ctx, s, due); err != nil {
-		return nil, s.failed("read what is to be sent", errors.Join(err, s.HandBack(ctx, due)))
+	// What is claimed is held: it must not be forgotten because the database goes
+	// away just now.
+	for wait := bodiesPause; ; wait = min(2*wait, longBodiesPause) {
+		err := s.failed("read what is to be sent", s.dialect.readBodies(ctx, s, due))
+		if err == nil {
+			return due, nil
+		}
+		if herald.CodeOf(err) != herald.CodeUnavailable || !sleep(ctx, wait) {
+			return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), due))
+		}
 	}
-	return due, nil
+}
+
+// Waits of a claim for the database to come back.
+const (
+	bodiesPause     = 50 * time.Millisecond
+	longBodiesPause = time.Second
+)
+
+// sleep waits for d and reports whether ctx let it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // floorLasts is how long a claim goes by a floor: what is handed back is older
