@@ -26,7 +26,9 @@ fuzz: ## every fuzz test for a while; FUZZTIME=1m for longer
 	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-10s} $$package; \
 	  done; done
 
-soak: ## the crash tests for long: KILLS kills of each kind, 500 by default
+soak: ## the crash tests for long: KILLS kills of each kind, 500 by default; and a real mail server, as root
+	if [ "$$(id -u)" -eq 0 ]; then command -v exim4 >/dev/null || apt-get install -y -q --no-install-recommends exim4-daemon-light; \
+	  HERALD_MTA=1 $(GO) test -count=1 -run RealMTA -v ./internal/mail; fi
 	HERALD_KILLS=$${KILLS:-500} $(GO) test -count=1 -timeout 4h -run Killed -v ./internal/ledger
 
 bench: ## end-to-end rates and latencies, see docs/performance.md
