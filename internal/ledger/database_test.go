@@ -92,33 +92,6 @@ func (n *node) refuses(key string) bool {
 	return unavailable
 }
 
-// TestPrimaryFailsOver is fault 9: a primary is killed under load, and its
-// synchronous standby takes over. The nodes find it by themselves.
-func TestPrimaryFailsOver(t *testing.T) {
-	primary := newServer(t, pgtest.Options{})
-	standby, err := primary.Standby()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { standby.Stop() }) //nolint:errcheck // the test is over
-	binary, flags := build(t), nodesOn(t, primary.Host(), standby.Host())
-	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...)}
-	run(t, nodes, func() {
-		pause(time.Second, 2*time.Second)
-		if err := primary.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		pause(500*time.Millisecond, time.Second)
-		if err := standby.Promote(); err != nil {
-			t.Fatal(err)
-		}
-		for _, n := range nodes {
-			eventually(t, "a node is ready on the new primary", n.isReady)
-		}
-		pause(time.Second, 2*time.Second)
-	})
-}
-
 // perLane is how many requests a node makes to one receiver at once, at most.
 const perLane = 128
 

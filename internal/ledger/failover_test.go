@@ -10,11 +10,12 @@ import (
 	"herald/internal/pgtest"
 )
 
-// TestPublishersAreOnlyToldToWaitInAFailover is fault 9 as publishers see it:
-// whatever breaks on a connection as the primary is killed, in whatever
-// statement, it is the database that is away and never the request that is at
-// fault, so no other error than 503 is answered.
-func TestPublishersAreOnlyToldToWaitInAFailover(t *testing.T) {
+// TestPrimaryFailsOver is fault 9: a primary is killed under load, and its
+// synchronous standby takes over; the nodes find it by themselves, and nothing
+// acknowledged is lost. Publishers are only told to wait: whatever breaks on a
+// connection, in whatever statement, it is the database that is away and never
+// the request that is at fault, so no other error than 503 is answered.
+func TestPrimaryFailsOver(t *testing.T) {
 	primary := newServer(t, pgtest.Options{})
 	standby, err := primary.Standby()
 	if err != nil {
