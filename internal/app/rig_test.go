@@ -26,7 +26,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(pgtest.Exit))
+	// The server of the tests runs until they have ended.
+	goleak.VerifyTestMain(m, goleak.Cleanup(pgtest.Exit), goleak.IgnoreAnyFunction("herald/internal/pgtest.(*Server).Resume.func1"))
 }
 
 const operatorKey = "operator-key-for-tests-0123456789abcdef"

@@ -249,7 +249,7 @@ func TestTwoClientsShareAReceiver(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			return status(200)
 		}).withClient("https://shared.example/busy")
-		r.publish(3000) // twenty seconds of work
+		r.publish(1000) // seven seconds of work
 		r.withClient("https://shared.example/other").publish(16)
 		published := time.Since(r.begun)
 		time.Sleep(time.Minute)
@@ -263,8 +263,8 @@ func TestTwoClientsShareAReceiver(t *testing.T) {
 				t.Errorf("the other client's request %d came %v after its publish", other, s.after-published)
 			}
 		}
-		if busy != 3000 || other != 16 {
-			t.Errorf("%d and %d requests, want 3000 and 16", busy, other)
+		if busy != 1000 || other != 16 {
+			t.Errorf("%d and %d requests, want 1000 and 16", busy, other)
 		}
 		r.stop()
 	})
@@ -275,7 +275,7 @@ func TestTwoClientsShareAReceiver(t *testing.T) {
 func TestDueLaneIsFoundBehindHundredsThatAreNot(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		const lanes = 600
+		const lanes = 400
 		failed := false
 		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{InFlight: 2 * lanes, InFlightPerClient: 2 * lanes}}, func(_ context.Context, q webhook.Request) webhook.Result {
 			if strings.Contains(q.URL, "zz") {
@@ -361,18 +361,18 @@ func TestCancelledWhileWaitingIsNotSent(t *testing.T) {
 
 // TestWhatNeverGetsItsTurnExpires: nothing waits for ever. Ids tell when an event
 // was published and never go back, as the clock does between two bubbles: hence
-// the hours.
+// the long times.
 func TestWhatNeverGetsItsTurnExpires(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.Rules([]time.Duration{})
-		p.MaxAge = time.Hour
+		p.MaxAge = 10 * time.Minute
 		r := newRig(t, dir, delivery.Options{Policy: p, Limits: turns.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
-			time.Sleep(2 * time.Hour)
+			time.Sleep(20 * time.Minute)
 			return status(200)
 		}).withClient("https://a.example/")
 		ids := r.publish(2)
-		time.Sleep(5 * time.Hour)
+		time.Sleep(50 * time.Minute)
 		if d, attempts := r.delivery(ids[1]); d.State != herald.Failed || d.Reason != herald.ReasonExpired || len(attempts) != 0 {
 			t.Errorf("the delivery is %s (%s) after %d attempts, want failed (expired) without one", d.State, d.Reason, len(attempts))
 		}
