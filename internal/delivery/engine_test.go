@@ -61,7 +61,12 @@ func newRig(t *testing.T, dir string, o delivery.Options, answer func(context.Co
 	if known, err = directory.New(r.store, catalogue.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	o.Store, o.Nodes, o.Directory, o.Sender = r.store, r.store, known, r
+	o.Store, o.Directory, o.Sender = r.store, known, r
+	if flaky, ok := o.Nodes.(*flakyNodes); ok {
+		flaky.Store = r.store
+	} else {
+		o.Nodes = r.store
+	}
 	o.Random = func() float64 { return 0 }
 	if o.Policy.Transient == nil {
 		o.Policy = policy.Rules(policy.RulesSchedule())
@@ -305,6 +310,56 @@ func TestDueLaneIsFoundBehindHundredsThatAreNot(t *testing.T) {
 			}
 			asleep = len(got)
 		}
+		r.stop()
+	})
+}
+
+// flakyNodes are nodes on a database that goes away when orphans are to be freed.
+type flakyNodes struct {
+	*store.Store
+	fail int // how many calls are still to fail
+}
+
+func (n *flakyNodes) Shared() bool { return true }
+
+func (n *flakyNodes) FreeOrphans(ctx context.Context, after uuid.UUID) (uuid.UUID, int, error) {
+	if n.fail > 0 {
+		n.fail--
+		return after, 0, &herald.Error{Code: herald.CodeUnavailable, Message: "away"}
+	}
+	return n.Store.FreeOrphans(ctx, after)
+}
+
+// TestOrphansAreFreedThoughTheDatabaseGoesAway: a node that was buried registers
+// anew, and what it held under its old number is made soon, not by the next
+// regular sweep.
+func TestOrphansAreFreedThoughTheDatabaseGoesAway(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		nodes := &flakyNodes{}
+		r := newRig(t, dir, delivery.Options{Nodes: nodes, Limits: turns.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
+			time.Sleep(time.Second)
+			return status(200)
+		}).withClient("https://a.example/")
+		r.publish(5)
+		nodes.fail = 3
+		for beat := range int64(100) { // another node takes this one for dead
+			if buried, err := nodes.Bury(t.Context(), 1, beat); buried || err != nil {
+				break
+			}
+		}
+		time.Sleep(20 * time.Second)
+		if nodes.fail != 0 {
+			t.Errorf("%d failures are left: the node did not begin anew", nodes.fail)
+		}
+		delivered := make(map[string]bool)
+		for _, s := range r.got() {
+			delivered[s.body] = true
+		}
+		if len(delivered) != 5 {
+			t.Errorf("%d of 5 were made within 20 s", len(delivered))
+		}
+		time.Sleep(time.Minute)
 		r.stop()
 	})
 }

@@ -83,10 +83,20 @@ func (k *keeper) beat(ctx context.Context) error {
 		}
 	}
 	if len(dead) > 0 || now.Sub(k.swept) > orphansEvery {
-		k.swept = now
-		return k.freeOrphans(ctx)
+		return k.sweep(ctx)
 	}
 	return nil
+}
+
+// sweep frees orphans. Until that has succeeded, every beat tries again: what is
+// not freed now would wait for the next death.
+func (k *keeper) sweep(ctx context.Context) error {
+	k.swept = time.Time{}
+	err := k.freeOrphans(ctx)
+	if err == nil {
+		k.swept = time.Now()
+	}
+	return err
 }
 
 // watch notes the others' beats and returns those that have stood still for
@@ -124,7 +134,7 @@ func (k *keeper) rejoin(ctx context.Context) error {
 	if err := k.Nodes.Register(ctx); err != nil {
 		return err
 	}
-	return k.freeOrphans(ctx) // what was held meanwhile under the old number
+	return k.sweep(ctx) // what was held meanwhile under the old number
 }
 
 // freeOrphans gives back what dead nodes held.
