@@ -129,28 +129,11 @@ func TestDatabaseAway(t *testing.T) {
 // TestDatabaseFull is fault 7 on PostgreSQL: while its disk is full publishers
 // are told to wait, and with room again all goes on.
 func TestDatabaseFull(t *testing.T) {
-	disk := t.TempDir()
-	err := mountTmpfs(disk, "size=160m")
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("a small disk cannot be mounted here (%v); TestDatabaseAway stays", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unmount(disk); err != nil {
-			t.Error(err)
-		}
-	})
-	data := filepath.Join(disk, "data")
-	if err := os.Mkdir(data, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	data, ballast := smallDisk(t)
 	server := newServer(t, pgtest.Options{Data: data})
 	binary, flags := build(t), nodesOn(t, server.Host())
 	nodes := []*node{newNode(t, binary, flags...)}
 	key := nodes[0].publisher()
-	ballast := filepath.Join(disk, "ballast")
 	run(t, nodes, func() {
 		pause(300*time.Millisecond, 500*time.Millisecond)
 		fill(t, ballast)

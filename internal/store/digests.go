@@ -64,9 +64,9 @@ func (s *Store) TakeMailTurn(ctx context.Context, d herald.Due, limit int, windo
 		case d.Attempt > 1: // it has had its turn
 			return nil
 		case w.carrier == uuid.Nil && now >= end:
-			return w.save(ctx, tx, &d, box, now, 1)
+			return countMail(ctx, tx, &d, box, now, 1)
 		case w.carrier == uuid.Nil && w.n < limit:
-			return w.save(ctx, tx, &d, box, w.began, w.n+1)
+			return countMail(ctx, tx, &d, box, w.began, w.n+1)
 		case w.carrier == uuid.Nil:
 			if err = parkMail(ctx, tx, &d, herald.MailScheme, end); err != nil {
 				return err
@@ -93,7 +93,8 @@ func scanMailWindow(rows *sql.Rows) (w mailWindow, err error) {
 	return w, err
 }
 
-func (w mailWindow) save(ctx context.Context, tx *sql.Tx, d *herald.Due, box string, began int64, n int) error {
+// countMail notes when a mailbox's window began and how many mails it has had.
+func countMail(ctx context.Context, tx *sql.Tx, d *herald.Due, box string, began int64, n int) error {
 	_, err := tx.ExecContext(ctx, `UPDATE mail_windows SET began_at = $1, n = $2 WHERE client_id = $3 AND address = $4`, began, n, d.ClientID[:], box)
 	return err
 }

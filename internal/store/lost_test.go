@@ -85,16 +85,22 @@ func (c *cutter) pass(client net.Conn) {
 	}
 }
 
-// TestLostAnswerToACommit is fault 33: the connection is cut between COMMIT and
-// its answer; nothing is doubled and nothing is dropped.
-func TestLostAnswerToACommit(t *testing.T) {
+// newCutFixture is a fixture behind a cutter.
+func newCutFixture(t *testing.T) (*fixture, *cutter) {
+	t.Helper()
 	address, err := url.Parse(pgtest.Database(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy := newCutter(t, address.Host)
 	address.Host = proxy.listener.Addr().String()
-	f := newFixture(t, Options{Database: address.String()})
+	return newFixture(t, Options{Database: address.String()}), proxy
+}
+
+// TestLostAnswerToACommit is fault 33: the connection is cut between COMMIT and
+// its answer; nothing is doubled and nothing is dropped.
+func TestLostAnswerToACommit(t *testing.T) {
+	f, proxy := newCutFixture(t)
 	for range 10 {
 		entry := f.entry(f.client, true)
 		proxy.armed.Store(true)
@@ -119,13 +125,7 @@ func TestLostAnswerToACommit(t *testing.T) {
 // TestLostAnswerToAClaim: what was claimed is held by a node that does not know of
 // it, so the node begins anew, and it is made.
 func TestLostAnswerToAClaim(t *testing.T) {
-	address, err := url.Parse(pgtest.Database(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := newCutter(t, address.Host)
-	address.Host = proxy.listener.Addr().String()
-	f := newFixture(t, Options{Database: address.String()})
+	f, proxy := newCutFixture(t)
 	f.accept(f.entry(f.client, false))
 	wants := []herald.Want{{Lane: herald.Lane{Client: f.client.ID, Origin: origin}, N: 1}}
 	proxy.armed.Store(true)

@@ -79,16 +79,18 @@ func (s *Store) Tally(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// addToTally ends an INSERT into tallies, for those that are there.
+const addToTally = ` ON CONFLICT (client_id, rule_id, hour) DO UPDATE SET n = tallies.n + excluded.n`
+
 // tallyRange adds the alerts of an hour with ids from one to before another.
 func tallyRange(ctx context.Context, tx *sql.Tx, hour time.Time, from, to uuid.UUID) error {
-	const onConflict = ` ON CONFLICT (client_id, rule_id, hour) DO UPDATE SET n = tallies.n + excluded.n`
 	_, err := tx.ExecContext(ctx, `INSERT INTO tallies (client_id, rule_id, hour, n)
-SELECT client_id, rule_id, $1, count(*) FROM alerts WHERE id >= $2 AND id < $3 GROUP BY client_id, rule_id`+onConflict, micros(hour), from[:], to[:])
+SELECT client_id, rule_id, $1, count(*) FROM alerts WHERE id >= $2 AND id < $3 GROUP BY client_id, rule_id`+addToTally, micros(hour), from[:], to[:])
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO tallies (client_id, rule_id, hour, n)
-SELECT client_id, $4, $1, count(*) FROM alerts WHERE id >= $2 AND id < $3 GROUP BY client_id`+onConflict, micros(hour), from[:], to[:], uuid.Nil[:])
+SELECT client_id, $4, $1, count(*) FROM alerts WHERE id >= $2 AND id < $3 GROUP BY client_id`+addToTally, micros(hour), from[:], to[:], uuid.Nil[:])
 	if err != nil {
 		return err
 	}
@@ -116,8 +118,7 @@ func (b *batch) tallyLate(ctx context.Context, tx *sql.Tx) error {
 	// In one order everywhere, so that batches of two nodes do not lock each
 	// other out.
 	for _, t := range slices.SortedFunc(maps.Keys(late), tally.compare) {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tallies (client_id, rule_id, hour, n) VALUES ($1, $2, $3, $4)
-ON CONFLICT (client_id, rule_id, hour) DO UPDATE SET n = tallies.n + excluded.n`, t.client[:], t.rule[:], t.hour, late[t])
+		_, err := tx.ExecContext(ctx, `INSERT INTO tallies (client_id, rule_id, hour, n) VALUES ($1, $2, $3, $4)`+addToTally, t.client[:], t.rule[:], t.hour, late[t])
 		if err != nil {
 			return err
 		}
@@ -178,10 +179,6 @@ func (s *Store) findPlace(ctx context.Context, client, rule uuid.UUID, l query.L
 		p.skip -= c.open
 		p.to = c.talliedTo
 	}
-	direction := ""
-	if l.Order.Desc {
-		direction = " DESC"
-	}
 	type hour struct {
 		at time.Time
 		n  int
@@ -191,7 +188,7 @@ func (s *Store) findPlace(ctx context.Context, client, rule uuid.UUID, l query.L
 		err = rows.Scan(&us, &h.n)
 		h.at = fromMicros(us)
 		return h, err
-	}, `SELECT hour, n FROM tallies WHERE client_id = $1 AND rule_id = $2 AND hour >= (SELECT kept_hour FROM history) ORDER BY hour`+direction, client[:], rule[:])
+	}, `SELECT hour, n FROM tallies WHERE client_id = $1 AND rule_id = $2 AND hour >= (SELECT kept_hour FROM history) ORDER BY hour`+direction(l.Order), client[:], rule[:])
 	for _, h := range hours {
 		if p.skip < h.n {
 			break
