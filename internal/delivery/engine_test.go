@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -317,14 +318,14 @@ func TestDueLaneIsFoundBehindHundredsThatAreNot(t *testing.T) {
 // flakyNodes are nodes on a database that goes away when orphans are to be freed.
 type flakyNodes struct {
 	*store.Store
-	fail int // how many calls are still to fail
+	fail atomic.Int32 // how many calls are still to fail
 }
 
 func (n *flakyNodes) Shared() bool { return true }
 
 func (n *flakyNodes) FreeOrphans(ctx context.Context, after uuid.UUID) (uuid.UUID, int, error) {
-	if n.fail > 0 {
-		n.fail--
+	if n.fail.Load() > 0 {
+		n.fail.Add(-1)
 		return after, 0, &herald.Error{Code: herald.CodeUnavailable, Message: "away"}
 	}
 	return n.Store.FreeOrphans(ctx, after)
@@ -342,15 +343,15 @@ func TestOrphansAreFreedThoughTheDatabaseGoesAway(t *testing.T) {
 			return status(200)
 		}).withClient("https://a.example/")
 		r.publish(5)
-		nodes.fail = 3
+		nodes.fail.Store(3)
 		for beat := range int64(100) { // another node takes this one for dead
 			if buried, err := nodes.Bury(t.Context(), 1, beat); buried || err != nil {
 				break
 			}
 		}
 		time.Sleep(20 * time.Second)
-		if nodes.fail != 0 {
-			t.Errorf("%d failures are left: the node did not begin anew", nodes.fail)
+		if left := nodes.fail.Load(); left != 0 {
+			t.Errorf("%d failures are left: the node did not try again", left)
 		}
 		delivered := make(map[string]bool)
 		for _, s := range r.got() {
