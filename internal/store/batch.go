@@ -1,8 +1,6 @@
 package store
 
 import (
-	"context"
-	"database/sql"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,34 +51,22 @@ type firstUse struct {
 	alerts      int
 }
 
-// gather decides which of the works can be written, and collects their rows.
-// What is wrong with one work alone goes into its refused, and nothing of it
-// into the batch.
-func (s *Store) gather(ctx context.Context, tx *sql.Tx, works []*work) (*batch, error) {
-	now, err := s.dialect.beginBatch(ctx, s, tx)
-	if err != nil {
-		return nil, err
-	}
-	found, err := s.dialect.standing(ctx, s, tx, clientsOf(works))
-	if err != nil {
-		return nil, err
-	}
-	b := &batch{node: s.node.Load(), now: now, talliedTo: found.talliedTo}
-	used, err := s.dialect.findKeys(ctx, s, tx, keysOf(works), now)
-	if err != nil {
-		return nil, err
-	}
+// gather decides which of the works can be written, by what the transaction has
+// found, and collects their rows. What is wrong with one work alone goes into its
+// refused, and nothing of it into the batch.
+func gather(works []*work, found standing, node int64) *batch {
+	b := &batch{node: node, now: found.now, talliedTo: found.talliedTo}
 	for _, k := range works {
 		k.refused = nil
 		if k.recording != nil {
 			b.recordings = append(b.recordings, k)
 			continue
 		}
-		if k.refused = k.check(found.versions, used); k.refused == nil {
-			b.add(k, used)
+		if k.refused = k.check(found.versions, found.used); k.refused == nil {
+			b.add(k, found.used)
 		}
 	}
-	return b, nil
+	return b
 }
 
 func clientsOf(works []*work) []uuid.UUID {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -22,6 +23,8 @@ type dialect struct {
 	classify func(error) fault
 	// unanswered says whether an error of a commit leaves open if it took place.
 	unanswered func(error) bool
+	// gatherFor is how long works that come in quickly gather before a batch.
+	gatherFor time.Duration
 	// hot, as a statement's first argument on PostgreSQL, lets it keep its plan.
 	hot pgx.QueryExecMode
 	// alertOf is an expression for the alert's id in a delivery's id.
@@ -37,19 +40,13 @@ type dialect struct {
 	// now returns the time in microseconds: the database's where nodes share
 	// it, because their clocks differ.
 	now func(ctx context.Context, q querier) (int64, error)
-	// beginBatch is now for the writer's transaction, which it also keeps from
-	// running beside keepTallying.
-	beginBatch func(ctx context.Context, s *Store, tx *sql.Tx) (int64, error)
-	// standing returns what entries of these clients are checked against, and
-	// keeps it from being changed until the transaction ends.
-	standing func(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error)
-	// findKeys returns what idempotency keys stand for that are in use.
-	findKeys func(ctx context.Context, s *Store, tx *sql.Tx, keys []idempotent, now int64) (map[idempotent]firstUse, error)
+	// begin begins the writer's transaction, which it keeps from running beside
+	// keepTallying. It returns what entries of these clients and with these keys
+	// are checked against, and keeps it from being changed until the transaction
+	// ends.
+	begin func(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotent) (batchTx, standing, error)
 	// keepTallying keeps batches from being written until the transaction ends.
 	keepTallying func(ctx context.Context, tx *sql.Tx) error
-	// write writes a batch and sets refused of works whose delivery is not
-	// held any more.
-	write func(ctx context.Context, s *Store, tx *sql.Tx, b *batch) error
 	// claim lets a node hold due deliveries, of each lane the longest due from
 	// its floor on.
 	claim func(ctx context.Context, tx *sql.Tx, node int64, wants []herald.Want, floors []int64, now int64) ([]claimedRow, error)
@@ -57,10 +54,20 @@ type dialect struct {
 	readBodies func(ctx context.Context, s *Store, due []herald.Due) error
 }
 
+// batchTx is the writer's transaction, which has begun.
+type batchTx interface {
+	// commit writes a batch, sets refused of works whose delivery is not held
+	// any more, and commits. After an error nothing was written, unless that is
+	// a lostAnswer.
+	commit(ctx context.Context, b *batch) error
+}
+
 // standing is what a batch finds in the database that its entries depend on.
 type standing struct {
-	versions  map[uuid.UUID]int64 // of the clients; one that there is not has 0
-	talliedTo uuid.UUID           // alerts with smaller ids count themselves
+	now       int64                   // microseconds, by the database's clock where it has one
+	versions  map[uuid.UUID]int64     // of the clients; one that there is not has 0
+	used      map[idempotent]firstUse // of the keys, those in use
+	talliedTo uuid.UUID               // alerts with smaller ids count themselves
 }
 
 // fault is a kind of failure of the database.

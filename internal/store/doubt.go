@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,17 +42,33 @@ func (s *Store) landed(ctx context.Context, batch []*work) bool {
 		return false
 	}
 	for deadline := time.Now().Add(doubtPatience); ; time.Sleep(doubtPause) {
-		n, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM events WHERE id = $1`, event[:])
+		landed, err := s.outcome(ctx, event)
 		switch {
 		case err == nil:
-			s.log.Warn("the answer to a commit was lost; the database was asked what became of it", "committed", n > 0)
-			return n > 0
+			s.log.Warn("the answer to a commit was lost; the database was asked what became of it", "committed", landed)
+			return landed
 		case time.Now().After(deadline):
 			s.log.Error("the answer to a commit was lost, and the database does not say what became of it", "error", err)
 			s.inDoubt.Store(true)
 			return false
 		}
 	}
+}
+
+// outcome reports whether an event was committed, once no batch is under way: the
+// server goes on with one after its connection broke.
+func (s *Store) outcome(ctx context.Context, event uuid.UUID) (landed bool, err error) {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	err = s.dialect.keepTallying(ctx, tx)
+	if err == nil {
+		var n int64
+		n, err = first(ctx, tx, scanInt, `SELECT count(*) FROM events WHERE id = $1`, event[:])
+		landed = n > 0
+	}
+	return landed, errors.Join(err, tx.Rollback())
 }
 
 // addedEvent returns the id of an event that a batch adds.

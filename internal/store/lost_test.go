@@ -15,8 +15,8 @@ import (
 	"herald/internal/pgtest"
 )
 
-// cutter is a proxy before PostgreSQL that can cut a connection after it has
-// passed a COMMIT on and before the answer comes back.
+// cutter is a proxy before PostgreSQL that can cut a connection when the answer to
+// a COMMIT comes back.
 type cutter struct {
 	listener net.Listener
 	server   string
@@ -51,35 +51,21 @@ func (c *cutter) pass(client net.Conn) {
 		return
 	}
 	defer server.Close()
-	var cut atomic.Bool
 	go func() {
-		defer client.Close()
-		buffer := make([]byte, 64<<10)
-		for {
-			n, err := server.Read(buffer)
-			if err != nil || cut.Load() {
-				return // the answer to the COMMIT has come, and goes nowhere
-			}
-			if _, err := client.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
+		defer server.Close()
+		_, _ = io.Copy(server, client)
 	}()
 	buffer := make([]byte, 64<<10)
 	for {
-		n, err := client.Read(buffer)
+		n, err := server.Read(buffer)
 		if err != nil {
 			return
 		}
-		if bytes.Contains(buffer[:n], []byte("commit\x00")) && c.armed.CompareAndSwap(true, false) {
-			cut.Store(true)
+		if bytes.Contains(buffer[:n], []byte("COMMIT\x00")) && c.armed.CompareAndSwap(true, false) {
 			c.cuts.Add(1)
+			return // it is committed, and the answer goes nowhere
 		}
-		if _, err := server.Write(buffer[:n]); err != nil {
-			return
-		}
-		if cut.Load() {
-			_, _ = io.Copy(io.Discard, client) // until the other side has seen the answer and closed
+		if _, err := client.Write(buffer[:n]); err != nil {
 			return
 		}
 	}

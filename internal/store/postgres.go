@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"herald"
@@ -33,9 +34,10 @@ const (
 
 func postgresDialect() dialect {
 	return dialect{
-		name:     "postgres",
-		shared:   true,
-		classify: classifyPostgres,
+		name:      "postgres",
+		shared:    true,
+		gatherFor: 300 * time.Microsecond, // as much gathers during the round trips
+		classify:  classifyPostgres,
 		unanswered: func(err error) bool {
 			var server *pgconn.PgError // an answer, and it is no
 			return !errors.As(err, &server)
@@ -48,11 +50,8 @@ ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + 
 		forUpdate:    "FOR UPDATE",
 		forShare:     "FOR SHARE",
 		now:          postgresNow,
-		beginBatch:   postgresBeginBatch,
-		standing:     postgresStanding,
+		begin:        postgresBegin,
 		keepTallying: postgresKeepTallying,
-		findKeys:     postgresFindKeys,
-		write:        postgresWrite,
 		claim:        postgresClaim,
 		readBodies:   postgresReadBodies,
 	}
@@ -70,26 +69,39 @@ func (s *Store) openPostgres(ctx context.Context, address string) error {
 	// what every batch does, in one way whatever the tables hold, keeps its plan;
 	// not even that if the address asks for another way of running statements, as
 	// a proxy that pools transactions needs.
+	if s.batches, err = postgresBatches(ctx, *config); err != nil {
+		return err
+	}
 	s.dialect.hot = config.DefaultQueryExecMode
 	if s.dialect.hot == pgx.QueryExecModeCacheStatement {
 		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	s.write = stdlib.OpenDB(*config)
-	s.write.SetMaxOpenConns(postgresConnections)
-	s.write.SetMaxIdleConns(postgresConnections)
+	s.write.SetMaxOpenConns(postgresConnections - 1)
+	s.write.SetMaxIdleConns(postgresConnections - 1)
 	s.read = s.write
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout+readDeadline)
 	defer cancel()
 	for _, setting := range []string{"fsync", "synchronous_commit"} {
 		var value string
 		if err := s.write.QueryRowContext(ctx, `SELECT current_setting($1)`, setting).Scan(&value); err != nil {
-			return errors.Join(fmt.Errorf("reach the database at %s: %w", config.Host, err), s.write.Close())
+			return errors.Join(fmt.Errorf("reach the database at %s: %w", config.Host, err), s.closeDatabase())
 		}
 		if value == "off" {
-			return errors.Join(fmt.Errorf("the database at %s has %s = off: it would acknowledge what a crash can lose; turn it on", config.Host, setting), s.write.Close())
+			return errors.Join(fmt.Errorf("the database at %s has %s = off: it would acknowledge what a crash can lose; turn it on", config.Host, setting), s.closeDatabase())
 		}
 	}
 	return nil
+}
+
+// postgresBatches makes the writer's connection, when it is needed.
+func postgresBatches(ctx context.Context, c pgx.ConnConfig) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, fmt.Errorf("database address: %w", err)
+	}
+	config.ConnConfig, config.MaxConns = &c, 1
+	return pgxpool.NewWithConfig(ctx, config)
 }
 
 func postgresConfig(address string) (*pgx.ConnConfig, error) {
@@ -127,18 +139,12 @@ func (s *Store) onDirectAddress(ctx context.Context, o Options, fn func(*sql.DB)
 	return errors.Join(fn(db), db.Close())
 }
 
-// errKeyRace says that another node has just used an idempotency key of this
-// batch; the batch finds it when it is run again.
-var errKeyRace = errors.New("another node has just used one of the idempotency keys")
-
 func classifyPostgres(err error) fault {
 	var (
 		server  *pgconn.PgError
 		network net.Error
 	)
 	switch {
-	case errors.Is(err, errKeyRace):
-		return faultPassing
 	case errors.As(err, &server):
 		return classifyState(server.Code)
 	case pgconn.SafeToRetry(err):
@@ -155,10 +161,14 @@ func classifyPostgres(err error) fault {
 	}
 }
 
+// keyInUse is how a batch fails whose idempotency key another node has just used.
+const keyInUse = "23502" // not_null_violation
+
 // classifyState goes by the class of an SQLSTATE (PostgreSQL, appendix A).
 func classifyState(code string) fault {
 	switch {
-	case code == "40001", code == "40P01", code == "55P03": // serialization, deadlock, lock timeout
+	case code == "40001", code == "40P01", code == "55P03", // serialization, deadlock, lock timeout
+		code == keyInUse:
 		return faultPassing
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
 		code == "25006", // connection, resources, operator's intervention, system; read-only after a failover
@@ -185,14 +195,6 @@ const (
 // stalledAfter is how long a transaction may do nothing before the database ends
 // it: a node that is stopped in one would keep others waiting.
 const stalledAfter = "10s"
-
-func postgresBeginBatch(ctx context.Context, s *Store, tx *sql.Tx) (int64, error) {
-	return first(ctx, tx, func(rows *sql.Rows) (now int64, err error) {
-		err = rows.Scan(&now, new(any), new(any)) // the other two only act
-		return now, err
-	}, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_advisory_xact_lock_shared($1, hashtext(current_schema())),
-set_config('idle_in_transaction_session_timeout', $2, true)`, s.dialect.hot, tallyLock, stalledAfter)
-}
 
 // postgresKeepTallying waits for the batches under way, and makes others wait;
 // not for long, because one of them may be a stalled node's.

@@ -3,35 +3,145 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"herald"
 )
 
-// On PostgreSQL a batch is one statement a table, over arrays: a statement a row
-// would be a round trip a row.
+// On PostgreSQL a batch is one statement a table, over arrays, and goes to the
+// server in two parts: one to look, one to write and commit. Each round trip is two
+// switches between processes, which cost more than most of these statements.
+//
+// They keep the plans that were made for their first runs, when the queue may have
+// been empty. So they find rows by keys alone, in forms that leave the planner no
+// choice when it does not read whole tables (enable_seqscan is off): no join with a
+// table that can grow, but a LATERAL of one row, or an IN that IS TRUE keeps from
+// becoming a join.
 
-func postgresStanding(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error) {
-	found := standing{versions: make(map[uuid.UUID]int64, len(clients))}
-	if len(clients) == 0 {
-		return found, nil
+// postgresBatch is the writer's transaction on PostgreSQL.
+type postgresBatch struct {
+	conn  *pgxpool.Conn
+	store *Store
+}
+
+func postgresBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotent) (batchTx, standing, error) {
+	conn, err := s.batches.Acquire(ctx)
+	if err != nil {
+		return nil, standing{}, err
 	}
-	// The lock lets other batches in and makes a change of the client wait.
-	_, err := list(ctx, tx, func(rows *sql.Rows) (none struct{}, err error) {
+	t := &postgresBatch{conn, s}
+	found, err := t.standing(ctx, clients, keys)
+	if err != nil {
+		return nil, found, t.rollback(ctx, err)
+	}
+	return t, found, nil
+}
+
+func (t *postgresBatch) standing(ctx context.Context, clients []uuid.UUID, keys []idempotent) (standing, error) {
+	var (
+		p     pgx.Batch
+		found = standing{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotent]firstUse)}
+	)
+	p.Queue(`BEGIN`)
+	p.Queue(postgresOpenSQL, tallyLock, stalledAfter).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&found.now, nil, nil, nil, nil) // the others only act
+	})
+	if len(clients) > 0 {
+		// The lock lets other batches in and makes a change of the client wait.
+		queueList(&p, func(rows pgx.Rows) error {
+			var (
+				id      uuid.UUID
+				version int64
+			)
+			err := rows.Scan(&id, &version, &found.talliedTo)
+			found.versions[id] = version
+			return err
+		}, `SELECT id, version, (SELECT tallied_to FROM history) FROM clients
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, uuids(clients))
+	}
+	if len(keys) > 0 {
+		findKeys(&p, keys, &found)
+	}
+	return found, t.conn.SendBatch(ctx, &p).Close()
+}
+
+// A plan's cost, which a table read whole makes look huge, is no reason to compile it.
+const postgresOpenSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+pg_advisory_xact_lock_shared($1, hashtext(current_schema()))::text, set_config('idle_in_transaction_session_timeout', $2, true),
+set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
+
+func findKeys(p *pgx.Batch, keys []idempotent, found *standing) {
+	var (
+		clients [][]byte
+		texts   []string
+	)
+	for i := range keys {
+		clients, texts = append(clients, keys[i].client[:]), append(texts, keys[i].key)
+	}
+	queueList(p, func(rows pgx.Rows) error {
 		var (
-			id      uuid.UUID
-			version int64
+			id          idempotent
+			u           firstUse
+			fingerprint []byte
+			expires     int64
 		)
-		err = rows.Scan(&id, &version, &found.talliedTo)
-		found.versions[id] = version
-		return none, err
-	}, `SELECT id, version, (SELECT tallied_to FROM history) FROM clients
-WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, s.dialect.hot, uuids(clients))
-	return found, err
+		err := rows.Scan(&id.client, &id.key, &fingerprint, &u.event, &u.alerts, &expires)
+		if err == nil && expires > found.now {
+			u.fingerprint = [32]byte(fingerprint)
+			found.used[id] = u
+		}
+		return err
+	}, `SELECT i.client_id, i.key, i.fingerprint, i.first_event, i.n, i.expires_at FROM unnest($1::uuid[], $2::text[]) k(client_id, key),
+LATERAL (SELECT * FROM idempotency i WHERE i.client_id = k.client_id AND i.key = k.key LIMIT 1) i`, clients, texts)
+}
+
+// commit's last statement is COMMIT. What fails before it keeps the server from
+// going on to it; what fails without an answer leaves open if it got there.
+func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
+	w := &postgresWriting{batch: b, moved: make(map[uuid.UUID]bool)}
+	w.all()
+	w.Queue(`COMMIT`)
+	if err := t.conn.SendBatch(ctx, &w.Batch).Close(); err != nil {
+		if t.store.dialect.unanswered(err) {
+			err = &lostAnswer{err}
+		}
+		return t.rollback(ctx, err)
+	}
+	t.conn.Release()
+	for _, k := range b.recordings {
+		if !w.moved[k.recording.Due.ID] {
+			k.refused = herald.ErrNotHeld
+		}
+	}
+	return nil
+}
+
+// rollback ends the transaction after err, and the connection where that fails.
+func (t *postgresBatch) rollback(ctx context.Context, err error) error {
+	if !t.conn.Conn().IsClosed() {
+		_, rollback := t.conn.Exec(ctx, `ROLLBACK`)
+		err = errors.Join(err, rollback)
+	}
+	t.conn.Release() // which closes one that is still in a transaction
+	return err
+}
+
+// queueList calls scan for every row of a statement's result.
+func queueList(p *pgx.Batch, scan func(pgx.Rows) error, text string, args ...any) {
+	p.Queue(text, args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
 }
 
 func uuids(ids []uuid.UUID) [][]byte {
@@ -42,59 +152,30 @@ func uuids(ids []uuid.UUID) [][]byte {
 	return all
 }
 
-func postgresFindKeys(ctx context.Context, _ *Store, tx *sql.Tx, keys []idempotent, now int64) (map[idempotent]firstUse, error) {
-	used := make(map[idempotent]firstUse)
-	if len(keys) == 0 {
-		return used, nil
-	}
-	var (
-		clients [][]byte
-		texts   []string
-	)
-	for i := range keys {
-		clients, texts = append(clients, keys[i].client[:]), append(texts, keys[i].key)
-	}
-	_, err := list(ctx, tx, func(rows *sql.Rows) (struct{}, error) {
-		var (
-			id          idempotent
-			u           firstUse
-			fingerprint []byte
-		)
-		err := rows.Scan(&id.client, &id.key, &fingerprint, &u.event, &u.alerts)
-		copy(u.fingerprint[:], fingerprint)
-		used[id] = u
-		return struct{}{}, err
-	}, `SELECT i.client_id, i.key, i.fingerprint, i.first_event, i.n FROM unnest($1::uuid[], $2::text[]) k(client_id, key)
-JOIN idempotency i ON i.client_id = k.client_id AND i.key = k.key WHERE i.expires_at > $3`, clients, texts, now)
-	return used, err
-}
-
-func postgresWrite(ctx context.Context, s *Store, tx *sql.Tx, b *batch) error {
-	t := &postgresTx{ctx, tx, s.dialect.hot, b}
-	for _, write := range []func() error{t.addKeys, t.addEvents, t.addAlerts, t.addDue, t.record} {
-		if err := write(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// postgresTx writes one batch.
-type postgresTx struct {
-	ctx context.Context
-	tx  *sql.Tx
-	hot pgx.QueryExecMode // see dialect
+// postgresWriting puts one batch into what is sent together.
+type postgresWriting struct {
+	pgx.Batch
 	*batch
+	moved map[uuid.UUID]bool // the deliveries that were still held
 }
 
-func (t *postgresTx) exec(text string, args ...any) error {
-	_, err := t.tx.ExecContext(t.ctx, text, slices.Insert(args, 0, any(t.hot))...)
-	return err
-}
-
-func (t *postgresTx) addKeys() error {
-	if len(t.keys) == 0 {
+func (t *postgresWriting) all() {
+	t.addKeys()
+	t.addEvents()
+	t.addAlerts()
+	t.addDue()
+	t.retry()
+	t.end()
+	t.addAttempts()
+	_ = t.tallyLate(func(args ...any) error {
+		t.Queue(addLateSQL, args...)
 		return nil
+	})
+}
+
+func (t *postgresWriting) addKeys() {
+	if len(t.keys) == 0 {
+		return
 	}
 	var (
 		clients, fingerprints, events [][]byte
@@ -106,20 +187,17 @@ func (t *postgresTx) addKeys() error {
 		clients, texts, fingerprints = append(clients, k.client[:]), append(texts, k.key), append(fingerprints, k.fingerprint[:])
 		events, alerts, expires = append(events, k.event[:]), append(alerts, int64(k.alerts)), append(expires, k.expires)
 	}
-	n, err := affected(t.tx.ExecContext(t.ctx, `INSERT INTO idempotency (client_id, key, fingerprint, first_event, n, expires_at)
+	// A key that another node has just used must not be used again: there is no
+	// NULL in expires_at, so the batch fails, and finds the key when it is run again.
+	t.Queue(`INSERT INTO idempotency (client_id, key, fingerprint, first_event, n, expires_at)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::bigint[], $6::bigint[])
-ON CONFLICT (client_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, first_event = excluded.first_event,
-n = excluded.n, expires_at = excluded.expires_at WHERE idempotency.expires_at <= $7`,
-		clients, texts, fingerprints, events, alerts, expires, t.now))
-	if err == nil && n < int64(len(t.keys)) {
-		return errKeyRace
-	}
-	return err
+ON CONFLICT (client_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, first_event = excluded.first_event, n = excluded.n,
+expires_at = CASE WHEN idempotency.expires_at <= $7 THEN excluded.expires_at END`, clients, texts, fingerprints, events, alerts, expires, t.now)
 }
 
-func (t *postgresTx) addEvents() error {
+func (t *postgresWriting) addEvents() {
 	if len(t.events) == 0 {
-		return nil
+		return
 	}
 	var (
 		ids, clients, companies, connections, data [][]byte
@@ -131,14 +209,14 @@ func (t *postgresTx) addEvents() error {
 		companies, connections = append(companies, idOrNull(e.CompanyID)), append(connections, idOrNull(e.ConnectionID))
 		occurred, messages, data = append(occurred, micros(e.OccurredAt)), append(messages, e.Message), append(data, e.Data)
 	}
-	return t.exec(`INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
+	t.Queue(`INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::bytea[])`,
 		ids, clients, types, companies, connections, occurred, messages, data)
 }
 
-func (t *postgresTx) addAlerts() error {
+func (t *postgresWriting) addAlerts() {
 	if len(t.alerts) == 0 {
-		return nil
+		return
 	}
 	var (
 		ids, clients, events, rules, companies, heads [][]byte
@@ -148,14 +226,14 @@ func (t *postgresTx) addAlerts() error {
 		ids, clients, events, rules = append(ids, a.ID[:]), append(clients, a.event.ClientID[:]), append(events, a.event.ID[:]), append(rules, a.RuleID[:])
 		companies, messages, heads = append(companies, idOrNull(a.event.CompanyID)), append(messages, a.Message), append(heads, a.Head)
 	}
-	return t.exec(`INSERT INTO alerts (id, client_id, event_id, rule_id, company_id, message, head)
+	t.Queue(`INSERT INTO alerts (id, client_id, event_id, rule_id, company_id, message, head)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::bytea[])`,
 		ids, clients, events, rules, companies, messages, heads)
 }
 
-func (t *postgresTx) addDue() error {
+func (t *postgresWriting) addDue() {
 	if len(t.due) == 0 {
-		return nil
+		return
 	}
 	var (
 		ids, clients            [][]byte
@@ -168,84 +246,60 @@ func (t *postgresTx) addDue() error {
 		made, nodes = append(made, micros(d.MadeAt)), append(nodes, t.holder(d))
 		attempts, retries = append(attempts, int64(d.Attempt)), append(retries, int64(d.Retries))
 	}
-	return t.exec(`INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
+	t.Queue(`INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
 SELECT id, client_id, lane, address, made_at, $5, node, attempt, retries
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
 q(id, client_id, lane, address, made_at, node, attempt, retries)`,
 		ids, clients, lanes, addresses, t.now, made, nodes, attempts, retries)
 }
 
-// record moves deliveries on that are still held, and adds the attempts of all.
-func (t *postgresTx) record() error {
-	if len(t.recordings) == 0 {
-		return nil
-	}
-	held, err := t.retry()
-	if err != nil {
-		return err
-	}
-	ended, err := t.end()
-	if err != nil {
-		return err
-	}
-	for _, k := range t.recordings {
-		if id := k.recording.Due.ID; !held[id] && !ended[id] {
-			k.refused = herald.ErrNotHeld
-		}
-	}
-	return t.addAttempts()
-}
-
-// retry puts back what has another attempt coming and returns what this was.
-func (t *postgresTx) retry() (map[uuid.UUID]bool, error) {
-	var (
-		ids                           [][]byte
-		due, retries, attempts, nodes []int64
-	)
+// retry puts back what has another attempt coming: row by row, because a join
+// would be needed to give each row values of its own.
+func (t *postgresWriting) retry() {
 	for _, k := range t.recordings {
 		if r := k.recording; r.State == herald.Pending {
-			ids, due = append(ids, r.Due.ID[:]), append(due, t.dueAt(r))
-			retries, attempts, nodes = append(retries, int64(r.Retries)), append(attempts, int64(r.Due.Attempt)), append(nodes, r.Due.Node)
+			t.Queue(retryQueueSQL, t.dueAt(r), r.Retries, r.Due.ID[:], r.Due.Node, r.Due.Attempt).Exec(func(tag pgconn.CommandTag) error {
+				t.moved[r.Due.ID] = tag.RowsAffected() > 0
+				return nil
+			})
 		}
 	}
-	return t.moved(ids, `UPDATE queue q SET node = NULL, due_at = r.due_at, attempt = q.attempt + 1, retries = r.retries
-FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) r(id, due_at, retries, attempt, node)
-WHERE q.id = r.id AND q.node = r.node AND q.attempt = r.attempt RETURNING q.id`, ids, due, retries, attempts, nodes)
 }
 
-// end moves what has ended to history and returns what this was.
-func (t *postgresTx) end() (map[uuid.UUID]bool, error) {
+// end moves what has ended to history.
+func (t *postgresWriting) end() {
 	var (
-		ids                     [][]byte
+		ids, clients            [][]byte
+		addresses, reasons      []string
 		attempts, states, nodes []int64
-		reasons                 []string
 	)
 	for _, k := range t.recordings {
 		if r := k.recording; r.State != herald.Pending {
-			ids, attempts = append(ids, r.Due.ID[:]), append(attempts, int64(r.Due.Attempt))
-			states, reasons, nodes = append(states, int64(r.State)), append(reasons, string(r.Reason)), append(nodes, r.Due.Node)
+			ids, clients, addresses = append(ids, r.Due.ID[:]), append(clients, r.Due.ClientID[:]), append(addresses, r.Due.Address)
+			attempts, nodes = append(attempts, int64(r.Due.Attempt)), append(nodes, r.Due.Node)
+			states, reasons = append(states, int64(r.State)), append(reasons, string(r.Reason))
 		}
 	}
-	return t.moved(ids, `WITH ended AS (
-DELETE FROM queue q USING unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) r(id, attempt, state, reason, node)
-WHERE q.id = r.id AND q.node = r.node AND q.attempt = r.attempt RETURNING q.id, q.client_id, q.address, r.state, r.reason)
-INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
-SELECT id, client_id, address, state, reason, $6 FROM ended RETURNING id`, ids, attempts, states, reasons, nodes, t.now)
-}
-
-func (t *postgresTx) moved(ids [][]byte, text string, args ...any) (map[uuid.UUID]bool, error) {
 	if len(ids) == 0 {
-		return nil, nil
+		return
 	}
-	moved, err := list(t.ctx, t.tx, scanID, text, args...)
-	set := make(map[uuid.UUID]bool, len(moved))
-	for _, id := range moved {
-		set[id] = true
-	}
-	return set, err
+	queueList(&t.Batch, func(rows pgx.Rows) error {
+		var id uuid.UUID
+		err := rows.Scan(&id)
+		t.moved[id] = true
+		return err
+	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now)
 }
 
-func (t *postgresTx) addAttempts() error {
+const postgresEndSQL = `WITH ended AS (
+DELETE FROM queue WHERE id = ANY($1::uuid[])
+AND ((id, node, attempt) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]))) IS TRUE RETURNING id)
+INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
+SELECT id, client_id, address, state, reason, $8
+FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[]) r(id, client_id, address, state, reason)
+WHERE (id IN (SELECT id FROM ended)) IS TRUE RETURNING id`
+
+func (t *postgresWriting) addAttempts() {
 	var (
 		ids, timings, requests, responses [][]byte
 		numbers, at, statuses             []int64
@@ -262,9 +316,9 @@ func (t *postgresTx) addAttempts() error {
 		timings, requests, responses = append(timings, r.timings), append(requests, r.request), append(responses, r.response)
 	}
 	if len(ids) == 0 {
-		return nil
+		return
 	}
-	return t.exec(`INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
+	t.Queue(`INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[])
 ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses)
 }

@@ -18,6 +18,7 @@ import (
 func sqliteDialect() dialect {
 	return dialect{
 		name:       "sqlite",
+		gatherFor:  2 * time.Millisecond, // on one connection and two cores, p99 was 14 ms with it and 20 ms without
 		classify:   classifySQLite,
 		unanswered: func(error) bool { return false }, // nothing lies between
 		joinOfAlert: func(table, alias string) string {
@@ -25,11 +26,8 @@ func sqliteDialect() dialect {
 		},
 		alertOf:      func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
 		now:          func(context.Context, querier) (int64, error) { return micros(time.Now()), nil },
-		beginBatch:   func(context.Context, *Store, *sql.Tx) (int64, error) { return micros(time.Now()), nil },
-		standing:     sqliteStanding,
+		begin:        sqliteBegin,
 		keepTallying: func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
-		findKeys:     sqliteFindKeys,
-		write:        sqliteWrite,
 		claim:        sqliteClaim,
 		readBodies:   sqliteReadBodies,
 	}

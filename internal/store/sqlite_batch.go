@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,6 +28,7 @@ type statements struct {
 	retryQueue  *sql.Stmt
 	addDelivery *sql.Stmt
 	addAttempt  *sql.Stmt
+	addLate     *sql.Stmt
 }
 
 const (
@@ -76,7 +78,7 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
 		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
-		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL},
+		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
 	} {
 		if err := fn(row.stmt, row.text); err != nil {
 			return err
@@ -112,67 +114,86 @@ func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
 	return s
 }
 
-func sqliteStanding(ctx context.Context, s *Store, tx *sql.Tx, clients []uuid.UUID) (standing, error) {
-	found := standing{versions: make(map[uuid.UUID]int64, len(clients))}
-	stmt := tx.StmtContext(ctx, s.stmts.clientVersion)
+// sqliteBatch is the writer's transaction on SQLite.
+type sqliteBatch struct {
+	*sql.Tx
+	statements
+}
+
+func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotent) (batchTx, standing, error) {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, standing{}, err
+	}
+	t := &sqliteBatch{tx, s.stmts.in(ctx, tx)}
+	found, err := t.standing(ctx, clients, keys)
+	if err != nil {
+		return nil, found, errors.Join(err, tx.Rollback())
+	}
+	return t, found, nil
+}
+
+func (t *sqliteBatch) standing(ctx context.Context, clients []uuid.UUID, keys []idempotent) (standing, error) {
+	found := standing{now: micros(time.Now()), versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotent]firstUse)}
 	for _, id := range clients {
 		var v int64
-		err := stmt.QueryRowContext(ctx, id[:]).Scan(&v)
+		err := t.clientVersion.QueryRowContext(ctx, id[:]).Scan(&v)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return found, err
 		}
 		found.versions[id] = v
 	}
-	return found, tx.StmtContext(ctx, s.stmts.talliedTo).QueryRowContext(ctx).Scan(&found.talliedTo)
-}
-
-// sqliteFindKeys returns what idempotency keys stand for that are in use.
-func sqliteFindKeys(ctx context.Context, s *Store, tx *sql.Tx, keys []idempotent, now int64) (map[idempotent]firstUse, error) {
-	used := make(map[idempotent]firstUse)
 	for _, id := range keys {
 		var (
 			u           firstUse
 			fingerprint []byte
 		)
-		err := tx.StmtContext(ctx, s.stmts.findKey).QueryRowContext(ctx, id.client[:], id.key, now).Scan(&fingerprint, &u.event, &u.alerts)
+		err := t.findKey.QueryRowContext(ctx, id.client[:], id.key, found.now).Scan(&fingerprint, &u.event, &u.alerts)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return found, err
 		}
 		u.fingerprint = [32]byte(fingerprint)
-		used[id] = u
+		found.used[id] = u
 	}
-	return used, nil
+	return found, t.talliedTo.QueryRowContext(ctx).Scan(&found.talliedTo)
 }
 
-// sqliteTx writes one batch.
-type sqliteTx struct {
+func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
+	w := &sqliteWriting{ctx, t.statements, b}
+	if err := w.all(); err != nil {
+		return errors.Join(err, t.Rollback())
+	}
+	return t.Commit()
+}
+
+// sqliteWriting writes one batch.
+type sqliteWriting struct {
 	ctx context.Context
 	statements
 	*batch
 }
 
-func sqliteWrite(ctx context.Context, s *Store, tx *sql.Tx, b *batch) error {
-	t := &sqliteTx{ctx, s.stmts.in(ctx, tx), b}
+func (t *sqliteWriting) all() error {
 	if err := t.accept(); err != nil {
 		return err
 	}
-	for _, k := range b.recordings {
+	for _, k := range t.recordings {
 		if err := t.record(k); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) })
 }
 
-func (t *sqliteTx) exec(stmt *sql.Stmt, args ...any) error {
+func (t *sqliteWriting) exec(stmt *sql.Stmt, args ...any) error {
 	_, err := stmt.ExecContext(t.ctx, args...)
 	return err
 }
 
-func (t *sqliteTx) accept() error {
+func (t *sqliteWriting) accept() error {
 	for _, e := range t.events {
 		err := t.exec(t.addEvent, e.ID[:], e.ClientID[:], e.Type, idOrNull(e.CompanyID), idOrNull(e.ConnectionID),
 			micros(e.OccurredAt), e.Message, []byte(e.Data))
@@ -200,7 +221,7 @@ func (t *sqliteTx) accept() error {
 	return nil
 }
 
-func (t *sqliteTx) record(k *work) error {
+func (t *sqliteWriting) record(k *work) error {
 	held, err := t.settle(k.recording)
 	if err != nil {
 		return err
@@ -217,7 +238,7 @@ func (t *sqliteTx) record(k *work) error {
 }
 
 // settle moves the delivery on and reports whether this node still held it.
-func (t *sqliteTx) settle(r *recording) (bool, error) {
+func (t *sqliteWriting) settle(r *recording) (bool, error) {
 	d := &r.Due
 	if r.State == herald.Pending {
 		n, err := affected(t.retryQueue.ExecContext(t.ctx, t.dueAt(r), r.Retries, d.ID[:], d.Node, d.Attempt))

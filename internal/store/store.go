@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"herald"
 	"herald/internal/secret"
@@ -77,10 +78,11 @@ type Store struct {
 	changed func(uuid.UUID)
 	release func() error // gives the data directory free
 
-	stmts  statements
-	writer *writer
-	floors floors
-	node   atomic.Int64 // this node's incarnation, 0 before Register
+	stmts   statements    // the writer's on SQLite
+	batches *pgxpool.Pool // and its connection to PostgreSQL
+	writer  *writer
+	floors  floors
+	node    atomic.Int64 // this node's incarnation, 0 before Register
 	// inDoubt says that this node may hold what it does not know of, see
 	// landed.
 	inDoubt atomic.Bool
@@ -141,9 +143,9 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closeDatabase() error {
-	err := errors.Join(s.stmts.close(), s.read.Close())
-	if s.write != s.read {
-		err = errors.Join(err, s.write.Close())
+	err := errors.Join(s.stmts.close(), s.write.Close(), s.read.Close()) // twice is harmless
+	if s.batches != nil {
+		s.batches.Close()
 	}
 	if s.release != nil {
 		err = errors.Join(err, s.release())

@@ -104,9 +104,12 @@ type tally struct {
 	hour         int64
 }
 
-// tallyLate adds those of a batch's alerts to their tallies that are behind the
-// line. They are few.
-func (b *batch) tallyLate(ctx context.Context, tx *sql.Tx) error {
+// addLateSQL adds to one tally.
+const addLateSQL = `INSERT INTO tallies (client_id, rule_id, hour, n) VALUES ($1, $2, $3, $4)` + addToTally
+
+// tallyLate calls add with the arguments of addLateSQL for those of a batch's
+// alerts that are behind the line. They are few.
+func (b *batch) tallyLate(add func(args ...any) error) error {
 	late := make(map[tally]int)
 	for _, a := range b.alerts {
 		if bytes.Compare(a.ID[:], b.talliedTo[:]) < 0 {
@@ -118,8 +121,7 @@ func (b *batch) tallyLate(ctx context.Context, tx *sql.Tx) error {
 	// In one order everywhere, so that batches of two nodes do not lock each
 	// other out.
 	for _, t := range slices.SortedFunc(maps.Keys(late), tally.compare) {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tallies (client_id, rule_id, hour, n) VALUES ($1, $2, $3, $4)`+addToTally, t.client[:], t.rule[:], t.hour, late[t])
-		if err != nil {
+		if err := add(t.client[:], t.rule[:], t.hour, late[t]); err != nil {
 			return err
 		}
 	}

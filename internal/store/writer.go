@@ -22,9 +22,9 @@ const (
 
 // A commit costs a sync and the rewriting of each table's last page, whatever
 // it holds. So while works come in quickly, the writer lets some gather: at most
-// for gatherFor, and no more than gatherWorks. One that comes alone goes at once.
+// for the dialect's gatherFor, and no more than gatherWorks. One that comes alone
+// goes at once.
 const (
-	gatherFor   = 2 * time.Millisecond
 	gatherWorks = 128
 	gatherAbove = 4 // works in the batch before
 )
@@ -129,7 +129,7 @@ func (w *writer) signal() {
 // before was not small, and fills a batch in turns. It returns nil when the
 // writer is closed and nothing waits any more.
 func (w *writer) take(before int) []*work {
-	gather := time.NewTimer(gatherFor)
+	gather := time.NewTimer(w.store.dialect.gatherFor)
 	defer gather.Stop()
 	gathered := before <= gatherAbove
 	for {
@@ -203,21 +203,12 @@ func (w *writer) commit(batch []*work) {
 }
 
 func (w *writer) transaction(ctx context.Context, works []*work) error {
-	tx, err := w.store.write.BeginTx(ctx, nil)
+	s := w.store
+	tx, found, err := s.dialect.begin(ctx, s, clientsOf(works), keysOf(works))
 	if err != nil {
 		return err
 	}
-	b, err := w.store.gather(ctx, tx, works)
-	if err == nil {
-		err = w.store.dialect.write(ctx, w.store, tx, b)
-	}
-	if err == nil {
-		err = b.tallyLate(ctx, tx)
-	}
-	if err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return w.store.commit(tx)
+	return tx.commit(ctx, gather(works, found, s.node.Load()))
 }
 
 // close lets the writer finish what waits and refuses what comes.
