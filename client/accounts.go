@@ -16,7 +16,7 @@ type Account struct {
 	APIKey string    `json:"apiKey,omitempty"`
 }
 
-// CreateClient makes a client; it needs the operator's key, as all calls about
+// CreateClient makes a client with a developer's key; it needs the operator's key, as all calls about
 // clients do. It is not tried again by itself.
 func (c *Client) CreateClient(ctx context.Context, name string) (Account, error) {
 	var made Account
@@ -74,6 +74,7 @@ func (c *Client) SaveProfile(ctx context.Context, p Profile) (Profile, error) {
 type Key struct {
 	ID          uuid.UUID `json:"id"`
 	Name        string    `json:"name,omitempty"`
+	Role        string    `json:"role,omitempty"` // administrator or analyst; empty is developer
 	APIKey      string    `json:"apiKey,omitempty"`
 	CreatedDate time.Time `json:"createdDate"`
 }
@@ -84,10 +85,24 @@ func (c *Client) Keys(ctx context.Context) ([]Key, error) {
 	return answer.Results, err
 }
 
-// CreateKey makes an API key. It is not tried again by itself.
-func (c *Client) CreateKey(ctx context.Context, name string) (Key, error) {
+// keyRequest makes an API key; no role is a developer's.
+type keyRequest struct {
+	Name string `json:"name,omitempty"`
+	Role string `json:"role,omitempty"`
+}
+
+// CreateKey makes an API key; an empty role is a developer's. It is not tried again
+// by itself.
+func (c *Client) CreateKey(ctx context.Context, name, role string) (Key, error) {
 	var made Key
-	err := c.do(ctx, call{method: http.MethodPost, path: "/apiKeys", body: map[string]string{"name": name}, into: &made})
+	err := c.do(ctx, call{method: http.MethodPost, path: "/apiKeys", body: keyRequest{name, role}, into: &made})
+	return made, err
+}
+
+// CreateClientKey makes an API key for a client, with the operator's key.
+func (c *Client) CreateClientKey(ctx context.Context, id uuid.UUID, name, role string) (Key, error) {
+	var made Key
+	err := c.do(ctx, call{method: http.MethodPost, path: "/clients/" + id.String() + "/apiKeys", body: keyRequest{name, role}, into: &made})
 	return made, err
 }
 

@@ -83,7 +83,7 @@ func TestWhatIsNotSafeIsNotTriedAgain(t *testing.T) {
 		"create a rule":   func() error { _, err := c.CreateRule(t.Context(), client.Rule{}); return err },
 		"redeliver":       func() error { _, err := c.Redeliver(t.Context(), uuid.New()); return err },
 		"create a client": func() error { _, err := c.CreateClient(t.Context(), "x"); return err },
-		"create a key":    func() error { _, err := c.CreateKey(t.Context(), "x"); return err },
+		"create a key":    func() error { _, err := c.CreateKey(t.Context(), "x", ""); return err },
 	} {
 		calls = 0
 		if err := call(); err == nil || calls != 1 {

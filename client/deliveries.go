@@ -31,7 +31,8 @@ type DeliveryFilter struct {
 	Since, Until time.Time
 }
 
-// Deliveries lists deliveries, newest first.
+// Deliveries lists deliveries, newest first. A page can be short, or empty, and not
+// the last: Next says.
 func (c *Client) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error) {
 	v := f.values()
 	for name, value := range map[string]string{"state": f.State, "receiver": f.Receiver, "type": f.Type} {

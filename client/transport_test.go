@@ -42,7 +42,7 @@ func TestCallsOnTheWire(t *testing.T) {
 		"DELETE /clients/" + id + " ":                    func(c *client.Client) error { return c.DeleteClient(ctx, anID) },
 		"GET /profile ":                                  func(c *client.Client) error { _, err := c.Profile(ctx); return err },
 		"GET /apiKeys ":                                  func(c *client.Client) error { _, err := c.Keys(ctx); return err },
-		`POST /apiKeys {"name":"ci"}`:                    func(c *client.Client) error { _, err := c.CreateKey(ctx, "ci"); return err },
+		`POST /apiKeys {"name":"ci"}`:                    func(c *client.Client) error { _, err := c.CreateKey(ctx, "ci", ""); return err },
 		"DELETE /apiKeys/" + id + " ":                    func(c *client.Client) error { return c.DeleteKey(ctx, anID) },
 		"GET /events ":                                   func(c *client.Client) error { _, err := c.Events(ctx, client.Cursor{}); return err },
 		"GET /events/" + id + " ":                        func(c *client.Client) error { _, err := c.Event(ctx, anID); return err },
@@ -295,7 +295,7 @@ func TestAnswerThatBreaksOffIsANetworkError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.CreateKey(t.Context(), "x")
+	_, err = c.CreateKey(t.Context(), "x", "")
 	var network *url.Error
 	if !errors.As(err, &network) || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%v is no *url.Error", err)

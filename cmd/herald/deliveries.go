@@ -61,11 +61,16 @@ func (c *deliveriesList) Run(ctx context.Context, out *streams) error {
 	}
 	filter := c.filter()
 	filter.Limit, filter.After = c.Limit, c.After
-	page, err := service.Deliveries(ctx, filter)
-	if err != nil {
-		return err
+	var found []client.Delivery
+	for d, err := range service.AllDeliveries(ctx, filter) {
+		if err != nil {
+			return err
+		}
+		if found = append(found, d); len(found) == c.Limit {
+			break
+		}
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, deliveryColumns, page.Results)
+	return cli.Write(out.stdout, out.stderr, c.Output, deliveryColumns, found)
 }
 
 // oneDelivery are the flags of commands about one delivery.

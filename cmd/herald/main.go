@@ -30,6 +30,8 @@ type commands struct {
 	Deliveries deliveriesCommand `cmd:"" help:"Look into deliveries, send again, cancel."`
 	Types      typesCommand      `cmd:"" help:"Look at the types of events."`
 	Clients    clientsCommand    `cmd:"" help:"Make, list and delete clients (operator)."`
+	Keys       keysCommand       `cmd:"" help:"Make, list and revoke API keys."`
+	Audit      auditCommand      `cmd:"" help:"Look at what was changed, and by whom."`
 	Completion completionCommand `cmd:"" help:"Print a shell's completion script."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Help       helpCommand       `cmd:"" help:"Show help, of a command if one is named."`

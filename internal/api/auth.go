@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"herald"
@@ -34,7 +35,8 @@ func NewAuth(keys Keys, operatorKeys []string) *Auth {
 
 // Caller returns who makes a request, by its Authorization header (spec section
 // 2): Basic with the base64 of the key alone, of "key:" or of ":key", or Bearer
-// with the key. Anything else is CodeUnauthorized.
+// with the key. Anything else is CodeUnauthorized; CodeForbidden when the key's
+// role does not let it ask.
 func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
@@ -50,7 +52,7 @@ func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
 		operator |= subtle.ConstantTimeCompare(hash[:], a.operators[i][:])
 	}
 	if operator == 1 {
-		return herald.Caller{Operator: true}, nil
+		return herald.Caller{Operator: true, Address: addressOf(r)}, nil
 	}
 	found, err := a.keys.KeyByHash(r.Context(), hash)
 	switch {
@@ -60,7 +62,28 @@ func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
 		return herald.Caller{}, err
 	}
 	noteClient(r.Context(), found.ClientID)
-	return herald.Caller{Key: found}, nil
+	return herald.Caller{Key: found, Address: addressOf(r)}, mayAsk(found, r)
+}
+
+// mayAsk returns a CodeForbidden Error when a key's role forbids a request, whatever
+// it is about: an analyst only looks (spec section 11). It stands here so that no
+// call can forget it.
+func mayAsk(k herald.Key, r *http.Request) error {
+	if k.Role == herald.Analyst && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return herald.Errorf(herald.CodeForbidden, "The API key given is an analyst's, which only looks; this call needs a developer's key.")
+	}
+	return nil
+}
+
+// Reader is the caller of who has no key, but a link from a mail.
+func Reader(r *http.Request) herald.Caller { return herald.Caller{Address: addressOf(r)} }
+
+func addressOf(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return peer.Addr().Unmap()
 }
 
 func unauthorized(text string) error { return herald.Errorf(herald.CodeUnauthorized, "%s", text) }

@@ -305,6 +305,7 @@ func (a *App) keepHouse() {
 		{"forget old idempotency keys", a.store.Forget, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
+		{"delete old entries of the audit log", a.store.ExpireChanges, expireInterval},
 	} {
 		a.background.Go(func() {
 			for wait := task.every; sleep(ctx, wait); {

@@ -348,7 +348,7 @@ func TestProfileAndKeys(t *testing.T) {
 
 func (r *rig) checkKeys() {
 	t := r.t
-	made, err := r.CreateKey(t.Context(), "second")
+	made, err := r.CreateKey(t.Context(), "second", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	})
 	err := own.Register(mux, own.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.desk, Rules: a.store,
-		Clients: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, Version: a.config.Version,
+		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, Version: a.config.Version,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("put the API together: %w", err)

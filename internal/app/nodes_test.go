@@ -74,7 +74,7 @@ func TestChangeOnOneNodeCountsOnTheOther(t *testing.T) {
 			t.Fatalf("round %d: a rule deleted on the other node raised %d alerts", n, got)
 		}
 	}
-	made, err := one.CreateKey(t.Context(), "second")
+	made, err := one.CreateKey(t.Context(), "second", "")
 	if err != nil {
 		t.Fatal(err)
 	}

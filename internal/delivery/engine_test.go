@@ -85,12 +85,12 @@ func newRig(t *testing.T, dir string, o delivery.Options, answer func(context.Co
 func (r *rig) withClient(addresses ...string) *rig {
 	r.t.Helper()
 	var err error
-	if r.client, _, err = r.store.CreateClient(r.t.Context(), "Acme"); err != nil {
+	if r.client, _, err = r.store.CreateClient(r.t.Context(), herald.Caller{Operator: true}, "Acme", ""); err != nil {
 		r.t.Fatal(err)
 	}
 	for _, address := range addresses {
 		rule := herald.Rule{ID: herald.NewID(), ClientID: r.client.ID, Type: "Sync Completed", PostedType: "Sync Completed", Webhook: address}
-		if err := r.store.CreateRule(r.t.Context(), rule); err != nil {
+		if err := r.store.CreateRule(r.t.Context(), herald.Caller{Operator: true}, rule); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -475,7 +475,7 @@ func TestDeletedClientsRetriesAreNotMade(t *testing.T) {
 		r := newRig(t, dir, delivery.Options{}, always(503)).withClient("https://a.example/")
 		id := r.publish(1)[0]
 		time.Sleep(time.Second)
-		if err := r.store.DeleteClient(t.Context(), r.client.ID); err != nil {
+		if err := r.store.DeleteClient(t.Context(), herald.Caller{Operator: true}, r.client.ID); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := r.store.CancelDeletedClients(t.Context()); n != 1 || err != nil {

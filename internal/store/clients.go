@@ -23,6 +23,13 @@ type storedProfile struct {
 	ConfirmCompanyName bool     `json:"confirmCompanyName,omitempty"`
 }
 
+func storeProfile(p herald.Profile) storedProfile {
+	return storedProfile{
+		LogoURL: p.LogoURL, IconURL: p.IconURL, RedirectURL: p.RedirectURL,
+		WhiteListURLs: p.WhiteListURLs, ConfirmCompanyName: p.ConfirmCompanyName,
+	}
+}
+
 const clientColumns = `id, name, profile, auth, version`
 
 func (s *Store) scanClient(rows *sql.Rows) (herald.Client, error) {
@@ -57,8 +64,8 @@ func authContext(client uuid.UUID) []byte {
 }
 
 // CreateClient makes a client with its first API key, which is returned in
-// plain text this once.
-func (s *Store) CreateClient(ctx context.Context, name string) (herald.Client, string, error) {
+// plain text this once; no role is herald.Developer.
+func (s *Store) CreateClient(ctx context.Context, by herald.Caller, name string, role herald.Role) (herald.Client, string, error) {
 	c := herald.Client{ID: herald.NewID(), Profile: herald.Profile{Name: name}, Version: 1}
 	var plain string
 	err := s.change(ctx, "create a client", func(tx *sql.Tx) error {
@@ -67,7 +74,10 @@ func (s *Store) CreateClient(ctx context.Context, name string) (herald.Client, s
 		if err != nil {
 			return err
 		}
-		_, plain, err = addKey(ctx, tx, c.ID, "")
+		if err := note(ctx, tx, by, change{c.ID, herald.ClientCreated, c.ID.String(), nil, clientTold{name}}); err != nil {
+			return err
+		}
+		_, plain, err = addKey(ctx, tx, by, c.ID, "", role)
 		return err
 	})
 	return c, plain, err
@@ -102,19 +112,22 @@ func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]hera
 }
 
 // RenameClient changes a client's name, CodeNotFound when there is none.
-func (s *Store) RenameClient(ctx context.Context, id uuid.UUID, name string) error {
+func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID, name string) error {
 	return s.changeClient(ctx, id, "rename a client", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE clients SET name = $1 WHERE id = $2`, name, id[:])
-		return err
+		before, err := s.client(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE clients SET name = $1 WHERE id = $2`, name, id[:]); err != nil {
+			return err
+		}
+		return note(ctx, tx, by, change{id, herald.ClientRenamed, id.String(), clientTold{before.Profile.Name}, clientTold{name}})
 	})
 }
 
 // SaveProfile replaces a client's profile, CodeNotFound when there is none.
-func (s *Store) SaveProfile(ctx context.Context, id uuid.UUID, p herald.Profile) error {
-	stored, err := json.Marshal(storedProfile{
-		LogoURL: p.LogoURL, IconURL: p.IconURL, RedirectURL: p.RedirectURL,
-		WhiteListURLs: p.WhiteListURLs, ConfirmCompanyName: p.ConfirmCompanyName,
-	})
+func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID, p herald.Profile) error {
+	stored, err := json.Marshal(storeProfile(p))
 	if err != nil {
 		return fmt.Errorf("encode a profile: %w", err)
 	}
@@ -123,23 +136,38 @@ func (s *Store) SaveProfile(ctx context.Context, id uuid.UUID, p herald.Profile)
 		auth = s.box.Seal([]byte(p.AlertAuthHeader), authContext(id))
 	}
 	return s.changeClient(ctx, id, "save a profile", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE clients SET name = $1, profile = $2, auth = $3 WHERE id = $4`, p.Name, stored, auth, id[:])
-		return err
+		before, err := s.client(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE clients SET name = $1, profile = $2, auth = $3 WHERE id = $4`, p.Name, stored, auth, id[:])
+		if err != nil {
+			return err
+		}
+		another := before.Profile.AlertAuthHeader != p.AlertAuthHeader
+		return note(ctx, tx, by, change{id, herald.ProfileUpdated, id.String(), tellProfile(before.Profile, false), tellProfile(p, another)})
 	})
 }
 
 // DeleteClient revokes a client's keys and drops its rules at once. What is
 // pending is cancelled afterwards in steps, see CancelDeletedClients; history
 // stays. CodeNotFound when there is no such client.
-func (s *Store) DeleteClient(ctx context.Context, id uuid.UUID) error {
+func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID) error {
 	return s.changeClient(ctx, id, "delete a client", func(tx *sql.Tx) error {
+		before, err := s.client(ctx, tx, id)
+		if err != nil {
+			return err
+		}
 		for _, text := range []string{`DELETE FROM keys WHERE client_id = $1`, `DELETE FROM rules WHERE client_id = $1`} {
 			if _, err := tx.ExecContext(ctx, text, id[:]); err != nil {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE clients SET deleted_at = $1, auth = NULL WHERE id = $2`, micros(time.Now()), id[:])
-		return err
+		_, err = tx.ExecContext(ctx, `UPDATE clients SET deleted_at = $1, auth = NULL WHERE id = $2`, micros(time.Now()), id[:])
+		if err != nil {
+			return err
+		}
+		return note(ctx, tx, by, change{id, herald.ClientDeleted, id.String(), clientTold{before.Profile.Name}, nil})
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,8 +16,8 @@ import (
 
 // What is pending and what has ended, in the same columns, to be put together.
 const (
-	pendingColumns = `q.id, q.client_id, a.rule_id, e.type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at`
-	endedColumns   = `d.id, d.client_id, a.rule_id, e.type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at`
+	pendingColumns = `q.id, q.client_id, a.rule_id, a.type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at`
+	endedColumns   = `d.id, d.client_id, a.rule_id, a.type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at`
 	attemptCount   = `(SELECT count(*) FROM attempts t WHERE t.delivery_id = x.id)`
 )
 
@@ -39,71 +40,100 @@ func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 	return d, err
 }
 
-// Deliveries lists a client's deliveries, newest alert first. A filter that
-// finds too little in too much ends as CodeUnavailable and asks to be narrowed.
+// Deliveries lists a client's deliveries, newest alert first. One that would have
+// to search too much returns what it has found so far and where to go on, as After;
+// that is uuid.Nil at the end of what there is, or at f.Limit deliveries.
 //
 // The list starts from where its rows are few: from the queue for what is
 // pending, from an index of its own for what has failed or was cancelled, and
 // from the alerts for the rest, most of which have a delivery to show.
-func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, error) {
+func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
 	ctx, cancel := listing(ctx)
 	defer cancel()
-	var (
-		deliveries []herald.Delivery
-		err        error
-	)
 	switch {
 	case f.State == nil || *f.State == herald.Delivered:
-		deliveries, err = s.deliveriesByAlert(ctx, client, f)
+		found, next, err = s.deliveriesByAlert(ctx, client, f)
 	case *f.State == herald.Pending:
-		deliveries, err = s.deliveriesIn(ctx, pendingColumns, "queue q", client, f)
+		found, next, err = s.deliveriesIn(ctx, pendingColumns, "queue q", client, f)
 	default:
 		// The index is known by its words: state >= 2.
-		deliveries, err = s.deliveriesIn(ctx, endedColumns, "deliveries d", client, f, "d.state >= 2", fmt.Sprintf("d.state = %d", *f.State))
+		found, next, err = s.deliveriesIn(ctx, endedColumns, "deliveries d", client, f, "d.state >= 2", fmt.Sprintf("d.state = %d", *f.State))
 	}
-	return deliveries, tooWide(s.failed("list deliveries", err), "since="+aDayAgo())
+	return found, next, tooWide(s.failed("list deliveries", err), "since="+aDayAgo())
+}
+
+// A list of deliveries looks at so many rows in one go, and begins no other when so
+// much time has gone by.
+const (
+	longestChunk = 1000
+	searchTime   = 50 * time.Millisecond
+)
+
+// newest gathers f.Limit deliveries from the newest on, some ids at a time: ids
+// lists those before one, of alerts or of deliveries, and of finds what is wanted
+// between two of them.
+func (s *Store) newest(f herald.DeliveryFilter, ids func(before uuid.UUID, n int) ([]uuid.UUID, error), of func(from, to uuid.UUID) ([]herald.Delivery, error)) (found []herald.Delivery, next uuid.UUID, err error) {
+	before, chunk, began := lastID, f.Limit, time.Now()
+	for looked := 0; looked < s.searchLimit && time.Since(began) < searchTime; chunk = min(2*chunk, longestChunk) {
+		some, err := ids(before, chunk)
+		if err != nil || len(some) == 0 {
+			return found, uuid.Nil, err
+		}
+		before = some[len(some)-1]
+		looked += len(some)
+		more, err := of(before, some[0])
+		if found = append(found, more...); err != nil || len(found) >= f.Limit || len(some) < chunk {
+			return found[:min(len(found), f.Limit)], uuid.Nil, err
+		}
+	}
+	return found, before, nil
 }
 
 // deliveriesIn lists from one table of deliveries.
-func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client uuid.UUID, f herald.DeliveryFilter, more ...string) ([]herald.Delivery, error) {
+func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client uuid.UUID, f herald.DeliveryFilter, more ...string) ([]herald.Delivery, uuid.UUID, error) {
 	alias := table[len(table)-1:]
-	c := conditions{parts: more}
-	c.add(alias+".client_id = %s", client)
-	c.raised(alias, f)
-	c.ofAlert(f)
-	c.to(alias, f)
-	return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
-JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` JOIN events e ON e.id = a.event_id WHERE `+c.where()+`
+	wanted := func() conditions {
+		c := conditions{parts: slices.Clone(more)}
+		c.add(alias+".client_id = %s", client)
+		c.to(alias, f)
+		return c
+	}
+	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
+		c := wanted()
+		end, bounds := span{to: before}, f
+		if f.After != uuid.Nil {
+			end.before(f.After)
+			bounds.After = uuid.Nil
+		}
+		c.add(alias+".id < %s", end.to)
+		c.raised(alias, bounds)
+		return list(ctx, s.read, scanID, `SELECT `+alias+`.id FROM `+table+` WHERE `+c.where()+` ORDER BY `+alias+`.id DESC LIMIT `+c.place(n), c.args...)
+	}
+	of := func(from, to uuid.UUID) ([]herald.Delivery, error) {
+		c := wanted()
+		c.add(alias+".id BETWEEN %s AND %s", from, to)
+		c.ofAlert(f)
+		return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
+JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
 ORDER BY `+alias+`.id DESC LIMIT `+c.place(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
+	}
+	return s.newest(f, ids, of)
 }
 
-// longestChunk is how many alerts deliveriesByAlert looks at in one go.
-const longestChunk = 4000
-
-// deliveriesByAlert lists the deliveries of the newest alerts, some alerts at a
-// time, until there are enough.
-func (s *Store) deliveriesByAlert(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (all []herald.Delivery, err error) {
-	before := herald.FirstIDAt(time.UnixMilli(1<<48 - 1))
-	if f.After != uuid.Nil {
-		before = herald.DeliveryID(herald.AlertOf(f.After), 1) // the alert itself included
-	}
-	for chunk := f.Limit; ; chunk = min(2*chunk, longestChunk) {
+// deliveriesByAlert lists the deliveries of the newest alerts.
+func (s *Store) deliveriesByAlert(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
 		var c conditions
+		end := span{to: before} // one bound: SQLite would take the worse of two
+		if f.After != uuid.Nil {
+			end.before(herald.DeliveryID(herald.AlertOf(f.After), 1)) // the alert itself included
+		}
 		c.add("a.client_id = %s", client)
-		c.add("a.id < %s", before)
+		c.add("a.id < %s", end.to)
 		c.raised("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
-		c.ofAlert(f)
-		ids, err := list(ctx, s.read, scanID, `SELECT a.id FROM alerts a JOIN events e ON e.id = a.event_id WHERE `+c.where()+
-			` ORDER BY a.id DESC LIMIT `+c.place(chunk), c.args...)
-		if err != nil || len(ids) == 0 {
-			return all, err
-		}
-		before = ids[len(ids)-1]
-		some, err := s.deliveriesOf(ctx, client, before, ids[0], f)
-		if all = append(all, some...); err != nil || len(all) >= f.Limit || len(ids) < chunk {
-			return all[:min(len(all), f.Limit)], err
-		}
+		return list(ctx, s.read, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.place(n), c.args...)
 	}
+	return s.newest(f, ids, func(from, to uuid.UUID) ([]herald.Delivery, error) { return s.deliveriesOf(ctx, client, from, to, f) })
 }
 
 // deliveriesOf lists deliveries of the alerts from one to another.
@@ -118,7 +148,7 @@ func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f 
 		}
 		c.ofAlert(f)
 		c.to(alias, f)
-		return `SELECT ` + columns + ` FROM alerts a JOIN events e ON e.id = a.event_id ` + s.dialect.joinOfAlert(table, alias) + ` WHERE ` + c.where()
+		return `SELECT ` + columns + ` FROM alerts a ` + s.dialect.joinOfAlert(table, alias) + ` WHERE ` + c.where()
 	}
 	text := part(endedColumns, "deliveries d", "d")
 	if f.State == nil {
@@ -133,7 +163,7 @@ func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f 
 // ofAlert adds the conditions on the alert whose delivery it is.
 func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 	if f.Type != "" {
-		c.add("e.type = %s", f.Type)
+		c.add("a.type = %s", f.Type)
 	}
 	if f.Company != uuid.Nil {
 		c.add("a.company_id = %s", f.Company)
@@ -172,9 +202,9 @@ func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (herald.Deli
 	defer cancel()
 	alert := herald.AlertOf(id)
 	d, err := first(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (
-SELECT `+pendingColumns+` FROM alerts a JOIN events e ON e.id = a.event_id JOIN queue q ON q.id = $1 WHERE a.id = $2
+SELECT `+pendingColumns+` FROM alerts a JOIN queue q ON q.id = $1 WHERE a.id = $2
 UNION ALL
-SELECT `+endedColumns+` FROM alerts a JOIN events e ON e.id = a.event_id JOIN deliveries d ON d.id = $1 WHERE a.id = $2
+SELECT `+endedColumns+` FROM alerts a JOIN deliveries d ON d.id = $1 WHERE a.id = $2
 ) x WHERE x.client_id = $3`, s.planned(id[:], alert[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, nil, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)

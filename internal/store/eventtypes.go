@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -29,16 +30,27 @@ func eventTypes(ctx context.Context, q querier) ([]herald.EventType, error) {
 
 // SaveEventType makes or replaces an operator's own event type. It counts as a
 // change of every client, so that no event is decided on the old one.
-func (s *Store) SaveEventType(ctx context.Context, t herald.EventType) error {
+func (s *Store) SaveEventType(ctx context.Context, by herald.Caller, t herald.EventType) error {
 	spec, err := json.Marshal(t)
 	if err != nil {
 		return fmt.Errorf("encode an event type: %w", err)
 	}
 	var clients []uuid.UUID
 	err = s.change(ctx, "save an event type", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO event_types (name, spec) VALUES ($1, $2)
+		before, err := first(ctx, tx, scanBytes, `SELECT spec FROM event_types WHERE name = $1`, t.Name)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO event_types (name, spec) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET spec = excluded.spec`, t.Name, spec)
 		if err != nil {
+			return err
+		}
+		c := change{action: herald.EventTypeSaved, subject: t.Name, after: json.RawMessage(spec)}
+		if before != nil {
+			c.before = json.RawMessage(before)
+		}
+		if err := note(ctx, tx, by, c); err != nil {
 			return err
 		}
 		clients, err = list(ctx, tx, scanID, `UPDATE clients SET version = version + 1 WHERE deleted_at IS NULL RETURNING id`)

@@ -14,77 +14,17 @@ import (
 
 const alertsFrom = ` FROM alerts a JOIN events e ON e.id = a.event_id`
 
-const alertColumns = `a.id, a.client_id, a.event_id, a.rule_id, e.type, a.company_id, e.connection_id, a.message, e.data,
+const alertColumns = `a.id, a.client_id, a.event_id, a.rule_id, a.type, a.company_id, e.connection_id, a.message, e.data,
 (SELECT c.name FROM clients c WHERE c.id = a.client_id)`
 
-func scanAlert(rows *sql.Rows) (a herald.Alert, err error) {
+func scanAlert(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows) }
+
+// scanAlertAnd scans what comes behind alertColumns, too.
+func scanAlertAnd(rows *sql.Rows, more ...any) (a herald.Alert, err error) {
 	var data []byte
-	err = rows.Scan(&a.ID, &a.ClientID, &a.EventID, &a.RuleID, &a.Type, &a.CompanyID, &a.ConnectionID, &a.Message, &data, &a.ClientName)
+	err = rows.Scan(append([]any{&a.ID, &a.ClientID, &a.EventID, &a.RuleID, &a.Type, &a.CompanyID, &a.ConnectionID, &a.Message, &data, &a.ClientName}, more...)...)
 	a.Data = data
 	return a, err
-}
-
-// Alerts lists a page of a client's alerts and counts them all; a rule or a
-// company other than uuid.Nil leaves only theirs. What takes too long to search
-// is CodeUnavailable, and says how to narrow it.
-func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
-	ctx, cancel := listing(ctx)
-	defer cancel()
-	if c, ok := l.Where.(query.Clause); ok && c.Field.Name == "ruleId" && c.Op == query.Equal && rule == uuid.Nil {
-		rule, l.Where = c.Value.(uuid.UUID), nil
-	}
-	if company == uuid.Nil && l.Where == nil {
-		return s.allAlerts(ctx, client, rule, l)
-	}
-	c := conditions{columns: map[string]string{
-		"id": "a.id", "companyId": "a.company_id", "clientId": "a.client_id", "ruleId": "a.rule_id", "ruleType": "e.type",
-		"dataConnectionId": "e.connection_id", "message": "a.message", "raisedOnUtc": "a.id",
-	}}
-	c.add("a.client_id = %s", client)
-	c.add("a.id >= (SELECT kept_from FROM history)")
-	if rule != uuid.Nil {
-		c.add("a.rule_id = %s", rule)
-	}
-	if company != uuid.Nil {
-		c.add("a.company_id = %s", company)
-	}
-	c.narrow(l.Where)
-	from := ` FROM alerts a`
-	if c.uses("e") {
-		from = alertsFrom
-	}
-	total, err := first(ctx, s.read, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args...)
-	if err != nil {
-		return nil, 0, tooWide(s.failed("count alerts", err), "query=raisedOnUtc>"+aDayAgo())
-	}
-	alerts, err := s.alertsOf(ctx, `SELECT a.id`+from+` WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
-		` LIMIT `+c.place(l.PageSize)+` OFFSET `+c.place(l.Offset()), c.args, l.Order)
-	return alerts, int(total), tooWide(s.failed("list alerts", err), "query=raisedOnUtc>"+aDayAgo())
-}
-
-// allAlerts is Alerts without a query. The total and the place of the page come
-// from tallies, so that it does not matter how many there are.
-func (s *Store) allAlerts(ctx context.Context, client, rule uuid.UUID, l query.List) ([]herald.Alert, int, error) {
-	count, err := s.countAlerts(ctx, client, rule)
-	if err != nil || l.Offset() >= count.total {
-		return nil, count.total, s.failed("count alerts", err)
-	}
-	p, err := s.findPlace(ctx, client, rule, l, count)
-	if err != nil {
-		return nil, 0, s.failed("find a page of alerts", err)
-	}
-	var c conditions
-	c.add("a.client_id = %s", client)
-	if rule != uuid.Nil {
-		c.add("a.rule_id = %s", rule)
-	}
-	c.add("a.id >= %s", p.from)
-	if p.to != uuid.Nil {
-		c.add("a.id < %s", p.to)
-	}
-	alerts, err := s.alertsOf(ctx, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
-		` LIMIT `+c.place(l.PageSize)+` OFFSET `+c.place(p.skip), c.args, l.Order)
-	return alerts, count.total, s.failed("list alerts", err)
 }
 
 // alertsOf reads the alerts whose ids a statement returns.

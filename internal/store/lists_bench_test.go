@@ -29,7 +29,10 @@ func BenchmarkLists(b *testing.B) {
 			for _, parameters := range []string{
 				"", "orderBy=id", "page=20000", "page=20000&orderBy=id", "page=40000", "pageSize=5000", "query=ruleId=" + ruleNumber(3).String(),
 				"page=3000&query=ruleId=" + ruleNumber(3).String(), "query=raisedOnUtc>" + aDayAgo(), "query=companyId=" + ruleNumber(7).String(),
-				"query=message~nothing", "query=ruleType=Sync Completed", "query=ruleType=Sync Completed%26%26raisedOnUtc>" + aDayAgo(),
+				"query=message~nothing", "query=ruleType=Sync Completed", "query=ruleType=Sync Completed%26%26raisedOnUtc>" + ago(7*time.Hour),
+				"query=companyId=" + ruleNumber(7).String() + "%26%26raisedOnUtc>" + ago(7*time.Hour), "query=message~nothing%26%26raisedOnUtc>" + ago(7*time.Hour),
+				"query=dataConnectionId=" + ruleNumber(7).String() + "%26%26raisedOnUtc>" + ago(7*time.Hour),
+				"query=raisedOnUtc<" + aDayAgo(), "page=30000&query=raisedOnUtc<" + aDayAgo(),
 			} {
 				values, err := url.ParseQuery(parameters)
 				if err != nil {
@@ -63,13 +66,15 @@ func BenchmarkLists(b *testing.B) {
 			} {
 				filter.Limit = 50
 				measure(b, "deliveries, "+name, func() (int, error) {
-					deliveries, err := f.Deliveries(b.Context(), f.client.ID, filter)
+					deliveries, _, err := f.Deliveries(b.Context(), f.client.ID, filter)
 					return len(deliveries), err
 				})
 			}
 		})
 	}
 }
+
+func ago(d time.Duration) string { return time.Now().UTC().Add(-d).Format(time.RFC3339) }
 
 func measure(b *testing.B, name string, call func() (int, error)) {
 	b.Run(name, func(b *testing.B) {
@@ -122,8 +127,8 @@ func openHistory(b *testing.B, database string) *fixture {
 	for _, text := range []string{
 		`INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
 SELECT ` + event + `, $4, 'Sync Completed', ` + company + `, NULL, 0, '', $5 FROM ` + series,
-		`INSERT INTO alerts (id, client_id, event_id, rule_id, company_id, message, head)
-SELECT ` + alert + `, $4, ` + event + `, ` + rule + `, ` + company + `, 'Sync completed for a company', $5 FROM ` + series,
+		`INSERT INTO alerts (id, client_id, event_id, rule_id, type, company_id, message, head)
+SELECT ` + alert + `, $4, ` + event + `, ` + rule + `, 'Sync Completed', ` + company + `, 'Sync completed for a company', $5 FROM ` + series,
 		`INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
 SELECT ` + alert + `, $4, 'https://receiver.example/hook', CASE WHEN i % 1000 = 0 THEN 2 WHEN i % 1000 = 1 THEN 3 ELSE 1 END, '', 1 FROM ` + series + ` WHERE i <= $1 - 100 AND $5::bytea IS NOT NULL`,
 		`INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func testRulesAreListedAsAsked(t *testing.T, f *fixture) {
 		{Type: "Sync Failed", PostedType: "Sync Failed", Emails: []string{"a@x.test, b@x.test"}},
 	} {
 		r.ID, r.ClientID = herald.NewID(), f.client.ID
-		if err := f.CreateRule(t.Context(), r); err != nil {
+		if err := f.CreateRule(t.Context(), operator, r); err != nil {
 			t.Fatal(err)
 		}
 		rules = append(rules, r)
@@ -83,7 +84,7 @@ func TestUpdatedRuleKeepsItsAuthorization(t *testing.T) {
 }
 
 func testUpdatedRuleKeepsItsAuthorization(t *testing.T, f *fixture) {
-	if err := f.SetRuleAuthorization(t.Context(), f.client.ID, f.rule.ID, false); err != nil {
+	if err := f.SetRuleAuthorization(t.Context(), operator, f.client.ID, f.rule.ID, false); err != nil {
 		t.Fatal(err)
 	}
 	want := f.rule
@@ -91,19 +92,19 @@ func testUpdatedRuleKeepsItsAuthorization(t *testing.T, f *fixture) {
 	want.Emails, want.WithoutAuthorization = []string{"a@x.test"}, true
 	sent := want
 	sent.WithoutAuthorization = false
-	got, err := f.UpdateRule(t.Context(), sent)
+	got, err := f.UpdateRule(t.Context(), operator, sent)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rule (-want +got):\n%s", diff)
 	}
-	if err := f.DeleteRule(t.Context(), f.client.ID, f.rule.ID); err != nil {
+	if err := f.DeleteRule(t.Context(), operator, f.client.ID, f.rule.ID); err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.UpdateRule(t.Context(), sent)
+	_, err = f.UpdateRule(t.Context(), operator, sent)
 	wantCode(t, err, herald.CodeNotFound)
-	wantCode(t, f.DeleteRule(t.Context(), f.client.ID, f.rule.ID), herald.CodeNotFound)
+	wantCode(t, f.DeleteRule(t.Context(), operator, f.client.ID, f.rule.ID), herald.CodeNotFound)
 }
 
 func TestEveryChangeRaisesTheVersion(t *testing.T) { onBoth(t, testEveryChangeRaisesTheVersion) }
@@ -115,7 +116,7 @@ func testEveryChangeRaisesTheVersion(t *testing.T, f *fixture) {
 			told++
 		}
 	}
-	key, _, err := f.CreateKey(t.Context(), f.client.ID, "second")
+	key, _, err := f.CreateKey(t.Context(), operator, f.client.ID, "second", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,14 +129,14 @@ func testEveryChangeRaisesTheVersion(t *testing.T, f *fixture) {
 		name string
 		do   func() error
 	}{
-		{"rename", func() error { return f.RenameClient(t.Context(), f.client.ID, "New") }},
-		{"profile", func() error { return f.SaveProfile(t.Context(), f.client.ID, herald.Profile{Name: "New"}) }},
+		{"rename", func() error { return f.RenameClient(t.Context(), operator, f.client.ID, "New") }},
+		{"profile", func() error { return f.SaveProfile(t.Context(), operator, f.client.ID, herald.Profile{Name: "New"}) }},
 		{"rule created", func() error { f.newRule(f.client); return nil }},
-		{"rule updated", func() error { _, err := f.UpdateRule(t.Context(), f.rule); return err }},
-		{"authorization", func() error { return f.SetRuleAuthorization(t.Context(), f.client.ID, f.rule.ID, false) }},
-		{"rule deleted", func() error { return f.DeleteRule(t.Context(), f.client.ID, f.rule.ID) }},
-		{"key deleted", func() error { return f.DeleteKey(t.Context(), f.client.ID, key.ID) }},
-		{"event type", func() error { return f.SaveEventType(t.Context(), herald.EventType{Name: "own"}) }},
+		{"rule updated", func() error { _, err := f.UpdateRule(t.Context(), operator, f.rule); return err }},
+		{"authorization", func() error { return f.SetRuleAuthorization(t.Context(), operator, f.client.ID, f.rule.ID, false) }},
+		{"rule deleted", func() error { return f.DeleteRule(t.Context(), operator, f.client.ID, f.rule.ID) }},
+		{"key deleted", func() error { return f.DeleteKey(t.Context(), operator, f.client.ID, key.ID) }},
+		{"event type", func() error { return f.SaveEventType(t.Context(), operator, herald.EventType{Name: "own"}) }},
 	} {
 		before := told
 		if err := change.do(); err != nil {
@@ -156,24 +157,24 @@ func TestKeysAreLimited(t *testing.T) { onBoth(t, testKeysAreLimited) }
 
 func testKeysAreLimited(t *testing.T, f *fixture) {
 	for range herald.MaxKeys - 1 {
-		if _, _, err := f.CreateKey(t.Context(), f.client.ID, ""); err != nil {
+		if _, _, err := f.CreateKey(t.Context(), operator, f.client.ID, "", ""); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, _, err := f.CreateKey(t.Context(), f.client.ID, "one too many")
+	_, _, err := f.CreateKey(t.Context(), operator, f.client.ID, "one too many", "")
 	wantCode(t, err, herald.CodeConflict)
 	keys, err := f.Keys(t.Context(), f.client.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range keys[1:] {
-		if err := f.DeleteKey(t.Context(), f.client.ID, k.ID); err != nil {
+		if err := f.DeleteKey(t.Context(), operator, f.client.ID, k.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantCode(t, f.DeleteKey(t.Context(), f.client.ID, keys[0].ID), herald.CodeConflict)
-	wantCode(t, f.DeleteKey(t.Context(), f.client.ID, keys[1].ID), herald.CodeNotFound)
-	wantCode(t, f.DeleteKey(t.Context(), f.newClient("Other").ID, keys[0].ID), herald.CodeNotFound)
+	wantCode(t, f.DeleteKey(t.Context(), operator, f.client.ID, keys[0].ID), herald.CodeConflict)
+	wantCode(t, f.DeleteKey(t.Context(), operator, f.client.ID, keys[1].ID), herald.CodeNotFound)
+	wantCode(t, f.DeleteKey(t.Context(), operator, f.newClient("Other").ID, keys[0].ID), herald.CodeNotFound)
 }
 
 // TestEveryMemberOfAnAlertCanBeAskedFor runs a query on each member that the
@@ -240,7 +241,7 @@ func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 
 	var walked []uuid.UUID
 	for after := uuid.Nil; ; {
-		page, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{Limit: 5, After: after})
+		page, _, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{Limit: 5, After: after})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,12 +275,96 @@ func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 		{"until", herald.DeliveryFilter{Until: time.Now().Add(time.Hour), State: state(herald.Failed), Receiver: hook}, 3},
 	} {
 		test.filter.Limit = 100
-		got, err := f.Deliveries(t.Context(), f.client.ID, test.filter)
+		got, _, err := f.Deliveries(t.Context(), f.client.ID, test.filter)
 		if err != nil {
 			t.Fatalf("%s: %v", test.name, err)
 		}
 		if len(got) != test.want {
 			t.Errorf("%s: %d deliveries, want %d", test.name, len(got), test.want)
+		}
+	}
+}
+
+// TestSearchIsBounded: what would be searched one by one is counted first; too many
+// alerts are refused with advice that, taken, is enough.
+func TestSearchIsBounded(t *testing.T) { onBoth(t, testSearchIsBounded) }
+
+func testSearchIsBounded(t *testing.T, f *fixture) {
+	now := time.Now()
+	f.makeRoom(now.Add(-30 * time.Hour))
+	var entries []herald.Entry
+	for i := range 60 { // two an hour
+		entries = append(entries, f.entryOf(now.Add(-time.Duration(i)*30*time.Minute), f.rule.ID))
+	}
+	f.accept(entries...)
+	f.tallyAll()
+	f.searchLimit = 20
+	message := entries[0].Alerts[0].Message
+	ask := func(text string) (int, error) {
+		_, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, listOf(t, query.Alerts(), "query="+url.QueryEscape(text)))
+		return total, err
+	}
+	_, err := ask("message~" + message)
+	wantCode(t, err, herald.CodeUnavailable)
+	advice := regexp.MustCompile(`raisedOnUtc>=[-0-9T:Z]+`).FindString(err.Error())
+	if total, err := ask("message~" + message + " && " + advice); err != nil || total < 15 || total > 20 {
+		t.Errorf("with the advice %q: %d alerts, %v", advice, total, err)
+	}
+	for text, want := range map[string]int{
+		"raisedOnUtc>=" + now.Add(-24*time.Hour).Add(-time.Second).UTC().Format(time.RFC3339): 49, // needs no looking at
+		"ruleId=" + f.rule.ID.String():       60,
+		"ruleId=" + uuid.NewString():         0,
+		"id=" + alertID(entries[0]).String(): 1,
+	} {
+		total, err := ask(text)
+		if err != nil || total != want {
+			t.Errorf("%s: %d, %v; want %d", text, total, err, want)
+		}
+	}
+	_, _, err = f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.New(), listOf(t, query.Alerts(), ""))
+	wantCode(t, err, herald.CodeUnavailable)
+}
+
+// TestDeliveriesAreSearchedInParts: a filter that finds little in much goes on where
+// the page before stopped, and misses nothing.
+func TestDeliveriesAreSearchedInParts(t *testing.T) { onBoth(t, testDeliveriesAreSearchedInParts) }
+
+func testDeliveriesAreSearchedInParts(t *testing.T, f *fixture) {
+	company := uuid.New()
+	var want []uuid.UUID
+	for i := range 60 {
+		e := f.entry(f.client, false)
+		if i%25 == 0 {
+			e.Event.CompanyID = company
+			want = append(want, e.Alerts[0].Due[0].ID)
+		}
+		f.accept(e)
+	}
+	slices.Reverse(want)
+	f.searchLimit = 10
+	pending := herald.Pending
+	for _, state := range []*herald.State{nil, &pending} {
+		filter := herald.DeliveryFilter{Company: company, State: state, Limit: 2}
+		var got []uuid.UUID
+		pages := 0
+		for {
+			page, next, err := f.Deliveries(t.Context(), f.client.ID, filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range page {
+				got = append(got, d.ID)
+			}
+			if next == uuid.Nil && len(page) == filter.Limit {
+				next = page[len(page)-1].ID
+			}
+			if pages++; next == uuid.Nil || pages > 60 {
+				break
+			}
+			filter.After = next
+		}
+		if diff := cmp.Diff(want, got); diff != "" || pages < 5 {
+			t.Errorf("%d pages (-want +got):\n%s", pages, diff)
 		}
 	}
 }

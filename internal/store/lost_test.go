@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"herald"
 	"herald/internal/pgtest"
@@ -22,6 +23,7 @@ type cutter struct {
 	server   string
 	armed    atomic.Bool
 	cuts     atomic.Int32
+	instead  []byte // what the client gets for an answer
 }
 
 func newCutter(t *testing.T, server string) *cutter {
@@ -63,6 +65,7 @@ func (c *cutter) pass(client net.Conn) {
 		}
 		if bytes.Contains(buffer[:n], []byte("COMMIT\x00")) && c.armed.CompareAndSwap(true, false) {
 			c.cuts.Add(1)
+			_, _ = client.Write(c.instead)
 			return // it is committed, and the answer goes nowhere
 		}
 		if _, err := client.Write(buffer[:n]); err != nil {
@@ -71,14 +74,15 @@ func (c *cutter) pass(client net.Conn) {
 	}
 }
 
-// newCutFixture is a fixture behind a cutter.
-func newCutFixture(t *testing.T) (*fixture, *cutter) {
+// newCutFixture is a fixture behind a cutter that answers what it is given.
+func newCutFixture(t *testing.T, instead []byte) (*fixture, *cutter) {
 	t.Helper()
 	address, err := url.Parse(pgtest.Database(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy := newCutter(t, address.Host)
+	proxy.instead = instead
 	address.Host = proxy.listener.Addr().String()
 	return newFixture(t, Options{Database: address.String()}), proxy
 }
@@ -86,7 +90,19 @@ func newCutFixture(t *testing.T) (*fixture, *cutter) {
 // TestLostAnswerToACommit is fault 33: the connection is cut between COMMIT and
 // its answer; nothing is doubled and nothing is dropped.
 func TestLostAnswerToACommit(t *testing.T) {
-	f, proxy := newCutFixture(t)
+	t.Run("cut", func(t *testing.T) { testLostAnswerToACommit(t, nil) })
+	// A server that is shut down says so to all, and to one whose COMMIT it has
+	// just carried out.
+	fatal := (&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "57P01", Message: "terminating connection"})
+	text, err := fatal.Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("shut down", func(t *testing.T) { testLostAnswerToACommit(t, text) })
+}
+
+func testLostAnswerToACommit(t *testing.T, instead []byte) {
+	f, proxy := newCutFixture(t, instead)
 	for range 10 {
 		entry := f.entry(f.client, true)
 		proxy.armed.Store(true)
@@ -111,7 +127,7 @@ func TestLostAnswerToACommit(t *testing.T) {
 // TestLostAnswerToAClaim: what was claimed is held by a node that does not know of
 // it, so the node begins anew, and it is made.
 func TestLostAnswerToAClaim(t *testing.T) {
-	f, proxy := newCutFixture(t)
+	f, proxy := newCutFixture(t, nil)
 	f.accept(f.entry(f.client, false))
 	wants := []herald.Want{{Lane: herald.Lane{Client: f.client.ID, Origin: origin}, N: 1}}
 	proxy.armed.Store(true)

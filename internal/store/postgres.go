@@ -39,8 +39,10 @@ func postgresDialect() dialect {
 		gatherFor: 300 * time.Microsecond, // as much gathers during the round trips
 		classify:  classifyPostgres,
 		unanswered: func(err error) bool {
-			var server *pgconn.PgError // an answer, and it is no
-			return !errors.As(err, &server)
+			// An error is an answer, and it is no. What ends the connection is
+			// none: it can come behind a COMMIT that took place.
+			var server *pgconn.PgError
+			return !errors.As(err, &server) || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC"
 		},
 		joinOfAlert: func(table, alias string) string { // the limit keeps the planner from turning it round
 			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
@@ -76,7 +78,7 @@ func (s *Store) openPostgres(ctx context.Context, address string) error {
 	if s.dialect.hot == pgx.QueryExecModeCacheStatement {
 		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
-	s.write = stdlib.OpenDB(*config)
+	s.write = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(withoutJIT))
 	s.write.SetMaxOpenConns(postgresConnections - 1)
 	s.write.SetMaxIdleConns(postgresConnections - 1)
 	s.read = s.write
@@ -92,6 +94,13 @@ func (s *Store) openPostgres(ctx context.Context, address string) error {
 		}
 	}
 	return nil
+}
+
+// withoutJIT keeps a connection from compiling statements: a list that is dear on
+// paper is read in less time than that takes.
+func withoutJIT(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, `SET jit = off`)
+	return err
 }
 
 // postgresBatches makes the writer's connection, when it is needed.

@@ -106,8 +106,12 @@ LATERAL (SELECT * FROM idempotency i WHERE i.client_id = k.client_id AND i.key =
 func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
 	w := &postgresWriting{batch: b, moved: make(map[uuid.UUID]bool)}
 	w.all()
-	w.Queue(`COMMIT`)
-	if err := t.conn.SendBatch(ctx, &w.Batch).Close(); err != nil {
+	committed := false
+	w.Queue(`COMMIT`).Exec(func(pgconn.CommandTag) error {
+		committed = true
+		return nil
+	})
+	if err := t.conn.SendBatch(ctx, &w.Batch).Close(); err != nil && !committed {
 		if t.store.dialect.unanswered(err) {
 			err = &lostAnswer{err}
 		}
@@ -220,15 +224,16 @@ func (t *postgresWriting) addAlerts() {
 	}
 	var (
 		ids, clients, events, rules, companies, heads [][]byte
-		messages                                      []string
+		types, messages                               []string
 	)
 	for _, a := range t.alerts {
 		ids, clients, events, rules = append(ids, a.ID[:]), append(clients, a.event.ClientID[:]), append(events, a.event.ID[:]), append(rules, a.RuleID[:])
-		companies, messages, heads = append(companies, idOrNull(a.event.CompanyID)), append(messages, a.Message), append(heads, a.Head)
+		types, companies = append(types, a.event.Type), append(companies, idOrNull(a.event.CompanyID))
+		messages, heads = append(messages, a.Message), append(heads, a.Head)
 	}
-	t.Queue(`INSERT INTO alerts (id, client_id, event_id, rule_id, company_id, message, head)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::bytea[])`,
-		ids, clients, events, rules, companies, messages, heads)
+	t.Queue(`INSERT INTO alerts (id, client_id, event_id, rule_id, type, company_id, message, head)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::text[], $8::bytea[])`,
+		ids, clients, events, rules, types, companies, messages, heads)
 }
 
 func (t *postgresWriting) addDue() {

@@ -76,7 +76,7 @@ func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
 		if err != nil || total != want || len(alerts) != want {
 			t.Errorf("%d alerts of %d, %v; want %d", len(alerts), total, err, want)
 		}
-		deliveries, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{Limit: 10})
+		deliveries, _, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{Limit: 10})
 		if err != nil || len(deliveries) != want {
 			t.Errorf("%d deliveries, %v; want %d", len(deliveries), err, want)
 		}

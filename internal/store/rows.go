@@ -58,6 +58,11 @@ func scanID(rows *sql.Rows) (id uuid.UUID, err error) {
 	return id, err
 }
 
+func scanBytes(rows *sql.Rows) (b []byte, err error) {
+	err = rows.Scan(&b)
+	return b, err
+}
+
 func scanInt(rows *sql.Rows) (n int64, err error) {
 	err = rows.Scan(&n)
 	return n, err

@@ -68,7 +68,7 @@ func (s *Store) Rules(ctx context.Context, client, company uuid.UUID, l query.Li
 
 // Rule returns a client's rule, CodeNotFound when there is none.
 func (s *Store) Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error) {
-	r, err := first(ctx, s.read, scanRule, `SELECT `+ruleColumns+` FROM rules WHERE client_id = $1 AND id = $2`, client[:], id[:])
+	r, err := readRule(ctx, s.read, client, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, noRule(id)
 	}
@@ -77,7 +77,7 @@ func (s *Store) Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, er
 
 // CreateRule keeps a new rule under the id it has. Events published from now on
 // meet it.
-func (s *Store) CreateRule(ctx context.Context, r herald.Rule) error {
+func (s *Store) CreateRule(ctx context.Context, by herald.Caller, r herald.Rule) error {
 	emails, err := encodeEmails(r.Emails)
 	if err != nil {
 		return fmt.Errorf("encode a rule's emails: %w", err)
@@ -85,26 +85,26 @@ func (s *Store) CreateRule(ctx context.Context, r herald.Rule) error {
 	return s.changeClient(ctx, r.ClientID, "create a rule", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO rules (`+ruleColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			r.ID[:], r.ClientID[:], r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, !r.WithoutAuthorization)
-		return err
+		if err != nil {
+			return err
+		}
+		return note(ctx, tx, by, change{r.ClientID, herald.RuleCreated, r.ID.String(), nil, tellRule(r)})
 	})
 }
 
 // UpdateRule replaces a rule's type, company and notifiers and returns the rule
 // as it is then; WithoutAuthorization stays. CodeNotFound when there is no such
 // rule.
-func (s *Store) UpdateRule(ctx context.Context, r herald.Rule) (herald.Rule, error) {
+func (s *Store) UpdateRule(ctx context.Context, by herald.Caller, r herald.Rule) (herald.Rule, error) {
 	emails, err := encodeEmails(r.Emails)
 	if err != nil {
 		return r, fmt.Errorf("encode a rule's emails: %w", err)
 	}
 	var updated herald.Rule
-	err = s.changeClient(ctx, r.ClientID, "update a rule", func(tx *sql.Tx) (err error) {
+	err = s.changeRule(ctx, by, herald.RuleUpdated, r.ClientID, r.ID, func(tx *sql.Tx) (err error) {
 		updated, err = first(ctx, tx, scanRule, `UPDATE rules SET type = $1, posted_type = $2, company_id = $3, webhook = $4, emails = $5
 WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
 			r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, r.ClientID[:], r.ID[:])
-		if errors.Is(err, sql.ErrNoRows) {
-			return noRule(r.ID)
-		}
 		return err
 	})
 	return updated, err
@@ -112,27 +112,49 @@ WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
 
 // SetRuleAuthorization switches the client's Authorization header on or off for
 // one rule, CodeNotFound when there is no such rule.
-func (s *Store) SetRuleAuthorization(ctx context.Context, client, rule uuid.UUID, send bool) error {
-	return s.changeRule(ctx, client, rule, "change a rule's authorization",
-		`UPDATE rules SET send_auth = $1 WHERE client_id = $2 AND id = $3`, send, client[:], rule[:])
+func (s *Store) SetRuleAuthorization(ctx context.Context, by herald.Caller, client, rule uuid.UUID, send bool) error {
+	return s.changeRule(ctx, by, herald.RuleUpdated, client, rule, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE rules SET send_auth = $1 WHERE client_id = $2 AND id = $3`, send, client[:], rule[:])
+		return err
+	})
 }
 
 // DeleteRule drops a rule: events published from now on raise no alert on it.
 // Its alerts stay, and what they owe is still delivered. CodeNotFound when
 // there is no such rule.
-func (s *Store) DeleteRule(ctx context.Context, client, rule uuid.UUID) error {
-	return s.changeRule(ctx, client, rule, "delete a rule",
-		`DELETE FROM rules WHERE client_id = $1 AND id = $2`, client[:], rule[:])
-}
-
-func (s *Store) changeRule(ctx context.Context, client, rule uuid.UUID, doing, text string, args ...any) error {
-	return s.changeClient(ctx, client, doing, func(tx *sql.Tx) error {
-		n, err := affected(tx.ExecContext(ctx, text, args...))
-		if err == nil && n == 0 {
-			return noRule(rule)
-		}
+func (s *Store) DeleteRule(ctx context.Context, by herald.Caller, client, rule uuid.UUID) error {
+	return s.changeRule(ctx, by, herald.RuleDeleted, client, rule, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE client_id = $1 AND id = $2`, client[:], rule[:])
 		return err
 	})
+}
+
+// changeRule runs fn on a rule that exists, and tells the audit log what came of it.
+func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, fn func(*sql.Tx) error) error {
+	return s.changeClient(ctx, client, "change a rule", func(tx *sql.Tx) error {
+		before, err := readRule(ctx, tx, client, rule)
+		if errors.Is(err, sql.ErrNoRows) {
+			return noRule(rule)
+		}
+		if err == nil {
+			err = fn(tx)
+		}
+		if err != nil {
+			return err
+		}
+		c := change{client: client, action: action, subject: rule.String(), before: tellRule(before)}
+		switch after, err := readRule(ctx, tx, client, rule); {
+		case err == nil:
+			c.after = tellRule(after)
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+		return note(ctx, tx, by, c)
+	})
+}
+
+func readRule(ctx context.Context, q querier, client, rule uuid.UUID) (herald.Rule, error) {
+	return first(ctx, q, scanRule, `SELECT `+ruleColumns+` FROM rules WHERE client_id = $1 AND id = $2`, client[:], rule[:])
 }
 
 // RulesWithEmails counts the rules, of all clients, that name mailboxes.

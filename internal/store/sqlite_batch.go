@@ -47,8 +47,8 @@ first_event = excluded.first_event, n = excluded.n, expires_at = excluded.expire
 	addEventSQL = `INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 
-	addAlertSQL = `INSERT INTO alerts (id, client_id, event_id, rule_id, company_id, message, head)
-VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	addAlertSQL = `INSERT INTO alerts (id, client_id, event_id, rule_id, type, company_id, message, head)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 
 	addQueueSQL = `INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
@@ -207,7 +207,7 @@ func (t *sqliteWriting) accept() error {
 		}
 	}
 	for _, a := range t.alerts {
-		err := t.exec(t.addAlert, a.ID[:], a.event.ClientID[:], a.event.ID[:], a.RuleID[:], idOrNull(a.event.CompanyID), a.Message, a.Head)
+		err := t.exec(t.addAlert, a.ID[:], a.event.ClientID[:], a.event.ID[:], a.RuleID[:], a.event.Type, idOrNull(a.event.CompanyID), a.Message, a.Head)
 		if err != nil {
 			return err
 		}

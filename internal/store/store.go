@@ -78,11 +78,12 @@ type Store struct {
 	changed func(uuid.UUID)
 	release func() error // gives the data directory free
 
-	stmts   statements    // the writer's on SQLite
-	batches *pgxpool.Pool // and its connection to PostgreSQL
-	writer  *writer
-	floors  floors
-	node    atomic.Int64 // this node's incarnation, 0 before Register
+	stmts       statements    // the writer's on SQLite
+	batches     *pgxpool.Pool // and its connection to PostgreSQL
+	writer      *writer
+	floors      floors
+	searchLimit int          // see there; less in tests
+	node        atomic.Int64 // this node's incarnation, 0 before Register
 	// inDoubt says that this node may hold what it does not know of, see
 	// landed.
 	inDoubt atomic.Bool
@@ -94,7 +95,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
 	}
-	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed}
+	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

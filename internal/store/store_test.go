@@ -73,9 +73,12 @@ func testBox(t testing.TB) *secret.Box {
 	return secret.NewBox(keys...)
 }
 
+// operator makes changes that it does not matter who makes.
+var operator = herald.Caller{Operator: true}
+
 func (f *fixture) newClient(name string) herald.Client {
 	f.t.Helper()
-	c, _, err := f.CreateClient(f.t.Context(), name)
+	c, _, err := f.CreateClient(f.t.Context(), operator, name, "")
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -85,7 +88,7 @@ func (f *fixture) newClient(name string) herald.Client {
 func (f *fixture) newRule(c herald.Client) herald.Rule {
 	f.t.Helper()
 	r := herald.Rule{ID: herald.NewID(), ClientID: c.ID, Type: "Sync Failed", PostedType: "sync-failed", Webhook: hook}
-	if err := f.CreateRule(f.t.Context(), r); err != nil {
+	if err := f.CreateRule(f.t.Context(), operator, r); err != nil {
 		f.t.Fatal(err)
 	}
 	return r
@@ -315,7 +318,7 @@ func testStaleEntryIsRefusedAndItsNeighboursAreKept(t *testing.T, f *fixture) {
 	stale := f.entry(f.client, true)
 	other := f.newClient("Other")
 	fresh := f.entry(other, true)
-	if err := f.RenameClient(t.Context(), f.client.ID, "Acme Ltd"); err != nil {
+	if err := f.RenameClient(t.Context(), operator, f.client.ID, "Acme Ltd"); err != nil {
 		t.Fatal(err)
 	}
 	works := []*work{{client: f.client.ID, entries: []herald.Entry{stale}}, {client: other.ID, entries: []herald.Entry{fresh}}}
@@ -499,7 +502,7 @@ func TestDeletedClientsDeliveriesAreCancelled(t *testing.T) {
 func testDeletedClientsDeliveriesAreCancelled(t *testing.T, f *fixture) {
 	entry := f.entry(f.client, false)
 	f.accept(entry)
-	if err := f.DeleteClient(t.Context(), f.client.ID); err != nil {
+	if err := f.DeleteClient(t.Context(), operator, f.client.ID); err != nil {
 		t.Fatal(err)
 	}
 	_, err := f.Client(t.Context(), f.client.ID)
@@ -559,12 +562,12 @@ func TestRestartFindsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := first.CreateClient(t.Context(), "Acme")
+	c, _, err := first.CreateClient(t.Context(), operator, "Acme", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := herald.Profile{Name: "Acme", RedirectURL: "https://acme.example", AlertAuthHeader: "Basic c2VjcmV0", WhiteListURLs: []string{"https://a.example"}}
-	if err := first.SaveProfile(t.Context(), c.ID, p); err != nil {
+	if err := first.SaveProfile(t.Context(), operator, c.ID, p); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), Options{Dir: dir, Box: box}); err == nil || !strings.Contains(err.Error(), dir) {
@@ -590,7 +593,7 @@ func TestRestartFindsEverything(t *testing.T) {
 func TestSecretsAreNotInTheFile(t *testing.T) { onBoth(t, testSecretsAreNotInTheFile) }
 
 func testSecretsAreNotInTheFile(t *testing.T, f *fixture) {
-	if err := f.SaveProfile(t.Context(), f.client.ID, herald.Profile{Name: "Acme", AlertAuthHeader: "Basic plain-to-see"}); err != nil {
+	if err := f.SaveProfile(t.Context(), operator, f.client.ID, herald.Profile{Name: "Acme", AlertAuthHeader: "Basic plain-to-see"}); err != nil {
 		t.Fatal(err)
 	}
 	auth, err := first(t.Context(), f.read, func(rows *sql.Rows) (auth []byte, err error) {

@@ -132,75 +132,94 @@ func (t tally) compare(o tally) int {
 	return cmp.Or(bytes.Compare(t.client[:], o.client[:]), bytes.Compare(t.rule[:], o.rule[:]), cmp.Compare(t.hour, o.hour))
 }
 
-// alertCount is how many alerts a client has, or a rule of it.
+// alertCount is how many alerts a search spans, in the parts that are counted
+// apart:
+//
+//	span.from    from                 talliedTo      to       span.to
+//	    │  head    │  tallies, by the hour  │  open    │  tail    │
+//
+// from and to are full hours. A span within one hour is all head.
 type alertCount struct {
-	total, open         int // open: not tallied yet
-	keptFrom, talliedTo uuid.UUID
+	from, to         uuid.UUID
+	total            int
+	head, open, tail int
+	talliedTo        uuid.UUID
 }
 
-// countAlerts counts a client's alerts, with a rule other than uuid.Nil only
-// that one's.
-func (s *Store) countAlerts(ctx context.Context, client, rule uuid.UUID) (alertCount, error) {
-	open := `SELECT count(*) FROM alerts a WHERE a.client_id = $1 AND a.id >= h.tallied_to AND a.id >= h.kept_from`
-	if rule != uuid.Nil {
-		open += ` AND a.rule_id = $2`
+// countAlerts counts the alerts that a search spans.
+func (s *Store) countAlerts(ctx context.Context, q search) (alertCount, error) {
+	c := alertCount{from: herald.FirstIDAt(herald.TimeOf(q.from).Add(time.Hour - time.Microsecond).Truncate(time.Hour)), to: lastID}
+	if q.to != lastID {
+		c.to = herald.FirstIDAt(herald.TimeOf(q.to).Truncate(time.Hour))
 	}
-	return first(ctx, s.read, func(rows *sql.Rows) (c alertCount, err error) {
-		err = rows.Scan(&c.total, &c.open, &c.keptFrom, &c.talliedTo)
-		c.total += c.open
+	if bytes.Compare(c.from[:], c.to[:]) >= 0 {
+		c.from, c.to = q.to, q.to
+	}
+	alerts := `SELECT count(*) FROM alerts a WHERE a.client_id = $1 AND `
+	if q.rule != uuid.Nil {
+		alerts += `a.rule_id = $2 AND `
+	}
+	// "NOT <" are words that SQLite does not take for the better bound.
+	return first(ctx, s.read, func(rows *sql.Rows) (alertCount, error) {
+		err := rows.Scan(&c.total, &c.head, &c.open, &c.tail, &c.talliedTo)
+		c.total += c.head + c.open + c.tail
 		return c, err
-	}, `SELECT CAST(coalesce((SELECT sum(t.n) FROM tallies t WHERE t.client_id = $1 AND t.rule_id = $2 AND t.hour >= h.kept_hour), 0) AS bigint),
-(`+open+`), h.kept_from, h.tallied_to FROM history h`, client[:], rule[:])
+	}, `SELECT CAST(coalesce((SELECT sum(n) FROM tallies WHERE client_id = $1 AND rule_id = $2 AND hour >= $3 AND hour < $4), 0) AS bigint),
+(`+alerts+`a.id >= $5 AND a.id < $6), (`+alerts+`a.id >= h.tallied_to AND NOT a.id < $6 AND a.id < $7), (`+alerts+`a.id >= $7 AND a.id < $8),
+h.tallied_to FROM history h`, q.client[:], q.rule[:], micros(herald.TimeOf(c.from)), micros(herald.TimeOf(c.to)), q.from[:], c.from[:], c.to[:], q.to[:])
 }
 
-// endOf is the first id behind what is tallied of an hour.
-func (c *alertCount) endOf(hour time.Time) uuid.UUID {
-	if end := herald.FirstIDAt(hour.Add(time.Hour)); bytes.Compare(end[:], c.talliedTo[:]) < 0 {
-		return end
-	}
-	return c.talliedTo
+// hour is what is tallied of one.
+type hour struct {
+	at time.Time
+	n  int
 }
 
-// place is where a page of alerts begins: so many behind the first one with an
-// id in a range.
-type place struct {
-	from, to uuid.UUID // uuid.Nil as to is no bound
-	skip     int
+// hours returns the tallies of the full hours that a search spans.
+func (s *Store) hours(ctx context.Context, q search, c alertCount, o query.Order) ([]hour, error) {
+	return list(ctx, s.read, func(rows *sql.Rows) (h hour, err error) {
+		var us int64
+		err = rows.Scan(&us, &h.n)
+		h.at = fromMicros(us)
+		return h, err
+	}, `SELECT hour, n FROM tallies WHERE client_id = $1 AND rule_id = $2 AND hour >= $3 AND hour < $4 ORDER BY hour`+direction(o),
+		q.client[:], q.rule[:], micros(herald.TimeOf(c.from)), micros(herald.TimeOf(c.to)))
 }
 
 // skipFew is how many alerts are passed over one by one.
 const skipFew = 1000
 
-// findPlace finds where a page begins without passing over all that lies before.
-func (s *Store) findPlace(ctx context.Context, client, rule uuid.UUID, l query.List, c alertCount) (place, error) {
-	p := place{from: c.keptFrom, skip: l.Offset()}
-	if p.skip <= skipFew || l.Order.Desc && p.skip < c.open {
-		return p, nil
-	}
+// findPlace finds where a page begins without passing over all that lies before:
+// so many alerts into a span.
+func (s *Store) findPlace(ctx context.Context, q search, l query.List, c alertCount) (place span, skip int, err error) {
+	place, skip = q.span, l.Offset()
+	before := c.head // what lies on this side of the tallies
 	if l.Order.Desc {
-		p.skip -= c.open
-		p.to = c.talliedTo
+		before = c.tail + c.open
 	}
-	type hour struct {
-		at time.Time
-		n  int
+	if skip <= skipFew || skip < before || c.from == c.to {
+		return place, skip, nil
 	}
-	hours, err := list(ctx, s.read, func(rows *sql.Rows) (h hour, err error) {
-		var us int64
-		err = rows.Scan(&us, &h.n)
-		h.at = fromMicros(us)
-		return h, err
-	}, `SELECT hour, n FROM tallies WHERE client_id = $1 AND rule_id = $2 AND hour >= (SELECT kept_hour FROM history) ORDER BY hour`+direction(l.Order), client[:], rule[:])
+	skip -= before
+	if l.Order.Desc {
+		place.before(c.to)
+		place.before(c.talliedTo)
+	} else {
+		place.after(c.from)
+	}
+	hours, err := s.hours(ctx, q, c, l.Order)
 	for _, h := range hours {
-		if p.skip < h.n {
+		if skip < h.n {
 			break
 		}
-		p.skip -= h.n
+		skip -= h.n
 		if l.Order.Desc {
-			p.to = herald.FirstIDAt(h.at)
+			place.before(herald.FirstIDAt(h.at))
 		} else {
-			p.from = c.endOf(h.at)
+			end := span{to: c.talliedTo}
+			end.before(herald.FirstIDAt(h.at.Add(time.Hour)))
+			place.after(end.to)
 		}
 	}
-	return p, err
+	return place, skip, err
 }

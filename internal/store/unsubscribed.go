@@ -13,11 +13,14 @@ import (
 
 // Unsubscribe stops a client's mail to a mailbox; again does nothing. CodeNotFound
 // when there is no such client.
-func (s *Store) Unsubscribe(ctx context.Context, client uuid.UUID, box string) error {
+func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
 	return s.changeClient(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-			client[:], strings.ToLower(box), micros(time.Now()))
-		return err
+		n, err := affected(tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			client[:], strings.ToLower(box), micros(time.Now())))
+		if err != nil || n == 0 {
+			return err
+		}
+		return note(ctx, tx, by, change{client: client, action: herald.MailboxUnsubscribed, subject: strings.ToLower(box)})
 	})
 }
 
@@ -38,12 +41,15 @@ func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Un
 
 // Resubscribe lets a client's mail go to a mailbox again; CodeNotFound when it was
 // not stopped.
-func (s *Store) Resubscribe(ctx context.Context, client uuid.UUID, box string) error {
+func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
 	return s.changeClient(ctx, client, "resubscribe a mailbox", func(tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], strings.ToLower(box)))
 		if err == nil && n == 0 {
 			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return note(ctx, tx, by, change{client: client, action: herald.MailboxResubscribed, subject: strings.ToLower(box)})
 	})
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"herald"
 	"herald/internal/query"
 )
 
@@ -91,8 +90,8 @@ func (c *conditions) clause(n query.Clause) string {
 // instant compares when something was raised, which its id says: the instant
 // is the range of ids from its first to the one before the next microsecond's.
 func (c *conditions) instant(column string, op query.Op, at time.Time) string {
-	from := herald.FirstIDAt(at)
-	to := herald.FirstIDAt(at.Truncate(time.Microsecond).Add(time.Microsecond))
+	instant := instantOf(at)
+	from, to := instant.from, instant.to
 	switch op {
 	case query.Less:
 		return fmt.Sprintf("%s < %s", column, c.place(from))

@@ -39,12 +39,12 @@ type Rules interface {
 	// only the rules bound to it.
 	Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error)
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
-	CreateRule(ctx context.Context, r herald.Rule) error
+	CreateRule(ctx context.Context, by herald.Caller, r herald.Rule) error
 	// UpdateRule replaces type, company and notifiers and returns the rule;
 	// its WithoutAuthorization stays.
-	UpdateRule(ctx context.Context, r herald.Rule) (herald.Rule, error)
+	UpdateRule(ctx context.Context, by herald.Caller, r herald.Rule) (herald.Rule, error)
 	// DeleteRule is CodeNotFound the second time.
-	DeleteRule(ctx context.Context, client, id uuid.UUID) error
+	DeleteRule(ctx context.Context, by herald.Caller, client, id uuid.UUID) error
 }
 
 // Alerts reads a client's alerts. CodeNotFound when the client has no such
@@ -61,18 +61,19 @@ type Alerts interface {
 type Profiles interface {
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 	// SaveProfile replaces the whole profile.
-	SaveProfile(ctx context.Context, client uuid.UUID, p herald.Profile) error
+	SaveProfile(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) error
 }
 
 // Keys keeps a client's API keys.
 type Keys interface {
 	Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error)
 	// CreateKey returns the new key in plain text; CodeConflict when the
-	// client has herald.MaxKeys.
-	CreateKey(ctx context.Context, client uuid.UUID, name string) (herald.Key, string, error)
-	// DeleteKey is CodeConflict for the last key, and CodeNotFound when the
-	// client has no such key.
-	DeleteKey(ctx context.Context, client, key uuid.UUID) error
+	// client has herald.MaxKeys. No role is herald.Developer.
+	CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error)
+	// DeleteKey is CodeConflict for the last key, CodeForbidden for one that
+	// is not the caller's to delete, and CodeNotFound when the client has no
+	// such key.
+	DeleteKey(ctx context.Context, by herald.Caller, client, key uuid.UUID) error
 }
 
 // Options are what the surface works with; all are needed.
@@ -117,7 +118,8 @@ func Register(mux *http.ServeMux, o Options) {
 // request is a call by a client.
 type request struct {
 	*http.Request
-	client uuid.UUID
+	caller herald.Caller
+	client uuid.UUID // the caller's
 }
 
 // reply is what a call answers with; a nil body answers with the status alone.
@@ -151,7 +153,7 @@ func (s *surface) authenticated(r *http.Request, serve handler) (reply, error) {
 	if caller.Operator {
 		return reply{}, herald.Errorf(herald.CodeForbidden, "This call is about one client: it needs a client's API key, and the key given is the operator's.")
 	}
-	return serve(request{r, caller.Key.ClientID})
+	return serve(request{r, caller, caller.Key.ClientID})
 }
 
 // underRules tells the two calls of this shape apart, which a ServeMux cannot:

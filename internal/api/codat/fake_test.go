@@ -36,7 +36,7 @@ func newFake() *fake {
 func (f *fake) addClient(name, key string) uuid.UUID {
 	c := herald.Client{ID: herald.NewID(), Profile: herald.Profile{Name: name}}
 	f.clients[c.ID] = c
-	k := herald.Key{ID: herald.NewID(), ClientID: c.ID, CreatedAt: time.Date(2022, 4, 11, 13, 49, 37, 0, time.UTC)}
+	k := herald.Key{ID: herald.NewID(), ClientID: c.ID, Role: herald.Developer, CreatedAt: time.Date(2022, 4, 11, 13, 49, 37, 0, time.UTC)}
 	f.keys = append(f.keys, k)
 	f.hashes[secret.HashAPIKey(key)] = k.ID
 	return c.ID
@@ -101,14 +101,14 @@ func (f *fake) rule(client, id uuid.UUID) (int, error) {
 	return i, nil
 }
 
-func (f *fake) CreateRule(_ context.Context, r herald.Rule) error {
+func (f *fake) CreateRule(_ context.Context, _ herald.Caller, r herald.Rule) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rules = append(f.rules, r)
 	return nil
 }
 
-func (f *fake) UpdateRule(_ context.Context, r herald.Rule) (herald.Rule, error) {
+func (f *fake) UpdateRule(_ context.Context, _ herald.Caller, r herald.Rule) (herald.Rule, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.rule(r.ClientID, r.ID)
@@ -120,7 +120,7 @@ func (f *fake) UpdateRule(_ context.Context, r herald.Rule) (herald.Rule, error)
 	return r, nil
 }
 
-func (f *fake) DeleteRule(_ context.Context, client, id uuid.UUID) error {
+func (f *fake) DeleteRule(_ context.Context, _ herald.Caller, client, id uuid.UUID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.rule(client, id)
@@ -170,7 +170,7 @@ func (f *fake) Client(_ context.Context, id uuid.UUID) (herald.Client, error) {
 	return c, nil
 }
 
-func (f *fake) SaveProfile(_ context.Context, client uuid.UUID, p herald.Profile) error {
+func (f *fake) SaveProfile(_ context.Context, _ herald.Caller, client uuid.UUID, p herald.Profile) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c, ok := f.clients[client]
@@ -192,7 +192,7 @@ func (f *fake) keysOf(client uuid.UUID) []herald.Key {
 	return slices.DeleteFunc(slices.Clone(f.keys), func(k herald.Key) bool { return k.ClientID != client })
 }
 
-func (f *fake) CreateKey(_ context.Context, client uuid.UUID, name string) (herald.Key, string, error) {
+func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.keysOf(client)) >= herald.MaxKeys {
@@ -200,13 +200,13 @@ func (f *fake) CreateKey(_ context.Context, client uuid.UUID, name string) (hera
 			"Maximum number of API keys reached. To create a new API key, delete an unused key and try again.")
 	}
 	plain, hash := secret.NewAPIKey()
-	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: name, CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
+	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer), CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
 	f.keys = append(f.keys, k)
 	f.hashes[hash] = k.ID
 	return k, plain, nil
 }
 
-func (f *fake) DeleteKey(_ context.Context, client, key uuid.UUID) error {
+func (f *fake) DeleteKey(_ context.Context, _ herald.Caller, client, key uuid.UUID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i := slices.IndexFunc(f.keys, func(k herald.Key) bool { return k.ClientID == client && k.ID == key })

@@ -3,6 +3,7 @@ package codat
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +53,12 @@ func (s *surface) getProfile(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, viewProfile(c.Profile)}, nil
+	view := viewProfile(c.Profile)
+	if view.AlertAuthHeader != nil && r.caller.Key.Role == herald.Analyst {
+		masked := "…" // there is one, and it is not an analyst's to know
+		view.AlertAuthHeader = &masked
+	}
+	return reply{http.StatusOK, view}, nil
 }
 
 func (s *surface) putProfile(r request) (reply, error) {
@@ -64,7 +70,7 @@ func (s *surface) putProfile(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := s.Profiles.SaveProfile(r.Context(), r.client, p); err != nil {
+	if err := s.Profiles.SaveProfile(r.Context(), r.caller, r.client, p); err != nil {
 		return reply{}, err
 	}
 	return reply{http.StatusOK, viewProfile(p)}, nil
@@ -166,19 +172,28 @@ func (s *surface) getSyncSettings(r request) (reply, error) {
 }
 
 // apiKey is a key as it is shown (spec section 6.2); the secret only in the
-// answer to its making.
+// answer to its making. The role is Herald's, and shown if it is another than the
+// vendor's keys have.
 type apiKey struct {
-	ID          uuid.UUID `json:"id"`
-	Name        string    `json:"name,omitempty"`
-	APIKey      string    `json:"apiKey,omitempty"`
-	CreatedDate time.Time `json:"createdDate"`
+	ID          uuid.UUID   `json:"id"`
+	Name        string      `json:"name,omitempty"`
+	Role        herald.Role `json:"role,omitempty"`
+	APIKey      string      `json:"apiKey,omitempty"`
+	CreatedDate time.Time   `json:"createdDate"`
 }
 
 func viewKey(k herald.Key) apiKey {
-	return apiKey{ID: k.ID, Name: k.Name, CreatedDate: k.CreatedAt}
+	view := apiKey{ID: k.ID, Name: k.Name, CreatedDate: k.CreatedAt}
+	if k.Role != herald.Developer {
+		view.Role = k.Role
+	}
+	return view
 }
 
 func (s *surface) listKeys(r request) (reply, error) {
+	if r.caller.Key.Role == herald.Analyst {
+		return reply{}, herald.Errorf(herald.CodeForbidden, "The API key given is an analyst's, which does not see keys; this call needs a developer's key.")
+	}
 	keys, err := s.Keys.Keys(r.Context(), r.client)
 	if err != nil {
 		return reply{}, err
@@ -205,7 +220,17 @@ func (s *surface) createKey(r request) (reply, error) {
 	if utf8.RuneCountInString(name) > herald.MaxKeyNameLength {
 		return reply{}, herald.Invalid("name", "Max string length (%d) for `name` reached.", herald.MaxKeyNameLength)
 	}
-	k, plain, err := s.Keys.CreateKey(r.Context(), r.client, name)
+	role, err := text(members, "role")
+	if err != nil {
+		return reply{}, err
+	}
+	if role != "" && !slices.Contains(herald.Roles(), herald.Role(role)) {
+		return reply{}, invalid("role", "role %.50q: want one of %q.", role, herald.Roles())
+	}
+	if err := r.caller.MayKeep(herald.Role(role)); err != nil {
+		return reply{}, err
+	}
+	k, plain, err := s.Keys.CreateKey(r.Context(), r.caller, r.client, name, herald.Role(role))
 	if err != nil {
 		return reply{}, err
 	}
@@ -219,5 +244,5 @@ func (s *surface) deleteKey(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusNoContent}, s.Keys.DeleteKey(r.Context(), r.client, id)
+	return reply{status: http.StatusNoContent}, s.Keys.DeleteKey(r.Context(), r.caller, r.client, id)
 }

@@ -70,7 +70,7 @@ func (s *surface) createRule(r request) (reply, error) {
 		return reply{}, err
 	}
 	made.ID = herald.NewID()
-	if err := s.Rules.CreateRule(r.Context(), made); err != nil {
+	if err := s.Rules.CreateRule(r.Context(), r.caller, made); err != nil {
 		return reply{}, err
 	}
 	return reply{http.StatusOK, viewRule(made)}, nil // 200, not 201: spec section 5.6
@@ -101,7 +101,7 @@ func (s *surface) updateRule(r request) (reply, error) {
 		return reply{}, err
 	}
 	changed.ID = id
-	updated, err := s.Rules.UpdateRule(r.Context(), changed)
+	updated, err := s.Rules.UpdateRule(r.Context(), r.caller, changed)
 	if err != nil {
 		return reply{}, err
 	}
@@ -113,7 +113,7 @@ func (s *surface) deleteRule(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusOK}, s.Rules.DeleteRule(r.Context(), r.client, id)
+	return reply{status: http.StatusOK}, s.Rules.DeleteRule(r.Context(), r.caller, r.client, id)
 }
 
 // readRule reads what POST and PUT have in common (spec sections 5.2 to 5.6).

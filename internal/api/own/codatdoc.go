@@ -6,6 +6,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
+
+	"herald"
 )
 
 // The types in this file only describe what internal/api/codat reads and
@@ -67,14 +69,16 @@ type syncSettings struct {
 
 // apiKey is spec section 6.2.
 type apiKey struct {
-	ID        uuid.UUID `json:"id"`
-	Name      *string   `json:"name,omitempty" nullable:"true"`
-	APIKey    string    `json:"apiKey,omitempty" doc:"The key itself, shown once when it is made."`
-	CreatedAt time.Time `json:"createdDate"`
+	ID        uuid.UUID   `json:"id"`
+	Name      *string     `json:"name,omitempty" nullable:"true"`
+	Role      herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" doc:"Absent: developer."`
+	APIKey    string      `json:"apiKey,omitempty" doc:"The key itself, shown once when it is made."`
+	CreatedAt time.Time   `json:"createdDate"`
 }
 
 type apiKeyRequest struct {
-	Name string `json:"name,omitempty" maxLength:"50"`
+	Name string      `json:"name,omitempty" maxLength:"50"`
+	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer" doc:"Only an administrator's key makes another."`
 }
 
 type apiKeys struct {

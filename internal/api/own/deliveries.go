@@ -20,8 +20,9 @@ func (s *surface) registerDeliveries() {
 	call(s, huma.Operation{
 		OperationID: "listDeliveries", Method: http.MethodGet, Path: "/deliveries", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK,
-		Summary:       "List the client's deliveries", Description: "Newest first. Filters narrow it together.",
-		Parameters: append(deliveryFilters(), pageParameters()...),
+		Summary:       "List the client's deliveries",
+		Description:   "Newest first. Filters narrow it together. A page can have fewer deliveries than its limit, or none, and a next: so many were looked at that the search goes on there.",
+		Parameters:    append(deliveryFilters(), pageParameters()...),
 	}, withClientKey, s.listDeliveries)
 	call(s, huma.Operation{
 		OperationID: "getDelivery", Method: http.MethodGet, Path: "/deliveries/{id}", Tags: []string{"Deliveries"},
@@ -81,11 +82,15 @@ func (s *surface) listDeliveries(r *http.Request, caller herald.Caller) (page[he
 	}
 	limit := f.Limit
 	f.Limit = limit + 1
-	deliveries, err := s.Deliveries.Deliveries(r.Context(), caller.Key.ClientID, f)
+	deliveries, next, err := s.Deliveries.Deliveries(r.Context(), caller.Key.ClientID, f)
 	if err != nil {
 		return page[herald.Delivery]{}, err
 	}
-	return pageOf(deliveries, limit, func(d herald.Delivery) uuid.UUID { return d.ID }, func(d herald.Delivery) herald.Delivery { return d }), nil
+	p := pageOf(deliveries, limit, func(d herald.Delivery) uuid.UUID { return d.ID }, func(d herald.Delivery) herald.Delivery { return d })
+	if p.Next == uuid.Nil {
+		p.Next = next
+	}
+	return p, nil
 }
 
 func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDetail, error) {

@@ -154,7 +154,7 @@ func checkResponsesOf(t *testing.T, at string, op object) {
 func TestRequestsAreDescribedAsClosedAndAnswersAsOpen(t *testing.T) {
 	schemas := document(t)["components"].(object)["schemas"].(object)
 	for name, closed := range map[string]bool{
-		"PublicationRequest": true, "AccountRequest": true, "RuleSecurity": true, "EventTypeRequest": true,
+		"PublicationRequest": true, "AccountRequest": true, "NewAccountRequest": true, "KeyRequest": true, "RuleSecurity": true, "EventTypeRequest": true,
 		"Receipt": false, "Delivery": false, "Rule": false, "RuleRequest": false,
 	} {
 		if got := schemas[name].(object)["additionalProperties"] == false; got != closed {
@@ -178,7 +178,13 @@ func TestDescribedMembersAreThoseThatAreTaken(t *testing.T) {
 	schemas := document(t)["components"].(object)["schemas"].(object)
 	for schema, send := range map[string]func(body string) object{
 		"PublicationRequest": func(body string) object { return answerTo(r, acmeKey, "POST", "/events", body) },
-		"AccountRequest":     func(body string) object { return answerTo(r, operatorKey, "POST", "/clients", body) },
+		"NewAccountRequest":  func(body string) object { return answerTo(r, operatorKey, "POST", "/clients", body) },
+		"AccountRequest": func(body string) object {
+			return answerTo(r, operatorKey, "PUT", "/clients/"+uuid.NewString(), body)
+		},
+		"KeyRequest": func(body string) object {
+			return answerTo(r, operatorKey, "POST", "/clients/"+uuid.NewString()+"/apiKeys", body)
+		},
 		"RuleSecurity": func(body string) object {
 			return answerTo(r, acmeKey, "PUT", "/rules/"+rule.String()+"/security", body)
 		},
@@ -214,6 +220,7 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 	values := map[string]string{
 		"limit": "3", "after": uuid.NewString(), "state": "failed", "receiver": "https://x.example", "type": "Sync Failed",
 		"company": uuid.NewString(), "alert": uuid.NewString(), "since": "2026-05-03T09:00:00Z", "until": "2026-05-03T09:00:00Z",
+		"client": acme.String(),
 	}
 	eachOperation(document(t), func(method, path string, op object) {
 		own := func(c aCall) bool { return c.method == method && c.path == path }

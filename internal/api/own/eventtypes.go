@@ -123,7 +123,7 @@ func (s *surface) canonicalType(ctx context.Context, spelling string) (string, e
 	return t.Name, nil
 }
 
-func (s *surface) saveEventType(r *http.Request, _ herald.Caller) (eventType, error) {
+func (s *surface) saveEventType(r *http.Request, caller herald.Caller) (eventType, error) {
 	spec, err := readEventType(r)
 	if err != nil {
 		return eventType{}, err
@@ -138,7 +138,7 @@ func (s *surface) saveEventType(r *http.Request, _ herald.Caller) (eventType, er
 	if t, taken := known.Lookup(spec.Name); taken && t.Name != spec.Name {
 		return eventType{}, herald.Errorf(herald.CodeConflict, "%q is taken for another spelling of the event type %q. Choose another name, or change that one.", spec.Name, t.Name)
 	}
-	if err := s.EventTypes.SaveEventType(r.Context(), spec); err != nil {
+	if err := s.EventTypes.SaveEventType(r.Context(), caller, spec); err != nil {
 		return eventType{}, err
 	}
 	return s.eventType(r.Context(), spec.Name)

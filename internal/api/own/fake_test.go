@@ -1,6 +1,7 @@
 package own
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -34,6 +35,7 @@ type fake struct {
 	unsent      map[uuid.UUID]bool      // rules without authorization
 	clients     []herald.Client
 	eventTypes  []herald.EventType
+	changes     []herald.Change
 	notReady    error
 	publishFail error
 }
@@ -129,7 +131,7 @@ func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []h
 	return f.events[i], alerts, nil
 }
 
-func (f *fake) Deliveries(_ context.Context, client uuid.UUID, q herald.DeliveryFilter) ([]herald.Delivery, error) {
+func (f *fake) Deliveries(_ context.Context, client uuid.UUID, q herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 	keep := func(d herald.Delivery) bool {
 		return d.ClientID == client &&
 			(q.State == nil || *q.State == d.State) &&
@@ -140,7 +142,7 @@ func (f *fake) Deliveries(_ context.Context, client uuid.UUID, q herald.Delivery
 			(q.Since.IsZero() || !d.RaisedAt.Before(q.Since)) &&
 			(q.Until.IsZero() || d.RaisedAt.Before(q.Until))
 	}
-	return newest(f.deliveries, q.After, q.Limit, func(d herald.Delivery) uuid.UUID { return d.ID }, keep), nil
+	return newest(f.deliveries, q.After, q.Limit, func(d herald.Delivery) uuid.UUID { return d.ID }, keep), uuid.Nil, nil
 }
 
 func (f *fake) Delivery(_ context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error) {
@@ -184,7 +186,7 @@ func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery,
 	return *d, nil
 }
 
-func (f *fake) SetRuleAuthorization(_ context.Context, client, rule uuid.UUID, send bool) error {
+func (f *fake) SetRuleAuthorization(_ context.Context, _ herald.Caller, client, rule uuid.UUID, send bool) error {
 	if f.rules[rule] != client {
 		return herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", rule)
 	}
@@ -192,7 +194,7 @@ func (f *fake) SetRuleAuthorization(_ context.Context, client, rule uuid.UUID, s
 	return nil
 }
 
-func (f *fake) CreateClient(_ context.Context, name string) (herald.Client, string, error) {
+func (f *fake) CreateClient(_ context.Context, _ herald.Caller, name string, _ herald.Role) (herald.Client, string, error) {
 	c := herald.Client{ID: herald.NewID(), Profile: herald.Profile{Name: name, AlertAuthHeader: "secret"}}
 	f.clients = append(f.clients, c)
 	return c, "key of " + name, nil
@@ -224,7 +226,7 @@ func (f *fake) Client(_ context.Context, id uuid.UUID) (herald.Client, error) {
 	return f.clients[i], nil
 }
 
-func (f *fake) RenameClient(_ context.Context, id uuid.UUID, name string) error {
+func (f *fake) RenameClient(_ context.Context, _ herald.Caller, id uuid.UUID, name string) error {
 	i, err := f.client(id)
 	if err == nil {
 		f.clients[i].Profile.Name = name
@@ -232,7 +234,7 @@ func (f *fake) RenameClient(_ context.Context, id uuid.UUID, name string) error 
 	return err
 }
 
-func (f *fake) DeleteClient(_ context.Context, id uuid.UUID) error {
+func (f *fake) DeleteClient(_ context.Context, _ herald.Caller, id uuid.UUID) error {
 	i, err := f.client(id)
 	if err == nil {
 		f.clients = slices.Delete(f.clients, i, i+1)
@@ -240,7 +242,17 @@ func (f *fake) DeleteClient(_ context.Context, id uuid.UUID) error {
 	return err
 }
 
-func (f *fake) SaveEventType(_ context.Context, t herald.EventType) error {
+func (f *fake) SaveEventType(_ context.Context, _ herald.Caller, t herald.EventType) error {
 	f.eventTypes = append(slices.DeleteFunc(f.eventTypes, func(have herald.EventType) bool { return have.Name == t.Name }), t)
 	return nil
+}
+
+func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {
+	_, err := f.client(client)
+	return herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer)}, "key " + name, err
+}
+
+func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error) {
+	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
+		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), nil
 }

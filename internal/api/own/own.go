@@ -54,9 +54,10 @@ type Events interface {
 
 // Deliveries reads what a client's receivers are owed and were sent.
 type Deliveries interface {
-	// Deliveries lists what the filter leaves, newest first. A filter that
-	// takes too long is CodeUnavailable.
-	Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, error)
+	// Deliveries lists what the filter leaves, newest first. What would take
+	// long to search is listed in parts: next is where to go on, uuid.Nil at
+	// the end.
+	Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error)
 	// Delivery returns a delivery and its attempts, CodeNotFound when the
 	// client has no such delivery.
 	Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error)
@@ -75,19 +76,34 @@ type Sender interface {
 type Rules interface {
 	// SetRuleAuthorization says whether a rule's webhook is sent the client's
 	// Authorization header; CodeNotFound when the client has no such rule.
-	SetRuleAuthorization(ctx context.Context, client, rule uuid.UUID, send bool) error
+	SetRuleAuthorization(ctx context.Context, by herald.Caller, client, rule uuid.UUID, send bool) error
 }
 
 // Clients keeps the accounts. CodeNotFound when there is no such client.
 type Clients interface {
-	// CreateClient returns the client and the plain text of its first key.
-	CreateClient(ctx context.Context, name string) (herald.Client, string, error)
+	// CreateClient returns the client and the plain text of its first key, which
+	// is a herald.Developer's without a role.
+	CreateClient(ctx context.Context, by herald.Caller, name string, role herald.Role) (herald.Client, string, error)
 	// Clients lists up to limit clients, newest first, behind after unless
 	// that is uuid.Nil.
 	Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error)
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
-	RenameClient(ctx context.Context, id uuid.UUID, name string) error
-	DeleteClient(ctx context.Context, id uuid.UUID) error
+	RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID, name string) error
+	DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID) error
+}
+
+// Keys makes clients' API keys.
+type Keys interface {
+	// CreateKey returns the new key in plain text; CodeNotFound when there is
+	// no such client, CodeConflict when it has herald.MaxKeys.
+	CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error)
+}
+
+// Audit reads what was changed.
+type Audit interface {
+	// Changes lists up to limit changes, newest first, behind after unless that
+	// is uuid.Nil; a client other than uuid.Nil leaves only its own.
+	Changes(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error)
 }
 
 // Mailboxes keeps who wants no mail of a client.
@@ -96,13 +112,13 @@ type Mailboxes interface {
 	Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Unsubscribed, error)
 	// Resubscribe lets mail go there again; CodeNotFound when it was not
 	// stopped.
-	Resubscribe(ctx context.Context, client uuid.UUID, box string) error
+	Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error
 }
 
 // EventTypes keeps the operator's own event types.
 type EventTypes interface {
 	// SaveEventType adds an event type or replaces the one of that name.
-	SaveEventType(ctx context.Context, t herald.EventType) error
+	SaveEventType(ctx context.Context, by herald.Caller, t herald.EventType) error
 }
 
 // Options are what the surface works with; all are needed.
@@ -114,6 +130,8 @@ type Options struct {
 	Sender     Sender
 	Rules      Rules
 	Clients    Clients
+	Keys       Keys
+	Audit      Audit
 	Mailboxes  Mailboxes
 	EventTypes EventTypes
 	// Catalogue returns the event types as they are now.
@@ -139,6 +157,7 @@ func Register(mux *http.ServeMux, o Options) error {
 	s.registerRules()
 	s.registerUnsubscribed()
 	s.registerClients()
+	s.registerAudit()
 	s.registerEventTypes()
 	s.registerService()
 	describeCodat(s.huma.OpenAPI())

@@ -38,7 +38,7 @@ func newRig(t *testing.T) *rig {
 	}
 	mux := http.NewServeMux()
 	err := Register(mux, Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, EventTypes: f,
+		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f,
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
 		},
@@ -165,6 +165,8 @@ var calls = []aCall{
 	{"GET", "/clients/{id}", withOperatorKey, ""},
 	{"PUT", "/clients/{id}", withOperatorKey, `{"name":"Acme"}`},
 	{"DELETE", "/clients/{id}", withOperatorKey, ""},
+	{"POST", "/clients/{id}/apiKeys", withOperatorKey, `{"role":"analyst"}`},
+	{"GET", "/audit", withAnyKey, ""},
 	{"GET", "/eventTypes", withAnyKey, ""},
 	{"GET", "/eventTypes/{name}", withAnyKey, ""},
 	{"PUT", "/eventTypes/{name}", withOperatorKey, `{"message":"m"}`},

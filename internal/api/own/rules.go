@@ -49,5 +49,5 @@ func (s *surface) setRuleSecurity(r *http.Request, caller herald.Caller) (ruleSe
 	if a := security.Authorization; a != inherit && a != without {
 		return ruleSecurity{}, told(herald.Invalid("authorization", "%q; want %s or %s", shown(a), inherit, without))
 	}
-	return security, s.Rules.SetRuleAuthorization(r.Context(), caller.Key.ClientID, rule, security.Authorization == inherit)
+	return security, s.Rules.SetRuleAuthorization(r.Context(), caller, caller.Key.ClientID, rule, security.Authorization == inherit)
 }

@@ -31,6 +31,6 @@ func (s *surface) registerUnsubscribed() {
 		DefaultStatus: http.StatusNoContent,
 		Summary:       "Let mail go to a mailbox again", Description: "For when its reader asks for that.",
 	}, withClientKey, func(r *http.Request, caller herald.Caller) (noBody, error) {
-		return noBody{}, s.Mailboxes.Resubscribe(r.Context(), caller.Key.ClientID, r.PathValue("address"))
+		return noBody{}, s.Mailboxes.Resubscribe(r.Context(), caller, caller.Key.ClientID, r.PathValue("address"))
 	})
 }

@@ -28,7 +28,7 @@ var purpose = []byte("unsubscribe")
 type Store interface {
 	// Unsubscribe stops a client's mail to a mailbox; CodeNotFound when there
 	// is no such client.
-	Unsubscribe(ctx context.Context, client uuid.UUID, box string) error
+	Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error
 }
 
 // Token says that its bearer may stop a client's mail to a mailbox. It is sealed,
@@ -64,7 +64,7 @@ func Register(mux *http.ServeMux, box *secret.Box, store Store) {
 	mux.HandleFunc("POST "+Path+"{token}", func(w http.ResponseWriter, r *http.Request) {
 		client, mailbox, err := open(box, r.PathValue("token"))
 		if err == nil {
-			err = store.Unsubscribe(r.Context(), client, mailbox)
+			err = store.Unsubscribe(r.Context(), api.Reader(r), client, mailbox)
 		}
 		switch {
 		case err == nil:

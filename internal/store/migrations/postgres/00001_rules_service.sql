@@ -60,6 +60,20 @@ CREATE TABLE mail_windows (
     PRIMARY KEY (client_id, address)
 );
 
+-- Who changed what that is not an event's doing. The entry's id has its time.
+CREATE TABLE audit (
+    id        uuid  PRIMARY KEY,
+    client_id uuid ,             -- NULL: it belongs to all
+    action    text  NOT NULL,
+    subject   text  NOT NULL,
+    actor     text  NOT NULL,
+    key_id    uuid ,
+    address   text  NOT NULL,
+    before    bytea,             -- JSON, secrets masked
+    after     bytea
+);
+CREATE INDEX audit_by_client ON audit (client_id, id);
+
 CREATE TABLE event_types (
     name text  PRIMARY KEY,
     spec bytea NOT NULL -- JSON
@@ -98,6 +112,7 @@ CREATE TABLE alerts (
     client_id  uuid  NOT NULL,
     event_id   uuid  NOT NULL,
     rule_id    uuid  NOT NULL,
+    type       text  NOT NULL, -- the event's
     company_id uuid,
     message    text  NOT NULL,
     head       bytea NOT NULL

@@ -60,6 +60,20 @@ CREATE TABLE mail_windows (
     PRIMARY KEY (client_id, address)
 ) WITHOUT ROWID;
 
+-- Who changed what that is not an event's doing. The entry's id has its time.
+CREATE TABLE audit (
+    id        BLOB PRIMARY KEY,
+    client_id BLOB,             -- NULL: it belongs to all
+    action    TEXT  NOT NULL,
+    subject   TEXT  NOT NULL,
+    actor     TEXT  NOT NULL,
+    key_id    BLOB,
+    address   TEXT  NOT NULL,
+    before    BLOB,             -- JSON, secrets masked
+    after     BLOB
+) WITHOUT ROWID;
+CREATE INDEX audit_by_client ON audit (client_id, id);
+
 CREATE TABLE event_types (
     name TEXT PRIMARY KEY,
     spec BLOB NOT NULL -- JSON
@@ -98,6 +112,7 @@ CREATE TABLE alerts (
     client_id  BLOB NOT NULL,
     event_id   BLOB NOT NULL,
     rule_id    BLOB NOT NULL,
+    type       TEXT NOT NULL, -- the event's
     company_id BLOB,
     message    TEXT NOT NULL,
     head       BLOB NOT NULL

@@ -1,0 +1,54 @@
+package herald
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Change is an entry of the audit log: who changed a rule, an API key, a profile, a
+// client or an event type, when, and from what to what.
+type Change struct {
+	ID       uuid.UUID `json:"id"`
+	At       time.Time `json:"at"`
+	ClientID uuid.UUID `json:"clientId,omitzero" doc:"Whose it is; absent for event types."`
+	Action   Action    `json:"action"`
+	Subject  string    `json:"subject" doc:"The id of what was changed, or its name."`
+	Actor    Actor     `json:"actor"`
+	APIKeyID uuid.UUID `json:"apiKeyId,omitzero" doc:"The key of an actor apiKey."`
+	Address  string    `json:"address,omitempty" doc:"Where the request came from."`
+	// Before and After are JSON objects without secrets; Before is absent of
+	// what was made, After of what was deleted.
+	Before json.RawMessage `json:"before,omitempty" doc:"Secrets are masked."`
+	After  json.RawMessage `json:"after,omitempty" doc:"Secrets are masked; one that was changed says so."`
+}
+
+// Action is what was done, as the kind of thing and what happened to it.
+type Action string
+
+// The actions.
+const (
+	RuleCreated         Action = "rule.created"
+	RuleUpdated         Action = "rule.updated"
+	RuleDeleted         Action = "rule.deleted"
+	KeyCreated          Action = "apiKey.created"
+	KeyDeleted          Action = "apiKey.deleted"
+	ProfileUpdated      Action = "profile.updated"
+	ClientCreated       Action = "client.created"
+	ClientRenamed       Action = "client.renamed"
+	ClientDeleted       Action = "client.deleted"
+	EventTypeSaved      Action = "eventType.saved"
+	MailboxUnsubscribed Action = "mailbox.unsubscribed"
+	MailboxResubscribed Action = "mailbox.resubscribed"
+)
+
+// Actor is the kind of who made a change.
+type Actor string
+
+// The actors.
+const (
+	ActorOperator Actor = "operator" // the platform's operator
+	ActorKey      Actor = "apiKey"   // a client, by one of its keys
+	ActorReader   Actor = "reader"   // of a mail, by the link in it
+)

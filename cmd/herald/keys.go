@@ -1,0 +1,123 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"herald/client"
+	"herald/internal/cli"
+)
+
+// keysCommand is `herald keys`.
+type keysCommand struct {
+	List   keysList   `cmd:"" help:"List the client's API keys."`
+	Create keysCreate `cmd:"" help:"Make an API key; it is shown this once."`
+	Delete keysDelete `cmd:"" help:"Revoke an API key, at once and for good."`
+}
+
+var keyColumns = []cli.Column[client.Key]{
+	{Head: "ID", Cell: func(k client.Key) string { return cli.ID(k.ID) }},
+	{Head: "ROLE", Cell: func(k client.Key) string { return cmp.Or(k.Role, "developer") }},
+	{Head: "CREATED", Cell: func(k client.Key) string { return cli.Time(k.CreatedDate) }},
+	{Head: "NAME", Cell: func(k client.Key) string { return k.Name }},
+}
+
+type keysList struct{ connection }
+
+// Run lists the keys.
+func (c *keysList) Run(ctx context.Context, out *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	keys, err := service.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	return cli.Write(out.stdout, out.stderr, c.Output, keyColumns, keys)
+}
+
+type keysCreate struct {
+	connection
+	Name   string    `arg:"" optional:"" help:"What the key is called, to tell it from others."`
+	Role   string    `help:"What it may do: administrator, developer or analyst (who only looks)." enum:"administrator,developer,analyst" default:"developer"`
+	Client uuid.UUID `help:"With the operator's key: the client that it is for." placeholder:"ID"`
+}
+
+// Run makes a key.
+func (c *keysCreate) Run(ctx context.Context, out *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	create := service.CreateKey
+	if c.Client != uuid.Nil {
+		create = func(ctx context.Context, name, role string) (client.Key, error) {
+			return service.CreateClientKey(ctx, c.Client, name, role)
+		}
+	}
+	made, err := create(ctx, c.Name, c.Role)
+	if err != nil {
+		return err
+	}
+	fields := append(keyColumns[:len(keyColumns):len(keyColumns)], cli.Column[client.Key]{Head: "API KEY", Cell: func(k client.Key) string { return k.APIKey }})
+	return cli.WriteOne(out.stdout, c.Output, fields, made)
+}
+
+type keysDelete struct {
+	connection
+	ID uuid.UUID `arg:"" help:"The key's id."`
+}
+
+// Run revokes a key.
+func (c *keysDelete) Run(ctx context.Context) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	return service.DeleteKey(ctx, c.ID)
+}
+
+// auditCommand is `herald audit`.
+type auditCommand struct {
+	connection
+	Client uuid.UUID `help:"With the operator's key: only this client's changes." placeholder:"ID"`
+	Limit  int       `help:"Changes to show, at most 500." default:"50"`
+	After  uuid.UUID `help:"Only those behind this one." placeholder:"ID"`
+}
+
+var changeColumns = []cli.Column[client.Change]{
+	{Head: "AT", Cell: func(c client.Change) string { return cli.Time(c.At) }},
+	{Head: "ACTION", Cell: func(c client.Change) string { return c.Action }},
+	{Head: "SUBJECT", Cell: func(c client.Change) string { return c.Subject }},
+	{Head: "BY", Cell: changedBy},
+	{Head: "BEFORE", Cell: func(c client.Change) string { return string(c.Before) }},
+	{Head: "AFTER", Cell: func(c client.Change) string { return string(c.After) }},
+}
+
+func changedBy(c client.Change) string {
+	by := []string{c.Actor}
+	if c.APIKeyID != uuid.Nil {
+		by = append(by, cli.ID(c.APIKeyID))
+	}
+	if c.Address != "" {
+		by = append(by, "from", c.Address)
+	}
+	return strings.Join(by, " ")
+}
+
+// Run lists the audit log.
+func (c *auditCommand) Run(ctx context.Context, out *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	page, err := service.Changes(ctx, c.Client, client.Cursor{Limit: c.Limit, After: c.After})
+	if err != nil {
+		return err
+	}
+	return cli.Write(out.stdout, out.stderr, c.Output, changeColumns, page.Results)
+}
