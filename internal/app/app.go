@@ -97,6 +97,9 @@ type Config struct {
 	Log        *slog.Logger
 }
 
+// SecretKeyFile is the key file's name in the data directory.
+const SecretKeyFile = "secret.key"
+
 // App is the running service.
 type App struct {
 	config  Config
@@ -125,9 +128,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
 	keyFile := c.SecretKeyFile
 	if keyFile == "" {
-		keyFile = filepath.Join(c.DataDir, "secret.key")
+		keyFile = filepath.Join(c.DataDir, SecretKeyFile)
 	}
-	box, err := openBox(keyFile, c.SecretKeyFile == "")
+	box, err := secret.OpenBox(keyFile, c.SecretKeyFile == "")
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +181,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
-	a.keepHouse()
+	a.keepHouse(&resealer{box: box, store: a.store, log: c.Log})
 	return a, a.warnOfMail(ctx)
 }
 
@@ -215,18 +218,6 @@ func (c *Config) fillIn() {
 	if c.StopBudget == 0 {
 		c.StopBudget = c.RequestTimeout + 5*time.Second
 	}
-}
-
-func openBox(path string, make bool) (*secret.Box, error) {
-	load := secret.LoadKeys
-	if make {
-		load = secret.LoadOrMakeKey
-	}
-	keys, err := load(path)
-	if err != nil {
-		return nil, err
-	}
-	return secret.NewBox(keys...), nil
 }
 
 func (a *App) listen(ctx context.Context, handler http.Handler) error {
@@ -291,7 +282,7 @@ const (
 )
 
 // keepHouse runs, in small steps, what nobody waits for.
-func (a *App) keepHouse() {
+func (a *App) keepHouse(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
 	for _, task := range []struct {
@@ -306,6 +297,7 @@ func (a *App) keepHouse() {
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireChanges, expireInterval},
+		{"follow the secret key file", r.step, rereadInterval},
 	} {
 		a.background.Go(func() {
 			for wait := task.every; sleep(ctx, wait); {

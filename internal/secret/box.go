@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 )
 
 // KeySize is the size of a Key in bytes: AES-256.
@@ -41,6 +42,12 @@ const version = 1
 
 // Box seals and opens secrets. It is safe for concurrent use.
 type Box struct {
+	ring atomic.Pointer[ring]
+	file *keyFile // where the keys come from; nil for a Box that has them for good
+}
+
+// ring is the keys at one time.
+type ring struct {
 	seals keyID
 	keys  map[keyID]cipher.AEAD
 }
@@ -51,7 +58,13 @@ func NewBox(keys ...Key) *Box {
 	if len(keys) == 0 {
 		panic("secret: a box without a key")
 	}
-	b := &Box{seals: keys[0].id(), keys: make(map[keyID]cipher.AEAD, len(keys))}
+	b := new(Box)
+	b.ring.Store(newRing(keys))
+	return b
+}
+
+func newRing(keys []Key) *ring {
+	b := &ring{seals: keys[0].id(), keys: make(map[keyID]cipher.AEAD, len(keys))}
 	for _, k := range keys {
 		block, err := aes.NewCipher(k[:])
 		if err != nil {
@@ -66,13 +79,21 @@ func NewBox(keys ...Key) *Box {
 	return b
 }
 
+// prefixSize is the length of what every secret of one key begins with.
+const prefixSize = 1 + len(keyID{})
+
+func (r *ring) prefix() []byte { return append([]byte{version}, r.seals[:]...) }
+
+// Prefix is what all begins with that is sealed with the present key.
+func (b *Box) Prefix() []byte { return b.ring.Load().prefix() }
+
 // Seal encrypts plain. What it belongs to and is for goes into context, which
 // is not kept and must be the same to Open.
 func (b *Box) Seal(plain, context []byte) []byte {
-	aead := b.keys[b.seals]
-	sealed := make([]byte, 0, 1+len(b.seals)+aead.NonceSize()+len(plain)+aead.Overhead())
-	sealed = append(sealed, version)
-	sealed = append(sealed, b.seals[:]...)
+	r := b.ring.Load()
+	aead := r.keys[r.seals]
+	sealed := make([]byte, 0, prefixSize+aead.NonceSize()+len(plain)+aead.Overhead())
+	sealed = append(sealed, r.prefix()...)
 	nonce := sealed[len(sealed) : len(sealed)+aead.NonceSize()]
 	rand.Read(nonce) // never fails, by its documentation
 	return aead.Seal(sealed[:len(sealed)+len(nonce)], nonce, plain, context)
@@ -81,15 +102,21 @@ func (b *Box) Seal(plain, context []byte) []byte {
 // Open returns what Seal was given. An error says which key is missing, or
 // that what was sealed is damaged or belongs to something else.
 func (b *Box) Open(sealed, context []byte) ([]byte, error) {
-	if len(sealed) < 5 || sealed[0] != version {
+	if len(sealed) < prefixSize || sealed[0] != version {
 		return nil, errors.New("the secret is not of a form that this version knows")
 	}
-	id := keyID(sealed[1:5])
-	aead, ok := b.keys[id]
+	id := keyID(sealed[1:prefixSize])
+	aead, ok := b.ring.Load().keys[id]
+	if !ok {
+		// Another node may have been given the key a moment before this one.
+		if changed, err := b.Reload(); changed && err == nil {
+			aead, ok = b.ring.Load().keys[id]
+		}
+	}
 	if !ok {
 		return nil, fmt.Errorf("the secret was sealed with key %s, which is not in the key file", hex.EncodeToString(id[:]))
 	}
-	rest := sealed[5:]
+	rest := sealed[prefixSize:]
 	if len(rest) < aead.NonceSize() {
 		return nil, errors.New("the secret is cut short")
 	}

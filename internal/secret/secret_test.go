@@ -252,3 +252,92 @@ func TestMaskedAuthorizationShowsAKnownSchemeAtMost(t *testing.T) {
 		}
 	}
 }
+
+// TestRotatedKeySealsAndTheOldOneOpens follows a file through both ways of rotating,
+// with two boxes on it, as two nodes have.
+func TestRotatedKeySealsAndTheOldOneOpens(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret.key")
+	box := func() *secret.Box {
+		b, err := secret.OpenBox(path, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	one, other := box(), box()
+	rotate := func(prepare bool) string {
+		name, err := secret.RotateKeyFile(path, prepare)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	reload := func(b *secret.Box) {
+		if changed, err := b.Reload(); !changed || err != nil {
+			t.Fatalf("Reload = %v, %v", changed, err)
+		}
+	}
+	opens := func(b *secret.Box, sealed []byte) {
+		t.Helper()
+		if plain, err := b.Open(sealed, nil); err != nil || string(plain) != "secret" {
+			t.Errorf("opened %q, %v", plain, err)
+		}
+	}
+	old, prefix := one.Seal([]byte("secret"), nil), one.Prefix()
+	if changed, err := one.Reload(); changed || err != nil {
+		t.Errorf("an unchanged file: Reload = %v, %v", changed, err)
+	}
+	rotate(false)
+	reload(one)
+	sealed := one.Seal([]byte("secret"), nil)
+	if bytes.HasPrefix(sealed, prefix) || !bytes.HasPrefix(sealed, one.Prefix()) {
+		t.Error("it is sealed with the old key")
+	}
+	opens(one, old)
+	opens(other, sealed) // which had not looked at the file yet
+
+	prefix = one.Prefix()
+	prepared := rotate(true)
+	reload(one)
+	if !bytes.Equal(one.Prefix(), prefix) {
+		t.Error("a prepared key seals")
+	}
+	if _, err := secret.RotateKeyFile(path, true); err == nil || !strings.Contains(err.Error(), "prepared key already") {
+		t.Errorf("preparing twice: %v", err)
+	}
+	if now := rotate(false); now != prepared {
+		t.Errorf("%s seals, want the prepared %s", now, prepared)
+	}
+	reload(one)
+	opens(other, one.Seal([]byte("secret"), nil))
+	opens(one, old)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v, %v", info.Mode(), err)
+	}
+}
+
+// TestBrokenKeyFileKeepsTheKeys: what is wrong with a new file is told once, and the
+// old keys stay.
+func TestBrokenKeyFileKeepsTheKeys(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret.key")
+	box, err := secret.OpenBox(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := box.Seal([]byte("secret"), nil)
+	if err := os.WriteFile(path, []byte("no key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := box.Reload(); !changed || err == nil {
+		t.Errorf("Reload = %v, %v; want an error", changed, err)
+	}
+	if changed, err := box.Reload(); changed || err != nil {
+		t.Errorf("again: Reload = %v, %v; want nothing new", changed, err)
+	}
+	if _, err := box.Open(sealed, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := secret.RotateKeyFile(path, false); err == nil {
+		t.Error("a broken file was rotated")
+	}
+}

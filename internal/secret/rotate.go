@@ -1,0 +1,160 @@
+package secret
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// keyFile is a key file as a Box has read it.
+type keyFile struct {
+	path string
+
+	mu   sync.Mutex
+	mode os.FileMode
+	size int64
+	at   time.Time
+}
+
+// changed reports whether the file is another than when it was last asked.
+func (f *keyFile) changed() (bool, error) {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return false, fmt.Errorf("secret key file: %w", err)
+	}
+	same := info.Size() == f.size && info.ModTime().Equal(f.at) && info.Mode() == f.mode
+	f.size, f.at, f.mode = info.Size(), info.ModTime(), info.Mode()
+	return !same, nil
+}
+
+// OpenBox returns a Box with the keys of a file, which Reload reads again; made says
+// to make the file if there is none, see LoadOrMakeKey.
+func OpenBox(path string, made bool) (*Box, error) {
+	load := LoadKeys
+	if made {
+		load = LoadOrMakeKey
+	}
+	if _, err := load(path); err != nil {
+		return nil, err
+	}
+	b := &Box{file: &keyFile{path: path}}
+	if _, err := b.Reload(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Reload reads the key file again if it has changed, and reports whether it had.
+// After an error the Box keeps the keys that it has; the same file is not tried again.
+func (b *Box) Reload() (changed bool, err error) {
+	if b.file == nil {
+		return false, nil
+	}
+	b.file.mu.Lock()
+	defer b.file.mu.Unlock()
+	if changed, err = b.file.changed(); err != nil || !changed {
+		return false, err
+	}
+	keys, err := LoadKeys(b.file.path)
+	if err != nil {
+		return true, err
+	}
+	b.ring.Store(newRing(keys))
+	return true, nil
+}
+
+// preparedMark is the line above a key that opens and does not seal yet.
+const preparedMark = "# prepared"
+
+// RotateKeyFile puts a new key in the first place of a key file, where it seals; the
+// others stay and open. With prepare the new key goes last, so that every node that
+// is given the file can open what another seals once the next call, without prepare,
+// has put that key first. It returns the new key's name.
+func RotateKeyFile(path string, prepare bool) (name string, err error) {
+	if _, err := LoadKeys(path); err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("secret key file: %w", err)
+	}
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	key := newKeyLine()
+	at := markedAt(lines)
+	switch {
+	case prepare && at >= 0:
+		return "", fmt.Errorf("secret key file %s has a prepared key already: give every node this file, then rotate without --prepare", path)
+	case prepare:
+		lines = append(lines, preparedMark, key)
+	default:
+		if at >= 0 {
+			key = lines[at+1]
+			lines = append(lines[:at:at], lines[at+2:]...)
+		}
+		first := firstKeyLine(lines)
+		lines = append(lines[:first:first], append([]string{key}, lines[first:]...)...)
+	}
+	if err := replaceFile(path, strings.Join(lines, "\n")+"\n"); err != nil {
+		return "", fmt.Errorf("write the secret key file %s: %w", path, err)
+	}
+	bytes, err := base64.StdEncoding.DecodeString(strings.TrimSpace(key))
+	if err != nil || len(bytes) != KeySize {
+		return "", fmt.Errorf("secret key file %s: the line after %q is no key", path, preparedMark)
+	}
+	return Key(bytes).String(), nil
+}
+
+func newKeyLine() string {
+	var key Key
+	rand.Read(key[:]) // never fails, by its documentation
+	return base64.StdEncoding.EncodeToString(key[:])
+}
+
+// markedAt is the line before a prepared key, -1 if there is none.
+func markedAt(lines []string) int {
+	for i, line := range lines {
+		if strings.TrimSpace(line) == preparedMark && i+1 < len(lines) {
+			return i
+		}
+	}
+	return -1
+}
+
+func firstKeyLine(lines []string) int {
+	for i, line := range lines {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			return i
+		}
+	}
+	return len(lines)
+}
+
+// replaceFile puts a file with the mode and the owner of the one that is there in its
+// place, whole or not at all.
+func replaceFile(path, text string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	temp, err := os.CreateTemp(dir, ".secret-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.WriteString(text)
+	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), giveTo(temp, info), temp.Sync(), temp.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return err
+	}
+	return syncDirectory(dir)
+}

@@ -1,0 +1,60 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// Reseal seals anew, in one bounded step, secrets that are not sealed with the
+// present key; it returns how many. One that cannot be opened stays as it is and is
+// part of the error. Nodes may do it beside each other.
+func (s *Store) Reseal(ctx context.Context) (n int, err error) {
+	prefix := s.box.Prefix()
+	type sealed struct {
+		client uuid.UUID
+		auth   []byte
+	}
+	var (
+		after  uuid.UUID
+		failed []error
+	)
+	for {
+		old, err := list(ctx, s.read, func(rows *sql.Rows) (o sealed, err error) {
+			err = rows.Scan(&o.client, &o.auth)
+			return o, err
+		}, `SELECT id, auth FROM clients WHERE auth IS NOT NULL AND substr(auth, 1, $1) <> $2 AND id > $3 ORDER BY id LIMIT $4`, len(prefix), prefix, after[:], step)
+		if err != nil {
+			return n, s.failed("look for secrets to seal anew", err)
+		}
+		if len(old) == 0 {
+			return n, errors.Join(failed...)
+		}
+		before := len(failed)
+		err = s.change(ctx, "seal secrets anew", func(tx *sql.Tx) error {
+			n, failed = 0, failed[:before]
+			for _, o := range old {
+				plain, err := s.box.Open(o.auth, authContext(o.client))
+				if err != nil {
+					failed = append(failed, fmt.Errorf("alertAuthHeader of client %s: %w", o.client, err))
+					continue
+				}
+				// It may have been changed since it was read.
+				changed, err := affected(tx.ExecContext(ctx, `UPDATE clients SET auth = $1 WHERE id = $2 AND auth = $3`,
+					s.box.Seal(plain, authContext(o.client)), o.client[:], o.auth))
+				if err != nil {
+					return err
+				}
+				n += int(changed)
+			}
+			return nil
+		})
+		if err != nil || n > 0 {
+			return n, errors.Join(append(failed, err)...)
+		}
+		after = old[len(old)-1].client // none of these can be opened; others may
+	}
+}
