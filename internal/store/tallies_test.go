@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	mathrand "math/rand/v2"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,30 +84,52 @@ func testEveryPageAndTotalIsAsIfCounted(t *testing.T, f *fixture) {
 	raise(300, 0, 36*time.Hour) // most of them behind the line
 	raise(300, 0, tallyLag/2)
 	slices.SortFunc(entries, func(a, b herald.Entry) int { return bytes.Compare(a.Event.ID[:], b.Event.ID[:]) })
-	for _, rule := range []uuid.UUID{uuid.Nil, rules[1]} {
-		var want []uuid.UUID
+	ago := func(d time.Duration) string { return now.Add(-d).UTC().Format(time.RFC3339Nano) }
+	for _, test := range []struct {
+		rule             uuid.UUID
+		oldest, youngest time.Duration // of a span; 0 is none
+	}{
+		{}, {rule: rules[1]}, {oldest: 30 * time.Hour}, {youngest: 5 * time.Hour}, {oldest: 29*time.Hour + 17*time.Minute, youngest: 40 * time.Minute},
+		{oldest: 20 * time.Minute, youngest: 5 * time.Minute}, {oldest: 90 * time.Minute, youngest: 30 * time.Minute},
+		{rule: rules[0], oldest: 25 * time.Hour, youngest: time.Hour}, {oldest: 30 * time.Second}, {oldest: time.Hour, youngest: 2 * time.Hour},
+	} {
+		var (
+			want []uuid.UUID
+			span []string
+		)
 		for _, e := range entries {
-			if rule == uuid.Nil || e.Alerts[0].RuleID == rule {
+			age := now.Sub(herald.TimeOf(e.Event.ID))
+			if (test.rule == uuid.Nil || e.Alerts[0].RuleID == test.rule) && (test.oldest == 0 || age <= test.oldest) && (test.youngest == 0 || age > test.youngest) {
 				want = append(want, alertID(e))
 			}
+		}
+		if test.oldest > 0 {
+			span = append(span, "raisedOnUtc>="+ago(test.oldest))
+		}
+		if test.youngest > 0 {
+			span = append(span, "raisedOnUtc<"+ago(test.youngest))
+		}
+		narrow := ""
+		if len(span) > 0 {
+			narrow = "&query=" + url.QueryEscape(strings.Join(span, "&&"))
 		}
 		for _, order := range []string{"id", "-id"} {
 			if order == "-id" {
 				slices.Reverse(want)
 			}
 			var got []uuid.UUID
-			for page := 1; (page-1)*70 < len(want); page++ {
-				l := listOf(t, query.Alerts(), "pageSize=70&orderBy="+order+"&page="+strconv.Itoa(page))
-				alerts, total, err := f.Alerts(t.Context(), f.client.ID, rule, uuid.Nil, l)
+			for page := 1; page == 1 || (page-1)*70 < len(want); page++ {
+				l := listOf(t, query.Alerts(), "pageSize=70&orderBy="+order+"&page="+strconv.Itoa(page)+narrow)
+				alerts, total, err := f.Alerts(t.Context(), f.client.ID, test.rule, uuid.Nil, l)
 				if err != nil || total != len(want) {
-					t.Fatalf("page %d: total %d, %v; want %d", page, total, err, len(want))
+					t.Fatalf("%+v, page %d: total %d, %v; want %d", test, page, total, err, len(want))
 				}
 				for _, a := range alerts {
 					got = append(got, a.ID)
 				}
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("rule %s, order %s (-want +got):\n%.1000s", rule, order, diff)
+				t.Errorf("%+v, order %s (-want +got):\n%.1000s", test, order, diff)
 			}
 		}
 	}
