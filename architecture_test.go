@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"herald/internal/policy":          {"herald"},
 	"herald/internal/query":           {"herald"},
 	"herald/internal/secret":          {},
+	"herald/internal/dnstest":         {},
 	"herald/internal/egress":          {"herald"},
 	"herald/internal/turns":           {"herald"},
 	"herald/internal/webhook":         {"herald", "herald/internal/egress", "herald/internal/secret"},

@@ -32,6 +32,9 @@ type serveCommand struct {
 	NodeTimeout     time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
 	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 characters; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
 	AllowTarget     []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
+	DenyTarget      []string      `help:"Network that receivers may not lie in although it is public or allowed; repeatable." env:"HERALD_DENY_TARGETS" placeholder:"CIDR"`
+	AllowPort       []string      `help:"Port, or range such as 8000-8999, that receivers may have; repeatable. Without it 80, 443 and those from 1024 on." env:"HERALD_ALLOW_PORTS" placeholder:"PORT"`
+	EgressProxy     string        `help:"HTTP proxy that connects to receivers and resolves their names: it must refuse those at private addresses." env:"HERALD_EGRESS_PROXY" placeholder:"URL"`
 	RetrySchedule   string        `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
 	RequestTimeout  time.Duration `help:"How long a receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
 	SMTP            string        `name:"smtp" help:"Mail server for rules that name mailboxes: smtp://user:password@host:587 (STARTTLS demanded, unless ?tls=none) or smtps://…" env:"HERALD_SMTP" placeholder:"URL"`
@@ -108,10 +111,26 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if err := c.configMail(&config); err != nil {
 		return config, err
 	}
+	return config, c.configEgress(&config)
+}
+
+// configEgress is config for what may be called.
+func (c *serveCommand) configEgress(config *app.Config) (err error) {
 	if config.AllowTargets, err = egress.ParsePrefixes(c.AllowTarget); err != nil {
-		return config, usageError("--allow-target: %v", err)
+		return usageError("--allow-target: %v", err)
 	}
-	return config, nil
+	if config.DenyTargets, err = egress.ParsePrefixes(c.DenyTarget); err != nil {
+		return usageError("--deny-target: %v", err)
+	}
+	if config.AllowPorts, err = egress.ParsePorts(c.AllowPort); err != nil {
+		return usageError("--allow-port: %v", err)
+	}
+	if c.EgressProxy != "" {
+		if config.EgressProxy, err = egress.ParseProxy(c.EgressProxy); err != nil {
+			return usageError("--egress-proxy: %v", err)
+		}
+	}
+	return nil
 }
 
 // configMail is config for what has to do with mail.

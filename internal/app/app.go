@@ -13,6 +13,7 @@ import (
 	"net/http"
 	netmail "net/mail"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -64,6 +65,14 @@ type Config struct {
 	// AllowTargets are networks that receivers may lie in although they are
 	// private, loopback or otherwise special.
 	AllowTargets []netip.Prefix
+	// DenyTargets are networks that receivers may not lie in, although they are
+	// public or allowed.
+	DenyTargets []netip.Prefix
+	// AllowPorts are the ports that receivers may have outside of AllowTargets;
+	// nil: 80, 443 and those from 1024 on.
+	AllowPorts egress.Ports
+	// EgressProxy makes connections to receivers; nil: they are made directly.
+	EgressProxy *url.URL
 	// RetrySchedule has the interval before each retry; nil: 20 s, 40 s, 60 s.
 	RetrySchedule []time.Duration
 	// RequestTimeout bounds an attempt from the look-up of the name to the
@@ -148,7 +157,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	guard := egress.New(egress.Options{Allow: c.AllowTargets})
+	guard := egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy})
 	a.sender = webhook.New(webhook.Options{
 		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
 	})
@@ -176,7 +185,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		desk:   &delivery.Desk{Engine: a.engine, History: a.store, Origin: webhook.Origin},
 	})
 	if err == nil {
-		err = a.listen(ctx, handler)
+		err = a.listen(ctx, handler, guard)
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
@@ -220,12 +229,13 @@ func (c *Config) fillIn() {
 	}
 }
 
-func (a *App) listen(ctx context.Context, handler http.Handler) error {
+func (a *App) listen(ctx context.Context, handler http.Handler, guard *egress.Guard) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.Listen)
 	if err != nil {
 		return fmt.Errorf("listen address %q: %w", a.config.Listen, err)
 	}
 	a.address = listener.Addr()
+	guard.DenyOwn(a.address)
 	a.server = &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,

@@ -15,7 +15,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,6 +44,15 @@ type Options struct {
 	// Allow are networks that may be called although they are private,
 	// loopback or otherwise special, on any port.
 	Allow []netip.Prefix
+	// Deny are networks that may not be called, although they are public or
+	// allowed.
+	Deny []netip.Prefix
+	// Ports are those that receivers may have outside of what Allow says; nil
+	// are 80, 443 and those from 1024 on.
+	Ports Ports
+	// Proxy makes the connections, and resolves the names, in this program's
+	// stead; nil is none. See Guard.Proxy.
+	Proxy *url.URL
 	// ConnectTimeout bounds the making of one connection; 0 is
 	// DefaultConnectTimeout.
 	ConnectTimeout time.Duration
@@ -51,15 +63,19 @@ type Options struct {
 
 // Guard dials. It is safe for concurrent use.
 type Guard struct {
-	allow  []netip.Prefix
-	public *ssrf.Guardian
-	dialer net.Dialer
+	allow, deny []netip.Prefix
+	ports       Ports
+	public      *ssrf.Guardian
+	dialer      net.Dialer
+	proxy       *url.URL
+	direct      net.Dialer // to the proxy
+	own         atomic.Pointer[netip.AddrPort]
 }
 
 // New returns a Guard.
 func New(o Options) *Guard {
 	g := &Guard{
-		allow: o.Allow,
+		allow: o.Allow, deny: o.Deny, ports: o.Ports, proxy: o.Proxy,
 		public: ssrf.New(ssrf.WithAnyPort(), ssrf.WithNetworks("tcp4", "tcp6"),
 			ssrf.WithDeniedV4Prefixes(azureWireServer)),
 	}
@@ -69,7 +85,12 @@ func New(o Options) *Guard {
 	if o.Resolver == nil {
 		o.Resolver = &net.Resolver{PreferGo: true}
 	}
-	g.dialer = net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second, Resolver: o.Resolver, Control: g.control}
+	if g.ports == nil {
+		g.ports = defaultPorts
+	}
+	g.direct = net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second, Resolver: o.Resolver}
+	g.dialer = g.direct
+	g.dialer.Control = g.control
 	return g
 }
 
@@ -93,22 +114,24 @@ func (g *Guard) allowed(target netip.AddrPort) bool {
 		return false
 	}
 	addr = addr.Unmap()
-	for _, prefix := range g.allow {
-		if prefix.Contains(addr) {
-			return true
-		}
+	if g.isOwn(netip.AddrPortFrom(addr, target.Port())) || contains(g.deny, addr) {
+		return false
 	}
-	return allowedPort(target.Port()) && g.public.SafeAddr(addr) == nil
+	return contains(g.allow, addr) || g.ports.allow(target.Port()) && g.public.SafeAddr(addr) == nil
 }
 
-// allowedPort keeps webhooks off well-known services that are not the web's:
-// a line of HTTP means something to a mail server, too.
-func allowedPort(port uint16) bool { return port == 80 || port == 443 || port >= 1024 }
+func contains(networks []netip.Prefix, addr netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
 
 // DialContext connects to host:port. ErrNotAllowed is in the error's chain when
 // the guard refused, ErrConnectTimeout when nobody answered.
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := g.dialer.DialContext(ctx, network, address)
+	dialer := &g.dialer
+	if g.isProxy(address) {
+		dialer = &g.direct
+	}
+	conn, err := dialer.DialContext(ctx, network, address)
 	var op *net.OpError
 	var dns *net.DNSError
 	if errors.As(err, &op) && op.Op == "dial" && op.Timeout() && !errors.As(err, &dns) && ctx.Err() == nil {

@@ -86,15 +86,15 @@ func (g *Guard) checkHost(host string, port uint16) error {
 	} else if name == "metadata.google.internal" {
 		return g.checkAddr(host, netip.AddrFrom4([4]byte{169, 254, 169, 254}), port)
 	}
-	if !allowedPort(port) && len(g.allow) == 0 {
-		return refuse("port %d is not allowed: use 80, 443 or one from 1024 on", port)
+	if !g.ports.allow(port) && len(g.allow) == 0 {
+		return refuse("port %d is not allowed: receivers' ports are %s", port, g.ports)
 	}
 	return nil
 }
 
 func (g *Guard) checkAddr(shown string, addr netip.Addr, port uint16) error {
 	if !g.allowed(netip.AddrPortFrom(addr, port)) {
-		return refuse("%s, port %d, is not allowed as a receiver: it is not a public address. The operator can allow a network with --allow-target.", shown, port)
+		return refuse("%s, port %d, is not allowed as a receiver: receivers have public addresses and ports %s, unless the operator allows more.", shown, port, g.ports)
 	}
 	return nil
 }

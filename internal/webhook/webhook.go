@@ -64,6 +64,7 @@ type Options struct {
 type Sender struct {
 	Options
 	transport *http.Transport
+	fresh     *http.Transport // opens a connection for each request
 }
 
 // New returns a Sender.
@@ -77,8 +78,14 @@ func New(o Options) *Sender {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Sender{Options: o, transport: &http.Transport{
-		// No Proxy: one from the environment would connect in the guard's stead.
+	s := &Sender{Options: o, transport: newTransport(o), fresh: newTransport(o)}
+	s.fresh.DisableKeepAlives = true
+	return s
+}
+
+func newTransport(o Options) *http.Transport {
+	return &http.Transport{
+		Proxy:                  o.Guard.Proxy, // and not the environment's, which would connect in the guard's stead
 		DialContext:            o.Guard.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
@@ -88,7 +95,7 @@ func New(o Options) *Sender {
 		MaxIdleConnsPerHost:    idlePerHost,
 		IdleConnTimeout:        idleFor,
 		MaxResponseHeaderBytes: maxHeader,
-	}}
+	}
 }
 
 // Close closes the connections that are kept alive.
@@ -209,17 +216,16 @@ func (a *attempt) headers() http.Header {
 // have been closed by the receiver is replaced once: the receiver closed it
 // before it saw the request, in all likelihood, and the record tells.
 func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, error) {
-	response, err := a.roundTrip(ctx, target)
+	response, err := a.roundTrip(ctx, a.sender.transport, target)
 	if err != nil && !a.redialled && a.clock.reused && closedWhileIdle(err) && ctx.Err() == nil {
 		a.redialled = true
 		a.sender.Logger.Info("a kept-alive connection was closed by the receiver; the request is made on a new one", "origin", originOf(target))
-		a.sender.transport.CloseIdleConnections()
-		return a.roundTrip(ctx, target)
+		return a.roundTrip(ctx, a.sender.fresh, target)
 	}
 	return response, err
 }
 
-func (a *attempt) roundTrip(ctx context.Context, target *url.URL) (*http.Response, error) {
+func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target *url.URL) (*http.Response, error) {
 	body := bytes.NewReader(a.Body)
 	request := &http.Request{
 		Method: http.MethodPost, URL: target, Host: target.Host, Header: a.header,
@@ -228,7 +234,7 @@ func (a *attempt) roundTrip(ctx context.Context, target *url.URL) (*http.Respons
 		// The transport makes use of it only when nothing was written.
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.Body)), nil },
 	}
-	return a.sender.transport.RoundTrip(request.WithContext(a.clock.trace(ctx)))
+	return through.RoundTrip(request.WithContext(a.clock.trace(ctx)))
 }
 
 // finish takes the final response as the attempt's result.
