@@ -24,6 +24,8 @@ const minOperatorKey = 32
 // serveCommand is `herald serve`: its flags are the service's configuration.
 type serveCommand struct {
 	Listen          string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
+	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
+	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
 	Data            string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
 	Database        string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
 	MigrateDatabase string        `help:"With PostgreSQL: where to make and change tables, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
@@ -59,7 +61,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key) to at least %d random characters, for example from: openssl rand -hex 32", minOperatorKey)
 	}
 	return serve(ctx, config, func(a *app.App) error {
-		config.Log.Info("herald serves", "address", "http://"+a.Address(), "data", config.DataDir, "version", version)
+		config.Log.Info("herald serves", "address", a.URL(), "data", config.DataDir, "version", version)
 		return nil
 	})
 }
@@ -67,7 +69,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 // config checks the flags and turns them into the service's configuration.
 func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	config := app.Config{
-		Listen: c.Listen, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
+		Listen: c.Listen, TLSCert: c.TLSCert, TLSKey: c.TLSKey, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
 		NodeTimeout: c.NodeTimeout, DrainDelay: c.DrainDelay, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
 		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
@@ -94,6 +96,9 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	}
 	if c.DrainDelay < 0 {
 		return config, usageError("--drain-delay %v: give a positive time such as 2s, or 0s", c.DrainDelay)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return config, usageError("--tls-cert %q, --tls-key %q: give both, or none", c.TLSCert, c.TLSKey)
 	}
 	if c.MigrateDatabase != "" && c.Database == "" {
 		return config, usageError("--migrate-database is of use only with --database")

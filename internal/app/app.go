@@ -25,6 +25,7 @@ import (
 
 	"herald/internal/api/unsubscribe"
 	"herald/internal/catalogue"
+	"herald/internal/certificate"
 	"herald/internal/delivery"
 	"herald/internal/directory"
 	"herald/internal/egress"
@@ -39,8 +40,11 @@ import (
 // Config is all that can be set. The zero values of Listen, DataDir and
 // OperatorKeys do not work; the others do.
 type Config struct {
-	Listen  string // host:port; port 0 takes a free one
-	DataDir string
+	Listen string // host:port; port 0 takes a free one
+	// TLSCert and TLSKey are files with the API's certificate chain and key in
+	// PEM; both empty: the API speaks plain HTTP.
+	TLSCert, TLSKey string
+	DataDir         string
 	// Database is the address of a PostgreSQL database that any number of
 	// nodes share; empty: SQLite in DataDir.
 	Database string
@@ -107,6 +111,7 @@ type App struct {
 	mailer  *mail.Sender
 	server  *http.Server
 	address net.Addr
+	pair    *certificate.Pair // nil without TLS
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -123,6 +128,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 			c.Retention.Hours()/24, rules.MaxAge.Hours()/24)
 	}
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
+	if err := a.loadCertificate(); err != nil {
+		return nil, err
+	}
 	keyFile := c.SecretKeyFile
 	if keyFile == "" {
 		keyFile = filepath.Join(c.DataDir, "secret.key")
@@ -228,31 +236,6 @@ func openBox(path string, make bool) (*secret.Box, error) {
 	}
 	return secret.NewBox(keys...), nil
 }
-
-func (a *App) listen(ctx context.Context, handler http.Handler) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.Listen)
-	if err != nil {
-		return fmt.Errorf("listen address %q: %w", a.config.Listen, err)
-	}
-	a.address = listener.Addr()
-	a.server = &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute, // the largest publish over a slow line
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-	}
-	go func() {
-		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			a.failed <- fmt.Errorf("serve: %w", err)
-		}
-	}()
-	return nil
-}
-
-// Address is where the API listens, host:port.
-func (a *App) Address() string { return a.address.String() }
 
 // Failed receives an error when the service cannot go on.
 func (a *App) Failed() <-chan error { return a.failed }
