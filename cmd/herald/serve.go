@@ -26,6 +26,7 @@ type serveCommand struct {
 	Listen          string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
 	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
 	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
+	TrustedProxy    []string      `help:"Network of proxies that are believed when they say whom a request is from (X-Forwarded-For); repeatable." env:"HERALD_TRUSTED_PROXIES" placeholder:"CIDR"`
 	Data            string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
 	Database        string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
 	MigrateDatabase string        `help:"With PostgreSQL: where to make and change tables, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
@@ -115,6 +116,9 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	}
 	if config.AllowTargets, err = egress.ParsePrefixes(c.AllowTarget); err != nil {
 		return config, usageError("--allow-target: %v", err)
+	}
+	if config.TrustedProxies, err = egress.ParsePrefixes(c.TrustedProxy); err != nil {
+		return config, usageError("--trusted-proxy: %v", err)
 	}
 	return config, nil
 }

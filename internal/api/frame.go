@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path"
 	"runtime/debug"
 	"strconv"
@@ -26,11 +27,14 @@ type Frame struct {
 	mux      *http.ServeMux
 	log      *slog.Logger
 	duration *prometheus.HistogramVec
+	trusted  []netip.Prefix
 }
 
 // NewFrame returns a Frame around a mux. A nil registerer measures nothing.
-func NewFrame(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer) *Frame {
-	f := &Frame{mux: mux, log: log, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+// Proxies in the trusted networks are believed when they say whom a request is
+// from.
+func NewFrame(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer, trusted ...netip.Prefix) *Frame {
+	f := &Frame{mux: mux, log: log, trusted: trusted, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "status"})}
@@ -46,6 +50,7 @@ type noteKey struct{}
 // note gathers what the log line of a request tells.
 type note struct {
 	correlationID string
+	remote        netip.Addr
 	client        uuid.UUID
 	code          herald.Code
 	cause         error
@@ -81,7 +86,7 @@ func newCorrelationID() string {
 // ServeHTTP serves one request.
 func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	n := &note{correlationID: newCorrelationID()}
+	n := &note{correlationID: newCorrelationID(), remote: remoteOf(r, f.trusted)}
 	r = r.WithContext(context.WithValue(r.Context(), noteKey{}, n))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}
 	cut := f.serve(out, r, n)
@@ -166,6 +171,7 @@ func (f *Frame) logRequest(r *http.Request, out *answer, n *note, route string, 
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("route", route),
 		slog.Int("status", out.status), slog.Float64("durationMs", float64(took.Microseconds())/1000),
 		slog.Int64("bytes", out.bytes), slog.String("correlationId", n.correlationID),
+		slog.String("remote", n.remote.String()),
 	}
 	if n.client != uuid.Nil {
 		attrs = append(attrs, slog.String("clientId", n.client.String()))

@@ -45,6 +45,9 @@ type Config struct {
 	// PEM; both empty: the API speaks plain HTTP.
 	TLSCert, TLSKey string
 	DataDir         string
+	// TrustedProxies are networks of proxies that are believed when they say
+	// whom a request is from (X-Forwarded-For).
+	TrustedProxies []netip.Prefix
 	// Database is the address of a PostgreSQL database that any number of
 	// nodes share; empty: SQLite in DataDir.
 	Database string

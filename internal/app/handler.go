@@ -47,7 +47,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	unsubscribe.Register(mux, p.box, a.store)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
-	return a.sendElsewhere(api.NewFrame(mux, a.log, p.registry)), nil
+	return a.sendElsewhere(api.NewFrame(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
 }
 
 // sendElsewhere closes connections after their next response once the service
