@@ -28,6 +28,7 @@ type Frame struct {
 	log      *slog.Logger
 	duration *prometheus.HistogramVec
 	trusted  []netip.Prefix
+	bodies   bodies
 }
 
 // NewFrame returns a Frame around a mux. A nil registerer measures nothing.
@@ -54,6 +55,7 @@ type note struct {
 	client        uuid.UUID
 	code          herald.Code
 	cause         error
+	body          hold
 }
 
 func noteOf(ctx context.Context) *note {
@@ -86,7 +88,8 @@ func newCorrelationID() string {
 // ServeHTTP serves one request.
 func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	n := &note{correlationID: newCorrelationID(), remote: remoteOf(r, f.trusted)}
+	n := &note{correlationID: newCorrelationID(), remote: remoteOf(r, f.trusted), body: hold{of: &f.bodies}}
+	defer n.body.release()
 	r = r.WithContext(context.WithValue(r.Context(), noteKey{}, n))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}
 	cut := f.serve(out, r, n)
