@@ -27,6 +27,8 @@ type serveCommand struct {
 	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
 	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
 	TrustedProxy    []string      `help:"Network of proxies that are believed when they say whom a request is from (X-Forwarded-For); repeatable." env:"HERALD_TRUSTED_PROXIES" placeholder:"CIDR"`
+	RateLimit       int           `help:"How many requests each client may make within the window, on each node; the operator is not limited. 0: any number." env:"HERALD_RATE_LIMIT" default:"0"`
+	RateWindow      time.Duration `help:"The window of --rate-limit, which begins with a client's first request." env:"HERALD_RATE_WINDOW" default:"1m"`
 	Data            string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
 	Database        string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
 	MigrateDatabase string        `help:"With PostgreSQL: where to make and change tables, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
@@ -100,6 +102,9 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return config, usageError("--tls-cert %q, --tls-key %q: give both, or none", c.TLSCert, c.TLSKey)
+	}
+	if config.RateLimit, config.RateWindow = c.RateLimit, c.RateWindow; c.RateLimit < 0 || c.RateLimit > 0 && c.RateWindow < time.Second {
+		return config, usageError("--rate-limit %d, --rate-window %v: give a number and a time of at least 1s such as 1000 and 1m, or 0 for no limit", c.RateLimit, c.RateWindow)
 	}
 	if c.MigrateDatabase != "" && c.Database == "" {
 		return config, usageError("--migrate-database is of use only with --database")

@@ -56,6 +56,7 @@ type note struct {
 	code          herald.Code
 	cause         error
 	body          hold
+	header        http.Header // of the answer
 }
 
 func noteOf(ctx context.Context) *note {
@@ -67,6 +68,15 @@ func noteOf(ctx context.Context) *note {
 }
 
 func noteClient(ctx context.Context, client uuid.UUID) { noteOf(ctx).client = client }
+
+// AnswerHeader returns the headers that the answer to a request will have, for
+// who stands between the Frame and a call. Outside a Frame they go nowhere.
+func AnswerHeader(ctx context.Context) http.Header {
+	if h := noteOf(ctx).header; h != nil {
+		return h
+	}
+	return make(http.Header)
+}
 
 // noteError keeps an error for the log line and returns the correlation id that
 // the answer quotes.
@@ -88,7 +98,7 @@ func newCorrelationID() string {
 // ServeHTTP serves one request.
 func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	n := &note{correlationID: newCorrelationID(), remote: remoteOf(r, f.trusted), body: hold{of: &f.bodies}}
+	n := &note{correlationID: newCorrelationID(), remote: remoteOf(r, f.trusted), body: hold{of: &f.bodies}, header: w.Header()}
 	defer n.body.release()
 	r = r.WithContext(context.WithValue(r.Context(), noteKey{}, n))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}

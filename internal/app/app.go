@@ -48,6 +48,10 @@ type Config struct {
 	// TrustedProxies are networks of proxies that are believed when they say
 	// whom a request is from (X-Forwarded-For).
 	TrustedProxies []netip.Prefix
+	// RateLimit is how many requests a client may make within RateWindow on
+	// this node; 0: any number.
+	RateLimit  int
+	RateWindow time.Duration
 	// Database is the address of a PostgreSQL database that any number of
 	// nodes share; empty: SQLite in DataDir.
 	Database string
