@@ -345,10 +345,11 @@ func told(err error) error {
 	return &at
 }
 
-// shown cuts a caller's text for an error that repeats it.
+// shown cuts a caller's text for an error that repeats it, and keeps out what is
+// not UTF-8: query strings are not checked for it.
 func shown(text string) string {
 	if len(text) <= maxShown {
-		return text
+		return strings.ToValidUTF8(text, "\ufffd")
 	}
 	return strings.ToValidUTF8(text[:maxShown], "") + "…"
 }
