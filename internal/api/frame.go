@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -137,6 +138,10 @@ func (f *Frame) serve(out *answer, r *http.Request, n *note) (cut bool) {
 	f.mux.ServeHTTP(out, r)
 	return false
 }
+
+// IsText reports whether a caller's bytes are text that every database takes:
+// UTF-8 without NUL.
+func IsText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // isClean reports whether a path begins with a slash and has no empty, "." or
 // ".." segments, so that a ServeMux takes it as it is.

@@ -15,7 +15,7 @@ import (
 func FuzzParameters(f *testing.F) {
 	for _, seed := range []string{
 		"", "limit=50&after=11111111-1111-4111-8111-111111111111", "limit=0", "limit=501", "limit=%2b7", "limit=9999999999999999999", "limit=1&limit=2",
-		"after=x", "colour=red", "%zz", "a;b", "limit=&after=", "LIMIT=1", "after=%00", "limit=" + strings.Repeat("9", 500), "%ff=%fe",
+		"after=x", "colour=red", "%zz", "a;b", "limit=&after=", "LIMIT=1", "after=%00", "limit=" + strings.Repeat("9", 500), "%ff=%fe", "after=%ff",
 	} {
 		f.Add(seed)
 	}
