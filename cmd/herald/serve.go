@@ -72,7 +72,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 // config checks the flags and turns them into the service's configuration.
 func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	config := app.Config{
-		Listen: c.Listen, TLSCert: c.TLSCert, TLSKey: c.TLSKey, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
+		Listen: c.Listen, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
 		NodeTimeout: c.NodeTimeout, DrainDelay: c.DrainDelay, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
 		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
@@ -100,12 +100,6 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if c.DrainDelay < 0 {
 		return config, usageError("--drain-delay %v: give a positive time such as 2s, or 0s", c.DrainDelay)
 	}
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return config, usageError("--tls-cert %q, --tls-key %q: give both, or none", c.TLSCert, c.TLSKey)
-	}
-	if config.RateLimit, config.RateWindow = c.RateLimit, c.RateWindow; c.RateLimit < 0 || c.RateLimit > 0 && c.RateWindow < time.Second {
-		return config, usageError("--rate-limit %d, --rate-window %v: give a number and a time of at least 1s such as 1000 and 1m, or 0 for no limit", c.RateLimit, c.RateWindow)
-	}
 	if c.MigrateDatabase != "" && c.Database == "" {
 		return config, usageError("--migrate-database is of use only with --database")
 	}
@@ -116,16 +110,30 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if config.RetrySchedule == nil {
 		config.RetrySchedule = []time.Duration{} // none, where nil is the default
 	}
+	if err := c.configCallers(&config); err != nil {
+		return config, err
+	}
 	if err := c.configMail(&config); err != nil {
 		return config, err
 	}
 	if config.AllowTargets, err = egress.ParsePrefixes(c.AllowTarget); err != nil {
 		return config, usageError("--allow-target: %v", err)
 	}
-	if config.TrustedProxies, err = egress.ParsePrefixes(c.TrustedProxy); err != nil {
-		return config, usageError("--trusted-proxy: %v", err)
-	}
 	return config, nil
+}
+
+// configCallers is config for what has to do with who calls the API.
+func (c *serveCommand) configCallers(config *app.Config) (err error) {
+	if config.TLSCert, config.TLSKey = c.TLSCert, c.TLSKey; (c.TLSCert == "") != (c.TLSKey == "") {
+		return usageError("--tls-cert %q, --tls-key %q: give both, or none", c.TLSCert, c.TLSKey)
+	}
+	if config.RateLimit, config.RateWindow = c.RateLimit, c.RateWindow; c.RateLimit < 0 || c.RateLimit > 0 && c.RateWindow < time.Second {
+		return usageError("--rate-limit %d, --rate-window %v: give a number and a time of at least 1s such as 1000 and 1m, or 0 for no limit", c.RateLimit, c.RateWindow)
+	}
+	if config.TrustedProxies, err = egress.ParsePrefixes(c.TrustedProxy); err != nil {
+		return usageError("--trusted-proxy: %v", err)
+	}
+	return nil
 }
 
 // configMail is config for what has to do with mail.
