@@ -258,7 +258,7 @@ func (a *App) Stop(ctx context.Context) error {
 	var errs []error
 	if a.server != nil {
 		sleep(ctx, a.config.DrainDelay)
-		errs = append(errs, a.server.Shutdown(ctx))
+		errs = append(errs, a.endRequests(ctx))
 	}
 	// Some of the budget stays for writing down what is cut off.
 	sending, cancel := context.WithTimeout(ctx, a.config.StopBudget-a.config.StopBudget/10)

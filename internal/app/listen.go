@@ -69,6 +69,20 @@ func (a *App) listen(ctx context.Context, handler http.Handler) error {
 	return nil
 }
 
+// endRequests takes no more requests and lets those under way end. Ones that are
+// still arriving may take a minute; they are cut off after a part of the budget,
+// because what is left of it belongs to attempts under way.
+func (a *App) endRequests(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, min(5*time.Second, a.config.StopBudget/4))
+	defer cancel()
+	err := a.server.Shutdown(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	a.log.Warn("requests that had not ended are cut off")
+	return a.server.Close()
+}
+
 // Address is where the API listens, host:port.
 func (a *App) Address() string { return a.address.String() }
 

@@ -12,10 +12,12 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/app"
 )
 
 // dial opens a bare connection to the API.
@@ -126,6 +128,18 @@ func TestPublishesAmongThousandsOfSlowConnections(t *testing.T) {
 	}
 }
 
+// TestStopDoesNotWaitForSlowCallers, who would use up what attempts need.
+func TestStopDoesNotWaitForSlowCallers(t *testing.T) {
+	r := newRig(t, func(c *app.Config) { c.StopBudget = 2 * time.Second })
+	for _, beginning := range []string{"POST /events HT", head(r.account.APIKey) + "Content-Length: 100\r\n\r\n{"} {
+		if _, err := io.WriteString(r.dial(), beginning); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.publish(event()) // by now the service has seen the others
+	r.stop()           // fails the test if the budget is used up
+}
+
 // TestOddTextIsCarriedOrRefused: whatever a publisher puts into an event, the
 // receiver gets exactly that, or the publisher a 400; and what comes behind
 // it flows.
@@ -209,7 +223,7 @@ func TestOthersAreServedBesideAHog(t *testing.T) {
 	beside := answered.Load() - before
 	hog.Wait()
 	t.Logf("%d publishes of the other beside %d arrays of the hog", served, beside)
-	if served*connections/2 < beside {
-		t.Errorf("%d publishes of the other were answered beside %d arrays of the hog: it waits for more than half of what the hog has waiting", served, beside)
+	if served*connections*3/4 < beside {
+		t.Errorf("%d publishes of the other were answered beside %d arrays of the hog: it waits for most of what the hog has waiting", served, beside)
 	}
 }
