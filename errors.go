@@ -20,6 +20,7 @@ const (
 	CodeMismatch     Code = "mismatch"     // an idempotency key was used before with other content
 	CodeTooLarge     Code = "too_large"    // over a size limit
 	CodeTooMany      Code = "too_many"     // over a rate limit
+	CodeSlow         Code = "slow"         // the request did not arrive in time
 	CodeUnavailable  Code = "unavailable"  // not now; the same request may succeed later
 	CodeInternal     Code = "internal"     // a fault of this service
 )

@@ -11,6 +11,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -141,7 +142,8 @@ func worthAgain(err error, try int) (wait time.Duration, worth bool) {
 	wait = wait/2 + rand.N(wait/2+1)
 	var answer *Error
 	if !errors.As(err, &answer) {
-		return wait, true // no answer came
+		var distrusted *tls.CertificateVerificationError
+		return wait, !errors.As(err, &distrusted) // no answer came
 	}
 	switch answer.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusConflict:

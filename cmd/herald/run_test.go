@@ -48,6 +48,11 @@ func TestConfigurationErrorsAreOneLine(t *testing.T) {
 		{[]string{"--operator-key", key, "--retention", "7d", "--data", t.TempDir()}, cli.General, "more than 7"},
 		{[]string{"--operator-key", key, "--drain-delay", "-1s"}, cli.Usage, "--drain-delay"},
 		{[]string{"--operator-key", key, "--migrate-database", "postgres://x"}, cli.Usage, "--migrate-database"},
+		{[]string{"--operator-key", key, "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "balancer"}, cli.Usage, "--trusted-proxy: \"balancer\""},
+		{[]string{"--operator-key", key, "--rate-limit=-1"}, cli.Usage, "--rate-limit -1"},
+		{[]string{"--operator-key", key, "--rate-limit", "5", "--rate-window", "10ms"}, cli.Usage, "--rate-window 10ms"},
+		{[]string{"--operator-key", key, "--tls-cert", "tls.crt"}, cli.Usage, "--tls-key"},
+		{[]string{"--operator-key", key, "--tls-cert", "/nowhere/tls.crt", "--tls-key", "/nowhere/tls.key"}, cli.General, "/nowhere/tls.crt"},
 		{[]string{"--operator-key", key, "--listen", "192.0.2.1:80", "--data", t.TempDir()}, cli.General, "192.0.2.1:80"},
 	} {
 		code, stdout, stderr := command(t, append([]string{"serve"}, test.args...)...)

@@ -24,6 +24,11 @@ const minOperatorKey = 32
 // serveCommand is `herald serve`: its flags are the service's configuration.
 type serveCommand struct {
 	Listen          string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
+	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
+	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
+	TrustedProxy    []string      `help:"Network of proxies that are believed when they say whom a request is from (X-Forwarded-For); repeatable." env:"HERALD_TRUSTED_PROXIES" placeholder:"CIDR"`
+	RateLimit       int           `help:"How many requests each client may make within the window, on each node; the operator is not limited. 0: any number." env:"HERALD_RATE_LIMIT" default:"0"`
+	RateWindow      time.Duration `help:"The window of --rate-limit, which begins with a client's first request." env:"HERALD_RATE_WINDOW" default:"1m"`
 	Data            string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
 	Database        string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
 	MigrateDatabase string        `help:"With PostgreSQL: where to make and change tables, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
@@ -62,7 +67,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key) to at least %d random characters, for example from: openssl rand -hex 32", minOperatorKey)
 	}
 	return serve(ctx, config, func(a *app.App) error {
-		config.Log.Info("herald serves", "address", "http://"+a.Address(), "data", config.DataDir, "version", version)
+		config.Log.Info("herald serves", "address", a.URL(), "data", config.DataDir, "version", version)
 		return nil
 	})
 }
@@ -108,6 +113,9 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if config.RetrySchedule == nil {
 		config.RetrySchedule = []time.Duration{} // none, where nil is the default
 	}
+	if err := c.configCallers(&config); err != nil {
+		return config, err
+	}
 	if err := c.configMail(&config); err != nil {
 		return config, err
 	}
@@ -129,6 +137,20 @@ func (c *serveCommand) configEgress(config *app.Config) (err error) {
 		if config.EgressProxy, err = egress.ParseProxy(c.EgressProxy); err != nil {
 			return usageError("--egress-proxy: %v", err)
 		}
+	}
+	return nil
+}
+
+// configCallers is config for what has to do with who calls the API.
+func (c *serveCommand) configCallers(config *app.Config) (err error) {
+	if config.TLSCert, config.TLSKey = c.TLSCert, c.TLSKey; (c.TLSCert == "") != (c.TLSKey == "") {
+		return usageError("--tls-cert %q, --tls-key %q: give both, or none", c.TLSCert, c.TLSKey)
+	}
+	if config.RateLimit, config.RateWindow = c.RateLimit, c.RateWindow; c.RateLimit < 0 || c.RateLimit > 0 && c.RateWindow < time.Second {
+		return usageError("--rate-limit %d, --rate-window %v: give a number and a time of at least 1s such as 1000 and 1m, or 0 for no limit", c.RateLimit, c.RateWindow)
+	}
+	if config.TrustedProxies, err = egress.ParsePrefixes(c.TrustedProxy); err != nil {
+		return usageError("--trusted-proxy: %v", err)
 	}
 	return nil
 }

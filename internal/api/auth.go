@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"herald"
@@ -52,7 +51,7 @@ func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
 		operator |= subtle.ConstantTimeCompare(hash[:], a.operators[i][:])
 	}
 	if operator == 1 {
-		return herald.Caller{Operator: true, Address: addressOf(r)}, nil
+		return herald.Caller{Operator: true, Address: CallerAddress(r.Context())}, nil
 	}
 	found, err := a.keys.KeyByHash(r.Context(), hash)
 	switch {
@@ -62,7 +61,7 @@ func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
 		return herald.Caller{}, err
 	}
 	noteClient(r.Context(), found.ClientID)
-	return herald.Caller{Key: found, Address: addressOf(r)}, mayAsk(found, r)
+	return herald.Caller{Key: found, Address: CallerAddress(r.Context())}, mayAsk(found, r)
 }
 
 // mayAsk returns a CodeForbidden Error when a key's role forbids a request, whatever
@@ -76,15 +75,7 @@ func mayAsk(k herald.Key, r *http.Request) error {
 }
 
 // Reader is the caller of who has no key, but a link from a mail.
-func Reader(r *http.Request) herald.Caller { return herald.Caller{Address: addressOf(r)} }
-
-func addressOf(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return peer.Addr().Unmap()
-}
+func Reader(r *http.Request) herald.Caller { return herald.Caller{Address: CallerAddress(r.Context())} }
 
 func unauthorized(text string) error { return herald.Errorf(herald.CodeUnauthorized, "%s", text) }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -69,7 +68,6 @@ func TestKeyIsTakenInEveryForm(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := newAuth().Caller(withHeader(test.header))
-			test.want.Address = netip.MustParseAddr("192.0.2.1") // httptest's
 			if err != nil || got != test.want {
 				t.Errorf("%q: %+v, %v; want %+v", test.header, got, err, test.want)
 			}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -56,6 +55,7 @@ var statuses = map[herald.Code]int{
 	herald.CodeMismatch:     http.StatusUnprocessableEntity,
 	herald.CodeTooLarge:     http.StatusRequestEntityTooLarge,
 	herald.CodeTooMany:      http.StatusTooManyRequests,
+	herald.CodeSlow:         http.StatusRequestTimeout,
 	herald.CodeUnavailable:  http.StatusServiceUnavailable,
 	herald.CodeInternal:     http.StatusInternalServerError,
 }
@@ -124,34 +124,4 @@ func WriteJSON(w http.ResponseWriter, status int, value any) {
 	h["Content-Length"] = []string{strconv.Itoa(text.Len())}
 	w.WriteHeader(status)
 	_, _ = w.Write(text.Bytes()) // fails only when the caller has gone
-}
-
-// maxTrust bounds the memory that a request gets, in bytes, on the word of its
-// Content-Length alone.
-const maxTrust = 64 << 10
-
-// ReadBody reads a request's body of at most limit bytes; CodeTooLarge when it
-// has more, CodeInvalid when it breaks off.
-func ReadBody(r *http.Request, limit int64) ([]byte, error) {
-	if r.ContentLength > limit {
-		return nil, tooLarge(limit)
-	}
-	var text bytes.Buffer
-	if r.ContentLength > 0 {
-		text.Grow(int(min(r.ContentLength, maxTrust)) + bytes.MinRead)
-	}
-	n, err := text.ReadFrom(io.LimitReader(r.Body, limit+1))
-	switch {
-	case n > limit:
-		return nil, tooLarge(limit)
-	case err != nil && r.Context().Err() != nil:
-		return nil, context.Cause(r.Context())
-	case err != nil:
-		return nil, &herald.Error{Code: herald.CodeInvalid, Message: "The request's body broke off or came too slowly.", Cause: err}
-	}
-	return text.Bytes(), nil
-}
-
-func tooLarge(limit int64) error {
-	return herald.Errorf(herald.CodeTooLarge, "The request's body is larger than %d bytes, which is the most this call takes.", limit)
 }

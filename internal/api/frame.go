@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,11 +28,15 @@ type Frame struct {
 	mux      *http.ServeMux
 	log      *slog.Logger
 	duration *prometheus.HistogramVec
+	trusted  []netip.Prefix
+	bodies   bodies
 }
 
 // NewFrame returns a Frame around a mux. A nil registerer measures nothing.
-func NewFrame(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer) *Frame {
-	f := &Frame{mux: mux, log: log, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+// Proxies in the trusted networks are believed when they say whom a request is
+// from.
+func NewFrame(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer, trusted ...netip.Prefix) *Frame {
+	f := &Frame{mux: mux, log: log, trusted: trusted, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "status"})}
@@ -46,9 +52,12 @@ type noteKey struct{}
 // note gathers what the log line of a request tells.
 type note struct {
 	correlationID string
+	remote        netip.Addr
 	client        uuid.UUID
 	code          herald.Code
 	cause         error
+	body          hold
+	header        http.Header // of the answer
 }
 
 func noteOf(ctx context.Context) *note {
@@ -60,6 +69,15 @@ func noteOf(ctx context.Context) *note {
 }
 
 func noteClient(ctx context.Context, client uuid.UUID) { noteOf(ctx).client = client }
+
+// AnswerHeader returns the headers that the answer to a request will have, for
+// who stands between the Frame and a call. Outside a Frame they go nowhere.
+func AnswerHeader(ctx context.Context) http.Header {
+	if h := noteOf(ctx).header; h != nil {
+		return h
+	}
+	return make(http.Header)
+}
 
 // noteError keeps an error for the log line and returns the correlation id that
 // the answer quotes.
@@ -81,7 +99,8 @@ func newCorrelationID() string {
 // ServeHTTP serves one request.
 func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	n := &note{correlationID: newCorrelationID()}
+	n := &note{correlationID: newCorrelationID(), remote: remoteOf(r, f.trusted), body: hold{of: &f.bodies}, header: w.Header()}
+	defer n.body.release()
 	r = r.WithContext(context.WithValue(r.Context(), noteKey{}, n))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}
 	cut := f.serve(out, r, n)
@@ -119,6 +138,10 @@ func (f *Frame) serve(out *answer, r *http.Request, n *note) (cut bool) {
 	f.mux.ServeHTTP(out, r)
 	return false
 }
+
+// IsText reports whether a caller's bytes are text that every database takes:
+// UTF-8 without NUL.
+func IsText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // isClean reports whether a path begins with a slash and has no empty, "." or
 // ".." segments, so that a ServeMux takes it as it is.
@@ -166,6 +189,7 @@ func (f *Frame) logRequest(r *http.Request, out *answer, n *note, route string, 
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("route", route),
 		slog.Int("status", out.status), slog.Float64("durationMs", float64(took.Microseconds())/1000),
 		slog.Int64("bytes", out.bytes), slog.String("correlationId", n.correlationID),
+		slog.String("remote", n.remote.String()),
 	}
 	if n.client != uuid.Nil {
 		attrs = append(attrs, slog.String("clientId", n.client.String()))

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -29,14 +30,14 @@ type stage struct {
 	registry *prometheus.Registry
 }
 
-func newStage(calls map[string]http.HandlerFunc) *stage {
+func newStage(calls map[string]http.HandlerFunc, trusted ...netip.Prefix) *stage {
 	s := &stage{registry: prometheus.NewRegistry()}
 	mux := http.NewServeMux()
 	for pattern, call := range calls {
 		mux.Handle(pattern, call)
 	}
 	log := slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.Frame = api.NewFrame(mux, log, s.registry)
+	s.Frame = api.NewFrame(mux, log, s.registry, trusted...)
 	return s
 }
 
@@ -180,7 +181,7 @@ func TestRequestIsOneLogLine(t *testing.T) {
 	want := map[string]any{
 		"level": "INFO", "msg": "request", "method": "DELETE", "path": "/rules/7", "route": "DELETE /rules/{ruleId}",
 		"status": 404.0, "bytes": float64(recorder.Body.Len()), "correlationId": body.CorrelationID,
-		"clientId": acme.ClientID.String(), "code": "not_found",
+		"clientId": acme.ClientID.String(), "code": "not_found", "remote": "192.0.2.1",
 	}
 	if diff := cmp.Diff(want, line); diff != "" {
 		t.Errorf("log line (-want +got):\n%s", diff)

@@ -26,6 +26,7 @@ import (
 
 	"herald/internal/api/unsubscribe"
 	"herald/internal/catalogue"
+	"herald/internal/certificate"
 	"herald/internal/delivery"
 	"herald/internal/directory"
 	"herald/internal/egress"
@@ -40,8 +41,18 @@ import (
 // Config is all that can be set. The zero values of Listen, DataDir and
 // OperatorKeys do not work; the others do.
 type Config struct {
-	Listen  string // host:port; port 0 takes a free one
-	DataDir string
+	Listen string // host:port; port 0 takes a free one
+	// TLSCert and TLSKey are files with the API's certificate chain and key in
+	// PEM; both empty: the API speaks plain HTTP.
+	TLSCert, TLSKey string
+	DataDir         string
+	// TrustedProxies are networks of proxies that are believed when they say
+	// whom a request is from (X-Forwarded-For).
+	TrustedProxies []netip.Prefix
+	// RateLimit is how many requests a client may make within RateWindow on
+	// this node; 0: any number.
+	RateLimit  int
+	RateWindow time.Duration
 	// Database is the address of a PostgreSQL database that any number of
 	// nodes share; empty: SQLite in DataDir.
 	Database string
@@ -119,6 +130,7 @@ type App struct {
 	mailer  *mail.Sender
 	server  *http.Server
 	address net.Addr
+	pair    *certificate.Pair // nil without TLS
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -135,6 +147,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 			c.Retention.Hours()/24, rules.MaxAge.Hours()/24)
 	}
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
+	if err := a.loadCertificate(); err != nil {
+		return nil, err
+	}
 	keyFile := c.SecretKeyFile
 	if keyFile == "" {
 		keyFile = filepath.Join(c.DataDir, SecretKeyFile)
@@ -229,32 +244,6 @@ func (c *Config) fillIn() {
 	}
 }
 
-func (a *App) listen(ctx context.Context, handler http.Handler, guard *egress.Guard) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.Listen)
-	if err != nil {
-		return fmt.Errorf("listen address %q: %w", a.config.Listen, err)
-	}
-	a.address = listener.Addr()
-	guard.DenyOwn(a.address)
-	a.server = &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute, // the largest publish over a slow line
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-	}
-	go func() {
-		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			a.failed <- fmt.Errorf("serve: %w", err)
-		}
-	}()
-	return nil
-}
-
-// Address is where the API listens, host:port.
-func (a *App) Address() string { return a.address.String() }
-
 // Failed receives an error when the service cannot go on.
 func (a *App) Failed() <-chan error { return a.failed }
 
@@ -269,7 +258,7 @@ func (a *App) Stop(ctx context.Context) error {
 	var errs []error
 	if a.server != nil {
 		sleep(ctx, a.config.DrainDelay)
-		errs = append(errs, a.server.Shutdown(ctx))
+		errs = append(errs, a.endRequests(ctx))
 	}
 	// Some of the budget stays for writing down what is cut off.
 	sending, cancel := context.WithTimeout(ctx, a.config.StopBudget-a.config.StopBudget/10)

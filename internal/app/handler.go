@@ -17,6 +17,7 @@ import (
 	"herald/internal/directory"
 	"herald/internal/egress"
 	"herald/internal/intake"
+	"herald/internal/limit"
 	"herald/internal/secret"
 )
 
@@ -33,7 +34,10 @@ type parts struct {
 // handler puts both surfaces on one mux, in one frame.
 func (a *App) handler(p parts) (http.Handler, error) {
 	mux := http.NewServeMux()
-	auth := api.NewAuth(p.directory, a.config.OperatorKeys)
+	var auth codat.Authenticator = api.NewAuth(p.directory, a.config.OperatorKeys)
+	if a.config.RateLimit > 0 {
+		auth = limit.New(auth, a.config.RateLimit, a.config.RateWindow)
+	}
 	codat.Register(mux, codat.Options{
 		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
 		Catalogue: p.directory.Catalogue, CheckURL: p.guard.CheckURL,
@@ -47,7 +51,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	unsubscribe.Register(mux, p.box, a.store)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
-	return a.sendElsewhere(api.NewFrame(mux, a.log, p.registry)), nil
+	return a.sendElsewhere(api.NewFrame(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
 }
 
 // sendElsewhere closes connections after their next response once the service

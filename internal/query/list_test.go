@@ -202,3 +202,37 @@ func parseValues(t *testing.T, text string) url.Values {
 	}
 	return values
 }
+
+// FuzzListParameters: a list is read within its limits, and its current link is
+// read as the same list.
+func FuzzListParameters(f *testing.F) {
+	for _, seed := range []string{
+		"", "page=2&pageSize=5000", "page=0", "pageSize=5001", "PAGE=1&page=2", "page=99999999999999999999", "orderBy=-type", "orderBy=--type",
+		"query=type%3DData%20sync%20completed%26%26id!%3D", "query=%00", "query={type=a||type=b}", "page=%2B1", "companyId=x&page=1",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		values, err := url.ParseQuery(raw)
+		if err != nil {
+			return
+		}
+		l, err := query.ParseList(values, query.Alerts())
+		if err != nil {
+			if herald.CodeOf(err) != herald.CodeInvalid {
+				t.Errorf("%q: %v", raw, err)
+			}
+			return
+		}
+		if l.Page < 1 || l.Page > query.MaxPage || l.PageSize < 1 || l.PageSize > query.MaxPageSize || l.Offset() < 0 {
+			t.Errorf("%q: page %d of %d", raw, l.Page, l.PageSize)
+		}
+		current, err := url.Parse(l.Links("/rules/alerts", 1, nil).Current.Href)
+		if err != nil {
+			t.Fatalf("%q: %v", raw, err)
+		}
+		if again, err := query.ParseList(current.Query(), query.Alerts()); err != nil || !cmp.Equal(l, again) {
+			t.Errorf("%q: its current link, %s, is read as %+v, %v; want %+v", raw, current, again, err, l)
+		}
+	})
+}

@@ -20,6 +20,9 @@ import (
 // errorRef refers to the one form of all error answers (spec section 3).
 const errorRef = "#/components/responses/Error"
 
+// tooManyRef refers to the answer to a client that is over its rate limit.
+const tooManyRef = "#/components/responses/TooMany"
+
 // newAPI returns huma's side of the surface: a document without calls, and the
 // adapter that puts calls on mux. Its pages and schemas are left out.
 func newAPI(mux *http.ServeMux, version string) huma.API {
@@ -56,6 +59,16 @@ func newAPI(mux *http.ServeMux, version string) huma.API {
 	surface := humago.New(mux, config)
 	doc.Components.Responses = map[string]*huma.Response{
 		"Error": {Description: "What is wrong, and with which member.", Content: jsonOf(schemaOf[api.ErrorBody](doc))},
+		"TooMany": {
+			Description: "Over the client's rate limit, where the operator has set one; nothing was accepted. All answers to a client's key have these headers then, but for Retry-After.",
+			Content:     jsonOf(schemaOf[api.ErrorBody](doc)),
+			Headers: map[string]*huma.Header{
+				"Retry-After":            header("integer", "", "Seconds until a request may succeed."),
+				"X-Rate-Limit-Limit":     header("integer", "", "The most requests in the current window."),
+				"X-Rate-Limit-Remaining": header("integer", "", "How many of them are left."),
+				"X-Rate-Limit-Reset":     header("string", "date-time", "When the window ends."),
+			},
+		},
 	}
 	return surface
 }
@@ -103,6 +116,10 @@ func jsonOf(schema *huma.Schema) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{"application/json": {Schema: schema}}
 }
 
+func header(kind, format, description string) *huma.Header {
+	return &huma.Header{Description: description, Schema: &huma.Schema{Type: kind, Format: format}}
+}
+
 // requestOf describes a body.
 func requestOf[T any](doc *huma.OpenAPI) *huma.RequestBody {
 	return &huma.RequestBody{Required: true, Content: jsonOf(schemaOf[T](doc))}
@@ -124,6 +141,9 @@ func describe[Out any](doc *huma.OpenAPI, op *huma.Operation, who access) {
 	}
 	for _, status := range errorStatuses(op) {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: errorRef}
+	}
+	if who != withOperatorKey {
+		op.Responses[strconv.Itoa(http.StatusTooManyRequests)] = &huma.Response{Ref: tooManyRef}
 	}
 	doc.AddOperation(op)
 }

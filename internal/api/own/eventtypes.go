@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"herald"
+	"herald/internal/api"
 	"herald/internal/catalogue"
 )
 
@@ -146,6 +147,9 @@ func (s *surface) saveEventType(r *http.Request, caller herald.Caller) (eventTyp
 
 func readEventType(r *http.Request) (herald.EventType, error) {
 	spec := herald.EventType{Name: r.PathValue("name")}
+	if !api.IsText(spec.Name) {
+		return spec, told(herald.Invalid("name", "%q holds U+0000, or is not UTF-8", shown(spec.Name)))
+	}
 	err := readObject(r, func(c *cursor, member string) (err error) {
 		switch member {
 		case "name":

@@ -80,6 +80,7 @@ func TestAWrongEventTypeIsRefused(t *testing.T) {
 		{"sync-failed", `{}`, http.StatusConflict, "", "Sync Failed"},
 		{"INVOICE%20PAID", `{}`, http.StatusConflict, "", `another spelling of the event type "Invoice paid"`},
 		{"x", `{"name":"y"}`, http.StatusBadRequest, "name", "not the name in the path"},
+		{"x%ff", `{}`, http.StatusBadRequest, "name", "not UTF-8"},
 		{"x", `{"title":"y"}`, http.StatusBadRequest, "title", "no such member; there are name, label"},
 		{"x", `{"builtIn":true}`, http.StatusBadRequest, "builtIn", "no such member"},
 		{"x", `{"company":"yes"}`, http.StatusBadRequest, "company", "want true or false"},
@@ -89,7 +90,7 @@ func TestAWrongEventTypeIsRefused(t *testing.T) {
 		{"x", `{"schema":{"required":["n"]},"example":{}}`, http.StatusBadRequest, "example", "does not meet"},
 		{"x", `{"message":"{n"}`, http.StatusBadRequest, "message", "not closed"},
 		{"x", `{"label":"` + strings.Repeat("x", 101) + `"}`, http.StatusBadRequest, "label", "100"},
-		{"x%00", `{}`, http.StatusBadRequest, "name", "seen"},
+		{"x%00", `{}`, http.StatusBadRequest, "name", "U+0000"},
 	} {
 		r.refused(test.status, test.member, test.text, operatorKey, "PUT", "/eventTypes/"+test.path, test.body)
 	}

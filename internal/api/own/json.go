@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -190,8 +192,11 @@ func (c *cursor) text(least, most int) (string, error) {
 	if c.next() != '"' {
 		return "", c.mistyped("a string")
 	}
+	start := c.at
 	text := c.unquoted()
 	switch n := utf8.RuneCountInString(text); {
+	case hasLoneSurrogate(c.json[start:c.at]):
+		return "", herald.Invalid("", "holds half a surrogate pair, which is no character")
 	case n < least:
 		return "", herald.Invalid("", "empty; want 1 to %d characters", most)
 	case n > most:
@@ -200,6 +205,37 @@ func (c *cursor) text(least, most int) (string, error) {
 		return "", herald.Invalid("", "holds the character U+0000, which is not taken")
 	}
 	return text, nil
+}
+
+// hasLoneSurrogate reports whether a string, as it stands in JSON, escapes half
+// a surrogate pair. encoding/json reads each as U+FFFD, which would change a
+// text and make different idempotency keys one.
+func hasLoneSurrogate(raw []byte) bool {
+	for {
+		at := bytes.IndexByte(raw, '\\')
+		if at < 0 {
+			return false
+		}
+		if raw = raw[at+1:]; raw[0] != 'u' {
+			raw = raw[1:]
+			continue
+		}
+		first := escaped(raw[1:])
+		raw = raw[1+4:]
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if !bytes.HasPrefix(raw, []byte(`\u`)) || utf16.DecodeRune(first, escaped(raw[2:])) == utf8.RuneError {
+			return true
+		}
+		raw = raw[2+4:]
+	}
+}
+
+// escaped reads the four hexadecimal digits of an escape.
+func escaped(digits []byte) rune {
+	n, _ := strconv.ParseUint(string(digits[:4]), 16, 16) // valid JSON cannot fail here
+	return rune(n)
 }
 
 // id reads a GUID in the hyphenated form.
@@ -309,10 +345,11 @@ func told(err error) error {
 	return &at
 }
 
-// shown cuts a caller's text for an error that repeats it.
+// shown cuts a caller's text for an error that repeats it, and keeps out what is
+// not UTF-8: query strings are not checked for it.
 func shown(text string) string {
 	if len(text) <= maxShown {
-		return text
+		return strings.ToValidUTF8(text, "\ufffd")
 	}
 	return strings.ToValidUTF8(text[:maxShown], "") + "…"
 }

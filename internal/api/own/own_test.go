@@ -298,6 +298,9 @@ func TestAClientsNameIsChecked(t *testing.T) {
 		`{"name":""}`:            "empty",
 		`{"name":7}`:             "want a string",
 		`{"name":"a","name":""}`: "twice",
+		`{"name":"a\u0000"}`:     "U+0000",
+		`{"name":"a\ud800"}`:     "half a surrogate pair",
+		`{"name":{"name":"a"}}`:  "want a string, got an object",
 		`{"name":"` + strings.Repeat("é", 201) + `"}`: "at most 200",
 	} {
 		r.refused(http.StatusBadRequest, "name", text, operatorKey, "POST", "/clients", body)
@@ -305,6 +308,10 @@ func TestAClientsNameIsChecked(t *testing.T) {
 	r.refused(http.StatusBadRequest, "apiKey", "no such member; there are name", operatorKey, "POST", "/clients", `{"name":"a","apiKey":"b"}`)
 	r.refused(http.StatusBadRequest, "", "want an object", operatorKey, "POST", "/clients", `["a"]`)
 	r.refused(http.StatusBadRequest, "", "empty", operatorKey, "POST", "/clients", ``)
+	r.refused(http.StatusBadRequest, "Name", "no such member", operatorKey, "POST", "/clients", `{"Name":"a"}`)
+	r.refused(http.StatusBadRequest, "", "after top-level value, at byte 13", operatorKey, "POST", "/clients", `{"name":"a"}{"name":"b"}`)
+	r.refused(http.StatusBadRequest, "", "UTF-8", operatorKey, "POST", "/clients", "{\"name\":\"\xff\"}")
+	r.refused(http.StatusBadRequest, "", "depth", operatorKey, "POST", "/clients", `{"name":`+strings.Repeat("[", 20_000))
 	if len(r.clients) != 0 {
 		t.Errorf("made %v", r.clients)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/api"
 )
 
 // Sizes of a page.
@@ -62,6 +63,9 @@ func checkParameters(r *http.Request, known []*huma.Param) error {
 		}
 		if len(given) > 1 {
 			return told(herald.Invalid(name, "given %d times; give it once", len(given)))
+		}
+		if !api.IsText(given[0]) {
+			return told(herald.Invalid(name, "%q holds U+0000, or is not UTF-8", shown(given[0])))
 		}
 	}
 	return nil

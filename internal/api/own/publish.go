@@ -123,7 +123,7 @@ func headerKey(r *http.Request, pubs []herald.Publication, many bool) error {
 		return herald.Invalid(idempotencyHeader, "The header %s is given %d times; give it once.", idempotencyHeader, len(given))
 	}
 	key := given[0]
-	if !utf8.ValidString(key) || utf8.RuneCountInString(key) > herald.MaxIdempotencyKey {
+	if !api.IsText(key) || utf8.RuneCountInString(key) > herald.MaxIdempotencyKey {
 		return herald.Invalid(idempotencyHeader, "The header %s takes 1 to %d characters in UTF-8.", idempotencyHeader, herald.MaxIdempotencyKey)
 	}
 	if own := pubs[0].IdempotencyKey; own != "" && own != key {

@@ -6,6 +6,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"herald"
+	"herald/internal/api"
 )
 
 // unsubscribedList is not paged: people make its entries, by hand.
@@ -31,6 +32,10 @@ func (s *surface) registerUnsubscribed() {
 		DefaultStatus: http.StatusNoContent,
 		Summary:       "Let mail go to a mailbox again", Description: "For when its reader asks for that.",
 	}, withClientKey, func(r *http.Request, caller herald.Caller) (noBody, error) {
-		return noBody{}, s.Mailboxes.Resubscribe(r.Context(), caller, caller.Key.ClientID, r.PathValue("address"))
+		box := r.PathValue("address")
+		if !api.IsText(box) { // no database would take it for a key
+			return noBody{}, herald.Errorf(herald.CodeNotFound, "No mailbox %q was found", shown(box))
+		}
+		return noBody{}, s.Mailboxes.Resubscribe(r.Context(), caller, caller.Key.ClientID, box)
 	})
 }

@@ -1,0 +1,62 @@
+package app_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"herald/client"
+	"herald/internal/app"
+)
+
+// TestClientOverItsRateLimitIsTold on both surfaces, and nothing of what it sent
+// is accepted.
+func TestClientOverItsRateLimitIsTold(t *testing.T) {
+	r := newRig(t, func(c *app.Config) { c.RateLimit, c.RateWindow = 4, time.Hour })
+	key, begun := r.account.APIKey, time.Now()
+	made, err := r.CreateKey(t.Context(), "second", "") // counts, and its key shares the client's window
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, call := range [][3]string{{"GET", "/rules", key}, {"POST", "/events", made.APIKey}, {"GET", "/deliveries?colour=red", key}} {
+		status, header, _ := r.call(call[0], call[1], call[2], "{")
+		if got := header.Get("X-Rate-Limit-Remaining"); got != strconv.Itoa(2-i) || header.Get("X-Rate-Limit-Limit") != "4" || status == 429 {
+			t.Errorf("%v: status %d, %s left of %s; want %d of 4", call, status, got, header.Get("X-Rate-Limit-Limit"), 2-i)
+		}
+	}
+	for _, call := range [][2]string{{"GET", "/rules"}, {"POST", "/events"}} {
+		status, header, body := r.call(call[0], call[1], key, eventText+`,"idempotencyKey":"k"}`)
+		wantError(t, call[1], status, header, body, 429)
+		reset, err := time.Parse(time.RFC3339, header.Get("X-Rate-Limit-Reset"))
+		if err != nil || !strings.HasSuffix(header.Get("X-Rate-Limit-Reset"), "Z") || reset.Before(begun.Add(time.Hour-time.Second)) || reset.After(time.Now().Add(time.Hour)) {
+			t.Errorf("%s: reset %q, %v", call[1], header.Get("X-Rate-Limit-Reset"), err)
+		}
+		if wait, err := strconv.Atoi(header.Get("Retry-After")); err != nil || wait < 1 || wait > 3600 || header.Get("X-Rate-Limit-Remaining") != "0" {
+			t.Errorf("%s: Retry-After %q, %s left", call[1], header.Get("Retry-After"), header.Get("X-Rate-Limit-Remaining"))
+		}
+	}
+	// The operator goes on, for that client too, and so does another client.
+	status, header, body := r.call("POST", "/events", operatorKey, eventText+`,"idempotencyKey":"k","clientId":"`+r.account.ID.String()+`"}`)
+	if status != 202 || header.Get("X-Rate-Limit-Limit") != "" || !strings.Contains(body, `"alertCount":0`) {
+		t.Errorf("the operator: %d %v %s", status, header, body)
+	}
+	other, err := r.operator.CreateClient(t.Context(), "Other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := r.as(other.APIKey).Events(t.Context(), client.Cursor{})
+	if err != nil || len(events.Results) != 0 {
+		t.Errorf("another client: %v", err)
+	}
+}
+
+func TestWithoutARateLimitThereAreNoHeaders(t *testing.T) {
+	r := newRig(t)
+	status, header, _ := r.call("GET", "/rules", r.account.APIKey, "")
+	for name := range header {
+		if status != 200 || strings.HasPrefix(name, "X-Rate-Limit") {
+			t.Errorf("status %d, header %s", status, name)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"herald/internal/certificate"
+	"herald/internal/egress"
+)
+
+// Bounds of a connection to the API. A caller that keeps to none of them holds a
+// connection, and the memory of what it has sent, for no longer.
+const (
+	// headerTimeout is for a request's headers, and for the TLS handshake.
+	headerTimeout = 10 * time.Second
+	// readTimeout is for a whole request: the largest publish, 16 MiB, over a
+	// line of 2 Mbit/s.
+	readTimeout = time.Minute
+	// writeTimeout is for reading, working and answering; a page of 5,000
+	// alerts over the same line.
+	writeTimeout = 3 * time.Minute
+	idleTimeout  = 2 * time.Minute
+	maxHeaders   = 64 << 10 // bytes
+)
+
+// loadCertificate reads the certificate of the API, if it is to have one.
+func (a *App) loadCertificate() (err error) {
+	c := a.config
+	switch {
+	case c.TLSCert == "" && c.TLSKey == "":
+		return nil
+	case c.TLSCert == "" || c.TLSKey == "":
+		return errors.New("TLS needs a certificate and its key: give both files, or none")
+	}
+	a.pair, err = certificate.Load(c.TLSCert, c.TLSKey, a.log)
+	return err
+}
+
+func (a *App) listen(ctx context.Context, handler http.Handler, guard *egress.Guard) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen address %q: %w", a.config.Listen, err)
+	}
+	a.address = listener.Addr()
+	guard.DenyOwn(a.address)
+	a.server = &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaders,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	serve := a.server.Serve
+	if a.pair != nil {
+		a.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.pair.Get}
+		serve = func(l net.Listener) error { return a.server.ServeTLS(l, "", "") }
+	}
+	go func() {
+		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("serve: %w", err)
+		}
+	}()
+	return nil
+}
+
+// endRequests takes no more requests and lets those under way end. Ones that are
+// still arriving may take a minute; they are cut off after a part of the budget,
+// because what is left of it belongs to attempts under way.
+func (a *App) endRequests(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, min(5*time.Second, a.config.StopBudget/4))
+	defer cancel()
+	err := a.server.Shutdown(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	a.log.Warn("requests that had not ended are cut off")
+	return a.server.Close()
+}
+
+// Address is where the API listens, host:port.
+func (a *App) Address() string { return a.address.String() }
+
+// URL is where the API listens, with its scheme.
+func (a *App) URL() string {
+	if a.pair != nil {
+		return "https://" + a.Address()
+	}
+	return "http://" + a.Address()
+}
