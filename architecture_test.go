@@ -1,10 +1,13 @@
 package herald_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,5 +84,44 @@ func TestImportsPointOneWay(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestEveryFaultHasItsTests holds docs/faults.md against the tests that there are.
+func TestEveryFaultHasItsTests(t *testing.T) {
+	text, err := os.ReadFile("docs/faults.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := make(map[string]bool)
+	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, declared := range file.Decls {
+			if f, ok := declared.(*ast.FuncDecl); ok {
+				tests[f.Name.Name] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
+	for _, line := range strings.Split(string(text), "\n") {
+		names := named.FindAllStringSubmatch(line, -1)
+		if row := regexp.MustCompile(`^\| (\d+) \|`).FindStringSubmatch(line); row != nil && len(names) == 0 {
+			t.Errorf("fault %s has no test", row[1])
+		}
+		for _, name := range names {
+			if !tests[name[1]] {
+				t.Errorf("docs/faults.md names %s, and there is no such test", name[1])
+			}
+		}
 	}
 }

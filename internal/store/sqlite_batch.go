@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -126,15 +125,19 @@ func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idem
 		return nil, standing{}, err
 	}
 	t := &sqliteBatch{tx, s.stmts.in(ctx, tx)}
-	found, err := t.standing(ctx, clients, keys)
+	now, err := s.dialect.now(ctx, tx)
+	if err != nil {
+		return nil, standing{}, errors.Join(err, tx.Rollback())
+	}
+	found, err := t.standing(ctx, now, clients, keys)
 	if err != nil {
 		return nil, found, errors.Join(err, tx.Rollback())
 	}
 	return t, found, nil
 }
 
-func (t *sqliteBatch) standing(ctx context.Context, clients []uuid.UUID, keys []idempotent) (standing, error) {
-	found := standing{now: micros(time.Now()), versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotent]firstUse)}
+func (t *sqliteBatch) standing(ctx context.Context, now int64, clients []uuid.UUID, keys []idempotent) (standing, error) {
+	found := standing{now: now, versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotent]firstUse)}
 	for _, id := range clients {
 		var v int64
 		err := t.clientVersion.QueryRowContext(ctx, id[:]).Scan(&v)

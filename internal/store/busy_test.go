@@ -1,0 +1,74 @@
+package store
+
+import (
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"herald"
+	"herald/internal/pgtest"
+)
+
+// TestSecondProcessOnTheDirectoryIsRefused is fault 6.
+func TestSecondProcessOnTheDirectoryIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	f := newFixture(t, Options{Dir: dir})
+	_, err := Open(t.Context(), Options{Dir: dir, Box: testBox(t)})
+	if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("opened twice: %v", err)
+	}
+	f.accept(f.entry(f.client, true)) // the first is none the worse
+	if _, err := os.Stat(filepath.Join(dir, lockFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRefusedForTheMomentIsRunAgain is fault 11: transactions that lock each other out
+// on PostgreSQL are run again inside, and nobody sees it.
+func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
+	f := newFixture(t, Options{Database: pgtest.Database(t)})
+	one, other := f.newClient("one"), f.newClient("other")
+	rename := func(tx *sql.Tx, c herald.Client, name string) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE clients SET name = $1 WHERE id = $2`, name, c.ID[:])
+		return err
+	}
+	// Each holds one row and wants the other's: PostgreSQL ends one of them.
+	held, done := make(chan struct{}, 2), make(chan error, 2)
+	both := func(name string, mine, yours herald.Client) {
+		tries := 0
+		done <- f.change(t.Context(), "deadlock", func(tx *sql.Tx) error {
+			if tries++; tries > 1 {
+				t.Log(name, "is run again")
+			}
+			if err := rename(tx, mine, name); err != nil {
+				return err
+			}
+			if tries == 1 {
+				held <- struct{}{}
+				for len(held) < 2 && tries == 1 {
+					if err := f.Ping(t.Context()); err != nil {
+						return err
+					}
+				}
+			}
+			return rename(tx, yours, name)
+		})
+	}
+	go both("first", one, other)
+	go both("second", other, one)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	a, err := f.Client(t.Context(), one.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := f.Client(t.Context(), other.ID)
+	if err != nil || a.Profile.Name != b.Profile.Name {
+		t.Errorf("the clients are called %q and %q, %v: a transaction took place by half", a.Profile.Name, b.Profile.Name, err)
+	}
+}
