@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	netmail "net/mail"
 	"net/url"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -182,9 +183,17 @@ func (c *serveCommand) configMail(config *app.Config) (err error) {
 	return nil
 }
 
+// ballast is memory that is never touched, so that it costs none. The collector runs
+// when the heap has doubled: without it, every few megabytes of a small service under
+// load, which took a quarter of its time; with it, a heap that is large grows by as
+// much as ever.
+const ballast = 32 << 20
+
 // serve runs the service until ctx ends, as it does with a signal. ready is
 // called once it accepts requests.
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
+	heap := make([]byte, ballast)
+	defer runtime.KeepAlive(heap)
 	a, err := app.Start(ctx, config)
 	if err != nil {
 		return err

@@ -89,7 +89,7 @@ func (s *Store) openSQLite(dir string) error {
 	}
 	s.write.SetMaxOpenConns(1)
 	s.read, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
-		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-16384)", "temp_store(MEMORY)", noIndexOnTheFly},
+		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8192)", "temp_store(MEMORY)", noIndexOnTheFly},
 	}))
 	if err != nil {
 		return fmt.Errorf("open %s: %w", file, err)
