@@ -176,13 +176,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	a.sender = webhook.New(webhook.Options{
 		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
 	})
-	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
-	if c.PublicURL != "" {
-		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
-			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
-		}
-	}
-	a.mailer, err = mail.New(mails)
+	a.mailer, err = c.mailer(box)
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
@@ -207,6 +201,17 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	a.keepHouse(&resealer{box: box, store: a.store, log: c.Log})
 	return a, a.warnOfMail(ctx)
+}
+
+// mailer makes what sends mail, with links that the box seals.
+func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
+	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
+	if c.PublicURL != "" {
+		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
+			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
+		}
+	}
+	return mail.New(mails)
 }
 
 // warnOfMail tells whoever starts the service that it has rules which it cannot
