@@ -19,23 +19,24 @@ var version = "dev"
 
 // commands is the command line.
 type commands struct {
-	Serve      serveCommand      `cmd:"" help:"Run the service."`
-	Migrate    migrateCommand    `cmd:"" help:"Bring the database's tables up to date, for operators who do it by hand."`
-	Secrets    secretsCommand    `cmd:"" help:"Change the key that secrets are sealed with."`
-	Dev        devCommand        `cmd:"" help:"Try it out: the service with a client, a receiver and rules in place."`
-	Trigger    triggerCommand    `cmd:"" help:"Publish an example event of a type."`
-	Tail       tailCommand       `cmd:"" help:"Show deliveries as they happen."`
-	Rules      rulesCommand      `cmd:"" help:"Set up who is told of what."`
-	Events     eventsCommand     `cmd:"" help:"Publish events and look at those published."`
-	Alerts     alertsCommand     `cmd:"" help:"Look at the alerts that events raised."`
-	Deliveries deliveriesCommand `cmd:"" help:"Look into deliveries, send again, cancel."`
-	Types      typesCommand      `cmd:"" help:"Look at the types of events."`
-	Clients    clientsCommand    `cmd:"" help:"Make, list and delete clients (operator)."`
-	Keys       keysCommand       `cmd:"" help:"Make, list and revoke API keys."`
-	Audit      auditCommand      `cmd:"" help:"Look at what was changed, and by whom."`
-	Completion completionCommand `cmd:"" help:"Print a shell's completion script."`
-	Version    versionCommand    `cmd:"" help:"Print the version."`
-	Help       helpCommand       `cmd:"" help:"Show help, of a command if one is named."`
+	Serve        serveCommand        `cmd:"" help:"Run the service."`
+	Migrate      migrateCommand      `cmd:"" help:"Bring the database's tables up to date, for operators who do it by hand."`
+	Secrets      secretsCommand      `cmd:"" help:"Change the key that secrets are sealed with."`
+	Dev          devCommand          `cmd:"" help:"Try it out: the service with a client, a receiver and rules in place."`
+	Trigger      triggerCommand      `cmd:"" help:"Publish an example event of a type."`
+	Tail         tailCommand         `cmd:"" help:"Show deliveries as they happen."`
+	Rules        rulesCommand        `cmd:"" help:"Set up who is told of what."`
+	Events       eventsCommand       `cmd:"" help:"Publish events and look at those published."`
+	Alerts       alertsCommand       `cmd:"" help:"Look at the alerts that events raised."`
+	Deliveries   deliveriesCommand   `cmd:"" help:"Look into deliveries, send again, cancel."`
+	Types        typesCommand        `cmd:"" help:"Look at the types of events."`
+	Clients      clientsCommand      `cmd:"" help:"Make, list and delete clients (operator)."`
+	Keys         keysCommand         `cmd:"" help:"Make, list and revoke API keys."`
+	Unsubscribed unsubscribedCommand `cmd:"" help:"Look at mailboxes that want no mail, and let mail go there again."`
+	Audit        auditCommand        `cmd:"" help:"Look at what was changed, and by whom."`
+	Completion   completionCommand   `cmd:"" help:"Print a shell's completion script."`
+	Version      versionCommand      `cmd:"" help:"Print the version."`
+	Help         helpCommand         `cmd:"" help:"Show help, of a command if one is named."`
 }
 
 // streams are where a command reads and writes: data on stdout, all else on

@@ -247,8 +247,12 @@ func TestReaderStopsMail(t *testing.T) {
 	if d := found2["mailto:bob@acme.example"]; d.State != herald.Delivered {
 		t.Errorf("and Bob's is %s (%s)", d.State, d.Reason)
 	}
-	if status, _, body := r.call(http.MethodDelete, "/unsubscribed/ANN@acme.example", r.account.APIKey, ""); status != 204 {
-		t.Errorf("restore: %d %s", status, body)
+	boxes, err := r.Unsubscribed(t.Context())
+	if err != nil || len(boxes) != 1 || boxes[0].At.IsZero() {
+		t.Errorf("unsubscribed: %+v, %v", boxes, err)
+	}
+	if err := r.Resubscribe(t.Context(), "ANN@acme.example"); err != nil {
+		t.Error(err)
 	}
 	unsubscribed(`"results":[]`)
 	if d := r.byReceiver(r.publish(event()).AlertIDs[0], 2)["mailto:Ann@acme.example"]; d.State != herald.Delivered {

@@ -1,0 +1,25 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Unsubscribed is a mailbox whose reader wants no mail of the client.
+type Unsubscribed struct {
+	Address string    `json:"address"`
+	At      time.Time `json:"unsubscribedAt"`
+}
+
+// Unsubscribed lists the mailboxes that want no mail of the client.
+func (c *Client) Unsubscribed(ctx context.Context) ([]Unsubscribed, error) {
+	answer, err := get[Page[Unsubscribed]](ctx, c, "/unsubscribed", nil)
+	return answer.Results, err
+}
+
+// Resubscribe lets the client's mail go to a mailbox again.
+func (c *Client) Resubscribe(ctx context.Context, address string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/unsubscribed/" + url.PathEscape(address)})
+}
