@@ -33,7 +33,8 @@ type Error struct {
 	// Member names the member of the request that is wrong, such as
 	// "notifiers.webhook", where there is one.
 	Member string
-	// RetryAfter says when the same request may succeed; zero says nothing.
+	// RetryAfter says when the same request may succeed; zero says nothing, and
+	// less that it will not.
 	RetryAfter time.Duration
 	Cause      error
 }

@@ -74,6 +74,7 @@ type Error struct {
 	StatusCode    int    `json:"statusCode"`
 	Message       string `json:"error"`
 	CorrelationID string `json:"correlationId"`
+	CanBeRetried  string `json:"canBeRetried"` // "False" if the same request will not succeed
 	Validation    struct {
 		Errors []struct {
 			Member  string `json:"itemId"`
@@ -146,7 +147,9 @@ func worthAgain(err error, try int) (wait time.Duration, worth bool) {
 		return wait, !errors.As(err, &distrusted) // no answer came
 	}
 	switch answer.StatusCode {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusConflict:
+	case http.StatusServiceUnavailable:
+		return max(wait, answer.RetryAfter), answer.CanBeRetried != "False"
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusConflict:
 		if answer.StatusCode == http.StatusConflict && answer.RetryAfter == 0 {
 			return 0, false
 		}

@@ -176,6 +176,7 @@ func TestWhichAnswersAreTriedAgain(t *testing.T) {
 		tries      int
 	}{
 		{"unavailable", 503, "", `{}`, 5},
+		{"too wide a search", 503, "", `{"error":"Narrow it.","canBeRetried":"False"}`, 1},
 		{"bad gateway", 502, "", `<html>`, 5},
 		{"gateway timeout", 504, "", ``, 5},
 		{"too many", 429, "1", `{}`, 5},

@@ -102,7 +102,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 	body.CorrelationID = noteError(r.Context(), known, err)
-	if retryAfter := known.RetryAfter; retryAfter > 0 || status == http.StatusServiceUnavailable {
+	if retryAfter := known.RetryAfter; retryAfter < 0 {
+		body.CanBeRetried = "False"
+	} else if retryAfter > 0 || status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(max(retryAfter, time.Second).Seconds()))))
 	}
 	if status == http.StatusUnauthorized {

@@ -119,7 +119,8 @@ func TestRetryAfterIsInWholeSecondsRoundedUp(t *testing.T) {
 		after time.Duration
 		want  string
 	}{
-		{herald.CodeUnavailable, 0, "1"}, // a 503 always says when
+		{herald.CodeUnavailable, 0, "1"}, // a 503 says when
+		{herald.CodeUnavailable, -1, ""}, // unless it never helps
 		{herald.CodeUnavailable, time.Millisecond, "1"},
 		{herald.CodeUnavailable, 1001 * time.Millisecond, "2"},
 		{herald.CodeTooMany, time.Minute, "60"},

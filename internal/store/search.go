@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -204,6 +205,7 @@ func (s *Store) tooMany(ctx context.Context, q search, count alertCount) error {
 	if !since.IsZero() {
 		example = ", for example raisedOnUtc>=" + since.Format(time.RFC3339)
 	}
-	return herald.Errorf(herald.CodeUnavailable, "This query would search %d alerts, and a list searches at most %d. Say in it when they were raised%s, or by which rule (ruleId).",
-		count.total, s.searchLimit, example)
+	return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: -1, Message: fmt.Sprintf(
+		"This query would search %d alerts, and a list searches at most %d. Say in it when they were raised%s, or by which rule (ruleId).",
+		count.total, s.searchLimit, example)}
 }
