@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -147,10 +148,12 @@ func (p *Publisher) Alerts() []uuid.UUID {
 	return append([]uuid.UUID(nil), p.alerts...)
 }
 
-// Check holds the books against the service, and waits up to patience for what
-// is still pending. It returns what does not agree, all of it.
+// Check holds the books against the service. It waits for what is still pending as
+// long as something gets done: patience is how long nothing may end, because there
+// may be any number to make up for. It returns what does not agree, all of it.
 func Check(ctx context.Context, service *client.Client, p *Publisher, r *Receiver, patience time.Duration) (problems []error) {
-	deadline := time.Now().Add(patience)
+	var ended atomic.Int64 // when a delivery was last seen to have ended
+	ended.Store(time.Now().UnixNano())
 	alerts := p.Alerts()
 	seen := make(map[uuid.UUID]bool, len(alerts))
 	for _, alert := range alerts {
@@ -167,7 +170,7 @@ func Check(ctx context.Context, service *client.Client, p *Publisher, r *Receive
 		workers.Go(func() {
 			for _, alert := range part {
 				var found []error
-				if d, err := settled(ctx, service, alert, deadline); err != nil {
+				if d, err := settled(ctx, service, alert, &ended, patience); err != nil {
 					found = []error{fmt.Errorf("alert %s: %w", alert, err)}
 				} else {
 					found = compare(d, r.entry(alert))
@@ -185,14 +188,15 @@ func Check(ctx context.Context, service *client.Client, p *Publisher, r *Receive
 // checkers is how many alerts are looked up at a time.
 const checkers = 8
 
-// settled waits until an alert's delivery has ended.
-func settled(ctx context.Context, service *client.Client, alert uuid.UUID, deadline time.Time) (client.Delivery, error) {
+// settled waits until an alert's delivery has ended, or none has for long.
+func settled(ctx context.Context, service *client.Client, alert uuid.UUID, ended *atomic.Int64, patience time.Duration) (client.Delivery, error) {
 	for {
 		d, err := service.Delivery(ctx, herald.DeliveryID(alert, 0))
 		if err != nil || d.State != herald.Pending {
+			ended.Store(time.Now().UnixNano())
 			return d, err
 		}
-		if time.Now().After(deadline) {
+		if time.Since(time.Unix(0, ended.Load())) > patience {
 			return d, fmt.Errorf("still pending after %d attempts (held by a node: %v)", len(d.Attempts), d.InFlight)
 		}
 		time.Sleep(20 * time.Millisecond)
