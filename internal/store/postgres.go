@@ -154,6 +154,8 @@ func classifyPostgres(err error) fault {
 		network net.Error
 	)
 	switch {
+	case errors.As(err, &server) && server.Code == keyInUse && server.TableName == "idempotency":
+		return faultPassing
 	case errors.As(err, &server):
 		return classifyState(server.Code)
 	case pgconn.SafeToRetry(err):
@@ -176,8 +178,7 @@ const keyInUse = "23502" // not_null_violation
 // classifyState goes by the class of an SQLSTATE (PostgreSQL, appendix A).
 func classifyState(code string) fault {
 	switch {
-	case code == "40001", code == "40P01", code == "55P03", // serialization, deadlock, lock timeout
-		code == keyInUse:
+	case code == "40001", code == "40P01", code == "55P03": // serialization, deadlock, lock timeout
 		return faultPassing
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
 		code == "25006", // connection, resources, operator's intervention, system; read-only after a failover
