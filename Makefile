@@ -29,7 +29,7 @@ fuzz: ## every fuzz test for a while; FUZZTIME=1m for longer
 soak: ## the crash tests for long: KILLS kills of each kind, 500 by default; and a real mail server, as root
 	if [ "$$(id -u)" -eq 0 ]; then command -v exim4 >/dev/null || apt-get install -y -q --no-install-recommends exim4-daemon-light; \
 	  HERALD_MTA=1 $(GO) test -count=1 -run RealMTA -v ./internal/mail; fi
-	HERALD_KILLS=$${KILLS:-500} $(GO) test -count=1 -timeout 4h -run Killed -v ./internal/ledger
+	HERALD_KILLS=$${KILLS:-500} $(GO) test -count=1 -timeout 4h -run Killed -v ./internal/test/crash
 
 bench: ## end-to-end rates and latencies, see docs/performance.md
-	$(GO) run ./internal/bench $(BENCH)
+	$(GO) run ./internal/test/bench $(BENCH)

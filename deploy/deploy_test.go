@@ -14,10 +14,10 @@ import (
 	"strings"
 	"testing"
 
-	"herald/internal/pgtest"
+	"herald/internal/test/postgres"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { postgres.Main(m) }
 
 // TestSystemdTakesTheUnit has systemd read the unit: what it does not know in
 // one, it would otherwise ignore.

@@ -20,7 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"herald/client"
-	"herald/internal/pgtest"
+	"herald/internal/test/postgres"
 )
 
 func read(t *testing.T, file string) string {
@@ -171,7 +171,7 @@ func onTestServer(t *testing.T, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests, err := url.Parse(pgtest.Database(t))
+	tests, err := url.Parse(postgres.Database(t))
 	if err != nil {
 		t.Fatal(err)
 	}

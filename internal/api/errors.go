@@ -2,7 +2,7 @@
 // who the caller is, reading bodies and writing JSON, and the frame around all
 // calls with its log line, metrics and answers to unknown paths. The calls
 // compatible with Codat lie in internal/api/codat, Herald's own in
-// internal/api/own.
+// internal/api/native.
 package api
 
 import (

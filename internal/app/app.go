@@ -27,8 +27,8 @@ import (
 	"herald/internal/api/unsubscribe"
 	"herald/internal/catalogue"
 	"herald/internal/certificate"
+	"herald/internal/clientcache"
 	"herald/internal/delivery"
-	"herald/internal/directory"
 	"herald/internal/egress"
 	"herald/internal/intake"
 	"herald/internal/mail"
@@ -158,7 +158,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	var known *directory.Directory // the store tells it of changes
+	var known *clientcache.Directory // the store tells it of changes
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
 		Retention: c.Retention, Box: box, Logger: c.Log,
@@ -167,7 +167,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if known, err = directory.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
+	if known, err = clientcache.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	registry := prometheus.NewRegistry()

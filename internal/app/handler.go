@@ -11,20 +11,20 @@ import (
 	"herald"
 	"herald/internal/api"
 	"herald/internal/api/codat"
-	"herald/internal/api/own"
+	"herald/internal/api/native"
 	"herald/internal/api/unsubscribe"
+	"herald/internal/clientcache"
 	"herald/internal/delivery"
-	"herald/internal/directory"
 	"herald/internal/egress"
 	"herald/internal/intake"
-	"herald/internal/limit"
+	"herald/internal/ratelimit"
 	"herald/internal/secret"
 )
 
 // parts are what the HTTP surfaces are put on.
 type parts struct {
 	guard     *egress.Guard
-	directory *directory.Directory
+	directory *clientcache.Directory
 	registry  *prometheus.Registry
 	box       *secret.Box
 	intake    *intake.Intake
@@ -36,13 +36,13 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	mux := http.NewServeMux()
 	var auth codat.Authenticator = api.NewAuth(p.directory, a.config.OperatorKeys)
 	if a.config.RateLimit > 0 {
-		auth = limit.New(auth, a.config.RateLimit, a.config.RateWindow)
+		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow)
 	}
 	codat.Register(mux, codat.Options{
 		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
 		Catalogue: p.directory.Catalogue, CheckURL: p.guard.CheckURL,
 	})
-	err := own.Register(mux, own.Options{
+	err := native.Register(mux, native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.desk, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, Version: a.config.Version,
 	})

@@ -11,14 +11,14 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/app"
-	"herald/internal/pgtest"
 	"herald/internal/secret"
+	"herald/internal/test/postgres"
 )
 
 // onPostgres makes a rig's nodes share a PostgreSQL database.
 func onPostgres(t *testing.T) func(*app.Config) {
 	t.Helper()
-	address, keyFile := pgtest.Database(t), t.TempDir()+"/secret.key"
+	address, keyFile := postgres.Database(t), t.TempDir()+"/secret.key"
 	if _, err := secret.LoadOrMakeKey(keyFile); err != nil {
 		t.Fatal(err)
 	}

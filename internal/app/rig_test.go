@@ -22,12 +22,12 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/app"
-	"herald/internal/pgtest"
+	"herald/internal/test/postgres"
 )
 
 func TestMain(m *testing.M) {
 	// The server of the tests runs until they have ended.
-	goleak.VerifyTestMain(m, goleak.Cleanup(pgtest.Exit), goleak.IgnoreAnyFunction("herald/internal/pgtest.(*Server).Resume.func1"))
+	goleak.VerifyTestMain(m, goleak.Cleanup(postgres.Exit), goleak.IgnoreAnyFunction("herald/internal/test/postgres.(*Server).Resume.func1"))
 }
 
 const operatorKey = "operator-key-for-tests-0123456789abcdef"

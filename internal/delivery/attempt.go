@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"herald"
-	"herald/internal/directory"
+	"herald/internal/clientcache"
+	"herald/internal/fairqueue"
 	"herald/internal/policy"
-	"herald/internal/turns"
 	"herald/internal/webhook"
 )
 
@@ -26,7 +26,7 @@ const (
 func (e *Engine) attempt(i *item) {
 	client, known := e.client(i)
 	if !known || e.isCancelled(i) {
-		e.ended(i, turns.Result{Skipped: true})
+		e.ended(i, fairqueue.Result{Skipped: true})
 		e.drop(i, known)
 		return
 	}
@@ -47,14 +47,14 @@ func (e *Engine) attempt(i *item) {
 		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 	})
-	e.ended(i, turns.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
+	e.ended(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
 	e.record(e.decide(i, at, result), e.Store.Record)
 	e.release(i)
 }
 
 // end ends a delivery without an attempt.
 func (e *Engine) end(i *item, state herald.State, reason herald.Reason) {
-	e.ended(i, turns.Result{Skipped: true})
+	e.ended(i, fairqueue.Result{Skipped: true})
 	e.record(herald.Recording{Due: i.Due, State: state, Reason: reason, Retries: i.Retries}, e.Store.Record)
 	e.release(i)
 }
@@ -73,7 +73,7 @@ func timedOut(r herald.Reason) bool {
 // client looks up what is known of the client now; known is false when it is
 // gone. While the database is away it waits: sending pauses with it. Nil is for
 // an attempt that will find that it is cut off.
-func (e *Engine) client(i *item) (client *directory.Client, known bool) {
+func (e *Engine) client(i *item) (client *clientcache.Client, known bool) {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
 		client, err := e.Directory.Fresh(e.sending, i.ClientID)
 		switch {
@@ -110,7 +110,7 @@ func (e *Engine) drop(i *item, known bool) {
 }
 
 // ended gives the place in flight back and lets the next in turn start.
-func (e *Engine) ended(i *item, r turns.Result) {
+func (e *Engine) ended(i *item, r fairqueue.Result) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.window.Ended(i.lane(), r)

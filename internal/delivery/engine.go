@@ -8,7 +8,7 @@
 //	waiting in the database ───▶ claim ─────────────────────┘                         (history, or
 //	                                                                                   waiting again)
 //
-// Whose turn it is and how much memory holds is decided in internal/turns, what
+// Whose turn it is and how much memory holds is decided in internal/fairqueue, what
 // an attempt's result means in internal/policy; one HTTP attempt is made in
 // internal/webhook.
 package delivery
@@ -24,10 +24,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
-	"herald/internal/directory"
+	"herald/internal/clientcache"
+	"herald/internal/fairqueue"
 	"herald/internal/mail"
 	"herald/internal/policy"
-	"herald/internal/turns"
 	"herald/internal/webhook"
 )
 
@@ -66,7 +66,7 @@ type Nodes interface {
 
 // Directory tells what is known of a client: at most half a second old.
 type Directory interface {
-	Fresh(ctx context.Context, id uuid.UUID) (*directory.Client, error)
+	Fresh(ctx context.Context, id uuid.UUID) (*clientcache.Client, error)
 }
 
 // Sender makes one HTTP attempt.
@@ -104,7 +104,7 @@ type Options struct {
 	MailWindow time.Duration
 	// MailPolicy is that of deliveries to mailboxes.
 	MailPolicy policy.Policy
-	Limits     turns.Limits
+	Limits     fairqueue.Limits
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer
 	// Random returns numbers from [0, 1) for the policy's jitter.
@@ -125,7 +125,7 @@ type Engine struct {
 	wake    chan struct{} // the claimer is to look at once
 
 	mu       sync.Mutex
-	window   *turns.Window[*item]
+	window   *fairqueue.Window[*item]
 	held     map[uuid.UUID]*item // what the window or an attempt has
 	hops     []*hop              // redirects that wait for a place, the longest first
 	stopping bool
@@ -155,7 +155,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		Options: o,
 		wake:    make(chan struct{}, 1),
-		window:  turns.New[*item](o.Limits),
+		window:  fairqueue.New[*item](o.Limits),
 		held:    make(map[uuid.UUID]*item),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
@@ -163,7 +163,7 @@ func New(o Options) *Engine {
 	return e
 }
 
-func (e *Engine) stats() turns.Stats {
+func (e *Engine) stats() fairqueue.Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.window.Stats()

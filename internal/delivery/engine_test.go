@@ -17,13 +17,13 @@ import (
 
 	"herald"
 	"herald/internal/catalogue"
+	"herald/internal/clientcache"
 	"herald/internal/delivery"
-	"herald/internal/directory"
+	"herald/internal/fairqueue"
 	"herald/internal/intake"
 	"herald/internal/policy"
 	"herald/internal/secret"
 	"herald/internal/store"
-	"herald/internal/turns"
 	"herald/internal/webhook"
 )
 
@@ -53,13 +53,13 @@ type sent struct {
 func newRig(t *testing.T, dir string, o delivery.Options, answer func(context.Context, webhook.Request) webhook.Result) *rig {
 	t.Helper()
 	r := &rig{t: t, answer: answer, begun: time.Now()}
-	var known *directory.Directory
+	var known *clientcache.Directory
 	var err error
 	r.store, err = store.Open(t.Context(), store.Options{Dir: dir, Box: secret.NewBox(secret.Key{1}), Changed: func(id uuid.UUID) { known.Forget(id) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if known, err = directory.New(r.store, catalogue.Options{}); err != nil {
+	if known, err = clientcache.New(r.store, catalogue.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	o.Store, o.Directory, o.Sender = r.store, known, r
@@ -220,7 +220,7 @@ func TestRetryAfterIsWaitedForBeyondTheSchedule(t *testing.T) {
 func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{Items: 512, InFlight: 64, InFlightPerLane: 16}}, func(ctx context.Context, q webhook.Request) webhook.Result {
+		r := newRig(t, dir, delivery.Options{Limits: fairqueue.Limits{Items: 512, InFlight: 64, InFlightPerLane: 16}}, func(ctx context.Context, q webhook.Request) webhook.Result {
 			if strings.Contains(q.URL, "hangs") {
 				select {
 				case <-ctx.Done():
@@ -251,7 +251,7 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 func TestTwoClientsShareAReceiver(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{Items: 512, InFlight: 32, InFlightPerLane: 16}}, func(context.Context, webhook.Request) webhook.Result {
+		r := newRig(t, dir, delivery.Options{Limits: fairqueue.Limits{Items: 512, InFlight: 32, InFlightPerLane: 16}}, func(context.Context, webhook.Request) webhook.Result {
 			time.Sleep(100 * time.Millisecond)
 			return status(200)
 		}).withClient("https://shared.example/busy")
@@ -283,7 +283,7 @@ func TestDueLaneIsFoundBehindHundredsThatAreNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes = 400
 		failed := false
-		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{InFlight: 2 * lanes, InFlightPerClient: 2 * lanes}}, func(_ context.Context, q webhook.Request) webhook.Result {
+		r := newRig(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlight: 2 * lanes, InFlightPerClient: 2 * lanes}}, func(_ context.Context, q webhook.Request) webhook.Result {
 			if strings.Contains(q.URL, "zz") {
 				if failed {
 					return status(200)
@@ -338,7 +338,7 @@ func TestOrphansAreFreedThoughTheDatabaseGoesAway(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		nodes := &flakyNodes{}
-		r := newRig(t, dir, delivery.Options{Nodes: nodes, Limits: turns.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
+		r := newRig(t, dir, delivery.Options{Nodes: nodes, Limits: fairqueue.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
 			time.Sleep(time.Second)
 			return status(200)
 		}).withClient("https://a.example/")
@@ -370,7 +370,7 @@ func TestOrphansAreFreedThoughTheDatabaseGoesAway(t *testing.T) {
 func TestSpilledWorkKeepsItsOrder(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		limits := turns.Limits{Items: 8, InFlightPerLane: 1}
+		limits := fairqueue.Limits{Items: 8, InFlightPerLane: 1}
 		r := newRig(t, dir, delivery.Options{Limits: limits}, func(context.Context, webhook.Request) webhook.Result {
 			time.Sleep(10 * time.Millisecond)
 			return status(200)
@@ -396,7 +396,7 @@ func TestSpilledWorkKeepsItsOrder(t *testing.T) {
 func TestCancelledWhileWaitingIsNotSent(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
+		r := newRig(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
 			time.Sleep(time.Minute)
 			return status(200)
 		}).withClient("https://a.example/")
@@ -423,7 +423,7 @@ func TestWhatNeverGetsItsTurnExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.Rules([]time.Duration{})
 		p.MaxAge = 10 * time.Minute
-		r := newRig(t, dir, delivery.Options{Policy: p, Limits: turns.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
+		r := newRig(t, dir, delivery.Options{Policy: p, Limits: fairqueue.Limits{InFlightPerLane: 1}}, func(context.Context, webhook.Request) webhook.Result {
 			time.Sleep(20 * time.Minute)
 			return status(200)
 		}).withClient("https://a.example/")
@@ -498,7 +498,7 @@ func TestRedirectHasItsTurnInABusyLane(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var waited time.Duration
-		r := newRig(t, dir, delivery.Options{Limits: turns.Limits{InFlightPerLane: 1}}, func(ctx context.Context, q webhook.Request) webhook.Result {
+		r := newRig(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlightPerLane: 1}}, func(ctx context.Context, q webhook.Request) webhook.Result {
 			if !strings.Contains(q.URL, "busy") && waited == 0 {
 				begun := time.Now()
 				leave, err := q.Enter(ctx, "https://busy.example:443")

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"herald"
-	"herald/internal/directory"
+	"herald/internal/clientcache"
+	"herald/internal/fairqueue"
 	"herald/internal/mail"
 	"herald/internal/policy"
-	"herald/internal/turns"
 	"herald/internal/webhook"
 )
 
@@ -20,10 +20,10 @@ func (i *item) mailbox() string { return strings.TrimPrefix(i.Address, herald.Ma
 
 // attemptMail is attempt for a mailbox: the mail goes by itself, waits for a
 // digest, or carries one, and then its result is that of all in it.
-func (e *Engine) attemptMail(i *item, client *directory.Client) {
+func (e *Engine) attemptMail(i *item, client *clientcache.Client) {
 	turn, digest, err := e.mailTurn(i)
 	if err != nil || turn == herald.MailLater {
-		e.ended(i, turns.Result{Skipped: true})
+		e.ended(i, fairqueue.Result{Skipped: true})
 		e.drop(i, err == nil || errors.Is(err, herald.ErrNotHeld))
 		return
 	}
@@ -37,7 +37,7 @@ func (e *Engine) attemptMail(i *item, client *directory.Client) {
 		}
 	}
 	if client != nil && !client.WantsMail(i.mailbox()) {
-		e.ended(i, turns.Result{Skipped: true})
+		e.ended(i, fairqueue.Result{Skipped: true})
 		e.record(herald.Recording{Due: i.Due, State: herald.Cancelled, Reason: herald.ReasonUnsubscribed, Retries: i.Retries}, keep)
 		e.release(i)
 		return
@@ -46,7 +46,7 @@ func (e *Engine) attemptMail(i *item, client *directory.Client) {
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
 		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID), Digest: digest,
 	}))
-	e.ended(i, turns.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
+	e.ended(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
 	e.record(e.decide(i, at, result), keep)
 	e.release(i)
 }

@@ -4,7 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
-	"herald/internal/turns"
+	"herald/internal/fairqueue"
 )
 
 type metrics struct {
@@ -13,7 +13,7 @@ type metrics struct {
 	duration prometheus.Histogram
 }
 
-func newMetrics(r prometheus.Registerer, stats func() turns.Stats) *metrics {
+func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats) *metrics {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "herald_attempts_total", Help: "Attempts made, by outcome and reason.",
@@ -32,14 +32,14 @@ func newMetrics(r prometheus.Registerer, stats func() turns.Stats) *metrics {
 	r.MustRegister(m.attempts, m.ended, m.duration)
 	for _, g := range []struct {
 		name, help string
-		value      func(turns.Stats) int
+		value      func(fairqueue.Stats) int
 	}{
-		{"herald_window_deliveries", "Deliveries in memory.", func(s turns.Stats) int { return s.Items }},
-		{"herald_window_bytes", "Bytes of deliveries in memory.", func(s turns.Stats) int { return s.Bytes }},
-		{"herald_attempts_in_flight", "Attempts under way.", func(s turns.Stats) int { return s.InFlight }},
-		{"herald_lanes", "Lanes known in memory.", func(s turns.Stats) int { return s.Lanes }},
-		{"herald_lanes_spilled", "Lanes with a backlog in the database.", func(s turns.Stats) int { return s.Spilled }},
-		{"herald_attempts_in_flight_slow", "Attempts under way in slow lanes.", func(s turns.Stats) int { return s.SlowInFlight }},
+		{"herald_window_deliveries", "Deliveries in memory.", func(s fairqueue.Stats) int { return s.Items }},
+		{"herald_window_bytes", "Bytes of deliveries in memory.", func(s fairqueue.Stats) int { return s.Bytes }},
+		{"herald_attempts_in_flight", "Attempts under way.", func(s fairqueue.Stats) int { return s.InFlight }},
+		{"herald_lanes", "Lanes known in memory.", func(s fairqueue.Stats) int { return s.Lanes }},
+		{"herald_lanes_spilled", "Lanes with a backlog in the database.", func(s fairqueue.Stats) int { return s.Spilled }},
+		{"herald_attempts_in_flight_slow", "Attempts under way in slow lanes.", func(s fairqueue.Stats) int { return s.SlowInFlight }},
 	} {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help},
 			func() float64 { return float64(g.value(stats())) }))

@@ -16,7 +16,7 @@ import (
 	"testing"
 
 	"herald"
-	"herald/internal/dnstest"
+	"herald/internal/test/dns"
 )
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
@@ -105,13 +105,13 @@ func watch(o Options) *watched {
 func TestNameWithAPrivateAddressIsCalledAtThePublicOneOnly(t *testing.T) {
 	public, private := netip.MustParseAddr("93.184.216.34"), netip.MustParseAddr("10.0.0.1")
 	for _, addrs := range [][]netip.Addr{{public, private}, {private, public}} {
-		w := watch(Options{Resolver: dnstest.Resolver(t, func(string) dnstest.Answer { return dnstest.Answer{Addrs: addrs} })})
+		w := watch(Options{Resolver: dns.Resolver(t, func(string) dns.Answer { return dns.Answer{Addrs: addrs} })})
 		_, _ = w.DialContext(t.Context(), "tcp", "both.example:443")
 		if len(w.dialed) != 1 || w.dialed[0].Addr() != public {
 			t.Errorf("of %v, %v were dialled", addrs, w.dialed)
 		}
 	}
-	w := watch(Options{Resolver: dnstest.Resolver(t, func(string) dnstest.Answer { return dnstest.Answer{Addrs: []netip.Addr{private}} })})
+	w := watch(Options{Resolver: dns.Resolver(t, func(string) dns.Answer { return dns.Answer{Addrs: []netip.Addr{private}} })})
 	if _, err := w.DialContext(t.Context(), "tcp", "private.example:443"); !errors.Is(err, ErrNotAllowed) || len(w.dialed) > 0 {
 		t.Errorf("a private name: %v, dialled %v", err, w.dialed)
 	}
@@ -122,13 +122,13 @@ func TestNameWithAPrivateAddressIsCalledAtThePublicOneOnly(t *testing.T) {
 func TestNameThatIsRebound(t *testing.T) {
 	var mu sync.Mutex
 	asked := 0
-	w := watch(Options{Resolver: dnstest.Resolver(t, func(string) dnstest.Answer {
+	w := watch(Options{Resolver: dns.Resolver(t, func(string) dns.Answer {
 		mu.Lock()
 		defer mu.Unlock()
 		if asked++; asked <= 2 { // A and AAAA of the first dial
-			return dnstest.Answer{Addrs: []netip.Addr{netip.MustParseAddr("93.184.216.34")}}
+			return dns.Answer{Addrs: []netip.Addr{netip.MustParseAddr("93.184.216.34")}}
 		}
-		return dnstest.Answer{Addrs: []netip.Addr{netip.MustParseAddr("169.254.169.254")}}
+		return dns.Answer{Addrs: []netip.Addr{netip.MustParseAddr("169.254.169.254")}}
 	})})
 	if err := w.CheckURL("https://rebound.example/"); err != nil {
 		t.Fatal(err)
@@ -208,8 +208,8 @@ func FuzzNoSocketToARefusedAddress(f *testing.F) {
 		f.Add(raw)
 	}
 	public := New(Options{})
-	w := watch(Options{Resolver: dnstest.Resolver(f, func(string) dnstest.Answer {
-		return dnstest.Answer{Addrs: []netip.Addr{netip.MustParseAddr("93.184.216.34"), netip.MustParseAddr("127.0.0.1")}}
+	w := watch(Options{Resolver: dns.Resolver(f, func(string) dns.Answer {
+		return dns.Answer{Addrs: []netip.Addr{netip.MustParseAddr("93.184.216.34"), netip.MustParseAddr("127.0.0.1")}}
 	})})
 	client := &http.Client{Transport: &http.Transport{Proxy: w.Proxy, DialContext: w.DialContext, DisableKeepAlives: true}}
 	f.Fuzz(func(t *testing.T, raw string) {

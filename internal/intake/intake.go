@@ -18,7 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
-	"herald/internal/directory"
+	"herald/internal/clientcache"
 )
 
 // staleLimit bounds how often an event is decided again because its client
@@ -29,8 +29,8 @@ const staleLimit = 20
 type Directory interface {
 	// Client may return an old version, Current returns the present one.
 	// Both: CodeNotFound when there is no such client.
-	Client(ctx context.Context, id uuid.UUID) (*directory.Client, error)
-	Current(ctx context.Context, id uuid.UUID) (*directory.Client, error)
+	Client(ctx context.Context, id uuid.UUID) (*clientcache.Client, error)
+	Current(ctx context.Context, id uuid.UUID) (*clientcache.Client, error)
 }
 
 // Store keeps entries, see the store's Accept.
@@ -159,14 +159,14 @@ func repeats(pubs []herald.Publication, id idempotent) bool {
 	return false
 }
 
-type lookUp func(ctx context.Context, id uuid.UUID) (*directory.Client, error)
+type lookUp func(ctx context.Context, id uuid.UUID) (*clientcache.Client, error)
 
 // decideAll makes an entry of each publication, all those of one client on the
 // same version of it.
 func (in *Intake) decideAll(ctx context.Context, look lookUp, caller herald.Caller, pubs []herald.Publication) ([]herald.Entry, error) {
 	entries := make([]herald.Entry, len(pubs))
-	var last *directory.Client
-	clients := make(map[uuid.UUID]*directory.Client)
+	var last *clientcache.Client
+	clients := make(map[uuid.UUID]*clientcache.Client)
 	for i, p := range pubs {
 		client := last
 		if client == nil || client.ID != p.ClientID {
@@ -202,7 +202,7 @@ func onItem(i int, err error) error {
 
 // admit checks the caller against the client as it is now: a key that was in
 // force when the request came in may have been revoked.
-func admit(caller herald.Caller, client *directory.Client) error {
+func admit(caller herald.Caller, client *clientcache.Client) error {
 	switch {
 	case caller.Operator:
 		return nil
@@ -217,7 +217,7 @@ func admit(caller herald.Caller, client *directory.Client) error {
 
 // decide is the pure middle of it: which rules an event meets and what each of
 // their receivers is sent.
-func (in *Intake) decide(client *directory.Client, p herald.Publication) (herald.Entry, error) {
+func (in *Intake) decide(client *clientcache.Client, p herald.Publication) (herald.Entry, error) {
 	e := p.Event
 	kind, ok := client.Catalogue.Lookup(e.Type)
 	if !ok {

@@ -5,14 +5,14 @@ import (
 	"testing"
 
 	"herald"
-	"herald/internal/pgtest"
+	"herald/internal/test/postgres"
 )
 
 // BenchmarkAcceptAndRecord is one event's whole life at the writer, with many
 // at a time: accepted with one delivery, and that recorded as delivered.
 func BenchmarkAcceptAndRecord(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) { acceptAndRecord(b, Options{Dir: b.TempDir()}) })
-	b.Run("postgres", func(b *testing.B) { acceptAndRecord(b, Options{Database: pgtest.Database(b)}) })
+	b.Run("postgres", func(b *testing.B) { acceptAndRecord(b, Options{Database: postgres.Database(b)}) })
 }
 
 func acceptAndRecord(b *testing.B, o Options) {

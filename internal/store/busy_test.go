@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"herald"
-	"herald/internal/pgtest"
+	"herald/internal/test/postgres"
 )
 
 // TestSecondProcessOnTheDirectoryIsRefused is fault 6.
@@ -28,7 +28,7 @@ func TestSecondProcessOnTheDirectoryIsRefused(t *testing.T) {
 // TestRefusedForTheMomentIsRunAgain is fault 11: transactions that lock each other out
 // on PostgreSQL are run again inside, and nobody sees it.
 func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
-	f := newFixture(t, Options{Database: pgtest.Database(t)})
+	f := newFixture(t, Options{Database: postgres.Database(t)})
 	one, other := f.newClient("one"), f.newClient("other")
 	rename := func(tx *sql.Tx, c herald.Client, name string) error {
 		_, err := tx.ExecContext(t.Context(), `UPDATE clients SET name = $1 WHERE id = $2`, name, c.ID[:])

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"herald"
-	"herald/internal/pgtest"
+	"herald/internal/test/postgres"
 )
 
 // BenchmarkClaim measures one look of the claimer beside a backlog: a walk over
@@ -112,7 +112,7 @@ func openBacklog(b *testing.B, database string, rows, lanes int) *Store {
 INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
 SELECT unhex(printf('%032x', i)), unhex(printf('%032x', i % $2 % 100)), 'https://receiver-' || (i % $2), 'https://receiver.example/hook', 0, $3 + i, NULL, 1, 0 FROM n`
 	if database == "postgres" {
-		o = Options{Database: pgtest.Database(b)}
+		o = Options{Database: postgres.Database(b)}
 		fill = `INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
 SELECT lpad(to_hex(i), 32, '0')::uuid, lpad(to_hex(i % $2 % 100), 32, '0')::uuid, 'https://receiver-' || (i % $2), 'https://receiver.example/hook', 0, $3::bigint + i, NULL, 1, 0
 FROM generate_series(1, $1::bigint) i`

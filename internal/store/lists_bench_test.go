@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
-	"herald/internal/pgtest"
 	"herald/internal/query"
+	"herald/internal/test/postgres"
 )
 
 // manyAlerts is how many a client has in BenchmarkLists, raised evenly over 30
@@ -107,7 +107,7 @@ func openHistory(b *testing.B, database string) *fixture {
 	o, hex := Options{Dir: b.TempDir()}, `unhex(printf('%%012x70008000%%06x%s', $2 + i * $3, i))`
 	number, series := `unhex(printf('%%032x', i %% %d + 1))`, `(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) SELECT i FROM n)`
 	if database == "postgres" {
-		o = Options{Database: pgtest.Database(b)}
+		o = Options{Database: postgres.Database(b)}
 		hex = `(lpad(to_hex($2::bigint + i * $3::bigint), 12, '0') || '70008000' || lpad(to_hex(i), 6, '0') || '%s')::uuid`
 		number, series = `lpad(to_hex(i %% %d + 1), 32, '0')::uuid`, `generate_series(1, $1::bigint) i`
 	}

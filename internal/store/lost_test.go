@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"herald"
-	"herald/internal/pgtest"
+	"herald/internal/test/postgres"
 )
 
 // cutter is a proxy before PostgreSQL that can cut a connection when the answer to
@@ -77,7 +77,7 @@ func (c *cutter) pass(client net.Conn) {
 // newCutFixture is a fixture behind a cutter that answers what it is given.
 func newCutFixture(t *testing.T, instead []byte) (*fixture, *cutter) {
 	t.Helper()
-	address, err := url.Parse(pgtest.Database(t))
+	address, err := url.Parse(postgres.Database(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestLostAnswerToAClaim(t *testing.T) {
 // TestNodeInDoubtBeginsAnew: a node that cannot learn what became of a commit
 // gives back all that it holds.
 func TestNodeInDoubtBeginsAnew(t *testing.T) {
-	f := newFixture(t, Options{Database: pgtest.Database(t)})
+	f := newFixture(t, Options{Database: postgres.Database(t)})
 	f.accept(f.entry(f.client, true))
 	f.inDoubt.Store(true)
 	if _, err := f.Beat(t.Context()); err != herald.ErrBuried {

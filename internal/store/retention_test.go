@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
-	"herald/internal/pgtest"
 	"herald/internal/query"
+	"herald/internal/test/postgres"
 )
 
 func (f *fixture) rows(table string) int64 {
@@ -110,7 +110,7 @@ func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
 // weeks, and nobody else.
 func TestPartitionsGoBesideAReader(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, Options{Database: pgtest.Database(t)})
+	f := newFixture(t, Options{Database: postgres.Database(t)})
 	f.makeRoom(time.Now().Add(-120 * 24 * time.Hour))
 	old := f.entryOf(time.Now().Add(-119*24*time.Hour), f.rule.ID)
 	f.accept(old)
@@ -194,7 +194,7 @@ func TestBinariesAndTablesOfDifferentAge(t *testing.T) {
 // TestMigrateByHand: with NoMigrate a database that lacks migrations is refused,
 // and Migrate says what it applies.
 func TestMigrateByHand(t *testing.T) {
-	for name, o := range map[string]Options{"sqlite": {Dir: t.TempDir()}, "postgres": {Database: pgtest.Database(t)}} {
+	for name, o := range map[string]Options{"sqlite": {Dir: t.TempDir()}, "postgres": {Database: postgres.Database(t)}} {
 		t.Run(name, func(t *testing.T) {
 			byHand := o
 			byHand.NoMigrate, byHand.Box = true, testBox(t)

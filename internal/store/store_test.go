@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
-	"herald/internal/pgtest"
 	"herald/internal/secret"
+	"herald/internal/test/postgres"
 )
 
 // fixture is a store with one client that has one rule.
@@ -41,11 +41,11 @@ func onBoth(t *testing.T, test func(*testing.T, *fixture)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, newFixture(t, Options{Database: pgtest.Database(t)}))
+		test(t, newFixture(t, Options{Database: postgres.Database(t)}))
 	})
 }
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { postgres.Main(m) }
 
 func newFixture(t *testing.T, o Options) *fixture {
 	t.Helper()

@@ -21,21 +21,21 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"herald"
-	"herald/internal/dnstest"
 	"herald/internal/egress"
+	"herald/internal/test/dns"
 	"herald/internal/webhook"
 )
 
 // TestNamesThatDoNotResolve is fault 12.
 func TestNamesThatDoNotResolve(t *testing.T) {
-	resolver := dnstest.Resolver(t, func(name string) dnstest.Answer {
+	resolver := dns.Resolver(t, func(name string) dns.Answer {
 		switch name {
 		case "fails.example":
-			return dnstest.Answer{Code: dnsmessage.RCodeServerFailure}
+			return dns.Answer{Code: dnsmessage.RCodeServerFailure}
 		case "silent.example":
-			return dnstest.Answer{Silent: true}
+			return dns.Answer{Silent: true}
 		default:
-			return dnstest.Answer{Code: dnsmessage.RCodeNameError}
+			return dns.Answer{Code: dnsmessage.RCodeNameError}
 		}
 	})
 	for name, want := range map[string]struct {

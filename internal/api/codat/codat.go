@@ -4,7 +4,7 @@
 // null is as good as absent. It is exact in what it gives.
 //
 // What both surfaces share lies in internal/api, Herald's own calls in
-// internal/api/own, the query language in internal/query.
+// internal/api/native, the query language in internal/query.
 package codat
 
 import (

@@ -1,0 +1,46 @@
+package native
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+func (s *surface) registerAudit() {
+	call(s, huma.Operation{
+		OperationID: "listChanges", Method: http.MethodGet, Path: "/audit", Tags: []string{"Audit"},
+		DefaultStatus: http.StatusOK,
+		Summary:       "List what was changed, and by whom",
+		Description: "Newest first: changes of rules, API keys, profiles, mailboxes, clients and event types. A client sees its own; " +
+			"an analyst's key sees none.",
+		Parameters: append([]*huma.Param{
+			queryParameter("client", huma.Schema{Type: "string", Format: "uuid"}, "Only this client's changes; for the operator."),
+		}, pageParameters()...),
+	}, withAnyKey, s.listChanges)
+}
+
+func (s *surface) listChanges(r *http.Request, caller herald.Caller) (page[herald.Change], error) {
+	var none page[herald.Change]
+	if caller.Key.Role == herald.Analyst {
+		return none, herald.Errorf(herald.CodeForbidden, "The API key given is an analyst's, which does not see the audit log; this call needs a developer's key.")
+	}
+	p := parametersOf(r)
+	client, limit, after := p.id("client"), p.limit(), p.id("after")
+	if p.err != nil {
+		return none, p.err
+	}
+	if !caller.Operator {
+		if client != uuid.Nil && client != caller.Key.ClientID {
+			return none, herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", client)
+		}
+		client = caller.Key.ClientID
+	}
+	changes, err := s.Audit.Changes(r.Context(), client, after, limit+1)
+	if err != nil {
+		return none, err
+	}
+	return pageOf(changes, limit, func(c herald.Change) uuid.UUID { return c.ID }, func(c herald.Change) herald.Change { return c }), nil
+}

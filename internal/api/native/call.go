@@ -1,0 +1,125 @@
+package native
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/api"
+)
+
+// access is who may make a call.
+type access int
+
+const (
+	withAnyKey access = iota
+	withClientKey
+	withOperatorKey
+)
+
+// needs says in a sentence which key a call needs.
+func (a access) needs() string {
+	switch a {
+	case withClientKey:
+		return "Needs a client's API key."
+	case withOperatorKey:
+		return "Needs the operator's key."
+	default:
+		return "Needs a client's API key or the operator's."
+	}
+}
+
+// admit returns a CodeForbidden Error unless the caller has the right key.
+func (a access) admit(caller herald.Caller) error {
+	switch {
+	case a == withClientKey && caller.Operator:
+		return herald.Errorf(herald.CodeForbidden, "This call is about one client: it needs a client's API key, and the key given is the operator's.")
+	case a == withOperatorKey && !caller.Operator:
+		return herald.Errorf(herald.CodeForbidden, "This call needs the operator's key, and the key given is a client's.")
+	}
+	return nil
+}
+
+// call registers one call: its description in the OpenAPI document, and serve
+// behind authentication on the mux. Out is what it answers with as JSON, under
+// op.DefaultStatus; noBody answers with the status alone.
+func call[Out any](s *surface, op huma.Operation, who access, serve func(*http.Request, herald.Caller) (Out, error)) {
+	describe[Out](s.huma.OpenAPI(), &op, who)
+	run := func(r *http.Request) (out Out, err error) {
+		caller, err := s.Auth.Caller(r)
+		if err != nil {
+			return out, err
+		}
+		if err := who.admit(caller); err != nil {
+			return out, err
+		}
+		if err := checkParameters(r, op.Parameters); err != nil {
+			return out, err
+		}
+		return serve(r, caller)
+	}
+	s.serve(&op, func(w http.ResponseWriter, r *http.Request) {
+		out, err := run(r)
+		switch {
+		case err != nil:
+			api.WriteError(w, r, err)
+		case op.DefaultStatus == http.StatusNoContent:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			api.WriteJSON(w, op.DefaultStatus, out)
+		}
+	})
+}
+
+// noBody is the answer of a call that has only a status.
+type noBody struct{}
+
+// pathID returns a GUID from the path. What is no GUID is the id of nothing.
+func pathID(r *http.Request, name, thing string) (uuid.UUID, error) {
+	text := r.PathValue(name)
+	id, err := parseID(text)
+	if err != nil {
+		return id, herald.Errorf(herald.CodeNotFound, "No %s was found with ID %s", thing, shown(text))
+	}
+	return id, nil
+}
+
+// maxBody bounds the bodies of all calls but publishing, in bytes.
+const maxBody = 1 << 20
+
+// readObject reads a request's body, an object, and calls member for each of
+// its members.
+func readObject(r *http.Request, member func(c *cursor, name string) error) error {
+	body, err := api.ReadBody(r, maxBody)
+	if err != nil {
+		return err
+	}
+	c, err := newCursor(body)
+	if err != nil {
+		return err
+	}
+	return told(c.object(func(name string) error { return member(c, name) }))
+}
+
+// page is a part of a list.
+type page[T any] struct {
+	Results []T       `json:"results"`
+	Next    uuid.UUID `json:"next,omitzero" doc:"The after of the following page; absent on the last."`
+}
+
+// pageOf makes a page of the first limit of items, of which the caller has
+// asked for one more to learn whether the page is the last.
+func pageOf[T, V any](items []T, limit int, id func(T) uuid.UUID, view func(T) V) page[V] {
+	var p page[V]
+	if len(items) > limit {
+		items = items[:limit]
+		p.Next = id(items[limit-1])
+	}
+	p.Results = make([]V, len(items))
+	for i, item := range items {
+		p.Results[i] = view(item)
+	}
+	return p
+}

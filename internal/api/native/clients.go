@@ -1,0 +1,203 @@
+package native
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// maxClientName bounds a client's name, in characters.
+const maxClientName = 200
+
+// account is a client as the operator sees it. The rest of it is the client's
+// own, see GET /profile.
+type account struct {
+	ID   uuid.UUID `json:"id"`
+	Name string    `json:"name"`
+}
+
+// newAccount is a client just made.
+type newAccount struct {
+	ID     uuid.UUID `json:"id"`
+	Name   string    `json:"name"`
+	APIKey string    `json:"apiKey" doc:"The client's first API key, shown this once."`
+}
+
+// newKey is an API key just made.
+type newKey struct {
+	ID          uuid.UUID   `json:"id"`
+	Name        string      `json:"name,omitempty"`
+	Role        herald.Role `json:"role"`
+	APIKey      string      `json:"apiKey" doc:"Shown this once."`
+	CreatedDate time.Time   `json:"createdDate"`
+}
+
+// keyRequest describes what makes an API key.
+type keyRequest struct {
+	_    struct{}    `additionalProperties:"false"`
+	Name string      `json:"name,omitempty" maxLength:"50"`
+	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer"`
+}
+
+// accountRequest describes what makes or renames a client.
+type accountRequest struct {
+	_    struct{} `additionalProperties:"false"`
+	Name string   `json:"name" minLength:"1" maxLength:"200" doc:"What the client is called, in its webhooks too."`
+}
+
+// newAccountRequest describes what makes a client.
+type newAccountRequest struct {
+	_    struct{}    `additionalProperties:"false"`
+	Name string      `json:"name" minLength:"1" maxLength:"200" doc:"What the client is called, in its webhooks too."`
+	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer" doc:"What the client's first API key may do."`
+}
+
+func accountOf(c herald.Client) account { return account{ID: c.ID, Name: c.Profile.Name} }
+
+func (s *surface) registerClients() {
+	tags := []string{"Clients"}
+	call(s, huma.Operation{
+		OperationID: "createClient", Method: http.MethodPost, Path: "/clients", Tags: tags,
+		DefaultStatus: http.StatusCreated,
+		Summary:       "Create a client", Description: "Answers with the client's first API key.",
+		RequestBody: requestOf[newAccountRequest](s.huma.OpenAPI()),
+	}, withOperatorKey, s.createClient)
+	call(s, huma.Operation{
+		OperationID: "createClientKey", Method: http.MethodPost, Path: "/clients/{id}/apiKeys", Tags: tags,
+		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
+		Summary: "Make an API key for a client", Description: "For a client that has lost its keys, or needs an administrator's. At most 10; the eleventh is a 409.",
+		RequestBody: &huma.RequestBody{Content: jsonOf(schemaOf[keyRequest](s.huma.OpenAPI()))},
+	}, withOperatorKey, s.createClientKey)
+	call(s, huma.Operation{
+		OperationID: "listClients", Method: http.MethodGet, Path: "/clients", Tags: tags,
+		DefaultStatus: http.StatusOK,
+		Summary:       "List the clients", Description: "Newest first.",
+		Parameters: pageParameters(),
+	}, withOperatorKey, s.listClients)
+	call(s, huma.Operation{
+		OperationID: "getClient", Method: http.MethodGet, Path: "/clients/{id}", Tags: tags,
+		DefaultStatus: http.StatusOK,
+		Summary:       "Look up a client",
+	}, withOperatorKey, s.getClient)
+	call(s, huma.Operation{
+		OperationID: "renameClient", Method: http.MethodPut, Path: "/clients/{id}", Tags: tags,
+		DefaultStatus: http.StatusOK,
+		Summary:       "Rename a client",
+		RequestBody:   requestOf[accountRequest](s.huma.OpenAPI()),
+	}, withOperatorKey, s.renameClient)
+	call(s, huma.Operation{
+		OperationID: "deleteClient", Method: http.MethodDelete, Path: "/clients/{id}", Tags: tags,
+		DefaultStatus: http.StatusNoContent,
+		Summary:       "Delete a client",
+		Description:   "Its keys are revoked at once and what is pending is cancelled. Its history goes when its time is up.",
+	}, withOperatorKey, s.deleteClient)
+}
+
+// readNamed reads the body of what makes or renames a client, or makes a key: a
+// name of up to most characters and, if it takes one, a role.
+func readNamed(r *http.Request, most int, takesRole bool) (name string, role herald.Role, err error) {
+	err = readObject(r, func(c *cursor, member string) (err error) {
+		switch {
+		case member == "name":
+			name, err = c.text(1, most)
+		case member == "role" && takesRole:
+			role, err = readRole(c)
+		case takesRole:
+			err = unknown("name and role")
+		default:
+			err = unknown("name")
+		}
+		return err
+	})
+	return name, role, err
+}
+
+func readRole(c *cursor) (herald.Role, error) {
+	text, err := c.text(1, maxClientName)
+	if err == nil && text != "" && !slices.Contains(herald.Roles(), herald.Role(text)) {
+		err = herald.Invalid("", "%q is not one of %s, %s and %s", shown(text), herald.Administrator, herald.Developer, herald.Analyst)
+	}
+	return herald.Role(text), err
+}
+
+var errNoName = told(herald.Invalid("name", "missing; say what the client is called"))
+
+func (s *surface) createClient(r *http.Request, caller herald.Caller) (newAccount, error) {
+	name, role, err := readNamed(r, maxClientName, true)
+	if err == nil && name == "" {
+		err = errNoName
+	}
+	if err != nil {
+		return newAccount{}, err
+	}
+	client, key, err := s.Clients.CreateClient(r.Context(), caller, name, role)
+	return newAccount{ID: client.ID, Name: client.Profile.Name, APIKey: key}, err
+}
+
+func (s *surface) createClientKey(r *http.Request, caller herald.Caller) (newKey, error) {
+	id, err := pathID(r, "id", "client")
+	if err != nil {
+		return newKey{}, err
+	}
+	var (
+		name string
+		role herald.Role
+	)
+	if r.ContentLength != 0 {
+		if name, role, err = readNamed(r, herald.MaxKeyNameLength, true); err != nil {
+			return newKey{}, err
+		}
+	}
+	k, plain, err := s.Keys.CreateKey(r.Context(), caller, id, name, role)
+	return newKey{ID: k.ID, Name: k.Name, Role: k.Role, APIKey: plain, CreatedDate: k.CreatedAt}, err
+}
+
+func (s *surface) listClients(r *http.Request, _ herald.Caller) (page[account], error) {
+	p := parametersOf(r)
+	limit, after := p.limit(), p.id("after")
+	if p.err != nil {
+		return page[account]{}, p.err
+	}
+	clients, err := s.Clients.Clients(r.Context(), after, limit+1)
+	if err != nil {
+		return page[account]{}, err
+	}
+	return pageOf(clients, limit, func(c herald.Client) uuid.UUID { return c.ID }, accountOf), nil
+}
+
+func (s *surface) getClient(r *http.Request, _ herald.Caller) (account, error) {
+	id, err := pathID(r, "id", "client")
+	if err != nil {
+		return account{}, err
+	}
+	client, err := s.Clients.Client(r.Context(), id)
+	return accountOf(client), err
+}
+
+func (s *surface) renameClient(r *http.Request, caller herald.Caller) (account, error) {
+	id, err := pathID(r, "id", "client")
+	if err != nil {
+		return account{}, err
+	}
+	name, _, err := readNamed(r, maxClientName, false)
+	if err == nil && name == "" {
+		err = errNoName
+	}
+	if err != nil {
+		return account{}, err
+	}
+	return account{ID: id, Name: name}, s.Clients.RenameClient(r.Context(), caller, id, name)
+}
+
+func (s *surface) deleteClient(r *http.Request, caller herald.Caller) (noBody, error) {
+	id, err := pathID(r, "id", "client")
+	if err != nil {
+		return noBody{}, err
+	}
+	return noBody{}, s.Clients.DeleteClient(r.Context(), caller, id)
+}

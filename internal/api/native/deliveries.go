@@ -1,0 +1,118 @@
+package native
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// deliveryDetail is one delivery with every attempt at it.
+type deliveryDetail struct {
+	herald.Delivery
+	Attempts []herald.Attempt `json:"attempts" doc:"The attempts, first to last."`
+}
+
+func (s *surface) registerDeliveries() {
+	call(s, huma.Operation{
+		OperationID: "listDeliveries", Method: http.MethodGet, Path: "/deliveries", Tags: []string{"Deliveries"},
+		DefaultStatus: http.StatusOK,
+		Summary:       "List the client's deliveries",
+		Description:   "Newest first. Filters narrow it together. A page can have fewer deliveries than its limit, or none, and a next: so many were looked at that the search goes on there.",
+		Parameters:    append(deliveryFilters(), pageParameters()...),
+	}, withClientKey, s.listDeliveries)
+	call(s, huma.Operation{
+		OperationID: "getDelivery", Method: http.MethodGet, Path: "/deliveries/{id}", Tags: []string{"Deliveries"},
+		DefaultStatus: http.StatusOK,
+		Summary:       "Look up a delivery",
+		Description:   "With every attempt: what was sent, secrets masked, what came back, how long it took and what went wrong.",
+	}, withClientKey, s.getDelivery)
+	call(s, huma.Operation{
+		OperationID: "redeliver", Method: http.MethodPost, Path: "/deliveries/{id}/redeliver", Tags: []string{"Deliveries"},
+		DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusConflict},
+		Summary:     "Send an alert again",
+		Description: "Makes a new delivery of the same alert, due now, to the rule's present address. Each call makes another one.",
+	}, withClientKey, s.changeDelivery(s.Sender.Redeliver))
+	call(s, huma.Operation{
+		OperationID: "cancelDelivery", Method: http.MethodPost, Path: "/deliveries/{id}/cancel", Tags: []string{"Deliveries"},
+		DefaultStatus: http.StatusOK, Errors: []int{http.StatusConflict},
+		Summary:     "Cancel a pending delivery",
+		Description: "An attempt that is under way may still arrive. A delivery that has ended is a 409.",
+	}, withClientKey, s.changeDelivery(s.Sender.Cancel))
+}
+
+func deliveryFilters() []*huma.Param {
+	id := huma.Schema{Type: "string", Format: "uuid"}
+	instant := huma.Schema{Type: "string", Format: "date-time"}
+	text := huma.Schema{Type: "string"}
+	return []*huma.Param{
+		queryParameter("state", *stateSchema(), "Only deliveries in this state."),
+		queryParameter("receiver", text, "Only deliveries to this address, written as on the rule."),
+		queryParameter("type", text, "Only deliveries for events of this type, in any accepted spelling."),
+		queryParameter("company", id, "Only deliveries for events about this company."),
+		queryParameter("alert", id, "Only deliveries of this alert."),
+		queryParameter("since", instant, "Only deliveries raised then or later."),
+		queryParameter("until", instant, "Only deliveries raised before then."),
+	}
+}
+
+func (s *surface) deliveryFilter(r *http.Request) (herald.DeliveryFilter, error) {
+	p := parametersOf(r)
+	f := herald.DeliveryFilter{
+		State:    p.state("state"),
+		Receiver: p.text("receiver"),
+		Type:     parameter(p, "type", func(text string) (string, error) { return s.canonicalType(r.Context(), text) }),
+		Company:  p.id("company"),
+		Alert:    p.id("alert"),
+		Since:    p.time("since"),
+		Until:    p.time("until"),
+		After:    p.id("after"),
+		Limit:    p.limit(),
+	}
+	return f, p.err
+}
+
+func (s *surface) listDeliveries(r *http.Request, caller herald.Caller) (page[herald.Delivery], error) {
+	f, err := s.deliveryFilter(r)
+	if err != nil {
+		return page[herald.Delivery]{}, err
+	}
+	limit := f.Limit
+	f.Limit = limit + 1
+	deliveries, next, err := s.Deliveries.Deliveries(r.Context(), caller.Key.ClientID, f)
+	if err != nil {
+		return page[herald.Delivery]{}, err
+	}
+	p := pageOf(deliveries, limit, func(d herald.Delivery) uuid.UUID { return d.ID }, func(d herald.Delivery) herald.Delivery { return d })
+	if p.Next == uuid.Nil {
+		p.Next = next
+	}
+	return p, nil
+}
+
+func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDetail, error) {
+	id, err := pathID(r, "id", "delivery")
+	if err != nil {
+		return deliveryDetail{}, err
+	}
+	d, attempts, err := s.Deliveries.Delivery(r.Context(), caller.Key.ClientID, id)
+	if attempts == nil {
+		attempts = []herald.Attempt{} // an empty list in JSON, not null
+	}
+	return deliveryDetail{Delivery: d, Attempts: attempts}, err
+}
+
+// changeDelivery serves the calls that do something to one delivery and answer
+// with what came of it.
+func (s *surface) changeDelivery(change func(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)) func(*http.Request, herald.Caller) (herald.Delivery, error) {
+	return func(r *http.Request, caller herald.Caller) (herald.Delivery, error) {
+		id, err := pathID(r, "id", "delivery")
+		if err != nil {
+			return herald.Delivery{}, err
+		}
+		return change(r.Context(), caller.Key.ClientID, id)
+	}
+}

@@ -1,0 +1,128 @@
+package native
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+func TestADeliveryShowsItsAttempts(t *testing.T) {
+	r := newRig(t)
+	rule := uuid.New()
+	r.rules[rule] = acme
+	r.publish("Sync Failed")
+	d := r.deliveries[0]
+	path := "/deliveries/" + d.ID.String()
+	if attempts := r.must(http.StatusOK, acmeKey, "GET", path, "")["attempts"].([]any); len(attempts) != 0 {
+		t.Errorf("attempts of a fresh delivery: %v", attempts)
+	}
+	r.attempts[d.ID] = []herald.Attempt{{DeliveryID: d.ID, N: 1, At: r.now, Outcome: herald.OutcomeRetry, Status: 503, Reason: herald.ReasonStatus}}
+	want := object{
+		"id": d.ID.String(), "clientId": acme.String(), "alertId": d.AlertID.String(), "eventId": d.EventID.String(),
+		"ruleId": rule.String(), "eventType": "Sync Failed", "receiver": d.Address, "state": "pending", "attemptCount": 0.0,
+		"raisedAt": d.RaisedAt.Format(time.RFC3339Nano),
+		"attempts": []any{object{
+			"n": 1.0, "at": "2026-05-03T09:00:00Z", "outcome": "retry", "status": 503.0, "reason": "status",
+			"timings": object{"dnsMs": 0.0, "connectMs": 0.0, "tlsMs": 0.0, "firstByteMs": 0.0, "totalMs": 0.0},
+		}},
+	}
+	if diff := cmp.Diff(want, r.must(http.StatusOK, acmeKey, "GET", path, "")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDeliveriesAreFiltered(t *testing.T) {
+	r := newRig(t)
+	r.rules[uuid.New()], r.rules[uuid.New()] = acme, acme
+	r.publish("Sync Failed")
+	r.must(http.StatusAccepted, acmeKey, "POST", "/events", `{"type":"Sync Completed","companyId":"`+company.String()+`"}`)
+	first, second, third, fourth := &r.deliveries[0], &r.deliveries[1], &r.deliveries[2], &r.deliveries[3]
+	second.State = herald.Failed
+	first.RaisedAt, second.RaisedAt = r.now, r.now.Add(time.Hour)
+	third.RaisedAt, fourth.RaisedAt = r.now.Add(2*time.Hour), r.now.Add(3*time.Hour)
+	at := func(h int) string { return r.now.Add(time.Duration(h) * time.Hour).Format(time.RFC3339) }
+	for _, test := range []struct {
+		filter url.Values
+		want   []*herald.Delivery
+	}{
+		{url.Values{}, []*herald.Delivery{fourth, third, second, first}},
+		{url.Values{"state": {"pending"}}, []*herald.Delivery{fourth, third, first}},
+		{url.Values{"state": {"failed"}}, []*herald.Delivery{second}},
+		{url.Values{"state": {"cancelled"}}, nil},
+		{url.Values{"receiver": {first.Address}}, []*herald.Delivery{third, first}},
+		{url.Values{"type": {"Sync Completed"}}, []*herald.Delivery{fourth, third}},
+		{url.Values{"type": {"sync-complete"}}, []*herald.Delivery{fourth, third}},
+		{url.Values{"company": {company.String()}}, []*herald.Delivery{fourth, third}},
+		{url.Values{"alert": {second.AlertID.String()}}, []*herald.Delivery{second}},
+		{url.Values{"since": {at(1)}}, []*herald.Delivery{fourth, third, second}},
+		{url.Values{"until": {at(1)}}, []*herald.Delivery{first}},
+		{url.Values{"since": {at(1)}, "until": {at(3)}, "state": {"pending"}}, []*herald.Delivery{third}},
+	} {
+		t.Run(test.filter.Encode(), func(t *testing.T) {
+			var want []string
+			for _, d := range test.want {
+				want = append(want, d.ID.String())
+			}
+			var got []string
+			for _, result := range r.must(http.StatusOK, acmeKey, "GET", "/deliveries?"+test.filter.Encode(), "")["results"].([]any) {
+				got = append(got, result.(object)["id"].(string))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	want := [][]string{{fourth.ID.String(), third.ID.String(), second.ID.String()}, {first.ID.String()}}
+	if diff := cmp.Diff(want, r.pages(acmeKey, "/deliveries", "3")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAWrongFilterIsNamed(t *testing.T) {
+	r := newRig(t)
+	for _, test := range []struct{ name, value, text string }{
+		{"state", "done", "not one of pending, delivered, failed and cancelled"},
+		{"type", "unheard of", "event type"},
+		{"company", "acme", "not a GUID"},
+		{"alert", "7", "not a GUID"},
+		{"since", "yesterday", "not a date-time"},
+		{"until", "2026-05-03", "not a date-time"},
+		{"limit", "0", "from 1 to 500"},
+		{"status", "failed", "no such parameter; this call has state, receiver, type, company, alert, since, until, limit, after"},
+	} {
+		r.refused(http.StatusBadRequest, test.name, test.text, acmeKey, "GET", "/deliveries?"+url.Values{test.name: {test.value}}.Encode(), "")
+	}
+}
+
+func TestAnAlertIsSentAgain(t *testing.T) {
+	r := newRig(t)
+	r.rules[uuid.New()] = acme
+	r.publish("Sync Failed")
+	d := &r.deliveries[0]
+	d.State = herald.Delivered
+	alert, id := d.AlertID, d.ID
+	again := r.must(http.StatusAccepted, acmeKey, "POST", "/deliveries/"+id.String()+"/redeliver", "")
+	if again["alertId"] != alert.String() || again["id"] == id.String() || again["state"] != "pending" {
+		t.Errorf("redelivered as %v", again)
+	}
+	if got := r.must(http.StatusOK, acmeKey, "GET", "/deliveries/"+again["id"].(string), ""); got["id"] != again["id"] {
+		t.Errorf("the new delivery reads %v", got)
+	}
+}
+
+func TestAPendingDeliveryIsCancelledOnce(t *testing.T) {
+	r := newRig(t)
+	r.rules[uuid.New()] = acme
+	r.publish("Sync Failed")
+	path := "/deliveries/" + r.deliveries[0].ID.String() + "/cancel"
+	if got := r.must(http.StatusOK, acmeKey, "POST", path, ""); got["state"] != "cancelled" || got["reason"] != "cancelled" {
+		t.Errorf("cancelled as %v", got)
+	}
+	r.refused(http.StatusConflict, "", "has ended: it is cancelled", acmeKey, "POST", path, "")
+}

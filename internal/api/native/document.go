@@ -1,0 +1,207 @@
+package native
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/api"
+)
+
+// errorRef refers to the one form of all error answers (spec section 3).
+const errorRef = "#/components/responses/Error"
+
+// tooManyRef refers to the answer to a client that is over its rate limit.
+const tooManyRef = "#/components/responses/TooMany"
+
+// newAPI returns huma's side of the surface: a document without calls, and the
+// adapter that puts calls on mux. Its pages and schemas are left out.
+func newAPI(mux *http.ServeMux, version string) huma.API {
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	for from, to := range map[reflect.Type]reflect.Type{
+		reflect.TypeFor[uuid.UUID]():       reflect.TypeFor[idForm](),
+		reflect.TypeFor[json.RawMessage](): reflect.TypeFor[objectForm](),
+		reflect.TypeFor[herald.State]():    reflect.TypeFor[stateForm](),
+		reflect.TypeFor[herald.Outcome]():  reflect.TypeFor[outcomeForm](),
+		reflect.TypeFor[herald.Reason]():   reflect.TypeFor[reasonForm](),
+	} {
+		registry.RegisterTypeAlias(from, to)
+	}
+	doc := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{
+			Title:   "Herald",
+			Version: version,
+			Description: "Events in, alerts out: clients' rules say which events go to which web address or mailbox. " +
+				"The calls under /rules, /profile and /apiKeys are those of Codat's rule-based webhooks; they ignore members that they do not know. All others refuse them.",
+		},
+		Components: &huma.Components{
+			Schemas: registry,
+			SecuritySchemes: map[string]*huma.SecurityScheme{
+				"basic":  {Type: "http", Scheme: "basic", Description: "Base64 of the API key alone; key: and :key, as generic clients make them, are taken too."},
+				"bearer": {Type: "http", Scheme: "bearer", Description: "The API key as it is."},
+			},
+		},
+		Security: []map[string][]string{{"basic": {}}, {"bearer": {}}},
+	}
+	config := huma.Config{OpenAPI: doc}
+	// Answers may grow members; the types of requests are closed one by one.
+	config.AllowAdditionalPropertiesByDefault = true
+	surface := humago.New(mux, config)
+	doc.Components.Responses = map[string]*huma.Response{
+		"Error": {Description: "What is wrong, and with which member.", Content: jsonOf(schemaOf[api.ErrorBody](doc))},
+		"TooMany": {
+			Description: "Over the client's rate limit, where the operator has set one; nothing was accepted. All answers to a client's key have these headers then, but for Retry-After.",
+			Content:     jsonOf(schemaOf[api.ErrorBody](doc)),
+			Headers: map[string]*huma.Header{
+				"Retry-After":            header("integer", "", "Seconds until a request may succeed."),
+				"X-Rate-Limit-Limit":     header("integer", "", "The most requests in the current window."),
+				"X-Rate-Limit-Remaining": header("integer", "", "How many of them are left."),
+				"X-Rate-Limit-Reset":     header("string", "date-time", "When the window ends."),
+			},
+		},
+	}
+	return surface
+}
+
+// The forms of domain words whose Go types do not tell them.
+type (
+	idForm      struct{}
+	objectForm  struct{}
+	stateForm   struct{}
+	outcomeForm struct{}
+	reasonForm  struct{}
+)
+
+func (idForm) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: "string", Format: "uuid"}
+}
+
+func (objectForm) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: "object"} }
+
+func (stateForm) Schema(huma.Registry) *huma.Schema { return stateSchema() }
+
+func (outcomeForm) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: "string", Enum: []any{
+		herald.OutcomeDelivered, herald.OutcomeRetry, herald.OutcomeRejected, herald.OutcomeUnknown,
+	}}
+}
+
+// Schema leaves the list of reasons open: it may grow.
+func (reasonForm) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: "string", Examples: []any{herald.ReasonStatus}}
+}
+
+func stateSchema() *huma.Schema {
+	return &huma.Schema{Type: "string", Enum: []any{
+		herald.Pending.String(), herald.Delivered.String(), herald.Failed.String(), herald.Cancelled.String(),
+	}}
+}
+
+// schemaOf returns the schema of a Go type, by reference where it is a struct.
+func schemaOf[T any](doc *huma.OpenAPI) *huma.Schema {
+	return doc.Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
+}
+
+func jsonOf(schema *huma.Schema) map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{"application/json": {Schema: schema}}
+}
+
+func header(kind, format, description string) *huma.Header {
+	return &huma.Header{Description: description, Schema: &huma.Schema{Type: kind, Format: format}}
+}
+
+// requestOf describes a body.
+func requestOf[T any](doc *huma.OpenAPI) *huma.RequestBody {
+	return &huma.RequestBody{Required: true, Content: jsonOf(schemaOf[T](doc))}
+}
+
+// describe completes an operation and adds it to the document: its path's
+// parameters, who may call it, its answer of type Out unless it says one
+// itself, and its errors.
+func describe[Out any](doc *huma.OpenAPI, op *huma.Operation, who access) {
+	op.Description = strings.TrimSpace(op.Description + " " + who.needs())
+	op.Parameters = append(pathParameters(op.Path), op.Parameters...)
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+		answer := &huma.Response{Description: http.StatusText(op.DefaultStatus)}
+		if reflect.TypeFor[Out]() != reflect.TypeFor[noBody]() {
+			answer.Content = jsonOf(schemaOf[Out](doc))
+		}
+		op.Responses[strconv.Itoa(op.DefaultStatus)] = answer
+	}
+	for _, status := range errorStatuses(op) {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: errorRef}
+	}
+	if who != withOperatorKey {
+		op.Responses[strconv.Itoa(http.StatusTooManyRequests)] = &huma.Response{Ref: tooManyRef}
+	}
+	doc.AddOperation(op)
+}
+
+// errorStatuses returns those that an operation names and those that follow
+// from its shape.
+func errorStatuses(op *huma.Operation) []int {
+	statuses := append([]int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	}, op.Errors...)
+	if op.RequestBody != nil {
+		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
+	}
+	if slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "query" }) {
+		statuses = append(statuses, http.StatusBadRequest)
+	}
+	if strings.Contains(op.Path, "{") {
+		statuses = append(statuses, http.StatusNotFound)
+	}
+	return statuses
+}
+
+func pathParameters(path string) []*huma.Param {
+	var params []*huma.Param
+	for part := range strings.SplitSeq(path, "/") {
+		name, is := strings.CutPrefix(part, "{")
+		if !is {
+			continue
+		}
+		name = strings.TrimSuffix(name, "}")
+		schema := &huma.Schema{Type: "string", Format: "uuid"}
+		if name == "name" {
+			schema = &huma.Schema{Type: "string"}
+		}
+		params = append(params, &huma.Param{Name: name, In: "path", Required: true, Schema: schema})
+	}
+	return params
+}
+
+// serveDocument puts the finished document on the mux.
+func (s *surface) serveDocument() error {
+	doc := s.huma.OpenAPI()
+	for _, schema := range doc.Components.Schemas.Map() {
+		for _, member := range schema.Properties {
+			// huma lets every array be null, by a package-level setting;
+			// the calls answer with empty ones.
+			if member.Type == huma.TypeArray {
+				member.Nullable = false
+			}
+		}
+	}
+	document, err := json.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("write the OpenAPI document: %w", err)
+	}
+	s.serve(&huma.Operation{Method: http.MethodGet, Path: "/openapi.json"}, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(document) // fails only when the caller has gone
+	})
+	return nil
+}

@@ -1,0 +1,258 @@
+package native
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// The keys that the fake knows; each is a Bearer token.
+const (
+	operatorKey = "operator"
+	acmeKey     = "acme"
+	rivalKey    = "rival"
+)
+
+var rival = uuid.MustParse("99999999-9999-4999-8999-999999999999")
+
+// fake keeps in memory what the store and the engine keep. It is honest: what
+// is put in by one call comes out by the others, and only to its owner.
+type fake struct {
+	now         time.Time
+	events      []herald.Event // oldest first, as all lists here
+	receipts    map[string]herald.Receipt
+	deliveries  []herald.Delivery
+	attempts    map[uuid.UUID][]herald.Attempt
+	rules       map[uuid.UUID]uuid.UUID // rule to client
+	unsent      map[uuid.UUID]bool      // rules without authorization
+	clients     []herald.Client
+	eventTypes  []herald.EventType
+	changes     []herald.Change
+	notReady    error
+	publishFail error
+}
+
+func (*fake) Caller(r *http.Request) (herald.Caller, error) {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	switch token {
+	case operatorKey:
+		return herald.Caller{Operator: true}, nil
+	case acmeKey:
+		return herald.Caller{Key: herald.Key{ID: uuid.New(), ClientID: acme}}, nil
+	case rivalKey:
+		return herald.Caller{Key: herald.Key{ID: uuid.New(), ClientID: rival}}, nil
+	}
+	return herald.Caller{}, herald.Errorf(herald.CodeUnauthorized, "Unauthorized")
+}
+
+// Publish raises an alert with a delivery against every rule of the client.
+func (f *fake) Publish(_ context.Context, _ herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
+	if f.publishFail != nil {
+		return nil, f.publishFail
+	}
+	for i, p := range pubs {
+		if p.Type == "unheard of" {
+			return nil, &herald.ItemError{Index: i, Err: herald.Invalid("type", "no event type %q", p.Type)}
+		}
+		if p.Data != nil && !strings.Contains(string(p.Data), "datasetId") {
+			return nil, &herald.ItemError{Index: i, Err: herald.Invalid("data.datasetId", "data.datasetId is missing")}
+		}
+	}
+	receipts := make([]herald.Receipt, len(pubs))
+	for i, p := range pubs {
+		receipts[i] = f.accept(p)
+	}
+	return receipts, nil
+}
+
+func (f *fake) accept(p herald.Publication) herald.Receipt {
+	repeat := p.ClientID.String() + p.IdempotencyKey
+	if r, ok := f.receipts[repeat]; ok && p.IdempotencyKey != "" {
+		return r
+	}
+	p.ID = herald.NewEventID()
+	if p.OccurredAt.IsZero() {
+		p.OccurredAt = f.now
+	}
+	f.events = append(f.events, p.Event)
+	receipt := herald.Receipt{EventID: p.ID}
+	for _, rule := range slices.SortedFunc(maps.Keys(f.rules), func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) }) {
+		if f.rules[rule] != p.ClientID {
+			continue
+		}
+		receipt.AlertCount++
+		alert := herald.AlertID(p.ID, receipt.AlertCount)
+		receipt.AlertIDs = append(receipt.AlertIDs, alert)
+		f.deliveries = append(f.deliveries, herald.Delivery{
+			ID: herald.DeliveryID(alert, 0), ClientID: p.ClientID, AlertID: alert, EventID: p.ID, RuleID: rule,
+			Type: p.Type, CompanyID: p.CompanyID, Address: "https://" + rule.String() + ".example", RaisedAt: herald.TimeOf(p.ID),
+		})
+	}
+	f.receipts[repeat] = receipt
+	return receipt
+}
+
+// newest returns up to limit items of newest first behind after, those that keep.
+func newest[T any](items []T, after uuid.UUID, limit int, id func(T) uuid.UUID, keep func(T) bool) []T {
+	var list []T
+	for _, item := range slices.Backward(items) {
+		behind := after == uuid.Nil || id(item).String() < after.String()
+		if behind && keep(item) && len(list) < limit {
+			list = append(list, item)
+		}
+	}
+	return list
+}
+
+func (f *fake) Events(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Event, error) {
+	return newest(f.events, after, limit, func(e herald.Event) uuid.UUID { return e.ID },
+		func(e herald.Event) bool { return e.ClientID == client }), nil
+}
+
+func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
+	i := slices.IndexFunc(f.events, func(e herald.Event) bool { return e.ID == id && e.ClientID == client })
+	if i < 0 {
+		return herald.Event{}, nil, herald.Errorf(herald.CodeNotFound, "No event was found with ID %s", id)
+	}
+	var alerts []herald.Alert
+	for _, d := range f.deliveries {
+		if d.EventID == id {
+			alerts = append(alerts, herald.Alert{ID: d.AlertID, RuleID: d.RuleID})
+		}
+	}
+	return f.events[i], alerts, nil
+}
+
+func (f *fake) Deliveries(_ context.Context, client uuid.UUID, q herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+	keep := func(d herald.Delivery) bool {
+		return d.ClientID == client &&
+			(q.State == nil || *q.State == d.State) &&
+			(q.Receiver == "" || q.Receiver == d.Address) &&
+			(q.Type == "" || q.Type == d.Type) &&
+			(q.Company == uuid.Nil || q.Company == d.CompanyID) &&
+			(q.Alert == uuid.Nil || q.Alert == d.AlertID) &&
+			(q.Since.IsZero() || !d.RaisedAt.Before(q.Since)) &&
+			(q.Until.IsZero() || d.RaisedAt.Before(q.Until))
+	}
+	return newest(f.deliveries, q.After, q.Limit, func(d herald.Delivery) uuid.UUID { return d.ID }, keep), uuid.Nil, nil
+}
+
+func (f *fake) Delivery(_ context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error) {
+	i, err := f.find(client, id)
+	if err != nil {
+		return herald.Delivery{}, nil, err
+	}
+	return f.deliveries[i], f.attempts[id], nil
+}
+
+func (f *fake) find(client, id uuid.UUID) (int, error) {
+	i := slices.IndexFunc(f.deliveries, func(d herald.Delivery) bool { return d.ID == id && d.ClientID == client })
+	if i < 0 {
+		return 0, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
+	}
+	return i, nil
+}
+
+func (f *fake) Redeliver(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+	i, err := f.find(client, id)
+	if err != nil {
+		return herald.Delivery{}, err
+	}
+	again := f.deliveries[i]
+	again.ID = herald.DeliveryID(again.AlertID, int(again.ID[15])+1)
+	again.State, again.DoneAt, again.Reason = herald.Pending, time.Time{}, ""
+	f.deliveries = append(f.deliveries, again)
+	return again, nil
+}
+
+func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+	i, err := f.find(client, id)
+	if err != nil {
+		return herald.Delivery{}, err
+	}
+	d := &f.deliveries[i]
+	if d.State != herald.Pending {
+		return herald.Delivery{}, herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s.", id, d.State)
+	}
+	d.State, d.Reason, d.DoneAt = herald.Cancelled, herald.ReasonCancelled, f.now
+	return *d, nil
+}
+
+func (f *fake) SetRuleAuthorization(_ context.Context, _ herald.Caller, client, rule uuid.UUID, send bool) error {
+	if f.rules[rule] != client {
+		return herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", rule)
+	}
+	f.unsent[rule] = !send
+	return nil
+}
+
+func (f *fake) CreateClient(_ context.Context, _ herald.Caller, name string, _ herald.Role) (herald.Client, string, error) {
+	c := herald.Client{ID: herald.NewID(), Profile: herald.Profile{Name: name, AlertAuthHeader: "secret"}}
+	f.clients = append(f.clients, c)
+	return c, "key of " + name, nil
+}
+
+func (f *fake) Clients(_ context.Context, after uuid.UUID, limit int) ([]herald.Client, error) {
+	var list []herald.Client
+	for _, c := range f.clients {
+		if c.ID.String() > after.String() && len(list) < limit {
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+func (f *fake) client(id uuid.UUID) (int, error) {
+	i := slices.IndexFunc(f.clients, func(c herald.Client) bool { return c.ID == id })
+	if i < 0 {
+		return 0, herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", id)
+	}
+	return i, nil
+}
+
+func (f *fake) Client(_ context.Context, id uuid.UUID) (herald.Client, error) {
+	i, err := f.client(id)
+	if err != nil {
+		return herald.Client{}, err
+	}
+	return f.clients[i], nil
+}
+
+func (f *fake) RenameClient(_ context.Context, _ herald.Caller, id uuid.UUID, name string) error {
+	i, err := f.client(id)
+	if err == nil {
+		f.clients[i].Profile.Name = name
+	}
+	return err
+}
+
+func (f *fake) DeleteClient(_ context.Context, _ herald.Caller, id uuid.UUID) error {
+	i, err := f.client(id)
+	if err == nil {
+		f.clients = slices.Delete(f.clients, i, i+1)
+	}
+	return err
+}
+
+func (f *fake) SaveEventType(_ context.Context, _ herald.Caller, t herald.EventType) error {
+	f.eventTypes = append(slices.DeleteFunc(f.eventTypes, func(have herald.EventType) bool { return have.Name == t.Name }), t)
+	return nil
+}
+
+func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {
+	_, err := f.client(client)
+	return herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer)}, "key " + name, err
+}
+
+func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error) {
+	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
+		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), nil
+}

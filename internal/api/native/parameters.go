@@ -1,0 +1,126 @@
+package native
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/api"
+)
+
+// Sizes of a page.
+const (
+	defaultLimit = 50
+	maxLimit     = 500
+)
+
+// queryParameter describes a parameter of a call. What a call does not
+// describe, checkParameters refuses.
+func queryParameter(name string, schema huma.Schema, description string) *huma.Param {
+	return &huma.Param{Name: name, In: "query", Schema: &schema, Description: description}
+}
+
+// pageParameters describe the parameters that every list has.
+func pageParameters() []*huma.Param {
+	least, most := float64(1), float64(maxLimit)
+	limit := huma.Schema{Type: "integer", Minimum: &least, Maximum: &most, Default: defaultLimit}
+	return []*huma.Param{
+		queryParameter("limit", limit, "How many results a page has at most."),
+		queryParameter("after", huma.Schema{Type: "string", Format: "uuid"}, "The next of the page before."),
+	}
+}
+
+// checkParameters refuses query parameters that a call does not have, or that
+// are given more than once.
+func checkParameters(r *http.Request, known []*huma.Param) error {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return herald.Invalid("", "The query string cannot be read: %s.", err)
+	}
+	var names []string
+	for _, p := range known {
+		if p.In == "query" {
+			names = append(names, p.Name)
+		}
+	}
+	for name, given := range values {
+		if !slices.Contains(names, name) {
+			has := "this call has none"
+			if len(names) > 0 {
+				has = "this call has " + strings.Join(names, ", ")
+			}
+			return told(herald.Invalid(shown(name), "no such parameter; %s", has))
+		}
+		if len(given) > 1 {
+			return told(herald.Invalid(name, "given %d times; give it once", len(given)))
+		}
+		if !api.IsText(given[0]) {
+			return told(herald.Invalid(name, "%q holds U+0000, or is not UTF-8", shown(given[0])))
+		}
+	}
+	return nil
+}
+
+// parameters reads a call's query parameters. One that is absent or empty is
+// the zero value. The first that is wrong is err.
+type parameters struct {
+	values url.Values
+	err    error
+}
+
+func parametersOf(r *http.Request) *parameters { return &parameters{values: r.URL.Query()} }
+
+func (p *parameters) text(name string) string { return p.values.Get(name) }
+
+func (p *parameters) id(name string) uuid.UUID { return parameter(p, name, parseID) }
+
+func (p *parameters) time(name string) time.Time { return parameter(p, name, parseTime) }
+
+func (p *parameters) state(name string) *herald.State {
+	return parameter(p, name, func(text string) (*herald.State, error) {
+		state := new(herald.State)
+		if state.UnmarshalText([]byte(text)) != nil {
+			return nil, herald.Invalid("", "%q is not one of pending, delivered, failed and cancelled", shown(text))
+		}
+		return state, nil
+	})
+}
+
+func (p *parameters) limit() int {
+	if p.values.Get("limit") == "" {
+		return defaultLimit
+	}
+	return parameter(p, "limit", func(text string) (int, error) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxLimit {
+			return 0, herald.Invalid("", "%q is not a whole number from 1 to %d", shown(text), maxLimit)
+		}
+		return n, nil
+	})
+}
+
+// parameter reads one parameter by parse.
+func parameter[T any](p *parameters, name string, parse func(string) (T, error)) (zero T) {
+	text := p.values.Get(name)
+	if text == "" {
+		return zero
+	}
+	value, err := parse(text)
+	if err == nil {
+		return value
+	}
+	if p.err == nil {
+		p.err = told(within(name, err))
+	}
+	return zero
+}

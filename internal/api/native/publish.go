@@ -1,0 +1,150 @@
+package native
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/api"
+)
+
+// idempotencyHeader is another place for a single event's idempotencyKey.
+const idempotencyHeader = "Idempotency-Key"
+
+// publicationRequest describes one event of a publish; decodePublish reads it.
+type publicationRequest struct {
+	_              struct{}       `additionalProperties:"false"`
+	Type           string         `json:"type" minLength:"1" maxLength:"200" doc:"The event type, in any spelling that GET /eventTypes lists." example:"Data sync completed"`
+	ClientID       uuid.UUID      `json:"clientId,omitzero" doc:"Whose event it is. Needed with the operator's key; a client's key publishes for its own client only."`
+	CompanyID      uuid.UUID      `json:"companyId,omitzero" doc:"Whom the event is about. Left out, or the GUID of zeros: the client as a whole."`
+	ConnectionID   uuid.UUID      `json:"dataConnectionId,omitzero" doc:"The data connection concerned."`
+	Data           map[string]any `json:"data,omitempty" doc:"What the receivers get as Data. Kept as it is written, but for blanks."`
+	Message        string         `json:"message,omitempty" maxLength:"2000" doc:"What the receivers get as Message; left out, the event type's own wording."`
+	OccurredAt     time.Time      `json:"occurredAt,omitzero" doc:"When it happened; left out, when it was accepted."`
+	IdempotencyKey string         `json:"idempotencyKey,omitempty" minLength:"1" maxLength:"256" doc:"The same key with the same content counts once per client within 24 hours and is answered as the first time."`
+}
+
+// receipts answers a publish of an array.
+type receipts struct {
+	Results []herald.Receipt `json:"results" doc:"One for every event, in their order."`
+}
+
+func (s *surface) registerPublish() {
+	event, receipt := schemaOf[publicationRequest](s.huma.OpenAPI()), schemaOf[herald.Receipt](s.huma.OpenAPI())
+	least, most := 1, herald.MaxEvents
+	events := &huma.Schema{Type: "array", Items: event, MinItems: &least, MaxItems: &most}
+	call(s, huma.Operation{
+		OperationID: "publish", Method: http.MethodPost, Path: "/events", Tags: []string{"Events"},
+		DefaultStatus: http.StatusAccepted,
+		Errors:        []int{http.StatusConflict, http.StatusUnprocessableEntity},
+		Summary:       "Publish an event, or up to 1,000 of them",
+		Description: "Answered when the events, their alerts and their deliveries are kept. Of an array all is accepted or nothing, and an error names the index. " +
+			"One event takes at most 1 MiB, an array 16 MiB. An idempotency key that was used with other content is a 422; while its first use is under way it is a 409. A null counts as left out.",
+		Parameters: []*huma.Param{{
+			Name: idempotencyHeader, In: "header", Schema: &huma.Schema{Type: "string"},
+			Description: "The idempotencyKey of a single event, for clients that set it there.",
+		}},
+		RequestBody: &huma.RequestBody{Required: true, Content: jsonOf(&huma.Schema{OneOf: []*huma.Schema{event, events}})},
+		Responses: map[string]*huma.Response{"202": {
+			Description: "A receipt for one event; for an array, receipts in results.",
+			Content:     jsonOf(&huma.Schema{OneOf: []*huma.Schema{receipt, schemaOf[receipts](s.huma.OpenAPI())}}),
+		}},
+	}, withAnyKey, s.publish)
+}
+
+// publish answers with a herald.Receipt or with receipts.
+func (s *surface) publish(r *http.Request, caller herald.Caller) (any, error) {
+	body, err := api.ReadBody(r, herald.MaxPublishSize)
+	if err != nil {
+		return nil, err
+	}
+	pubs, many, err := decodePublish(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := headerKey(r, pubs, many); err != nil {
+		return nil, err
+	}
+	for i := range pubs {
+		if err := assign(&pubs[i], caller); err != nil {
+			if many {
+				err = within(fmt.Sprintf("[%d]", i), err)
+			}
+			return nil, told(err)
+		}
+	}
+	results, err := s.Publisher.Publish(r.Context(), caller, pubs)
+	if err != nil {
+		return nil, ofItem(err, many)
+	}
+	for i := range results {
+		if results[i].AlertIDs == nil {
+			results[i].AlertIDs = []uuid.UUID{} // an empty list in JSON, not null
+		}
+	}
+	if many {
+		return receipts{Results: results}, nil
+	}
+	return results[0], nil
+}
+
+// assign sets whose event it is. A client's key that names another client is
+// refused whether or not there is such a client, so that nothing is learnt.
+func assign(p *herald.Publication, caller herald.Caller) error {
+	switch {
+	case caller.Operator && p.ClientID == uuid.Nil:
+		return herald.Invalid("clientId", "missing; the operator's key must say whose event it is")
+	case caller.Operator || p.ClientID == caller.Key.ClientID:
+		return nil
+	case p.ClientID == uuid.Nil:
+		p.ClientID = caller.Key.ClientID
+		return nil
+	}
+	return &herald.Error{Code: herald.CodeForbidden, Member: "clientId",
+		Message: fmt.Sprintf("%s is not the client of this API key; leave it out", p.ClientID)}
+}
+
+// headerKey takes a single event's idempotency key from the header.
+func headerKey(r *http.Request, pubs []herald.Publication, many bool) error {
+	given := r.Header.Values(idempotencyHeader)
+	switch {
+	case len(given) == 0 || len(given) == 1 && given[0] == "":
+		return nil
+	case many:
+		return herald.Invalid(idempotencyHeader, "The header %s is for a single event; in an array give each event its idempotencyKey.", idempotencyHeader)
+	case len(given) > 1:
+		return herald.Invalid(idempotencyHeader, "The header %s is given %d times; give it once.", idempotencyHeader, len(given))
+	}
+	key := given[0]
+	if !api.IsText(key) || utf8.RuneCountInString(key) > herald.MaxIdempotencyKey {
+		return herald.Invalid(idempotencyHeader, "The header %s takes 1 to %d characters in UTF-8.", idempotencyHeader, herald.MaxIdempotencyKey)
+	}
+	if own := pubs[0].IdempotencyKey; own != "" && own != key {
+		return herald.Invalid("idempotencyKey", "idempotencyKey: %q differs from %q in the header %s; give one of them", shown(own), shown(key), idempotencyHeader)
+	}
+	pubs[0].IdempotencyKey = key
+	return nil
+}
+
+// ofItem puts the index of the event that a publisher's error is about before
+// the error's member and text, when there were several events.
+func ofItem(err error, many bool) error {
+	var item *herald.ItemError
+	if !errors.As(err, &item) {
+		return err
+	}
+	var e *herald.Error
+	if !many || !errors.As(item.Err, &e) {
+		return item.Err
+	}
+	at := *e
+	at.Message, _ = strings.CutPrefix(e.Message, e.Member+": ") // some say it already
+	return told(within(fmt.Sprintf("[%d]", item.Index), &at))
+}

@@ -1,0 +1,53 @@
+package native
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"herald"
+	"herald/internal/api"
+)
+
+// registerService registers what needs no key: whether the process lives, and
+// whether the service can serve. Both answer with a line of text if so.
+func (s *surface) registerService() {
+	s.probe(huma.Operation{
+		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"Service"},
+		Summary: "Whether the process lives",
+	}, func(*http.Request) error { return nil })
+	s.probe(huma.Operation{
+		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"Service"},
+		Summary:   "Whether the service can serve",
+		Responses: map[string]*huma.Response{"503": {Ref: errorRef}},
+	}, s.readiness)
+}
+
+// readiness is CodeUnavailable whatever keeps the service from serving.
+func (s *surface) readiness(r *http.Request) error {
+	err := s.Ready(r.Context())
+	if err == nil || herald.CodeOf(err) == herald.CodeUnavailable {
+		return err
+	}
+	return &herald.Error{Code: herald.CodeUnavailable, Message: "The service is not ready.", Cause: err}
+}
+
+func (s *surface) probe(op huma.Operation, check func(*http.Request) error) {
+	op.Security = []map[string][]string{}
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	op.Responses["200"] = &huma.Response{Description: "Yes.", Content: map[string]*huma.MediaType{
+		"text/plain": {Schema: &huma.Schema{Type: "string"}},
+	}}
+	s.huma.OpenAPI().AddOperation(&op)
+	s.serve(&op, func(w http.ResponseWriter, r *http.Request) {
+		if err := check(r); err != nil {
+			api.WriteError(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, "ok\n") // fails only when the caller has gone
+	})
+}

@@ -1,0 +1,41 @@
+package native
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"herald"
+	"herald/internal/api"
+)
+
+// unsubscribedList is not paged: people make its entries, by hand.
+type unsubscribedList struct {
+	Results []herald.Unsubscribed `json:"results"`
+}
+
+func (s *surface) registerUnsubscribed() {
+	call(s, huma.Operation{
+		OperationID: "listUnsubscribed", Method: http.MethodGet, Path: "/unsubscribed", Tags: []string{"Mail"},
+		DefaultStatus: http.StatusOK,
+		Summary:       "List the mailboxes that want no mail",
+		Description:   "Their readers have stopped it by a mail's link. Deliveries to them end cancelled.",
+	}, withClientKey, func(r *http.Request, caller herald.Caller) (unsubscribedList, error) {
+		boxes, err := s.Mailboxes.Unsubscribed(r.Context(), caller.Key.ClientID)
+		if boxes == nil {
+			boxes = []herald.Unsubscribed{} // an empty list in JSON, not null
+		}
+		return unsubscribedList{boxes}, err
+	})
+	call(s, huma.Operation{
+		OperationID: "resubscribe", Method: http.MethodDelete, Path: "/unsubscribed/{address}", Tags: []string{"Mail"},
+		DefaultStatus: http.StatusNoContent,
+		Summary:       "Let mail go to a mailbox again", Description: "For when its reader asks for that.",
+	}, withClientKey, func(r *http.Request, caller herald.Caller) (noBody, error) {
+		box := r.PathValue("address")
+		if !api.IsText(box) { // no database would take it for a key
+			return noBody{}, herald.Errorf(herald.CodeNotFound, "No mailbox %q was found", shown(box))
+		}
+		return noBody{}, s.Mailboxes.Resubscribe(r.Context(), caller, caller.Key.ClientID, box)
+	})
+}

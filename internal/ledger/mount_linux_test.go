@@ -1,8 +1,0 @@
-package ledger_test
-
-import "syscall"
-
-// mountTmpfs mounts a disk in memory, which root may.
-func mountTmpfs(dir, options string) error { return syscall.Mount("tmpfs", dir, "tmpfs", 0, options) }
-
-func unmount(dir string) error { return syscall.Unmount(dir, 0) }

@@ -1,0 +1,353 @@
+package crash_test
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"herald"
+	"herald/client"
+	"herald/internal/secret"
+	"herald/internal/test/crash"
+	"herald/internal/test/postgres"
+)
+
+func TestMain(m *testing.M) { postgres.Main(m) }
+
+const operatorKey = "operator-key-of-the-crash-tests-0123456789"
+
+// kills is how often a node is killed; HERALD_KILLS makes it a soak.
+func kills(t *testing.T) int {
+	n, err := strconv.Atoi(os.Getenv("HERALD_KILLS"))
+	if err != nil {
+		return 6
+	}
+	t.Logf("%d kills", n)
+	return n
+}
+
+// node is a herald process that can be killed and started again.
+type node struct {
+	t       *testing.T
+	binary  string
+	args    []string
+	address string
+	process *exec.Cmd
+	log     *os.File
+}
+
+func build(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "herald")
+	if out, err := exec.Command("go", "build", "-o", binary, "herald/cmd/herald").CombinedOutput(); err != nil {
+		t.Fatalf("build herald: %v: %s", err, out)
+	}
+	return binary
+}
+
+func newNode(t *testing.T, binary string, args ...string) *node {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{t: t, binary: binary, address: l.Addr().String()}
+	l.Close()
+	n.args = append([]string{"serve", "--listen", n.address, "--allow-target", "127.0.0.0/8", "--request-timeout", "500ms", "--log-level", "warn",
+		"--retry-schedule", "50ms,100ms,100ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms"}, args...)
+	if n.log, err = os.Create(filepath.Join(t.TempDir(), "log")); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	t.Cleanup(func() {
+		n.end(syscall.SIGTERM)
+		if text, err := os.ReadFile(n.log.Name()); t.Failed() && err == nil {
+			t.Logf("node %s said:\n%.4000s", n.address, text)
+		}
+		n.log.Close()
+	})
+	return n
+}
+
+func (n *node) start() {
+	n.t.Helper()
+	n.process = exec.Command(n.binary, n.args...)
+	n.process.Env = append(os.Environ(), "HERALD_OPERATOR_KEY="+operatorKey)
+	n.process.Stdout, n.process.Stderr = n.log, n.log
+	if err := n.process.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	operator := n.client(operatorKey)
+	for deadline := time.Now().Add(20 * time.Second); operator.Ready(n.t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			n.t.Fatalf("node %s is not ready after 20 s", n.address)
+		}
+	}
+}
+
+func (n *node) end(how syscall.Signal) error {
+	_ = n.process.Process.Signal(how) // it may be gone
+	return n.process.Wait()
+}
+
+func (n *node) client(key string, options ...client.Option) *client.Client {
+	c, err := client.New("http://"+n.address, key, options...)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return c
+}
+
+// run has publishers publish at the nodes while trouble happens, and holds the
+// books against each other afterwards.
+func run(t *testing.T, nodes []*node, trouble func(), options ...client.Option) *crash.Receiver {
+	t.Helper()
+	receiver := crash.NewReceiver()
+	hook := httptest.NewServer(receiver)
+	t.Cleanup(hook.Close)
+	account, err := nodes[0].client(operatorKey).CreateClient(t.Context(), "Crash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodes[0].client(account.APIKey).CreateRule(t.Context(), client.Rule{Type: "Sync Completed", Notifiers: client.Notifiers{Webhook: hook.URL}}); err != nil {
+		t.Fatal(err)
+	}
+	var clients []*client.Client
+	for _, n := range nodes {
+		clients = append(clients, n.client(account.APIKey, options...))
+	}
+	publisher := &crash.Publisher{
+		Clients: func() []*client.Client { return clients },
+		Event:   client.Event{Type: "Sync Completed", CompanyID: account.ID, Data: json.RawMessage(`{"syncId":"1","syncType":"Expense"}`)},
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { publisher.Run(ctx) })
+	}
+	trouble()
+	stop()
+	wg.Wait()
+	problems := crash.Check(t.Context(), clients[0], publisher, receiver, 90*time.Second)
+	for i, problem := range problems {
+		if i == 20 {
+			t.Errorf("and %d more", len(problems)-i)
+			break
+		}
+		t.Error(problem)
+	}
+	t.Logf("%d alerts were acknowledged, and %d things do not agree", len(publisher.Alerts()), len(problems))
+	if len(publisher.Alerts()) < 100 {
+		t.Errorf("only %d alerts: the run proves little", len(publisher.Alerts()))
+	}
+	return receiver
+}
+
+func pause(from, to time.Duration) { time.Sleep(from + rand.N(to-from)) }
+
+// TestKilledOnSQLite is faults 1 to 4 and 37 on the embedded database.
+func TestKilledOnSQLite(t *testing.T) {
+	testKilled(t, newNode(t, build(t), "--data", filepath.Join(t.TempDir(), "data")))
+}
+
+// TestKilledOnPostgres is the same with a node that finds what it held under its
+// old number.
+func TestKilledOnPostgres(t *testing.T) { testKilled(t, newNode(t, build(t), onPostgres(t)...)) }
+
+func testKilled(t *testing.T, n *node) {
+	run(t, []*node{n}, func() {
+		for range kills(t) {
+			pause(100*time.Millisecond, time.Second)
+			if err := n.end(syscall.SIGKILL); err == nil {
+				t.Error("a killed node ended well")
+			}
+			n.start()
+		}
+		pause(100*time.Millisecond, 500*time.Millisecond)
+	})
+}
+
+// TestStoppedInMidLoad is fault 5: SIGTERM ends with 0, and nothing is unknown
+// that had time to end.
+func TestStoppedInMidLoad(t *testing.T) {
+	n := newNode(t, build(t), "--data", filepath.Join(t.TempDir(), "data"))
+	run(t, []*node{n}, func() {
+		for range 3 {
+			pause(200*time.Millisecond, 600*time.Millisecond)
+			if err := n.end(syscall.SIGTERM); err != nil {
+				t.Errorf("SIGTERM: %v, want exit code 0", err)
+			}
+			n.start()
+		}
+	})
+}
+
+// onPostgres are the flags of nodes that share a database.
+func onPostgres(t *testing.T) []string {
+	t.Helper()
+	keyFile := filepath.Join(t.TempDir(), "secret.key")
+	if _, err := secret.LoadOrMakeKey(keyFile); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"--database", postgres.Database(t), "--secret-key-file", keyFile, "--node-timeout", "2s"}
+}
+
+// TestOneOfThreeKilledOnPostgres is fault 37 with several nodes, one killed at a
+// time; what it held is taken over by the others.
+func TestOneOfThreeKilledOnPostgres(t *testing.T) {
+	binary, flags := build(t), onPostgres(t)
+	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...), newNode(t, binary, flags...)}
+	run(t, nodes, func() {
+		for range kills(t) {
+			pause(200*time.Millisecond, time.Second)
+			victim := nodes[rand.IntN(len(nodes))]
+			if err := victim.end(syscall.SIGKILL); err == nil {
+				t.Error("a killed node ended well")
+			}
+			pause(100*time.Millisecond, 500*time.Millisecond)
+			victim.start()
+		}
+	})
+}
+
+// TestStalledNodeBeginsAnew is fault 10: a node that is stopped for longer than
+// it takes to be taken for dead finds that out when it wakes.
+func TestStalledNodeBeginsAnew(t *testing.T) {
+	binary, flags := build(t), onPostgres(t)
+	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...)}
+	run(t, nodes, func() {
+		pause(300*time.Millisecond, 500*time.Millisecond)
+		stalled := nodes[1]
+		if err := stalled.process.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Second)
+		if err := stalled.process.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+	})
+	said, err := os.ReadFile(nodes[1].log.Name())
+	if err != nil || !strings.Contains(string(said), "begins anew") {
+		t.Errorf("the stalled node does not say that it began anew (%v): %s", err, said)
+	}
+}
+
+// answers notes what is answered to publishers and is no success.
+type answers struct {
+	mu   sync.Mutex
+	seen map[int]int
+}
+
+func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && r.Method == http.MethodPost && response.StatusCode >= 300 {
+		a.mu.Lock()
+		a.seen[response.StatusCode]++
+		a.mu.Unlock()
+	}
+	return response, err
+}
+
+// TestRollingRestart: three nodes are replaced one after the other under load. A
+// publisher that goes elsewhere when it is not connected sees no error.
+func TestRollingRestart(t *testing.T) {
+	binary, flags := build(t), onPostgres(t)
+	flags = append(flags, "--drain-delay", "500ms")
+	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...), newNode(t, binary, flags...)}
+	refused := &answers{seen: make(map[int]int)}
+	run(t, nodes, func() {
+		pause(100*time.Millisecond, 200*time.Millisecond)
+		for _, n := range nodes {
+			ready := n.client(operatorKey)
+			ended := make(chan error)
+			go func() { ended <- n.end(syscall.SIGTERM) }()
+			for deadline := time.Now().Add(10 * time.Second); ready.Ready(t.Context()) == nil; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Error("a node that stops still says that it is ready")
+					break
+				}
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("SIGTERM: %v, want exit code 0", err)
+			}
+			n.start()
+		}
+	}, client.WithHTTPClient(&http.Client{Transport: refused}))
+	if len(refused.seen) > 0 {
+		t.Errorf("publishers were answered with errors (status: how many): %v", refused.seen)
+	}
+}
+
+// TestDeadNodesWorkIsTakenOver measures how long what a killed node held waits
+// until the others deliver it, and holds that against what is promised.
+func TestDeadNodesWorkIsTakenOver(t *testing.T) {
+	hung, taken := make(chan struct{}), make(chan time.Time, 100)
+	var first atomic.Int64
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if first.Add(1) <= 50 { // all that the first node sends
+			<-hung
+			panic(http.ErrAbortHandler)
+		}
+		taken <- time.Now()
+	}))
+	t.Cleanup(hook.Close)
+	t.Cleanup(func() { close(hung) })
+	binary, flags := build(t), onPostgres(t)
+	flags = append(flags, "--request-timeout", "30s")
+	dies, lives := newNode(t, binary, flags...), newNode(t, binary, flags...)
+	account, err := dies.client(operatorKey).CreateClient(t.Context(), "Orphans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dies.client(account.APIKey)
+	if _, err := c.CreateRule(t.Context(), client.Rule{Type: "Sync Completed", Notifiers: client.Notifiers{Webhook: hook.URL}}); err != nil {
+		t.Fatal(err)
+	}
+	event := client.Event{Type: "Sync Completed", CompanyID: account.ID, Data: json.RawMessage(`{"syncId":"1","syncType":"Expense"}`)}
+	events := make([]client.Event, 50)
+	for i := range events {
+		events[i] = event
+	}
+	receipts, err := c.PublishAll(t.Context(), events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for first.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	began := time.Now()
+	if err := dies.end(syscall.SIGKILL); err == nil {
+		t.Error("a killed node ended well")
+	}
+	first.Store(50)
+	var last time.Duration
+	for range receipts {
+		select {
+		case at := <-taken:
+			last = at.Sub(began)
+		case <-time.After(30 * time.Second):
+			t.Fatal("what a dead node held is not delivered")
+		}
+	}
+	t.Logf("what a killed node held was delivered %v after the kill, with --node-timeout 2s", last.Round(time.Millisecond))
+	for _, r := range receipts {
+		d, err := lives.client(account.APIKey).Delivery(t.Context(), r.AlertIDs[0])
+		if err != nil || len(d.Attempts) == 0 || d.Attempts[0].Outcome != herald.OutcomeUnknown {
+			t.Errorf("%+v, %v: want a first attempt that may have been sent", d.Attempts, err)
+		}
+	}
+}

@@ -1,0 +1,8 @@
+package crash_test
+
+import "syscall"
+
+// mountTmpfs mounts a disk in memory, which root may.
+func mountTmpfs(dir, options string) error { return syscall.Mount("tmpfs", dir, "tmpfs", 0, options) }
+
+func unmount(dir string) error { return syscall.Unmount(dir, 0) }
