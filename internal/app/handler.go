@@ -12,6 +12,7 @@ import (
 	"herald/internal/api"
 	"herald/internal/api/codat"
 	"herald/internal/api/native"
+	"herald/internal/api/openapi"
 	"herald/internal/api/unsubscribe"
 	"herald/internal/clientcache"
 	"herald/internal/delivery"
@@ -42,9 +43,11 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
 		Catalogue: p.directory.Catalogue, CheckURL: p.guard.CheckURL,
 	})
-	err := native.Register(mux, native.Options{
+	described := openapi.New(mux, a.config.Version)
+	codat.Describe(described.OpenAPI())
+	err := native.Register(native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.desk, Rules: a.store,
-		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, Version: a.config.Version,
+		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, API: described,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("put the API together: %w", err)

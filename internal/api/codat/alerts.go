@@ -14,7 +14,7 @@ import (
 // alert is an alert as it is shown (spec section 7.1).
 type alert struct {
 	ID               uuid.UUID       `json:"id"`
-	AlertID          uuid.UUID       `json:"alertId"`
+	AlertID          uuid.UUID       `json:"alertId" doc:"The same as id, and as AlertId in the delivered body."`
 	RuleID           uuid.UUID       `json:"ruleId"`
 	RuleType         string          `json:"ruleType"`
 	CompanyID        uuid.UUID       `json:"companyId,omitzero"`

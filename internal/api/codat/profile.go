@@ -26,11 +26,11 @@ const (
 // not: keys are shown when they are made, and only then.
 type profile struct {
 	Name               string   `json:"name"`
-	LogoURL            string   `json:"logoUrl,omitempty"`
-	IconURL            string   `json:"iconUrl,omitempty"`
-	RedirectURL        string   `json:"redirectUrl"`
+	LogoURL            string   `json:"logoUrl,omitempty" format:"uri"`
+	IconURL            string   `json:"iconUrl,omitempty" format:"uri"`
+	RedirectURL        string   `json:"redirectUrl" doc:"A URI template."`
 	WhiteListURLs      []string `json:"whiteListUrls"`
-	AlertAuthHeader    *string  `json:"alertAuthHeader"`
+	AlertAuthHeader    *string  `json:"alertAuthHeader" nullable:"true" doc:"Sent verbatim as the Authorization header of the client's webhooks; null: none is sent."`
 	ConfirmCompanyName bool     `json:"confirmCompanyName"`
 }
 
@@ -177,9 +177,13 @@ func (s *surface) getSyncSettings(r request) (reply, error) {
 type apiKey struct {
 	ID          uuid.UUID   `json:"id"`
 	Name        string      `json:"name,omitempty"`
-	Role        herald.Role `json:"role,omitempty"`
-	APIKey      string      `json:"apiKey,omitempty"`
+	Role        herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" doc:"Absent: developer."`
+	APIKey      string      `json:"apiKey,omitempty" doc:"The key itself, shown once when it is made."`
 	CreatedDate time.Time   `json:"createdDate"`
+}
+
+type apiKeys struct {
+	Results []apiKey `json:"results"`
 }
 
 func viewKey(k herald.Key) apiKey {
@@ -198,10 +202,7 @@ func (s *surface) listKeys(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	var body struct {
-		Results []apiKey `json:"results"`
-	}
-	body.Results = make([]apiKey, len(keys))
+	body := apiKeys{Results: make([]apiKey, len(keys))}
 	for i, k := range keys {
 		body.Results[i] = viewKey(k)
 	}

@@ -18,14 +18,14 @@ const maxMailboxes = 50
 // rule is a rule as it is shown (spec section 5.1).
 type rule struct {
 	ID        uuid.UUID `json:"id"`
-	Type      string    `json:"type"`
-	CompanyID uuid.UUID `json:"companyId,omitzero"`
+	Type      string    `json:"type" doc:"The event type, in the spelling that it was posted in."`
+	CompanyID uuid.UUID `json:"companyId,omitzero" doc:"Absent on a rule for all companies."`
 	Notifiers notifiers `json:"notifiers"`
 }
 
 type notifiers struct {
-	Emails  []string `json:"emails"`
-	Webhook string   `json:"webhook,omitempty"`
+	Emails  []string `json:"emails" doc:"Mailboxes as posted; an element may hold several, separated by commas."`
+	Webhook string   `json:"webhook,omitempty" format:"uri"`
 }
 
 func viewRule(r herald.Rule) rule {

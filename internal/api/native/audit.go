@@ -3,6 +3,8 @@ package native
 import (
 	"net/http"
 
+	"herald/internal/api/openapi"
+
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
@@ -17,7 +19,7 @@ func (s *surface) registerAudit() {
 		Description: "Newest first: changes of rules, API keys, profiles, mailboxes, clients and event types. A client sees its own; " +
 			"an analyst's key sees none.",
 		Parameters: append([]*huma.Param{
-			queryParameter("client", huma.Schema{Type: "string", Format: "uuid"}, "Only this client's changes; for the operator."),
+			openapi.QueryParameter("client", huma.Schema{Type: "string", Format: "uuid"}, "Only this client's changes; for the operator."),
 		}, pageParameters()...),
 	}, withAnyKey, s.listChanges)
 }

@@ -8,6 +8,7 @@ import (
 
 	"herald"
 	"herald/internal/api"
+	"herald/internal/api/openapi"
 )
 
 // access is who may make a call.
@@ -44,9 +45,9 @@ func (a access) admit(caller herald.Caller) error {
 
 // call registers one call: its description in the OpenAPI document, and serve
 // behind authentication on the mux. Out is what it answers with as JSON, under
-// op.DefaultStatus; noBody answers with the status alone.
+// op.DefaultStatus; openapi.NoBody answers with the status alone.
 func call[Out any](s *surface, op huma.Operation, who access, serve func(*http.Request, herald.Caller) (Out, error)) {
-	describe[Out](s.huma.OpenAPI(), &op, who)
+	openapi.Describe[Out](s.API.OpenAPI(), &op, openapi.Caller{Needs: who.needs(), Limited: who != withOperatorKey})
 	run := func(r *http.Request) (out Out, err error) {
 		caller, err := s.Auth.Caller(r)
 		if err != nil {
@@ -72,9 +73,6 @@ func call[Out any](s *surface, op huma.Operation, who access, serve func(*http.R
 		}
 	})
 }
-
-// noBody is the answer of a call that has only a status.
-type noBody struct{}
 
 // pathID returns a GUID from the path. What is no GUID is the id of nothing.
 func pathID(r *http.Request, name, thing string) (uuid.UUID, error) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"herald/internal/api/openapi"
+
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
@@ -65,13 +67,13 @@ func (s *surface) registerClients() {
 		OperationID: "createClient", Method: http.MethodPost, Path: "/clients", Tags: tags,
 		DefaultStatus: http.StatusCreated,
 		Summary:       "Create a client", Description: "Answers with the client's first API key.",
-		RequestBody: requestOf[newAccountRequest](s.huma.OpenAPI()),
+		RequestBody: openapi.RequestOf[newAccountRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.createClient)
 	call(s, huma.Operation{
 		OperationID: "createClientKey", Method: http.MethodPost, Path: "/clients/{id}/apiKeys", Tags: tags,
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
 		Summary: "Make an API key for a client", Description: "For a client that has lost its keys, or needs an administrator's. At most 10; the eleventh is a 409.",
-		RequestBody: &huma.RequestBody{Content: jsonOf(schemaOf[keyRequest](s.huma.OpenAPI()))},
+		RequestBody: &huma.RequestBody{Content: openapi.JSON(openapi.SchemaOf[keyRequest](s.API.OpenAPI()))},
 	}, withOperatorKey, s.createClientKey)
 	call(s, huma.Operation{
 		OperationID: "listClients", Method: http.MethodGet, Path: "/clients", Tags: tags,
@@ -88,7 +90,7 @@ func (s *surface) registerClients() {
 		OperationID: "renameClient", Method: http.MethodPut, Path: "/clients/{id}", Tags: tags,
 		DefaultStatus: http.StatusOK,
 		Summary:       "Rename a client",
-		RequestBody:   requestOf[accountRequest](s.huma.OpenAPI()),
+		RequestBody:   openapi.RequestOf[accountRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.renameClient)
 	call(s, huma.Operation{
 		OperationID: "deleteClient", Method: http.MethodDelete, Path: "/clients/{id}", Tags: tags,
@@ -194,10 +196,10 @@ func (s *surface) renameClient(r *http.Request, caller herald.Caller) (account, 
 	return account{ID: id, Name: name}, s.Clients.RenameClient(r.Context(), caller, id, name)
 }
 
-func (s *surface) deleteClient(r *http.Request, caller herald.Caller) (noBody, error) {
+func (s *surface) deleteClient(r *http.Request, caller herald.Caller) (openapi.NoBody, error) {
 	id, err := pathID(r, "id", "client")
 	if err != nil {
-		return noBody{}, err
+		return openapi.NoBody{}, err
 	}
-	return noBody{}, s.Clients.DeleteClient(r.Context(), caller, id)
+	return openapi.NoBody{}, s.Clients.DeleteClient(r.Context(), caller, id)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"herald/internal/api/openapi"
+
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
@@ -49,13 +51,13 @@ func deliveryFilters() []*huma.Param {
 	instant := huma.Schema{Type: "string", Format: "date-time"}
 	text := huma.Schema{Type: "string"}
 	return []*huma.Param{
-		queryParameter("state", *stateSchema(), "Only deliveries in this state."),
-		queryParameter("receiver", text, "Only deliveries to this address, written as on the rule."),
-		queryParameter("type", text, "Only deliveries for events of this type, in any accepted spelling."),
-		queryParameter("company", id, "Only deliveries for events about this company."),
-		queryParameter("alert", id, "Only deliveries of this alert."),
-		queryParameter("since", instant, "Only deliveries raised then or later."),
-		queryParameter("until", instant, "Only deliveries raised before then."),
+		openapi.QueryParameter("state", *openapi.StateSchema(), "Only deliveries in this state."),
+		openapi.QueryParameter("receiver", text, "Only deliveries to this address, written as on the rule."),
+		openapi.QueryParameter("type", text, "Only deliveries for events of this type, in any accepted spelling."),
+		openapi.QueryParameter("company", id, "Only deliveries for events about this company."),
+		openapi.QueryParameter("alert", id, "Only deliveries of this alert."),
+		openapi.QueryParameter("since", instant, "Only deliveries raised then or later."),
+		openapi.QueryParameter("until", instant, "Only deliveries raised before then."),
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"herald/internal/api/openapi"
+
 	"github.com/google/uuid"
 )
 
@@ -135,7 +137,7 @@ func checkResponsesOf(t *testing.T, at string, op object) {
 	for status, response := range op["responses"].(object) {
 		if status[0] == '2' {
 			succeeds++
-		} else if ref := response.(object)["$ref"]; ref != errorRef && !(ref == tooManyRef && status == "429") {
+		} else if ref := response.(object)["$ref"]; ref != openapi.ErrorRef && !(ref == openapi.TooManyRef && status == "429") {
 			t.Errorf("%s: %s has not the one error body", at, status)
 		}
 	}

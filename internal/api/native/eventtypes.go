@@ -9,6 +9,7 @@ import (
 
 	"herald"
 	"herald/internal/api"
+	"herald/internal/api/openapi"
 	"herald/internal/catalogue"
 )
 
@@ -79,7 +80,7 @@ func (s *surface) registerEventTypes() {
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusConflict},
 		Summary:     "Add an event type, or replace one that was added",
 		Description: "It holds for all clients, from the next event on. The name of a built-in type is a 409.",
-		RequestBody: requestOf[eventTypeRequest](s.huma.OpenAPI()),
+		RequestBody: openapi.RequestOf[eventTypeRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.saveEventType)
 }
 

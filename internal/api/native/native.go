@@ -13,8 +13,8 @@
 // 422, and makes its errors by a package-level variable.
 //
 // Error bodies, authentication and reading bodies lie in internal/api, the
-// calls compatible with Codat in internal/api/codat; they are only described
-// here, in codatdoc.go. What the calls do lies behind the interfaces below.
+// calls compatible with Codat in internal/api/codat. What the calls do lies
+// behind the interfaces below.
 package native
 
 import (
@@ -26,6 +26,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/api/openapi"
 	"herald/internal/catalogue"
 )
 
@@ -138,20 +139,18 @@ type Options struct {
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// Ready says why the service cannot serve now, or nil.
 	Ready func(ctx context.Context) error
-	// Version is the program's version, for the OpenAPI document.
-	Version string
+	// API takes the calls and their descriptions. Its document is served as it is
+	// when Register returns, so other surfaces describe theirs before.
+	API huma.API
 }
 
 // surface is what the calls share.
-type surface struct {
-	Options
-	huma huma.API
-}
+type surface struct{ Options }
 
-// Register puts the surface's calls on mux. The patterns name methods; 404 and
+// Register puts the surface's calls on the API's mux. The patterns name methods; 404 and
 // 405 are the mux's.
-func Register(mux *http.ServeMux, o Options) error {
-	s := &surface{Options: o, huma: newAPI(mux, o.Version)}
+func Register(o Options) error {
+	s := &surface{o}
 	s.registerEvents()
 	s.registerDeliveries()
 	s.registerRules()
@@ -160,13 +159,25 @@ func Register(mux *http.ServeMux, o Options) error {
 	s.registerAudit()
 	s.registerEventTypes()
 	s.registerService()
-	describeCodat(s.huma.OpenAPI())
 	return s.serveDocument()
+}
+
+// serveDocument puts the finished document on the mux.
+func (s *surface) serveDocument() error {
+	document, err := openapi.Marshal(s.API.OpenAPI())
+	if err != nil {
+		return err
+	}
+	s.serve(&huma.Operation{Method: http.MethodGet, Path: "/openapi.json"}, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(document) // fails only when the caller has gone
+	})
+	return nil
 }
 
 // serve puts a handler on the mux under an operation's method and path.
 func (s *surface) serve(op *huma.Operation, handler http.HandlerFunc) {
-	s.huma.Adapter().Handle(op, func(ctx huma.Context) {
+	s.API.Adapter().Handle(op, func(ctx huma.Context) {
 		r, w := humago.Unwrap(ctx)
 		handler(w, r)
 	})

@@ -16,6 +16,8 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/api/codat"
+	"herald/internal/api/openapi"
 	"herald/internal/catalogue"
 )
 
@@ -37,13 +39,15 @@ func newRig(t *testing.T) *rig {
 		unsent:   map[uuid.UUID]bool{},
 	}
 	mux := http.NewServeMux()
-	err := Register(mux, Options{
+	described := openapi.New(mux, "1.2.3")
+	codat.Describe(described.OpenAPI())
+	err := Register(Options{
 		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f,
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
 		},
-		Ready:   func(context.Context) error { return f.notReady },
-		Version: "1.2.3",
+		Ready: func(context.Context) error { return f.notReady },
+		API:   described,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"herald"
 	"herald/internal/api"
+	"herald/internal/api/openapi"
 )
 
 // Sizes of a page.
@@ -21,23 +22,17 @@ const (
 	maxLimit     = 500
 )
 
-// queryParameter describes a parameter of a call. What a call does not
-// describe, checkParameters refuses.
-func queryParameter(name string, schema huma.Schema, description string) *huma.Param {
-	return &huma.Param{Name: name, In: "query", Schema: &schema, Description: description}
-}
-
 // pageParameters describe the parameters that every list has.
 func pageParameters() []*huma.Param {
 	least, most := float64(1), float64(maxLimit)
 	limit := huma.Schema{Type: "integer", Minimum: &least, Maximum: &most, Default: defaultLimit}
 	return []*huma.Param{
-		queryParameter("limit", limit, "How many results a page has at most."),
-		queryParameter("after", huma.Schema{Type: "string", Format: "uuid"}, "The next of the page before."),
+		openapi.QueryParameter("limit", limit, "How many results a page has at most."),
+		openapi.QueryParameter("after", huma.Schema{Type: "string", Format: "uuid"}, "The next of the page before."),
 	}
 }
 
-// checkParameters refuses query parameters that a call does not have, or that
+// checkParameters refuses query parameters that a call does not describe, or that
 // are given more than once.
 func checkParameters(r *http.Request, known []*huma.Param) error {
 	if r.URL.RawQuery == "" {

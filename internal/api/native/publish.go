@@ -13,6 +13,7 @@ import (
 
 	"herald"
 	"herald/internal/api"
+	"herald/internal/api/openapi"
 )
 
 // idempotencyHeader is another place for a single event's idempotencyKey.
@@ -37,7 +38,7 @@ type receipts struct {
 }
 
 func (s *surface) registerPublish() {
-	event, receipt := schemaOf[publicationRequest](s.huma.OpenAPI()), schemaOf[herald.Receipt](s.huma.OpenAPI())
+	event, receipt := openapi.SchemaOf[publicationRequest](s.API.OpenAPI()), openapi.SchemaOf[herald.Receipt](s.API.OpenAPI())
 	least, most := 1, herald.MaxEvents
 	events := &huma.Schema{Type: "array", Items: event, MinItems: &least, MaxItems: &most}
 	call(s, huma.Operation{
@@ -51,10 +52,10 @@ func (s *surface) registerPublish() {
 			Name: idempotencyHeader, In: "header", Schema: &huma.Schema{Type: "string"},
 			Description: "The idempotencyKey of a single event, for clients that set it there.",
 		}},
-		RequestBody: &huma.RequestBody{Required: true, Content: jsonOf(&huma.Schema{OneOf: []*huma.Schema{event, events}})},
+		RequestBody: &huma.RequestBody{Required: true, Content: openapi.JSON(&huma.Schema{OneOf: []*huma.Schema{event, events}})},
 		Responses: map[string]*huma.Response{"202": {
 			Description: "A receipt for one event; for an array, receipts in results.",
-			Content:     jsonOf(&huma.Schema{OneOf: []*huma.Schema{receipt, schemaOf[receipts](s.huma.OpenAPI())}}),
+			Content:     openapi.JSON(&huma.Schema{OneOf: []*huma.Schema{receipt, openapi.SchemaOf[receipts](s.API.OpenAPI())}}),
 		}},
 	}, withAnyKey, s.publish)
 }

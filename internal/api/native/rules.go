@@ -3,6 +3,8 @@ package native
 import (
 	"net/http"
 
+	"herald/internal/api/openapi"
+
 	"github.com/danielgtaylor/huma/v2"
 
 	"herald"
@@ -26,7 +28,7 @@ func (s *surface) registerRules() {
 		OperationID: "setRuleSecurity", Method: http.MethodPut, Path: "/rules/{ruleId}/security", Tags: []string{"Rules"},
 		DefaultStatus: http.StatusOK,
 		Summary:       "Switch a rule's Authorization header on or off",
-		RequestBody:   requestOf[ruleSecurity](s.huma.OpenAPI()),
+		RequestBody:   openapi.RequestOf[ruleSecurity](s.API.OpenAPI()),
 	}, withClientKey, s.setRuleSecurity)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"herald"
 	"herald/internal/api"
+	"herald/internal/api/openapi"
 )
 
 // registerService registers what needs no key: whether the process lives, and
@@ -20,7 +21,7 @@ func (s *surface) registerService() {
 	s.probe(huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"Service"},
 		Summary:   "Whether the service can serve",
-		Responses: map[string]*huma.Response{"503": {Ref: errorRef}},
+		Responses: map[string]*huma.Response{"503": {Ref: openapi.ErrorRef}},
 	}, s.readiness)
 }
 
@@ -41,7 +42,7 @@ func (s *surface) probe(op huma.Operation, check func(*http.Request) error) {
 	op.Responses["200"] = &huma.Response{Description: "Yes.", Content: map[string]*huma.MediaType{
 		"text/plain": {Schema: &huma.Schema{Type: "string"}},
 	}}
-	s.huma.OpenAPI().AddOperation(&op)
+	s.API.OpenAPI().AddOperation(&op)
 	s.serve(&op, func(w http.ResponseWriter, r *http.Request) {
 		if err := check(r); err != nil {
 			api.WriteError(w, r, err)

@@ -7,6 +7,7 @@ import (
 
 	"herald"
 	"herald/internal/api"
+	"herald/internal/api/openapi"
 )
 
 // unsubscribedList is not paged: people make its entries, by hand.
@@ -31,11 +32,11 @@ func (s *surface) registerUnsubscribed() {
 		OperationID: "resubscribe", Method: http.MethodDelete, Path: "/unsubscribed/{address}", Tags: []string{"Mail"},
 		DefaultStatus: http.StatusNoContent,
 		Summary:       "Let mail go to a mailbox again", Description: "For when its reader asks for that.",
-	}, withClientKey, func(r *http.Request, caller herald.Caller) (noBody, error) {
+	}, withClientKey, func(r *http.Request, caller herald.Caller) (openapi.NoBody, error) {
 		box := r.PathValue("address")
 		if !api.IsText(box) { // no database would take it for a key
-			return noBody{}, herald.Errorf(herald.CodeNotFound, "No mailbox %q was found", shown(box))
+			return openapi.NoBody{}, herald.Errorf(herald.CodeNotFound, "No mailbox %q was found", shown(box))
 		}
-		return noBody{}, s.Mailboxes.Resubscribe(r.Context(), caller, caller.Key.ClientID, box)
+		return openapi.NoBody{}, s.Mailboxes.Resubscribe(r.Context(), caller, caller.Key.ClientID, box)
 	})
 }

@@ -1,4 +1,10 @@
-package native
+// Package openapi makes the OpenAPI document of the API: its frame, the form of
+// errors, and the description of a call from the Go types that it answers with.
+//
+// Each surface describes its own calls: internal/api/native where it registers
+// them, internal/api/codat in a function of its own. Only describing is done here;
+// nothing is served.
+package openapi
 
 import (
 	"encoding/json"
@@ -17,15 +23,15 @@ import (
 	"herald/internal/api"
 )
 
-// errorRef refers to the one form of all error answers (spec section 3).
-const errorRef = "#/components/responses/Error"
+// ErrorRef refers to the one form of all error answers (spec section 3).
+const ErrorRef = "#/components/responses/Error"
 
-// tooManyRef refers to the answer to a client that is over its rate limit.
-const tooManyRef = "#/components/responses/TooMany"
+// TooManyRef refers to the answer to a client that is over its rate limit.
+const TooManyRef = "#/components/responses/TooMany"
 
-// newAPI returns huma's side of the surface: a document without calls, and the
-// adapter that puts calls on mux. Its pages and schemas are left out.
-func newAPI(mux *http.ServeMux, version string) huma.API {
+// New returns huma's side of the API: a document without calls, and the adapter
+// that puts calls on mux. Its pages and schemas are left out.
+func New(mux *http.ServeMux, version string) huma.API {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	for from, to := range map[reflect.Type]reflect.Type{
 		reflect.TypeFor[uuid.UUID]():       reflect.TypeFor[idForm](),
@@ -56,12 +62,12 @@ func newAPI(mux *http.ServeMux, version string) huma.API {
 	config := huma.Config{OpenAPI: doc}
 	// Answers may grow members; the types of requests are closed one by one.
 	config.AllowAdditionalPropertiesByDefault = true
-	surface := humago.New(mux, config)
+	made := humago.New(mux, config)
 	doc.Components.Responses = map[string]*huma.Response{
-		"Error": {Description: "What is wrong, and with which member.", Content: jsonOf(schemaOf[api.ErrorBody](doc))},
+		"Error": {Description: "What is wrong, and with which member.", Content: JSON(SchemaOf[api.ErrorBody](doc))},
 		"TooMany": {
 			Description: "Over the client's rate limit, where the operator has set one; nothing was accepted. All answers to a client's key have these headers then, but for Retry-After.",
-			Content:     jsonOf(schemaOf[api.ErrorBody](doc)),
+			Content:     JSON(SchemaOf[api.ErrorBody](doc)),
 			Headers: map[string]*huma.Header{
 				"Retry-After":            header("integer", "", "Seconds until a request may succeed."),
 				"X-Rate-Limit-Limit":     header("integer", "", "The most requests in the current window."),
@@ -70,7 +76,7 @@ func newAPI(mux *http.ServeMux, version string) huma.API {
 			},
 		},
 	}
-	return surface
+	return made
 }
 
 // The forms of domain words whose Go types do not tell them.
@@ -88,7 +94,7 @@ func (idForm) Schema(huma.Registry) *huma.Schema {
 
 func (objectForm) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: "object"} }
 
-func (stateForm) Schema(huma.Registry) *huma.Schema { return stateSchema() }
+func (stateForm) Schema(huma.Registry) *huma.Schema { return StateSchema() }
 
 func (outcomeForm) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: "string", Enum: []any{
@@ -101,49 +107,68 @@ func (reasonForm) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: "string", Examples: []any{herald.ReasonStatus}}
 }
 
-func stateSchema() *huma.Schema {
+// StateSchema describes a delivery's state.
+func StateSchema() *huma.Schema {
 	return &huma.Schema{Type: "string", Enum: []any{
 		herald.Pending.String(), herald.Delivered.String(), herald.Failed.String(), herald.Cancelled.String(),
 	}}
 }
 
-// schemaOf returns the schema of a Go type, by reference where it is a struct.
-func schemaOf[T any](doc *huma.OpenAPI) *huma.Schema {
+// SchemaOf returns the schema of a Go type, by reference where it is a struct.
+func SchemaOf[T any](doc *huma.OpenAPI) *huma.Schema {
 	return doc.Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
 }
 
-func jsonOf(schema *huma.Schema) map[string]*huma.MediaType {
+// JSON describes a body of JSON.
+func JSON(schema *huma.Schema) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{"application/json": {Schema: schema}}
+}
+
+// QueryParameter describes a parameter of a call.
+func QueryParameter(name string, schema huma.Schema, description string) *huma.Param {
+	return &huma.Param{Name: name, In: "query", Schema: &schema, Description: description}
 }
 
 func header(kind, format, description string) *huma.Header {
 	return &huma.Header{Description: description, Schema: &huma.Schema{Type: kind, Format: format}}
 }
 
-// requestOf describes a body.
-func requestOf[T any](doc *huma.OpenAPI) *huma.RequestBody {
-	return &huma.RequestBody{Required: true, Content: jsonOf(schemaOf[T](doc))}
+// RequestOf describes a body.
+func RequestOf[T any](doc *huma.OpenAPI) *huma.RequestBody {
+	return &huma.RequestBody{Required: true, Content: JSON(SchemaOf[T](doc))}
 }
 
-// describe completes an operation and adds it to the document: its path's
+// NoBody is the answer of a call that has only a status.
+type NoBody struct{}
+
+// Caller is who may make a call, as the document says it.
+type Caller struct {
+	// Needs is a sentence about the key that the call needs.
+	Needs string
+	// Limited says that a client's key can make the call, so that the client's
+	// rate limit applies.
+	Limited bool
+}
+
+// Describe completes an operation and adds it to the document: its path's
 // parameters, who may call it, its answer of type Out unless it says one
 // itself, and its errors.
-func describe[Out any](doc *huma.OpenAPI, op *huma.Operation, who access) {
-	op.Description = strings.TrimSpace(op.Description + " " + who.needs())
+func Describe[Out any](doc *huma.OpenAPI, op *huma.Operation, who Caller) {
+	op.Description = strings.TrimSpace(op.Description + " " + who.Needs)
 	op.Parameters = append(pathParameters(op.Path), op.Parameters...)
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 		answer := &huma.Response{Description: http.StatusText(op.DefaultStatus)}
-		if reflect.TypeFor[Out]() != reflect.TypeFor[noBody]() {
-			answer.Content = jsonOf(schemaOf[Out](doc))
+		if reflect.TypeFor[Out]() != reflect.TypeFor[NoBody]() {
+			answer.Content = JSON(SchemaOf[Out](doc))
 		}
 		op.Responses[strconv.Itoa(op.DefaultStatus)] = answer
 	}
 	for _, status := range errorStatuses(op) {
-		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: errorRef}
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: ErrorRef}
 	}
-	if who != withOperatorKey {
-		op.Responses[strconv.Itoa(http.StatusTooManyRequests)] = &huma.Response{Ref: tooManyRef}
+	if who.Limited {
+		op.Responses[strconv.Itoa(http.StatusTooManyRequests)] = &huma.Response{Ref: TooManyRef}
 	}
 	doc.AddOperation(op)
 }
@@ -183,9 +208,8 @@ func pathParameters(path string) []*huma.Param {
 	return params
 }
 
-// serveDocument puts the finished document on the mux.
-func (s *surface) serveDocument() error {
-	doc := s.huma.OpenAPI()
+// Marshal returns the finished document as JSON.
+func Marshal(doc *huma.OpenAPI) ([]byte, error) {
 	for _, schema := range doc.Components.Schemas.Map() {
 		for _, member := range schema.Properties {
 			// huma lets every array be null, by a package-level setting;
@@ -195,13 +219,9 @@ func (s *surface) serveDocument() error {
 			}
 		}
 	}
-	document, err := json.Marshal(doc)
+	text, err := json.Marshal(doc)
 	if err != nil {
-		return fmt.Errorf("write the OpenAPI document: %w", err)
+		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
-	s.serve(&huma.Operation{Method: http.MethodGet, Path: "/openapi.json"}, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(document) // fails only when the caller has gone
-	})
-	return nil
+	return text, nil
 }
