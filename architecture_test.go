@@ -17,39 +17,53 @@ import (
 // mayImport is the direction of the arrows: which of the module's packages each
 // package may import. Packages that are not listed may import nothing of it.
 var mayImport = map[string][]string{
-	"herald":                          {},
-	"herald/internal/catalogue":       {"herald"},
-	"herald/internal/policy":          {"herald"},
-	"herald/internal/query":           {"herald"},
-	"herald/internal/secret":          {},
-	"herald/internal/test/dns":        {},
-	"herald/internal/egress":          {"herald"},
-	"herald/internal/fairqueue":       {"herald"},
-	"herald/internal/webhook":         {"herald", "herald/internal/egress", "herald/internal/secret"},
-	"herald/internal/clientcache":     {"herald", "herald/internal/catalogue"},
-	"herald/internal/intake":          {"herald", "herald/internal/catalogue", "herald/internal/clientcache"},
-	"herald/internal/delivery":        {"herald", "herald/internal/clientcache", "herald/internal/mail", "herald/internal/policy", "herald/internal/fairqueue", "herald/internal/webhook"},
-	"herald/internal/mail":            {"herald"},
-	"herald/internal/store":           {"herald", "herald/internal/query", "herald/internal/secret"},
+	// The domain, and what is pure.
+	"herald":                    {},
+	"herald/internal/work":      {"herald"},
+	"herald/internal/catalogue": {"herald"},
+	"herald/internal/policy":    {"herald"},
+	"herald/internal/query":     {"herald"},
+	"herald/internal/fairqueue": {"herald", "herald/internal/work"},
+
+	// The engine.
+	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
+	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/work"},
+	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/fairqueue", "herald/internal/mail",
+		"herald/internal/policy", "herald/internal/webhook", "herald/internal/work"},
+	"herald/internal/store": {"herald", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
+
+	// What reaches the outside.
+	"herald/internal/secret":      {},
+	"herald/internal/certificate": {},
+	"herald/internal/egress":      {"herald"},
+	"herald/internal/webhook":     {"herald", "herald/internal/egress", "herald/internal/secret"},
+	"herald/internal/mail":        {"herald", "herald/internal/work"},
+
+	// The API.
 	"herald/internal/api":             {"herald", "herald/internal/secret"},
 	"herald/internal/api/openapi":     {"herald", "herald/internal/api"},
 	"herald/internal/api/codat":       {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query"},
-	"herald/internal/api/unsubscribe": {"herald", "herald/internal/api", "herald/internal/secret"},
 	"herald/internal/api/native":      {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query"},
-	"herald/internal/certificate":     {},
+	"herald/internal/api/unsubscribe": {"herald", "herald/internal/api", "herald/internal/secret"},
 	"herald/internal/ratelimit":       {"herald", "herald/internal/api"},
-	"herald/internal/inbox":           {},
-	"herald/internal/test/postgres":   {},
-	"herald/internal/test/crash":      {"herald", "herald/client"},
-	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/api/codat", "herald/internal/api/native", "herald/internal/api/unsubscribe", "herald/internal/catalogue",
-		"herald/internal/certificate", "herald/internal/delivery", "herald/internal/clientcache", "herald/internal/egress", "herald/internal/intake", "herald/internal/ratelimit", "herald/internal/mail",
-		"herald/internal/policy", "herald/internal/secret", "herald/internal/store", "herald/internal/webhook"},
-	"herald/client":               {"herald"},
-	"herald/internal/cli":         {"herald", "herald/client"},
-	"herald/internal/test/bench":  {"herald", "herald/client", "herald/internal/test/postgres", "herald/internal/secret"},
+
+	// The program.
+	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/codat", "herald/internal/api/native", "herald/internal/api/openapi",
+		"herald/internal/api/unsubscribe", "herald/internal/catalogue", "herald/internal/certificate", "herald/internal/clientcache", "herald/internal/delivery",
+		"herald/internal/egress", "herald/internal/intake", "herald/internal/mail", "herald/internal/policy", "herald/internal/ratelimit", "herald/internal/secret",
+		"herald/internal/store", "herald/internal/webhook"},
+	"herald/client":         {"herald"},
+	"herald/internal/cli":   {"herald", "herald/client"},
+	"herald/internal/inbox": {},
+	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/egress", "herald/internal/inbox",
+		"herald/internal/mail", "herald/internal/policy", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
-	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/inbox",
-		"herald/internal/egress", "herald/internal/mail", "herald/internal/policy", "herald/internal/secret"},
+
+	// What only tests and measurements use. No package above imports it.
+	"herald/internal/test/bench":    {"herald", "herald/client", "herald/internal/secret", "herald/internal/test/postgres"},
+	"herald/internal/test/crash":    {"herald", "herald/client"},
+	"herald/internal/test/dns":      {},
+	"herald/internal/test/postgres": {},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

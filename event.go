@@ -93,13 +93,3 @@ type Alert struct {
 
 // RaisedAt returns when the alert was raised.
 func (a Alert) RaisedAt() time.Time { return TimeOf(a.ID) }
-
-// Body returns an alert's delivered body. It is kept in two parts, so that the
-// alerts of one event share its data: head, which is an alert's own and ends
-// where the value of the last member begins if there is data, and data.
-func Body(head, data []byte) []byte {
-	body := make([]byte, 0, len(head)+len(data)+1)
-	body = append(body, head...)
-	body = append(body, data...)
-	return append(body, '}')
-}

@@ -18,30 +18,30 @@ type Account struct {
 
 // CreateClient makes a client with a developer's key; it needs the operator's key, as all calls about
 // clients do. It is not tried again by itself.
-func (c *Client) CreateClient(ctx context.Context, name string) (Account, error) {
+func (c *API) CreateClient(ctx context.Context, name string) (Account, error) {
 	var made Account
 	err := c.do(ctx, call{method: http.MethodPost, path: "/clients", body: map[string]string{"name": name}, into: &made})
 	return made, err
 }
 
 // Clients lists clients, newest first.
-func (c *Client) Clients(ctx context.Context, u Cursor) (Page[Account], error) {
+func (c *API) Clients(ctx context.Context, u Cursor) (Page[Account], error) {
 	return get[Page[Account]](ctx, c, "/clients", u.values())
 }
 
 // Client returns a client.
-func (c *Client) Client(ctx context.Context, id uuid.UUID) (Account, error) {
+func (c *API) Client(ctx context.Context, id uuid.UUID) (Account, error) {
 	return get[Account](ctx, c, "/clients/"+id.String(), nil)
 }
 
 // RenameClient changes a client's name.
-func (c *Client) RenameClient(ctx context.Context, id uuid.UUID, name string) error {
+func (c *API) RenameClient(ctx context.Context, id uuid.UUID, name string) error {
 	return c.do(ctx, call{method: http.MethodPut, path: "/clients/" + id.String(), body: map[string]string{"name": name}, again: true})
 }
 
 // DeleteClient deletes a client: its keys are revoked at once, what is pending
 // is cancelled.
-func (c *Client) DeleteClient(ctx context.Context, id uuid.UUID) error {
+func (c *API) DeleteClient(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/clients/" + id.String()})
 }
 
@@ -59,12 +59,12 @@ type Profile struct {
 }
 
 // Profile returns the client's profile.
-func (c *Client) Profile(ctx context.Context) (Profile, error) {
+func (c *API) Profile(ctx context.Context) (Profile, error) {
 	return get[Profile](ctx, c, "/profile", nil)
 }
 
 // SaveProfile replaces the client's profile.
-func (c *Client) SaveProfile(ctx context.Context, p Profile) (Profile, error) {
+func (c *API) SaveProfile(ctx context.Context, p Profile) (Profile, error) {
 	var saved Profile
 	err := c.do(ctx, call{method: http.MethodPut, path: "/profile", body: p, into: &saved, again: true})
 	return saved, err
@@ -80,7 +80,7 @@ type Key struct {
 }
 
 // Keys lists the client's API keys.
-func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+func (c *API) Keys(ctx context.Context) ([]Key, error) {
 	answer, err := get[Page[Key]](ctx, c, "/apiKeys", nil)
 	return answer.Results, err
 }
@@ -93,20 +93,20 @@ type keyRequest struct {
 
 // CreateKey makes an API key; an empty role is a developer's. It is not tried again
 // by itself.
-func (c *Client) CreateKey(ctx context.Context, name, role string) (Key, error) {
+func (c *API) CreateKey(ctx context.Context, name, role string) (Key, error) {
 	var made Key
 	err := c.do(ctx, call{method: http.MethodPost, path: "/apiKeys", body: keyRequest{name, role}, into: &made})
 	return made, err
 }
 
 // CreateClientKey makes an API key for a client, with the operator's key.
-func (c *Client) CreateClientKey(ctx context.Context, id uuid.UUID, name, role string) (Key, error) {
+func (c *API) CreateClientKey(ctx context.Context, id uuid.UUID, name, role string) (Key, error) {
 	var made Key
 	err := c.do(ctx, call{method: http.MethodPost, path: "/clients/" + id.String() + "/apiKeys", body: keyRequest{name, role}, into: &made})
 	return made, err
 }
 
 // DeleteKey revokes an API key.
-func (c *Client) DeleteKey(ctx context.Context, id uuid.UUID) error {
+func (c *API) DeleteKey(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/apiKeys/" + id.String()})
 }

@@ -26,7 +26,7 @@ type Change struct {
 
 // Changes lists the audit log, newest first. With the operator's key a client other
 // than uuid.Nil leaves only its changes; with a client's key there are no others.
-func (c *Client) Changes(ctx context.Context, client uuid.UUID, u Cursor) (Page[Change], error) {
+func (c *API) Changes(ctx context.Context, client uuid.UUID, u Cursor) (Page[Change], error) {
 	v := u.values()
 	if client != uuid.Nil {
 		v.Set("client", client.String())

@@ -4,7 +4,7 @@
 //	c, err := client.New("http://127.0.0.1:8080", os.Getenv("HERALD_API_KEY"))
 //	receipt, err := c.Publish(ctx, client.Event{Type: "Data sync completed", …})
 //
-// A Client's methods are safe for concurrent use. What the API answers with an
+// An API's methods are safe for concurrent use. What the API answers with an
 // error is an *Error.
 package client
 
@@ -36,28 +36,28 @@ const (
 // maxAnswer bounds an answer's body, in bytes.
 const maxAnswer = 64 << 20
 
-// Client calls one Herald service with one API key.
-type Client struct {
+// API calls one Herald service with one API key.
+type API struct {
 	base          *url.URL
 	authorization string
 	http          *http.Client
 }
 
 // Option changes how a Client works.
-type Option func(*Client)
+type Option func(*API)
 
 // WithHTTPClient makes calls with h. The default has no time limit of its own:
 // give calls a context that ends.
-func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
+func WithHTTPClient(h *http.Client) Option { return func(c *API) { c.http = h } }
 
 // New returns a Client for the service at an address such as
 // http://127.0.0.1:8080. The key is a client's API key, or the operator's.
-func New(address, key string, options ...Option) (*Client, error) {
+func New(address, key string, options ...Option) (*API, error) {
 	base, err := url.Parse(strings.TrimSuffix(address, "/"))
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("service address %q: want one such as http://127.0.0.1:8080", address)
 	}
-	c := &Client{
+	c := &API{
 		base:          base,
 		authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte(key)),
 		http:          &http.Client{},
@@ -113,7 +113,7 @@ type call struct {
 
 // do makes a call, and makes it again if that does no harm when the service
 // cannot be reached, is busy or unavailable.
-func (c *Client) do(ctx context.Context, k call) error {
+func (c *API) do(ctx context.Context, k call) error {
 	var text []byte
 	if k.body != nil {
 		var err error
@@ -159,7 +159,7 @@ func worthAgain(err error, try int) (wait time.Duration, worth bool) {
 	}
 }
 
-func (c *Client) once(ctx context.Context, k call, text []byte) error {
+func (c *API) once(ctx context.Context, k call, text []byte) error {
 	target := c.base.JoinPath(k.path)
 	target.RawQuery = k.query.Encode()
 	request, err := http.NewRequestWithContext(ctx, k.method, target.String(), bytes.NewReader(text))
@@ -215,6 +215,6 @@ func retryAfter(value string) time.Duration {
 }
 
 // Ready returns nil when the service can serve. It does not try again.
-func (c *Client) Ready(ctx context.Context) error {
+func (c *API) Ready(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodGet, path: "/readyz"})
 }

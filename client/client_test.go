@@ -32,7 +32,7 @@ func (s service) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: header, Body: io.NopCloser(strings.NewReader(answer)), Request: r}, nil
 }
 
-func newClient(t *testing.T, s service) *client.Client {
+func newClient(t *testing.T, s service) *client.API {
 	t.Helper()
 	c, err := client.New("http://herald.example/", "hk-key", client.WithHTTPClient(&http.Client{Transport: s}))
 	if err != nil {

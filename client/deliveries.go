@@ -33,7 +33,7 @@ type DeliveryFilter struct {
 
 // Deliveries lists deliveries, newest first. A page can be short, or empty, and not
 // the last: Next says.
-func (c *Client) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error) {
+func (c *API) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error) {
 	v := f.values()
 	for name, value := range map[string]string{"state": f.State, "receiver": f.Receiver, "type": f.Type} {
 		if value != "" {
@@ -55,7 +55,7 @@ func (c *Client) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Deliver
 
 // AllDeliveries goes through the pages of Deliveries. It ends with the first
 // error.
-func (c *Client) AllDeliveries(ctx context.Context, f DeliveryFilter) iter.Seq2[Delivery, error] {
+func (c *API) AllDeliveries(ctx context.Context, f DeliveryFilter) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		for {
 			page, err := c.Deliveries(ctx, f)
@@ -77,20 +77,20 @@ func (c *Client) AllDeliveries(ctx context.Context, f DeliveryFilter) iter.Seq2[
 }
 
 // Delivery returns a delivery with its attempts.
-func (c *Client) Delivery(ctx context.Context, id uuid.UUID) (Delivery, error) {
+func (c *API) Delivery(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	return get[Delivery](ctx, c, "/deliveries/"+id.String(), nil)
 }
 
 // Redeliver makes a new delivery of the same alert, now, to the rule's present
 // address, and returns it. It is not tried again by itself.
-func (c *Client) Redeliver(ctx context.Context, id uuid.UUID) (Delivery, error) {
+func (c *API) Redeliver(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	var d Delivery
 	err := c.do(ctx, call{method: http.MethodPost, path: "/deliveries/" + id.String() + "/redeliver", into: &d})
 	return d, err
 }
 
 // Cancel ends a pending delivery and returns it.
-func (c *Client) Cancel(ctx context.Context, id uuid.UUID) (Delivery, error) {
+func (c *API) Cancel(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	var d Delivery
 	err := c.do(ctx, call{method: http.MethodPost, path: "/deliveries/" + id.String() + "/cancel", into: &d})
 	return d, err

@@ -32,7 +32,7 @@ type Event struct {
 }
 
 // Publish publishes one event and returns once the service has it safe on disk.
-func (c *Client) Publish(ctx context.Context, e Event) (herald.Receipt, error) {
+func (c *API) Publish(ctx context.Context, e Event) (herald.Receipt, error) {
 	if e.IdempotencyKey == "" {
 		e.IdempotencyKey = uuid.NewString()
 	}
@@ -43,7 +43,7 @@ func (c *Client) Publish(ctx context.Context, e Event) (herald.Receipt, error) {
 
 // PublishAll publishes up to herald.MaxEvents events, all or none, and returns a
 // receipt for each in order.
-func (c *Client) PublishAll(ctx context.Context, events []Event) ([]herald.Receipt, error) {
+func (c *API) PublishAll(ctx context.Context, events []Event) ([]herald.Receipt, error) {
 	keyed := make([]Event, len(events))
 	for i, e := range events {
 		if e.IdempotencyKey == "" {
@@ -97,17 +97,17 @@ func (u Cursor) values() url.Values {
 }
 
 // Events lists events, newest first.
-func (c *Client) Events(ctx context.Context, u Cursor) (Page[AcceptedEvent], error) {
+func (c *API) Events(ctx context.Context, u Cursor) (Page[AcceptedEvent], error) {
 	return get[Page[AcceptedEvent]](ctx, c, "/events", u.values())
 }
 
 // Event returns an event with the alerts it raised.
-func (c *Client) Event(ctx context.Context, id uuid.UUID) (AcceptedEvent, error) {
+func (c *API) Event(ctx context.Context, id uuid.UUID) (AcceptedEvent, error) {
 	return get[AcceptedEvent](ctx, c, "/events/"+id.String(), nil)
 }
 
 // get makes a call that reads.
-func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+func get[T any](ctx context.Context, c *API, path string, query url.Values) (T, error) {
 	var answer T
 	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, into: &answer, again: true})
 	return answer, err
@@ -122,18 +122,18 @@ type EventType struct {
 }
 
 // EventTypes lists the types of events.
-func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
+func (c *API) EventTypes(ctx context.Context) ([]EventType, error) {
 	answer, err := get[Page[EventType]](ctx, c, "/eventTypes", nil)
 	return answer.Results, err
 }
 
 // EventType returns a type of event by any of its spellings.
-func (c *Client) EventType(ctx context.Context, name string) (EventType, error) {
+func (c *API) EventType(ctx context.Context, name string) (EventType, error) {
 	return get[EventType](ctx, c, "/eventTypes/"+url.PathEscape(name), nil)
 }
 
 // PutEventType makes or replaces a type of event; it needs the operator's key.
-func (c *Client) PutEventType(ctx context.Context, t herald.EventType) (EventType, error) {
+func (c *API) PutEventType(ctx context.Context, t herald.EventType) (EventType, error) {
 	var answer EventType
 	err := c.do(ctx, call{method: http.MethodPut, path: "/eventTypes/" + url.PathEscape(t.Name), body: t, into: &answer, again: true})
 	return answer, err

@@ -13,7 +13,7 @@ import (
 	"herald/client"
 )
 
-func ExampleClient_Publish() {
+func ExampleAPI_Publish() {
 	ctx := context.Background()
 	c, err := client.New("http://127.0.0.1:8080", "hk…")
 	if err != nil {
@@ -32,7 +32,7 @@ func ExampleClient_Publish() {
 	fmt.Println("accepted as", receipt.EventID, "raising", receipt.AlertCount, "alerts")
 }
 
-func ExampleClient_CreateRule() {
+func ExampleAPI_CreateRule() {
 	ctx := context.Background()
 	c, err := client.New("http://127.0.0.1:8080", "hk…")
 	if err != nil {
@@ -51,7 +51,7 @@ func ExampleClient_CreateRule() {
 }
 
 // Sends again what failed within the last day.
-func ExampleClient_AllDeliveries() {
+func ExampleAPI_AllDeliveries() {
 	ctx := context.Background()
 	c, err := client.New("http://127.0.0.1:8080", "hk…")
 	if err != nil {

@@ -80,12 +80,12 @@ type List[T any] struct {
 }
 
 // Rules lists rules in the order of their making.
-func (c *Client) Rules(ctx context.Context, o ListOptions) (List[Rule], error) {
+func (c *API) Rules(ctx context.Context, o ListOptions) (List[Rule], error) {
 	return get[List[Rule]](ctx, c, "/rules", o.values())
 }
 
 // AllRules goes through the pages of Rules. It ends with the first error.
-func (c *Client) AllRules(ctx context.Context, o ListOptions) iter.Seq2[Rule, error] {
+func (c *API) AllRules(ctx context.Context, o ListOptions) iter.Seq2[Rule, error] {
 	return all(ctx, o, c.Rules)
 }
 
@@ -111,33 +111,33 @@ func all[T any](ctx context.Context, o ListOptions, page func(context.Context, L
 }
 
 // Rule returns a rule.
-func (c *Client) Rule(ctx context.Context, id uuid.UUID) (Rule, error) {
+func (c *API) Rule(ctx context.Context, id uuid.UUID) (Rule, error) {
 	return get[Rule](ctx, c, "/rules/"+id.String(), nil)
 }
 
 // CreateRule makes a rule and returns it with its id. It is not tried again by
 // itself.
-func (c *Client) CreateRule(ctx context.Context, r Rule) (Rule, error) {
+func (c *API) CreateRule(ctx context.Context, r Rule) (Rule, error) {
 	var made Rule
 	err := c.do(ctx, call{method: http.MethodPost, path: "/rules", body: r, into: &made})
 	return made, err
 }
 
 // UpdateRule replaces a rule's type, company and notifiers.
-func (c *Client) UpdateRule(ctx context.Context, r Rule) (Rule, error) {
+func (c *API) UpdateRule(ctx context.Context, r Rule) (Rule, error) {
 	var updated Rule
 	err := c.do(ctx, call{method: http.MethodPut, path: "/rules/" + r.ID.String(), body: r, into: &updated, again: true})
 	return updated, err
 }
 
 // DeleteRule deletes a rule. What it has raised is still delivered.
-func (c *Client) DeleteRule(ctx context.Context, id uuid.UUID) error {
+func (c *API) DeleteRule(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/rules/" + id.String()})
 }
 
 // SetRuleAuthorization switches the client's Authorization header on or off for
 // one rule.
-func (c *Client) SetRuleAuthorization(ctx context.Context, id uuid.UUID, send bool) error {
+func (c *API) SetRuleAuthorization(ctx context.Context, id uuid.UUID, send bool) error {
 	body := map[string]string{"authorization": "none"}
 	if send {
 		body["authorization"] = "inherit"
@@ -146,16 +146,16 @@ func (c *Client) SetRuleAuthorization(ctx context.Context, id uuid.UUID, send bo
 }
 
 // Alerts lists alerts, newest first.
-func (c *Client) Alerts(ctx context.Context, o ListOptions) (List[Alert], error) {
+func (c *API) Alerts(ctx context.Context, o ListOptions) (List[Alert], error) {
 	return get[List[Alert]](ctx, c, "/rules/alerts", o.values())
 }
 
 // RuleAlerts lists the alerts of one rule, newest first.
-func (c *Client) RuleAlerts(ctx context.Context, rule uuid.UUID, o ListOptions) (List[Alert], error) {
+func (c *API) RuleAlerts(ctx context.Context, rule uuid.UUID, o ListOptions) (List[Alert], error) {
 	return get[List[Alert]](ctx, c, "/rules/"+rule.String()+"/alerts", o.values())
 }
 
 // Alert returns an alert.
-func (c *Client) Alert(ctx context.Context, id uuid.UUID) (Alert, error) {
+func (c *API) Alert(ctx context.Context, id uuid.UUID) (Alert, error) {
 	return get[Alert](ctx, c, "/rules/alerts/"+id.String(), nil)
 }

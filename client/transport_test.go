@@ -30,60 +30,60 @@ func TestCallsOnTheWire(t *testing.T) {
 	const id, other = "8a210b68-6988-11ed-a1eb-0242ac120002", "ee2eb431-c0fa-4dc9-93fa-d29781c12bcd"
 	at := time.Date(2026, 11, 23, 10, 0, 0, 500, time.FixedZone("", 3600))
 	ctx := t.Context()
-	for want, do := range map[string]func(*client.Client) error{
-		"GET /readyz ":                          func(c *client.Client) error { return c.Ready(ctx) },
-		`POST /clients {"name":"Acme & Söhne"}`: func(c *client.Client) error { _, err := c.CreateClient(ctx, "Acme & Söhne"); return err },
-		"GET /clients?after=" + id + "&limit=7 ": func(c *client.Client) error {
+	for want, do := range map[string]func(*client.API) error{
+		"GET /readyz ":                          func(c *client.API) error { return c.Ready(ctx) },
+		`POST /clients {"name":"Acme & Söhne"}`: func(c *client.API) error { _, err := c.CreateClient(ctx, "Acme & Söhne"); return err },
+		"GET /clients?after=" + id + "&limit=7 ": func(c *client.API) error {
 			_, err := c.Clients(ctx, client.Cursor{After: anID, Limit: 7})
 			return err
 		},
-		"GET /clients/" + id + " ":                       func(c *client.Client) error { _, err := c.Client(ctx, anID); return err },
-		"PUT /clients/" + id + ` {"name":"B"}`:           func(c *client.Client) error { return c.RenameClient(ctx, anID, "B") },
-		"DELETE /clients/" + id + " ":                    func(c *client.Client) error { return c.DeleteClient(ctx, anID) },
-		"GET /profile ":                                  func(c *client.Client) error { _, err := c.Profile(ctx); return err },
-		"GET /apiKeys ":                                  func(c *client.Client) error { _, err := c.Keys(ctx); return err },
-		`POST /apiKeys {"name":"ci"}`:                    func(c *client.Client) error { _, err := c.CreateKey(ctx, "ci", ""); return err },
-		"DELETE /apiKeys/" + id + " ":                    func(c *client.Client) error { return c.DeleteKey(ctx, anID) },
-		"GET /events ":                                   func(c *client.Client) error { _, err := c.Events(ctx, client.Cursor{}); return err },
-		"GET /events/" + id + " ":                        func(c *client.Client) error { _, err := c.Event(ctx, anID); return err },
-		"GET /eventTypes ":                               func(c *client.Client) error { _, err := c.EventTypes(ctx); return err },
-		"GET /eventTypes/a%2Fb%20%28%29%3F%25%20%C3%B6 ": func(c *client.Client) error { _, err := c.EventType(ctx, "a/b ()?% ö"); return err },
-		"GET /rules?companyId=" + id + "&orderBy=-type&page=2&pageSize=50&query=type%3DSync+Failed ": func(c *client.Client) error {
+		"GET /clients/" + id + " ":                       func(c *client.API) error { _, err := c.Client(ctx, anID); return err },
+		"PUT /clients/" + id + ` {"name":"B"}`:           func(c *client.API) error { return c.RenameClient(ctx, anID, "B") },
+		"DELETE /clients/" + id + " ":                    func(c *client.API) error { return c.DeleteClient(ctx, anID) },
+		"GET /profile ":                                  func(c *client.API) error { _, err := c.Profile(ctx); return err },
+		"GET /apiKeys ":                                  func(c *client.API) error { _, err := c.Keys(ctx); return err },
+		`POST /apiKeys {"name":"ci"}`:                    func(c *client.API) error { _, err := c.CreateKey(ctx, "ci", ""); return err },
+		"DELETE /apiKeys/" + id + " ":                    func(c *client.API) error { return c.DeleteKey(ctx, anID) },
+		"GET /events ":                                   func(c *client.API) error { _, err := c.Events(ctx, client.Cursor{}); return err },
+		"GET /events/" + id + " ":                        func(c *client.API) error { _, err := c.Event(ctx, anID); return err },
+		"GET /eventTypes ":                               func(c *client.API) error { _, err := c.EventTypes(ctx); return err },
+		"GET /eventTypes/a%2Fb%20%28%29%3F%25%20%C3%B6 ": func(c *client.API) error { _, err := c.EventType(ctx, "a/b ()?% ö"); return err },
+		"GET /rules?companyId=" + id + "&orderBy=-type&page=2&pageSize=50&query=type%3DSync+Failed ": func(c *client.API) error {
 			_, err := c.Rules(ctx, client.ListOptions{Page: 2, PageSize: 50, Query: "type=Sync Failed", OrderBy: "-type", Company: anID})
 			return err
 		},
-		"GET /rules/" + id + " ": func(c *client.Client) error { _, err := c.Rule(ctx, anID); return err },
-		`POST /rules {"type":"Sync Failed","notifiers":{"emails":null,"webhook":"https://a.example/"}}`: func(c *client.Client) error {
+		"GET /rules/" + id + " ": func(c *client.API) error { _, err := c.Rule(ctx, anID); return err },
+		`POST /rules {"type":"Sync Failed","notifiers":{"emails":null,"webhook":"https://a.example/"}}`: func(c *client.API) error {
 			_, err := c.CreateRule(ctx, client.Rule{Type: "Sync Failed", Notifiers: client.Notifiers{Webhook: "https://a.example/"}})
 			return err
 		},
-		"PUT /rules/" + id + ` {"id":"` + id + `","type":"x","companyId":"` + other + `","notifiers":{"emails":["a@b.example"]}}`: func(c *client.Client) error {
+		"PUT /rules/" + id + ` {"id":"` + id + `","type":"x","companyId":"` + other + `","notifiers":{"emails":["a@b.example"]}}`: func(c *client.API) error {
 			_, err := c.UpdateRule(ctx, client.Rule{ID: anID, Type: "x", CompanyID: otherID, Notifiers: client.Notifiers{Emails: []string{"a@b.example"}}})
 			return err
 		},
-		"DELETE /rules/" + id + " ":                                  func(c *client.Client) error { return c.DeleteRule(ctx, anID) },
-		"PUT /rules/" + id + `/security {"authorization":"none"}`:    func(c *client.Client) error { return c.SetRuleAuthorization(ctx, anID, false) },
-		"PUT /rules/" + id + `/security {"authorization":"inherit"}`: func(c *client.Client) error { return c.SetRuleAuthorization(ctx, anID, true) },
-		"GET /rules/alerts ":                                         func(c *client.Client) error { _, err := c.Alerts(ctx, client.ListOptions{}); return err },
-		"GET /rules/" + id + "/alerts ":                              func(c *client.Client) error { _, err := c.RuleAlerts(ctx, anID, client.ListOptions{}); return err },
-		"GET /rules/alerts/" + id + " ":                              func(c *client.Client) error { _, err := c.Alert(ctx, anID); return err },
-		"GET /deliveries/" + id + " ":                                func(c *client.Client) error { _, err := c.Delivery(ctx, anID); return err },
-		"POST /deliveries/" + id + "/redeliver ":                     func(c *client.Client) error { _, err := c.Redeliver(ctx, anID); return err },
-		"POST /deliveries/" + id + "/cancel ":                        func(c *client.Client) error { _, err := c.Cancel(ctx, anID); return err },
-		"GET /deliveries?alert=" + other + "&company=" + id + "&receiver=https%3A%2F%2Fa.example%2F%3Fb%3D1&since=2026-11-23T09%3A00%3A00.0000005Z&state=failed&type=Sync+Failed&until=2026-11-23T10%3A00%3A00.0000005Z ": func(c *client.Client) error {
+		"DELETE /rules/" + id + " ":                                  func(c *client.API) error { return c.DeleteRule(ctx, anID) },
+		"PUT /rules/" + id + `/security {"authorization":"none"}`:    func(c *client.API) error { return c.SetRuleAuthorization(ctx, anID, false) },
+		"PUT /rules/" + id + `/security {"authorization":"inherit"}`: func(c *client.API) error { return c.SetRuleAuthorization(ctx, anID, true) },
+		"GET /rules/alerts ":                                         func(c *client.API) error { _, err := c.Alerts(ctx, client.ListOptions{}); return err },
+		"GET /rules/" + id + "/alerts ":                              func(c *client.API) error { _, err := c.RuleAlerts(ctx, anID, client.ListOptions{}); return err },
+		"GET /rules/alerts/" + id + " ":                              func(c *client.API) error { _, err := c.Alert(ctx, anID); return err },
+		"GET /deliveries/" + id + " ":                                func(c *client.API) error { _, err := c.Delivery(ctx, anID); return err },
+		"POST /deliveries/" + id + "/redeliver ":                     func(c *client.API) error { _, err := c.Redeliver(ctx, anID); return err },
+		"POST /deliveries/" + id + "/cancel ":                        func(c *client.API) error { _, err := c.Cancel(ctx, anID); return err },
+		"GET /deliveries?alert=" + other + "&company=" + id + "&receiver=https%3A%2F%2Fa.example%2F%3Fb%3D1&since=2026-11-23T09%3A00%3A00.0000005Z&state=failed&type=Sync+Failed&until=2026-11-23T10%3A00%3A00.0000005Z ": func(c *client.API) error {
 			_, err := c.Deliveries(ctx, client.DeliveryFilter{State: "failed", Receiver: "https://a.example/?b=1", Type: "Sync Failed",
 				Company: anID, Alert: otherID, Since: at, Until: at.Add(time.Hour)})
 			return err
 		},
-		`PUT /eventTypes/Own%20%2F {"name":"Own /","label":"L","company":true,"connection":false,"message":"m"}`: func(c *client.Client) error {
+		`PUT /eventTypes/Own%20%2F {"name":"Own /","label":"L","company":true,"connection":false,"message":"m"}`: func(c *client.API) error {
 			_, err := c.PutEventType(ctx, herald.EventType{Name: "Own /", Label: "L", Company: true, Message: "m"})
 			return err
 		},
-		`PUT /profile {"name":"n","redirectUrl":"r","whiteListUrls":null,"alertAuthHeader":""}`: func(c *client.Client) error {
+		`PUT /profile {"name":"n","redirectUrl":"r","whiteListUrls":null,"alertAuthHeader":""}`: func(c *client.API) error {
 			_, err := c.SaveProfile(ctx, client.Profile{Name: "n", RedirectURL: "r"})
 			return err
 		},
-		`POST /events {"type":"x","companyId":"` + id + `","data":{"a":"<&>"},"idempotencyKey":"k"}`: func(c *client.Client) error {
+		`POST /events {"type":"x","companyId":"` + id + `","data":{"a":"<&>"},"idempotencyKey":"k"}`: func(c *client.API) error {
 			_, err := c.Publish(ctx, client.Event{Type: "x", CompanyID: anID, Data: json.RawMessage(`{"a":"<&>"}`), IdempotencyKey: "k"})
 			return err
 		},
@@ -205,26 +205,26 @@ func TestWhichAnswersAreTriedAgain(t *testing.T) {
 // whether the call was done.
 func TestOnlyHarmlessCallsAreTriedAgain(t *testing.T) {
 	for name, test := range map[string]struct {
-		call  func(context.Context, *client.Client) error
+		call  func(context.Context, *client.API) error
 		tries int
 	}{
-		"publish several": {func(ctx context.Context, c *client.Client) error {
+		"publish several": {func(ctx context.Context, c *client.API) error {
 			_, err := c.PublishAll(ctx, []client.Event{{Type: "x"}})
 			return err
 		}, 5},
-		"replace a rule": {func(ctx context.Context, c *client.Client) error {
+		"replace a rule": {func(ctx context.Context, c *client.API) error {
 			_, err := c.UpdateRule(ctx, client.Rule{})
 			return err
 		}, 5},
-		"save a profile": {func(ctx context.Context, c *client.Client) error {
+		"save a profile": {func(ctx context.Context, c *client.API) error {
 			_, err := c.SaveProfile(ctx, client.Profile{})
 			return err
 		}, 5},
-		"delete a rule":   {func(ctx context.Context, c *client.Client) error { return c.DeleteRule(ctx, anID) }, 1},
-		"delete a key":    {func(ctx context.Context, c *client.Client) error { return c.DeleteKey(ctx, anID) }, 1},
-		"delete a client": {func(ctx context.Context, c *client.Client) error { return c.DeleteClient(ctx, anID) }, 1},
-		"cancel":          {func(ctx context.Context, c *client.Client) error { _, err := c.Cancel(ctx, anID); return err }, 1},
-		"ready":           {func(ctx context.Context, c *client.Client) error { return c.Ready(ctx) }, 1},
+		"delete a rule":   {func(ctx context.Context, c *client.API) error { return c.DeleteRule(ctx, anID) }, 1},
+		"delete a key":    {func(ctx context.Context, c *client.API) error { return c.DeleteKey(ctx, anID) }, 1},
+		"delete a client": {func(ctx context.Context, c *client.API) error { return c.DeleteClient(ctx, anID) }, 1},
+		"cancel":          {func(ctx context.Context, c *client.API) error { _, err := c.Cancel(ctx, anID); return err }, 1},
+		"ready":           {func(ctx context.Context, c *client.API) error { return c.Ready(ctx) }, 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0

@@ -14,12 +14,12 @@ type Unsubscribed struct {
 }
 
 // Unsubscribed lists the mailboxes that want no mail of the client.
-func (c *Client) Unsubscribed(ctx context.Context) ([]Unsubscribed, error) {
+func (c *API) Unsubscribed(ctx context.Context) ([]Unsubscribed, error) {
 	answer, err := get[Page[Unsubscribed]](ctx, c, "/unsubscribed", nil)
 	return answer.Results, err
 }
 
 // Resubscribe lets the client's mail go to a mailbox again.
-func (c *Client) Resubscribe(ctx context.Context, address string) error {
+func (c *API) Resubscribe(ctx context.Context, address string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/unsubscribed/" + url.PathEscape(address)})
 }

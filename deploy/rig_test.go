@@ -283,7 +283,7 @@ func (n *node) stop(grace string) {
 	}
 }
 
-func (n *node) client(key string) *client.Client {
+func (n *node) client(key string) *client.API {
 	n.t.Helper()
 	c, err := client.New(n.address, key)
 	if err != nil {

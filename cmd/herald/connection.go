@@ -12,7 +12,7 @@ type connection struct {
 	Output cli.Format `short:"o" help:"Form of the output: table, json or jsonl." enum:"table,json,jsonl" default:"table"`
 }
 
-func (c *connection) client() (*client.Client, error) {
+func (c *connection) client() (*client.API, error) {
 	if c.Key == "" {
 		return nil, usageError("no API key: set HERALD_API_KEY or use --key")
 	}

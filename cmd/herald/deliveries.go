@@ -79,7 +79,7 @@ type oneDelivery struct {
 	ID uuid.UUID `arg:"" help:"The delivery's id."`
 }
 
-func (c *oneDelivery) look(ctx context.Context, fn func(*client.Client, context.Context, uuid.UUID) (client.Delivery, error)) (client.Delivery, error) {
+func (c *oneDelivery) look(ctx context.Context, fn func(*client.API, context.Context, uuid.UUID) (client.Delivery, error)) (client.Delivery, error) {
 	service, err := c.client()
 	if err != nil {
 		return client.Delivery{}, err
@@ -91,7 +91,7 @@ type deliveriesGet struct{ oneDelivery }
 
 // Run shows a delivery.
 func (c *deliveriesGet) Run(ctx context.Context, out *streams) error {
-	d, err := c.look(ctx, (*client.Client).Delivery)
+	d, err := c.look(ctx, (*client.API).Delivery)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ type deliveriesWhy struct{ oneDelivery }
 
 // Run explains a delivery.
 func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
-	d, err := c.look(ctx, (*client.Client).Delivery)
+	d, err := c.look(ctx, (*client.API).Delivery)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ type deliveriesRedeliver struct{ oneDelivery }
 
 // Run sends again.
 func (c *deliveriesRedeliver) Run(ctx context.Context, out *streams) error {
-	d, err := c.look(ctx, (*client.Client).Redeliver)
+	d, err := c.look(ctx, (*client.API).Redeliver)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ type deliveriesCancel struct{ oneDelivery }
 
 // Run cancels.
 func (c *deliveriesCancel) Run(ctx context.Context, out *streams) error {
-	d, err := c.look(ctx, (*client.Client).Cancel)
+	d, err := c.look(ctx, (*client.API).Cancel)
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func (k *devKeys) setUp(ctx context.Context, dir string, a *app.App, inbox strin
 
 // point makes a rule for a type of event, or points the one there is at the
 // inbox.
-func point(ctx context.Context, demo *client.Client, rule client.Rule, eventType, inbox string) error {
+func point(ctx context.Context, demo *client.API, rule client.Rule, eventType, inbox string) error {
 	if rule.Notifiers.Webhook == inbox {
 		return nil
 	}

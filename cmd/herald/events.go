@@ -109,7 +109,7 @@ func (c *eventsPublish) Run(ctx context.Context, out *streams) error {
 }
 
 // publish publishes an event and shows its receipt.
-func (c *connection) publish(ctx context.Context, service *client.Client, e client.Event, out *streams) error {
+func (c *connection) publish(ctx context.Context, service *client.API, e client.Event, out *streams) error {
 	receipt, err := service.Publish(ctx, e)
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func (c *tailCommand) Run(ctx context.Context, out *streams) error {
 }
 
 // show prints what is new or has changed since it was last seen.
-func (c *tailCommand) show(ctx context.Context, service *client.Client, out *streams, since time.Time, seen map[uuid.UUID]string) error {
+func (c *tailCommand) show(ctx context.Context, service *client.API, out *streams, since time.Time, seen map[uuid.UUID]string) error {
 	var changed []client.Delivery
 	present := make(map[uuid.UUID]bool)
 	filter := client.DeliveryFilter{Since: since, Cursor: client.Cursor{Limit: 500}}

@@ -60,18 +60,13 @@ func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
 	case err != nil:
 		return herald.Caller{}, err
 	}
-	noteClient(r.Context(), found.ClientID)
-	return herald.Caller{Key: found, Address: CallerAddress(r.Context())}, mayAsk(found, r)
-}
-
-// mayAsk returns a CodeForbidden Error when a key's role forbids a request, whatever
-// it is about: an analyst only looks (spec section 11). It stands here so that no
-// call can forget it.
-func mayAsk(k herald.Key, r *http.Request) error {
-	if k.Role == herald.Analyst && r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return herald.Errorf(herald.CodeForbidden, "The API key given is an analyst's, which only looks; this call needs a developer's key.")
+	setClient(r.Context(), found.ClientID)
+	caller := herald.Caller{Key: found, Address: CallerAddress(r.Context())}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return caller, nil
 	}
-	return nil
+	// Checked here, so that no call that changes something can forget it.
+	return caller, caller.MayChange()
 }
 
 // Reader is the caller of who has no key, but a link from a mail.

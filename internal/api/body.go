@@ -18,9 +18,9 @@ import (
 // A publish is decoded and rendered into copies of its body, so the service as
 // a whole takes about three times as much.
 const (
-	// freeBody of each body is not counted: small requests never wait for, nor
+	// uncountedBody of each body is not counted: small requests never wait for, nor
 	// are refused because of, large ones that come slowly.
-	freeBody = 64 << 10
+	uncountedBody = 64 << 10
 	// maxBodies is for all requests: eight of the largest publishes.
 	maxBodies = 128 << 20
 	// maxBodiesOfOne is for one client's, so that it leaves room to others. The
@@ -34,22 +34,22 @@ const busyWait = time.Second
 
 // bodies counts the memory of bodies. It refuses and never waits: requests that
 // wait for each other with half a body each would wait for good.
-type bodies struct {
+type bodyBudget struct {
 	mu       sync.Mutex
 	all      int64
 	byClient map[uuid.UUID]int64
 }
 
 // hold is what one request has of bodies; without bodies it may have anything.
-type hold struct {
-	of     *bodies
+type bodyShare struct {
+	of     *bodyBudget
 	client uuid.UUID
 	bytes  int64
 }
 
 // grow makes the hold one of so many bytes, and reports whether there is room.
-func (h *hold) grow(client uuid.UUID, bytes int64) bool {
-	more := bytes - freeBody - h.bytes
+func (h *bodyShare) grow(client uuid.UUID, bytes int64) bool {
+	more := bytes - uncountedBody - h.bytes
 	if h.of == nil || more <= 0 {
 		return true
 	}
@@ -69,7 +69,7 @@ func (h *hold) grow(client uuid.UUID, bytes int64) bool {
 }
 
 // release gives all of the hold back.
-func (h *hold) release() {
+func (h *bodyShare) release() {
 	if h.bytes == 0 {
 		return
 	}
@@ -86,15 +86,15 @@ func (h *hold) release() {
 // ReadBody reads a request's body of at most limit bytes; CodeTooLarge when it
 // has more, CodeInvalid when it breaks off, CodeSlow when it does not arrive in
 // time, and CodeUnavailable when other bodies take all the memory there is for
-// them. The Frame counts the memory until the request has been answered.
+// them. The Middleware counts the memory until the request has been answered.
 func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	n := noteOf(r.Context())
+	n := infoOf(r.Context())
 	// Memory follows what has arrived: the word of a Content-Length costs
 	// nothing. One byte over tells what is too large, or that the end is there.
-	room := max(min(r.ContentLength, freeBody-1)+1, 512)
+	room := max(min(r.ContentLength, uncountedBody-1)+1, 512)
 	text := make([]byte, 0, min(room, limit+1))
 	for {
 		if len(text) == cap(text) {

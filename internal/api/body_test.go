@@ -25,7 +25,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // room is a call that reads its body and keeps it until it is told to go.
 type room struct {
-	*api.Frame
+	*api.Middleware
 	read chan struct{} // gets one for every body that was read
 	free chan struct{} // lets one go
 	wait sync.WaitGroup
@@ -47,7 +47,7 @@ func newRoom() *room {
 		r.read <- struct{}{}
 		<-r.free
 	}})
-	r.Frame = s.Frame
+	r.Middleware = s.Middleware
 	return r
 }
 

@@ -1,5 +1,5 @@
 // Package api holds the manners that both HTTP surfaces share: the error body,
-// who the caller is, reading bodies and writing JSON, and the frame around all
+// who the caller is, reading bodies and writing JSON, and the middleware around all
 // calls with its log line, metrics and answers to unknown paths. The calls
 // compatible with Codat lie in internal/api/codat, Herald's own in
 // internal/api/native.
@@ -80,7 +80,7 @@ const codeGone herald.Code = "gone"
 // body.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		noteOf(r.Context()).code = codeGone
+		infoOf(r.Context()).code = codeGone
 		w.WriteHeader(statusGone)
 		return
 	}
@@ -101,7 +101,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 			Warnings: []ValidationItem{},
 		}
 	}
-	body.CorrelationID = noteError(r.Context(), known, err)
+	body.CorrelationID = setError(r.Context(), known, err)
 	if retryAfter := known.RetryAfter; retryAfter < 0 {
 		body.CanBeRetried = "False"
 	} else if retryAfter > 0 || status == http.StatusServiceUnavailable {

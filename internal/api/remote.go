@@ -14,8 +14,8 @@ const forwardedFor = "X-Forwarded-For"
 
 // CallerAddress returns the address that a request came from, for logs and
 // records: the connection's other end or, where that is a trusted proxy, whom
-// the proxy names. It is invalid outside a Frame.
-func CallerAddress(ctx context.Context) netip.Addr { return noteOf(ctx).remote }
+// the proxy names. It is invalid outside a Middleware.
+func CallerAddress(ctx context.Context) netip.Addr { return infoOf(ctx).remote }
 
 // remoteOf is the right-most address in X-Forwarded-For that is no trusted
 // proxy, because only what trusted proxies have added is more than a caller's

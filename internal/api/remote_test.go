@@ -83,11 +83,11 @@ func FuzzCallersAddress(f *testing.F) {
 		mux := http.NewServeMux()
 		var got netip.Addr
 		mux.HandleFunc("POST /rules", func(_ http.ResponseWriter, r *http.Request) { got = api.CallerAddress(r.Context()) })
-		frame := api.NewFrame(mux, slog.New(slog.DiscardHandler), nil, proxies...)
+		m := api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil, proxies...)
 		ask := func(peer string, lines ...string) netip.Addr {
 			request := httptest.NewRequest("POST", "/rules", nil)
 			request.RemoteAddr, request.Header["X-Forwarded-For"] = peer, lines
-			frame.ServeHTTP(httptest.NewRecorder(), request)
+			m.ServeHTTP(httptest.NewRecorder(), request)
 			return got
 		}
 		if a := ask("10.0.0.1:80", said, second); !a.IsValid() || a.Zone() != "" || a.Is4In6() {

@@ -140,7 +140,7 @@ type App struct {
 
 // Start starts the service; it accepts requests when Start returns.
 func Start(ctx context.Context, c Config) (*App, error) {
-	c.fillIn()
+	c.setDefaults()
 	rules := policy.Rules(c.RetrySchedule)
 	if c.Retention <= rules.MaxAge {
 		return nil, fmt.Errorf("history is to be kept for %.4g days: it must be more than %.4g, which is how long a delivery can be pending with this retry schedule; raise --retention",
@@ -158,16 +158,16 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	var known *clientcache.Directory // the store tells it of changes
+	var clients *clientcache.Cache // the store tells it of changes
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
 		Retention: c.Retention, Box: box, Logger: c.Log,
-		Changed: func(client uuid.UUID) { known.Forget(client) },
+		Changed: func(client uuid.UUID) { clients.Invalidate(client) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	if known, err = clientcache.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
+	if clients, err = clientcache.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	registry := prometheus.NewRegistry()
@@ -181,7 +181,8 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Nodes: a.store, Directory: known, Sender: a.sender, Mailer: a.mailer, Mails: a.store, MailLimit: c.MailLimit, MailWindow: c.MailWindow,
+		Store: a.store, Nodes: a.store, Clients: clients, Sender: a.sender, Mailer: a.mailer,
+		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow},
 		Policy: rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
 		DeadAfter: c.NodeTimeout,
 	})
@@ -189,9 +190,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, errors.Join(fmt.Errorf("start the engine: %w", err), a.store.Close())
 	}
 	handler, err := a.handler(parts{
-		guard: guard, directory: known, registry: registry, box: box,
-		intake: intake.New(known, a.store, a.engine, webhook.Origin),
-		desk:   &delivery.Desk{Engine: a.engine, History: a.store, Origin: webhook.Origin},
+		guard: guard, clients: clients, registry: registry, box: box,
+		intake:  intake.New(clients, a.store, a.engine, webhook.Origin),
+		control: &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin},
 	})
 	if err == nil {
 		err = a.listen(ctx, handler, guard)
@@ -199,8 +200,8 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
-	a.keepHouse(&resealer{box: box, store: a.store, log: c.Log})
-	return a, a.warnOfMail(ctx)
+	a.startMaintenance(&resealer{box: box, store: a.store, log: c.Log})
+	return a, a.warnAboutMail(ctx)
 }
 
 // mailer makes what sends mail, with links that the box seals.
@@ -214,9 +215,9 @@ func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
 	return mail.New(mails)
 }
 
-// warnOfMail tells whoever starts the service that it has rules which it cannot
+// warnAboutMail tells whoever starts the service that it has rules which it cannot
 // carry out.
-func (a *App) warnOfMail(ctx context.Context) error {
+func (a *App) warnAboutMail(ctx context.Context) error {
 	if a.config.MailServer != nil {
 		return nil
 	}
@@ -228,7 +229,7 @@ func (a *App) warnOfMail(ctx context.Context) error {
 	return nil
 }
 
-func (c *Config) fillIn() {
+func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -280,13 +281,13 @@ func (a *App) Stop(ctx context.Context) error {
 
 // Intervals of housekeeping.
 const (
-	tidyInterval   = 5 * time.Second
-	expireInterval = 10 * time.Minute
-	tidyPause      = 10 * time.Millisecond // between two steps that found work
+	maintenanceInterval = 5 * time.Second
+	expireInterval      = 10 * time.Minute
+	stepPause           = 10 * time.Millisecond // between two steps that found work
 )
 
-// keepHouse runs, in small steps, what nobody waits for.
-func (a *App) keepHouse(r *resealer) {
+// startMaintenance runs, in small steps, the tasks that nobody waits for.
+func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
 	for _, task := range []struct {
@@ -294,10 +295,10 @@ func (a *App) keepHouse(r *resealer) {
 		step  func(context.Context) (int, error)
 		every time.Duration
 	}{
-		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, tidyInterval},
-		{"count alerts", a.store.Tally, tidyInterval},
-		{"find digests another carrier", a.store.KeepDigests, tidyInterval},
-		{"forget old idempotency keys", a.store.Forget, expireInterval},
+		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, maintenanceInterval},
+		{"count alerts", a.store.Tally, maintenanceInterval},
+		{"repair digests", a.store.RepairDigests, maintenanceInterval},
+		{"forget old idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireChanges, expireInterval},
@@ -311,7 +312,7 @@ func (a *App) keepHouse(r *resealer) {
 				case err != nil && ctx.Err() == nil:
 					a.log.Error(task.name, "error", err)
 				case n > 0:
-					wait = tidyPause
+					wait = stepPause
 				}
 			}
 		})

@@ -24,42 +24,42 @@ import (
 
 // parts are what the HTTP surfaces are put on.
 type parts struct {
-	guard     *egress.Guard
-	directory *clientcache.Directory
-	registry  *prometheus.Registry
-	box       *secret.Box
-	intake    *intake.Intake
-	desk      *delivery.Desk
+	guard    *egress.Guard
+	clients  *clientcache.Cache
+	registry *prometheus.Registry
+	box      *secret.Box
+	intake   *intake.Intake
+	control  *delivery.Control
 }
 
 // handler puts both surfaces on one mux, in one frame.
 func (a *App) handler(p parts) (http.Handler, error) {
 	mux := http.NewServeMux()
-	var auth codat.Authenticator = api.NewAuth(p.directory, a.config.OperatorKeys)
+	var auth codat.Authenticator = api.NewAuth(p.clients, a.config.OperatorKeys)
 	if a.config.RateLimit > 0 {
 		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow)
 	}
 	codat.Register(mux, codat.Options{
 		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
-		Catalogue: p.directory.Catalogue, CheckURL: p.guard.CheckURL,
+		Catalogue: p.clients.Catalogue, CheckURL: p.guard.CheckURL,
 	})
 	described := openapi.New(mux, a.config.Version)
 	codat.Describe(described.OpenAPI())
 	err := native.Register(native.Options{
-		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.desk, Rules: a.store,
-		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.directory.Catalogue, Ready: a.ready, API: described,
+		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
+		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.clients.Catalogue, Ready: a.ready, API: described,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("put the API together: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
-	return a.sendElsewhere(api.NewFrame(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
+	return a.closeWhileDraining(api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
 }
 
-// sendElsewhere closes connections after their next response once the service
+// closeWhileDraining closes connections after their next response once the service
 // is stopping, so that clients have gone before the listener does.
-func (a *App) sendElsewhere(next http.Handler) http.Handler {
+func (a *App) closeWhileDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.draining.Load() {
 			w.Header().Set("Connection", "close")

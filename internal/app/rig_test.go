@@ -37,8 +37,8 @@ type rig struct {
 	t      *testing.T
 	config app.Config
 	app    *app.App
-	*client.Client
-	operator *client.Client
+	*client.API
+	operator *client.API
 	account  client.Account
 }
 
@@ -59,7 +59,7 @@ func newRig(t *testing.T, change ...func(*app.Config)) *rig {
 	if r.account, err = r.operator.CreateClient(t.Context(), "Acme"); err != nil {
 		t.Fatal(err)
 	}
-	r.Client = r.as(r.account.APIKey)
+	r.API = r.as(r.account.APIKey)
 	t.Cleanup(func() {
 		if r.app != nil {
 			r.stop()
@@ -76,7 +76,7 @@ func (r *rig) start() {
 	}
 	r.operator = r.as(operatorKey)
 	if r.account.APIKey != "" {
-		r.Client = r.as(r.account.APIKey)
+		r.API = r.as(r.account.APIKey)
 	}
 }
 
@@ -89,7 +89,7 @@ func (r *rig) stop() {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
-func (r *rig) as(key string) *client.Client {
+func (r *rig) as(key string) *client.API {
 	c, err := client.New("http://"+r.app.Address(), key)
 	if err != nil {
 		r.t.Fatal(err)

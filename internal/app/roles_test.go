@@ -13,7 +13,7 @@ import (
 )
 
 // role returns a client's view by a new key of a role.
-func (r *rig) role(role string) (key client.Key, as *client.Client) {
+func (r *rig) role(role string) (key client.Key, as *client.API) {
 	r.t.Helper()
 	key, err := r.operator.CreateClientKey(r.t.Context(), r.account.ID, "the "+role+"'s", role)
 	if err != nil {

@@ -11,20 +11,21 @@ import (
 	"herald"
 	"herald/internal/catalogue"
 	"herald/internal/clientcache"
+	"herald/internal/work"
 )
 
 // clients keeps one client, and counts how often it is asked.
 type clients struct {
-	snapshot  herald.Snapshot
+	snapshot  work.ClientState
 	key       herald.Key
 	snapshots int
 	versions  int
 }
 
-func (c *clients) Snapshot(_ context.Context, id uuid.UUID) (herald.Snapshot, error) {
+func (c *clients) Snapshot(_ context.Context, id uuid.UUID) (work.ClientState, error) {
 	c.snapshots++
 	if id != c.snapshot.Client.ID {
-		return herald.Snapshot{}, herald.Errorf(herald.CodeNotFound, "none")
+		return work.ClientState{}, herald.Errorf(herald.CodeNotFound, "none")
 	}
 	return c.snapshot, nil
 }
@@ -45,7 +46,7 @@ func (c *clients) KeyByHash(context.Context, [32]byte) (herald.Key, error) {
 	return c.key, nil
 }
 
-func newDirectory(t *testing.T) (*clientcache.Directory, *clients) {
+func newCache(t *testing.T) (*clientcache.Cache, *clients) {
 	t.Helper()
 	c := &clients{}
 	c.snapshot.Client = herald.Client{ID: uuid.New(), Version: 1, Profile: herald.Profile{AlertAuthHeader: "secret"}}
@@ -64,8 +65,8 @@ func (c *clients) id() uuid.UUID { return c.snapshot.Client.ID }
 // not at all; what has been forgotten is read again.
 func TestHowOldAClientMayBe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, c := newDirectory(t)
-		version := func(get func(context.Context, uuid.UUID) (*clientcache.Client, error)) int64 {
+		d, c := newCache(t)
+		version := func(get func(context.Context, uuid.UUID) (*clientcache.Snapshot, error)) int64 {
 			t.Helper()
 			got, err := get(t.Context(), c.id())
 			if err != nil {
@@ -73,31 +74,31 @@ func TestHowOldAClientMayBe(t *testing.T) {
 			}
 			return got.Version
 		}
-		version(d.Client)
+		version(d.Get)
 		c.snapshot.Client.Version = 2
-		if v := version(d.Client); v != 1 {
-			t.Errorf("Client: version %d, want the remembered one", v)
+		if v := version(d.Get); v != 1 {
+			t.Errorf("Client: version %d, want the entry one", v)
 		}
-		if v := version(d.Fresh); v != 1 || c.versions != 0 {
-			t.Errorf("Fresh at once: version %d after %d questions", v, c.versions)
+		if v := version(d.Recent); v != 1 || c.versions != 0 {
+			t.Errorf("Recent at once: version %d after %d questions", v, c.versions)
 		}
 		if v := version(d.Current); v != 2 {
 			t.Errorf("Current: version %d, want 2", v)
 		}
 		c.snapshot.Client.Version = 3
 		time.Sleep(time.Second)
-		if v := version(d.Fresh); v != 3 {
-			t.Errorf("Fresh after a second: version %d, want 3", v)
+		if v := version(d.Recent); v != 3 {
+			t.Errorf("Recent after a second: version %d, want 3", v)
 		}
 		c.snapshot.Client.Version = 4
-		d.Forget(c.id())
-		if v := version(d.Client); v != 4 {
+		d.Invalidate(c.id())
+		if v := version(d.Get); v != 4 {
 			t.Errorf("Client when forgotten: version %d, want 4", v)
 		}
 		asked := c.snapshots
 		for range 100 {
-			version(d.Client)
-			version(d.Fresh)
+			version(d.Get)
+			version(d.Recent)
 		}
 		if c.snapshots != asked {
 			t.Errorf("the client was read %d times more, and had not changed", c.snapshots-asked)
@@ -106,11 +107,11 @@ func TestHowOldAClientMayBe(t *testing.T) {
 }
 
 func TestAuthorizationGoesOnlyWhereItBelongs(t *testing.T) {
-	d, c := newDirectory(t)
+	d, c := newCache(t)
 	with := herald.Rule{ID: uuid.New(), Webhook: "https://a.example/"}
 	without := herald.Rule{ID: uuid.New(), Webhook: "https://a.example/", WithoutAuthorization: true}
 	c.snapshot.Rules = []herald.Rule{with, without}
-	client, err := d.Client(t.Context(), c.id())
+	client, err := d.Get(t.Context(), c.id())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,21 +131,21 @@ func TestAuthorizationGoesOnlyWhereItBelongs(t *testing.T) {
 }
 
 func TestRevokedKeyIsNotRemembered(t *testing.T) {
-	d, c := newDirectory(t)
+	d, c := newCache(t)
 	if _, err := d.KeyByHash(t.Context(), [32]byte{1}); err != nil {
 		t.Fatal(err)
 	}
 	c.snapshot.KeyIDs, c.snapshot.Client.Version = nil, 2
-	d.Forget(c.id())
+	d.Invalidate(c.id())
 	if _, err := d.KeyByHash(t.Context(), [32]byte{1}); herald.CodeOf(err) != herald.CodeNotFound {
 		t.Errorf("%v, want not found", err)
 	}
 }
 
 func TestCatalogueFollowsTheOperator(t *testing.T) {
-	d, c := newDirectory(t)
+	d, c := newCache(t)
 	c.snapshot.EventTypes = []herald.EventType{{Name: "Invoice overdue", Message: "late"}}
-	client, err := d.Client(t.Context(), c.id())
+	client, err := d.Get(t.Context(), c.id())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestCatalogueFollowsTheOperator(t *testing.T) {
 	if err != nil || common != client.Catalogue {
 		t.Errorf("the catalogue was made twice of the same types (%v)", err)
 	}
-	if _, err := d.Client(t.Context(), uuid.New()); herald.CodeOf(err) != herald.CodeNotFound {
+	if _, err := d.Get(t.Context(), uuid.New()); herald.CodeOf(err) != herald.CodeNotFound {
 		t.Errorf("an unknown client: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"herald/internal/fairqueue"
 	"herald/internal/policy"
 	"herald/internal/webhook"
+	"herald/internal/work"
 )
 
 // Waits of an attempt for the database to come back.
@@ -20,19 +21,24 @@ const (
 	longPause  = 5 * time.Second
 )
 
-// attempt makes the delivery's next attempt and sees to its record. It holds a
-// place in flight until the attempt has ended, and its room in the window until
+// attempt makes the delivery's next attempt and has its result recorded. It holds
+// a place in flight until the attempt has ended, and its room in the window until
 // that is recorded.
 func (e *Engine) attempt(i *item) {
 	client, known := e.client(i)
-	if !known || e.isCancelled(i) {
-		e.ended(i, fairqueue.Result{Skipped: true})
-		e.drop(i, known)
+	switch {
+	case !known: // the store's maintenance cancels what a deleted client was owed
+		e.endAttempt(i, fairqueue.Result{Skipped: true})
+		e.giveBack(i)
+		return
+	case e.isCancelled(i):
+		e.endAttempt(i, fairqueue.Result{Skipped: true})
+		e.release(i)
 		return
 	}
 	at := time.Now()
-	if at.Sub(i.MadeAt) > e.policy(i).MaxAge { // it never got a turn in time
-		e.end(i, herald.Failed, herald.ReasonExpired)
+	if at.Sub(i.MadeAt) > e.policy(i).MaxAge { // it never had a turn in time
+		e.endWithout(i, herald.Failed, herald.ReasonExpired, e.Store.Record)
 		return
 	}
 	if i.isMail() {
@@ -47,15 +53,15 @@ func (e *Engine) attempt(i *item) {
 		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 	})
-	e.ended(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
+	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
 	e.record(e.decide(i, at, result), e.Store.Record)
 	e.release(i)
 }
 
-// end ends a delivery without an attempt.
-func (e *Engine) end(i *item, state herald.State, reason herald.Reason) {
-	e.ended(i, fairqueue.Result{Skipped: true})
-	e.record(herald.Recording{Due: i.Due, State: state, Reason: reason, Retries: i.Retries}, e.Store.Record)
+// endWithout ends a delivery without an attempt.
+func (e *Engine) endWithout(i *item, state herald.State, reason herald.Reason, keep func(work.Result) error) {
+	e.endAttempt(i, fairqueue.Result{Skipped: true})
+	e.record(work.Result{Item: i.Item, State: state, Reason: reason, Retries: i.Retries}, keep)
 	e.release(i)
 }
 
@@ -70,12 +76,12 @@ func timedOut(r herald.Reason) bool {
 	}
 }
 
-// client looks up what is known of the client now; known is false when it is
-// gone. While the database is away it waits: sending pauses with it. Nil is for
-// an attempt that will find that it is cut off.
-func (e *Engine) client(i *item) (client *clientcache.Client, known bool) {
+// client looks up what is known of the client now; known is false when the client
+// is gone. While the database is away it waits, so sending pauses. A nil client is
+// for an attempt that will find that it is cut off.
+func (e *Engine) client(i *item) (client *clientcache.Snapshot, known bool) {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		client, err := e.Directory.Fresh(e.sending, i.ClientID)
+		client, err := e.Clients.Recent(e.sending, i.ClientID)
 		switch {
 		case err == nil:
 			return client, true
@@ -93,11 +99,10 @@ func (e *Engine) isCancelled(i *item) bool {
 	return i.cancelled
 }
 
-// drop ends a delivery without an attempt: it was cancelled, or its client was
-// deleted, and the store's housekeeping cancels what is handed back then.
-func (e *Engine) drop(i *item, known bool) {
-	for wait := firstPause; !known; wait = min(2*wait, longPause) {
-		err := e.Store.HandBack(context.WithoutCancel(e.sending), []herald.Due{i.Due})
+// giveBack lets a delivery wait in the database again, without an attempt.
+func (e *Engine) giveBack(i *item) {
+	for wait := firstPause; ; wait = min(2*wait, longPause) {
+		err := e.Store.HandBack(context.WithoutCancel(e.sending), []work.Item{i.Item})
 		if err == nil {
 			break
 		}
@@ -109,12 +114,12 @@ func (e *Engine) drop(i *item, known bool) {
 	e.release(i)
 }
 
-// ended gives the place in flight back and lets the next in turn start.
-func (e *Engine) ended(i *item, r fairqueue.Result) {
+// endAttempt gives the place in flight back and starts what is ready.
+func (e *Engine) endAttempt(i *item, r fairqueue.Result) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.window.Ended(i.lane(), r)
-	e.pump()
+	e.window.Ended(i.Lane(), r)
+	e.startReady()
 }
 
 // release gives the room in the window back.
@@ -122,24 +127,24 @@ func (e *Engine) release(i *item) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.held, i.ID)
-	e.window.Release(i.lane(), size(&i.Due))
+	e.window.Release(i.Lane(), size(&i.Item))
 }
 
 // hop is a redirect that waits for a place in the lane that it leads to.
 type hop struct {
-	lane    herald.Lane
+	lane    work.Lane
 	entered chan struct{} // closed when it has one
 }
 
 // enter takes a place in flight of the lane that a redirect leads to, so that a
 // receiver cannot be reached around its bound. It waits for one.
 func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(), err error) {
-	h := &hop{lane: herald.Lane{Client: i.ClientID, Origin: origin}, entered: make(chan struct{})}
+	h := &hop{lane: work.Lane{Client: i.ClientID, Origin: origin}, entered: make(chan struct{})}
 	leave = func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.window.Leave(h.lane)
-		e.pump()
+		e.startReady()
 	}
 	e.mu.Lock()
 	if e.window.Enter(h.lane) {
@@ -164,32 +169,32 @@ func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(
 	return nil, ctx.Err()
 }
 
-// decide asks the policy and writes the attempt down.
-func (e *Engine) decide(i *item, at time.Time, r webhook.Result) herald.Recording {
+// decide asks the policy what an attempt came to and describes it.
+func (e *Engine) decide(i *item, at time.Time, r webhook.Result) work.Result {
 	now := time.Now()
 	d := e.policy(i).Decide(policy.Result{Status: r.Status, Reason: r.Reason, RetryAfter: r.RetryAfter},
 		i.Retries, now, i.MadeAt, e.Random())
-	rec := herald.Recording{
-		Due: i.Due, State: d.State(), Reason: d.Reason, Retries: d.RetriesUsed,
-		Attempt: herald.Attempt{
+	result := work.Result{
+		Item: i.Item, State: d.State(), Reason: d.Reason, Retries: d.RetriesUsed,
+		Attempt: &herald.Attempt{
 			DeliveryID: i.ID, N: i.Attempt, At: at, Outcome: d.Outcome, Status: r.Status, Reason: r.Reason, Error: r.Error,
 			Timings: r.Timings, Request: r.Request, Response: r.Response,
 		},
 	}
-	if rec.State == herald.Pending {
-		rec.Delay = d.At.Sub(now)
+	if result.State == herald.Pending {
+		result.Delay = d.At.Sub(now)
 	}
-	e.metrics.attempt(rec)
-	e.logAttempt(rec, d.At)
-	return rec
+	e.metrics.attempt(result)
+	e.logAttempt(result, d.At)
+	return result
 }
 
-func (e *Engine) logAttempt(r herald.Recording, next time.Time) {
+func (e *Engine) logAttempt(r work.Result, next time.Time) {
 	attrs := []slog.Attr{
-		slog.String("deliveryId", r.Due.ID.String()),
-		slog.String("clientId", r.Due.ClientID.String()),
-		slog.String("origin", r.Due.Origin),
-		slog.Int("attempt", r.Due.Attempt),
+		slog.String("deliveryId", r.Item.ID.String()),
+		slog.String("clientId", r.Item.ClientID.String()),
+		slog.String("origin", r.Item.Origin),
+		slog.Int("attempt", r.Item.Attempt),
 		slog.String("outcome", string(r.Attempt.Outcome)),
 		slog.Int("status", r.Attempt.Status),
 		slog.Float64("durationMs", r.Attempt.Timings.Total),
@@ -208,22 +213,22 @@ func (e *Engine) logAttempt(r herald.Recording, next time.Time) {
 
 // record keeps an attempt's result, for as long as it takes: until then the
 // delivery stays held, so that nobody makes it again.
-func (e *Engine) record(r herald.Recording, keep func(herald.Recording) error) {
+func (e *Engine) record(r work.Result, keep func(work.Result) error) {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
 		err := keep(r)
 		switch {
 		case err == nil:
 			return
-		case errors.Is(err, herald.ErrNotHeld):
-			e.Log.Info("a delivery was cancelled or taken over during its attempt", "deliveryId", r.Due.ID, "attempt", r.Due.Attempt)
+		case errors.Is(err, work.ErrNotHeld):
+			e.Log.Info("a delivery was cancelled or taken over during its attempt", "deliveryId", r.Item.ID, "attempt", r.Item.Attempt)
 			return
-		case herald.CodeOf(err) != herald.CodeUnavailable && r.Attempt.Response != nil:
+		case herald.CodeOf(err) != herald.CodeUnavailable && r.Attempt != nil && r.Attempt.Response != nil:
 			// The outcome matters more than what cannot be kept of it.
-			e.Log.Error("an attempt's response cannot be kept; it is recorded without", "deliveryId", r.Due.ID, "error", err)
+			e.Log.Error("an attempt's response cannot be kept; it is recorded without", "deliveryId", r.Item.ID, "error", err)
 			r.Attempt.Response = nil
 			continue
 		}
-		e.Log.Error("an attempt's result cannot be recorded yet", "deliveryId", r.Due.ID, "attempt", r.Due.Attempt, "error", err)
+		e.Log.Error("an attempt's result cannot be recorded yet", "deliveryId", r.Item.ID, "attempt", r.Item.Attempt, "error", err)
 		if !e.pause(wait) {
 			return // it is freed, as "may have been sent", when a node starts next
 		}

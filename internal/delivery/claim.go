@@ -5,10 +5,10 @@ import (
 	"strings"
 	"time"
 
-	"herald"
+	"herald/internal/work"
 )
 
-// How long the claimer waits between two looks into the database: short after
+// How long the claimer waits before it looks into the database again: short after
 // it found something, longer and longer while there is nothing.
 const (
 	shortestWait = 25 * time.Millisecond
@@ -19,16 +19,16 @@ const (
 // become due, what was accepted without room, and what a dead node left.
 type claimer struct {
 	*Engine
-	after herald.Lane   // how far through the lanes it is
-	found bool          // whether it claimed anything since it began with the first lane
-	rest  time.Time     // when it may walk on
-	deep  []herald.Lane // that have more to claim, of those looked at last
+	after      work.Lane   // the last lane that was read
+	found      bool        // whether anything was claimed since the first lane
+	scanAfter  time.Time   // when more lanes may be read
+	backlogged []work.Lane // lanes of the last ones read that have more to claim
 }
 
-// walkShare is which part of its time, one in so many, the claimer walks through
-// lanes. A walk is short, unless a long snapshot makes PostgreSQL keep rows that
-// are gone; then the lanes that are known to be deep are claimed from in between.
-const walkShare = 4
+// scanShare bounds the time that reading lanes takes: one part in so many. Reading
+// is short, unless a long snapshot makes PostgreSQL keep rows that are gone. Then
+// the lanes with a known backlog are claimed from in between.
+const scanShare = 4
 
 func (c *claimer) run(ctx context.Context) {
 	timer := time.NewTimer(0)
@@ -43,17 +43,17 @@ func (c *claimer) run(ctx context.Context) {
 		if c.isStopping() {
 			return
 		}
-		claimed, next, err := c.look(ctx)
+		claimed, next, err := c.claimOnce(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			c.Log.Error("look for due deliveries", "error", err)
 			wait = longestWait
 		case claimed > 0 || c.found:
 			wait = shortestWait
-		case c.after == (herald.Lane{}):
+		case c.after == (work.Lane{}):
 			wait = min(2*wait, longestWait)
 		}
-		if c.after != (herald.Lane{}) {
+		if c.after != (work.Lane{}) {
 			next = 0 // there is more, further on
 		}
 		timer.Reset(min(wait, max(next, shortestWait)))
@@ -66,10 +66,10 @@ func (c *claimer) isStopping() bool {
 	return c.stopping
 }
 
-// look goes once through up to LanesLimit lanes that wait, claims from those
-// that are due and have room, and returns how many deliveries it claimed and
-// how long until another is due.
-func (c *claimer) look(ctx context.Context) (claimed int, next time.Duration, err error) {
+// claimOnce reads up to LanesLimit lanes that wait and claims from those that are
+// due and have room. It returns how many deliveries it claimed and how long until
+// another is due.
+func (c *claimer) claimOnce(ctx context.Context) (claimed int, next time.Duration, err error) {
 	lanes, err := c.nextLanes(ctx)
 	if err != nil {
 		return 0, longestWait, err
@@ -80,97 +80,97 @@ func (c *claimer) look(ctx context.Context) (claimed int, next time.Duration, er
 			next = min(next, l.DueIn)
 		}
 	}
-	wants := c.admit(lanes)
-	if len(wants) == 0 {
+	claims := c.reserve(lanes)
+	if len(claims) == 0 {
 		return 0, next, nil
 	}
-	due, err := c.Store.Claim(ctx, wants)
-	c.take(wants, due, err == nil)
-	c.found = c.found || len(due) > 0
-	return len(due), next, err
+	items, err := c.Store.Claim(ctx, claims)
+	c.addClaimed(claims, items, err == nil)
+	c.found = c.found || len(items) > 0
+	return len(items), next, err
 }
 
-// nextLanes walks on, after its rest; if there are lanes that are known to have
-// more, it spends the rest on them.
-func (c *claimer) nextLanes(ctx context.Context) ([]herald.WaitingLane, error) {
-	rest := time.Until(c.rest)
-	if rest <= 0 || len(c.deep) == 0 {
-		c.pause(rest)
-		return c.walk(ctx)
+// nextLanes reads more lanes when it may. Until then it returns the lanes that are
+// known to have more to claim.
+func (c *claimer) nextLanes(ctx context.Context) ([]work.WaitingLane, error) {
+	wait := time.Until(c.scanAfter)
+	if wait <= 0 || len(c.backlogged) == 0 {
+		c.pause(wait)
+		return c.scan(ctx)
 	}
-	deep := make([]herald.WaitingLane, len(c.deep))
-	for i, lane := range c.deep {
-		deep[i].Lane = lane
+	lanes := make([]work.WaitingLane, len(c.backlogged))
+	for i, lane := range c.backlogged {
+		lanes[i].Lane = lane
 	}
-	return deep, nil
+	return lanes, nil
 }
 
-// walk reads the lanes behind the last ones it read, and begins again after the
+// scan reads the lanes behind the last ones it read, and begins again after the
 // end.
-func (c *claimer) walk(ctx context.Context) ([]herald.WaitingLane, error) {
+func (c *claimer) scan(ctx context.Context) ([]work.WaitingLane, error) {
 	began := time.Now()
-	if c.after == (herald.Lane{}) {
+	if c.after == (work.Lane{}) {
 		c.found = false
 	}
 	lanes, err := c.Store.Lanes(ctx, c.after)
 	if err != nil {
 		return nil, err
 	}
-	c.rest = time.Now().Add((walkShare - 1) * time.Since(began))
+	c.scanAfter = time.Now().Add((scanShare - 1) * time.Since(began))
 	if len(lanes) < c.Store.LanesLimit() {
-		c.after = herald.Lane{}
+		c.after = work.Lane{}
 	} else {
 		c.after = lanes[len(lanes)-1].Lane
 	}
 	return lanes, nil
 }
 
-// admit reserves room for what is to be claimed of the lanes that are due.
-func (c *claimer) admit(lanes []herald.WaitingLane) []herald.Want {
+// reserve takes room for what is to be claimed of the lanes that are due.
+func (c *claimer) reserve(lanes []work.WaitingLane) []work.Claim {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var wants []herald.Want
-	c.deep = c.deep[:0]
+	var claims []work.Claim
+	c.backlogged = c.backlogged[:0]
 	for _, l := range lanes {
-		if l.DueIn > 0 || strings.HasPrefix(l.Origin, herald.DigestOrigin) {
+		if l.DueIn > 0 || strings.HasPrefix(l.Origin, work.DigestLanePrefix) {
 			continue
 		}
 		if n := c.window.BeginClaim(l.Lane); n > 0 {
-			wants = append(wants, herald.Want{Lane: l.Lane, N: n})
+			claims = append(claims, work.Claim{Lane: l.Lane, N: n})
 		} else {
-			c.deep = append(c.deep, l.Lane)
+			c.backlogged = append(c.backlogged, l.Lane)
 		}
 	}
-	return wants
+	return claims
 }
 
-// take puts what was claimed into the window and gives back the room of what
-// was not there. A lane that had less than was wanted is drained: fresh work of
-// it may be kept in memory again.
-func (c *claimer) take(wants []herald.Want, due []herald.Due, ok bool) {
+// addClaimed puts what was claimed into the window and gives back the room of what
+// was not there. A lane that had less than was asked for is drained: its new
+// deliveries may be kept in memory again.
+func (c *claimer) addClaimed(claims []work.Claim, items []work.Item, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	taken := make(map[herald.Lane]int, len(wants))
-	for _, d := range due {
-		i := &item{Due: d}
-		taken[i.lane()]++
+	claimed := make(map[work.Lane]int, len(claims))
+	for _, d := range items {
+		i := &item{Item: d}
+		claimed[i.Lane()]++
 		c.held[i.ID] = i
-		c.window.AddClaimed(i.lane(), i, size(&d))
+		c.window.AddClaimed(i.Lane(), i, size(&d))
 	}
-	for _, want := range wants {
-		c.window.EndClaim(want.Lane, want.N, taken[want.Lane], ok)
-		if taken[want.Lane] == want.N {
-			c.deep = append(c.deep, want.Lane)
+	for _, claim := range claims {
+		c.window.EndClaim(claim.Lane, claim.N, claimed[claim.Lane], ok)
+		if claimed[claim.Lane] == claim.N {
+			c.backlogged = append(c.backlogged, claim.Lane)
 		}
 	}
-	c.pump()
+	c.startReady()
 }
 
-// findBacklog goes through all lanes that wait, so that fresh work does not
-// overtake what was due before the node started.
+// findBacklog reads all lanes that wait, so that new deliveries do not overtake
+// those that were due before the node started.
 func (c *claimer) findBacklog(ctx context.Context) error {
 	for {
-		lanes, err := c.walk(ctx)
+		lanes, err := c.scan(ctx)
 		if err != nil {
 			return err
 		}
@@ -181,7 +181,7 @@ func (c *claimer) findBacklog(ctx context.Context) error {
 			}
 		}
 		c.mu.Unlock()
-		if c.after == (herald.Lane{}) {
+		if c.after == (work.Lane{}) {
 			return nil
 		}
 	}

@@ -1,16 +1,21 @@
-// Package delivery is the engine: it claims what is due, lets lanes take turns,
-// has attempts made, asks the policy what they came to, and records it.
+// Package delivery is the engine: it claims what is due, has attempts made, asks
+// the policy what they came to, and records it.
 //
-// A delivery comes in memory by one of two ways and leaves it by one:
+// A delivery comes into memory in one of two ways and leaves it in one:
 //
-//	accepted here, with room ──▶ Reserve ─ commit ─ Settle ─┐
-//	                                                        ├─▶ window ─▶ attempt ─▶ record ─▶ gone
-//	waiting in the database ───▶ claim ─────────────────────┘                         (history, or
-//	                                                                                   waiting again)
+//	accepted here, with room ──▶ Reserve ─ commit ─ AfterCommit ─┐
+//	                                                             ├─▶ window ─▶ attempt ─▶ record ─▶ gone
+//	waiting in the database ───▶ claim ──────────────────────────┘                         (history, or
+//	                                                                                        waiting again)
 //
-// Whose turn it is and how much memory holds is decided in internal/fairqueue, what
-// an attempt's result means in internal/policy; one HTTP attempt is made in
-// internal/webhook.
+// engine.go has the parts and their start and stop, claim.go the way in from the
+// database, attempt.go an attempt from its start to its record, mail.go what is
+// different for a mailbox, nodes.go how nodes find dead ones, control.go what a
+// client may ask for.
+//
+// Fair queueing and the bound on memory lie in internal/fairqueue, the meaning of a
+// result in internal/policy, one HTTP attempt in internal/webhook and one SMTP
+// transaction in internal/mail.
 package delivery
 
 import (
@@ -23,50 +28,51 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"herald"
 	"herald/internal/clientcache"
 	"herald/internal/fairqueue"
 	"herald/internal/mail"
 	"herald/internal/policy"
 	"herald/internal/webhook"
+	"herald/internal/work"
 )
 
 // Store is where deliveries wait and end.
 type Store interface {
-	// Record keeps an attempt's result. herald.ErrNotHeld: the attempt is
-	// kept, but the delivery has been moved on by somebody else.
-	Record(r herald.Recording) error
+	// Record keeps the result of an attempt. work.ErrNotHeld: the attempt is
+	// kept, but the delivery was cancelled or taken over.
+	Record(r work.Result) error
 	// Lanes lists lanes that wait, in order behind after; fewer than
 	// LanesLimit are the last.
-	Lanes(ctx context.Context, after herald.Lane) ([]herald.WaitingLane, error)
+	Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane, error)
 	LanesLimit() int
 	// Claim takes due deliveries for this node.
-	Claim(ctx context.Context, wants []herald.Want) ([]herald.Due, error)
+	Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error)
 	// HandBack gives held deliveries back without an attempt.
-	HandBack(ctx context.Context, held []herald.Due) error
+	HandBack(ctx context.Context, held []work.Item) error
 }
 
-// Nodes says who runs on the database.
+// Nodes keeps the list of nodes on the database.
 type Nodes interface {
-	// Register makes this process a node; what nodes before it held can be
-	// freed by FreeOrphans from then on.
+	// Register makes this process a node. What earlier nodes held can be freed
+	// by FreeOrphans from then on.
 	Register(ctx context.Context) error
-	// FreeOrphans frees some of a dead node's deliveries behind after; none
-	// left is n == 0.
+	// FreeOrphans frees some deliveries behind after that a dead node held; n is
+	// 0 when none are left.
 	FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUID, n int, err error)
 	Leave(ctx context.Context) error
-	// Shared says whether there can be other nodes; the rest is for them.
+	// Shared says whether there can be other nodes. The methods below are for
+	// them.
 	Shared() bool
-	// Beat counts this node's beat up and returns the others'.
-	// herald.ErrBuried when another has buried this node.
-	Beat(ctx context.Context) (map[int64]int64, error)
-	// Bury takes a node off the list if its beat still stands there.
-	Bury(ctx context.Context, node, beat int64) (bool, error)
+	// Heartbeat adds one to this node's count and returns the counts of the
+	// others. work.ErrDeclaredDead when another node has declared this one dead.
+	Heartbeat(ctx context.Context) (map[int64]int64, error)
+	// DeclareDead removes a node from the list if its count is still that one.
+	DeclareDead(ctx context.Context, node, count int64) (bool, error)
 }
 
-// Directory tells what is known of a client: at most half a second old.
-type Directory interface {
-	Fresh(ctx context.Context, id uuid.UUID) (*clientcache.Client, error)
+// Clients tells what is known of a client: at most half a second old.
+type Clients interface {
+	Recent(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 }
 
 // Sender makes one HTTP attempt.
@@ -74,13 +80,13 @@ type Sender interface {
 	Send(ctx context.Context, r webhook.Request) webhook.Result
 }
 
-// Mails says when mails to one mailbox are too many, and keeps what they become.
-type Mails interface {
-	// TakeMailTurn says what becomes of a mail that is about to be sent; one
-	// that is to wait is not held any more. herald.ErrNotHeld: it was not.
-	TakeMailTurn(ctx context.Context, d herald.Due, limit int, window time.Duration) (herald.MailTurn, []herald.Digested, error)
-	// RecordDigest keeps a digest's final result, for all that it told of.
-	RecordDigest(ctx context.Context, r herald.Recording, told []herald.Digested, window time.Duration) error
+// Digests keeps the windows of mailboxes and the results of digests.
+type Digests interface {
+	// DecideMail asks the policy what happens to a mail that is about to be sent.
+	// One that is to wait is not held any more. work.ErrNotHeld: it was not.
+	DecideMail(ctx context.Context, d work.Item, digest policy.Digest) (policy.MailAction, []work.DigestEntry, error)
+	// RecordDigest keeps a digest's final result for all of its entries.
+	RecordDigest(ctx context.Context, r work.Result, entries []work.DigestEntry, window time.Duration) error
 }
 
 // Mailer makes one SMTP transaction.
@@ -88,28 +94,26 @@ type Mailer interface {
 	Send(ctx context.Context, r mail.Request) mail.Result
 }
 
-// Options are what an Engine is made of; Limits, Log, Metrics and DeadAfter can be
-// left out.
+// Options are what an Engine is made of. Limits, Log, Metrics, Digest and DeadAfter
+// can be left out.
 type Options struct {
-	Store     Store
-	Nodes     Nodes
-	Directory Directory
-	Sender    Sender
-	Mailer    Mailer
-	Policy    policy.Policy // of webhooks
-	Mails     Mails
-	// MailLimit is how many mails one mailbox gets of a client within
-	// MailWindow before the others become a digest; 0: any number.
-	MailLimit  int
-	MailWindow time.Duration
-	// MailPolicy is that of deliveries to mailboxes.
+	Store   Store
+	Nodes   Nodes
+	Clients Clients
+	Sender  Sender
+	Mailer  Mailer
+	Digests Digests
+	// Policy decides on webhooks, MailPolicy on mails.
+	Policy     policy.Policy
 	MailPolicy policy.Policy
-	Limits     fairqueue.Limits
-	Log        *slog.Logger
-	Metrics    prometheus.Registerer
+	// Digest is when mails become a digest.
+	Digest  policy.Digest
+	Limits  fairqueue.Limits
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 	// Random returns numbers from [0, 1) for the policy's jitter.
 	Random func() float64
-	// DeadAfter is how long another node's beat may stand still; 0 is
+	// DeadAfter is how long another node's heartbeat may stand still; 0 is
 	// DefaultDeadAfter.
 	DeadAfter time.Duration
 }
@@ -126,23 +130,21 @@ type Engine struct {
 
 	mu       sync.Mutex
 	window   *fairqueue.Window[*item]
-	held     map[uuid.UUID]*item // what the window or an attempt has
-	hops     []*hop              // redirects that wait for a place, the longest first
+	held     map[uuid.UUID]*item // all that is in the window or in an attempt
+	hops     []*hop              // redirects that wait for a place, the oldest first
 	stopping bool
 	attempts sync.WaitGroup
-	loops    sync.WaitGroup // the claimer and the keeper
+	loops    sync.WaitGroup // the claimer and the heartbeats
 }
 
 // item is a delivery in memory.
 type item struct {
-	herald.Due
+	work.Item
 	cancelled bool
 }
 
-func (i *item) lane() herald.Lane { return herald.Lane{Client: i.ClientID, Origin: i.Origin} }
-
 // size is what a delivery takes of the window's bytes.
-func size(d *herald.Due) int { return len(d.Body) + len(d.Address) + len(d.Origin) }
+func size(d *work.Item) int { return len(d.Body) + len(d.Address) + len(d.Origin) }
 
 // New returns an engine that does nothing until Start.
 func New(o Options) *Engine {
@@ -184,67 +186,67 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.loops.Go(func() { c.run(e.sending) })
 	if e.Nodes.Shared() {
-		k := &keeper{Engine: e, seen: make(map[int64]sighting), looked: time.Now(), swept: time.Now()}
+		k := &membership{Engine: e, seen: make(map[int64]heartbeat), heardAt: time.Now(), freedAt: time.Now()}
 		e.loops.Go(func() { k.run(e.sending) })
 	}
 	return nil
 }
 
-// Reserve takes room in the window for the entries' deliveries and sets Held of
-// those that got it; the others are to wait in the database.
-func (e *Engine) Reserve(entries []herald.Entry) {
+// Reserve takes room in the window for the events' deliveries and sets Held of
+// those that got it. The others are to wait in the database. AfterCommit must
+// follow.
+func (e *Engine) Reserve(events []work.PreparedEvent) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	each(entries, func(_ int, d *herald.Due) {
-		d.Held = e.window.Reserve(lane(d), size(d))
+	each(events, func(_ int, d *work.Item) {
+		d.Held = e.window.Reserve(d.Lane(), size(d))
 	})
 }
 
-// Settle sends what was kept of reserved entries and gives back the room of the
-// others.
-func (e *Engine) Settle(entries []herald.Entry, kept func(i int) bool) {
+// AfterCommit sends the deliveries of the events that were committed, and gives
+// back the room of the others.
+func (e *Engine) AfterCommit(events []work.PreparedEvent, committed func(i int) bool) {
 	spilled := false
 	e.mu.Lock()
-	each(entries, func(i int, d *herald.Due) {
+	each(events, func(i int, d *work.Item) {
 		switch {
 		case !d.Held:
-			e.window.Spilled(lane(d))
+			e.window.Spilled(d.Lane())
 			spilled = true
-		case kept(i):
-			e.add(&item{Due: *d})
+		case committed(i):
+			e.add(&item{Item: *d})
 		default:
-			e.window.Release(lane(d), size(d))
+			e.window.Release(d.Lane(), size(d))
 		}
 	})
-	e.pump()
+	e.startReady()
 	e.mu.Unlock()
 	if spilled {
-		e.lookSoon()
+		e.wakeClaimer()
 	}
 }
 
-func lane(d *herald.Due) herald.Lane { return herald.Lane{Client: d.ClientID, Origin: d.Origin} }
-
-func each(entries []herald.Entry, fn func(entry int, d *herald.Due)) {
-	for i := range entries {
-		for j := range entries[i].Alerts {
-			for k := range entries[i].Alerts[j].Due {
-				fn(i, &entries[i].Alerts[j].Due[k])
+// each calls fn with every delivery of the events, and the event's index.
+func each(events []work.PreparedEvent, fn func(event int, d *work.Item)) {
+	for i := range events {
+		for j := range events[i].Alerts {
+			for k := range events[i].Alerts[j].Items {
+				fn(i, &events[i].Alerts[j].Items[k])
 			}
 		}
 	}
 }
 
-// add puts a delivery with room into the window. The caller has the lock.
+// add puts a delivery that has room into the window. The caller holds mu.
 func (e *Engine) add(i *item) {
 	e.held[i.ID] = i
-	e.window.Add(i.lane(), i)
+	e.window.Add(i.Lane(), i)
 }
 
-// pump lets redirects go on that wait for a place, and starts attempts as long
-// as somebody has a turn. Redirects go first: they hold a place of another lane
-// while they wait. The caller has the lock.
-func (e *Engine) pump() {
+// startReady lets redirects go on that wait for a place, and starts attempts as
+// long as a delivery has its turn. Redirects go first: they hold a place of another
+// lane while they wait. The caller holds mu.
+func (e *Engine) startReady() {
 	e.hops = slices.DeleteFunc(e.hops, func(h *hop) bool {
 		entered := e.window.Enter(h.lane)
 		if entered {
@@ -261,8 +263,8 @@ func (e *Engine) pump() {
 	}
 }
 
-// lookSoon makes the claimer look into the database at once.
-func (e *Engine) lookSoon() {
+// wakeClaimer makes the claimer look into the database at once.
+func (e *Engine) wakeClaimer() {
 	select {
 	case e.wake <- struct{}{}:
 	default:
@@ -280,7 +282,7 @@ func (e *Engine) Cancelled(id uuid.UUID) {
 }
 
 // Added tells the engine that a delivery waits in the database to be made now.
-func (e *Engine) Added() { e.lookSoon() }
+func (e *Engine) Added() { e.wakeClaimer() }
 
 // Stop stops claiming at once, lets attempts under way end until ctx is done,
 // cuts off the rest, which are recorded as such, and hands back what was not
@@ -288,13 +290,13 @@ func (e *Engine) Added() { e.lookSoon() }
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.stopping = true
-	waiting := e.window.Drain(func(i *item) int { return size(&i.Due) })
+	waiting := e.window.Drain(func(i *item) int { return size(&i.Item) })
 	e.mu.Unlock()
-	due := make([]herald.Due, len(waiting))
+	held := make([]work.Item, len(waiting))
 	for n, i := range waiting {
-		due[n] = i.Due
+		held[n] = i.Item
 	}
-	err := e.Store.HandBack(context.WithoutCancel(ctx), due)
+	err := e.Store.HandBack(context.WithoutCancel(ctx), held)
 	ended := make(chan struct{})
 	go func() {
 		e.attempts.Wait()

@@ -30,13 +30,13 @@ import (
 // rig is intake, store and engine, with receivers that are functions. It runs
 // in a synctest bubble, so that minutes pass at once.
 type rig struct {
-	t      *testing.T
-	store  *store.Store
-	engine *delivery.Engine
-	desk   *delivery.Desk
-	intake *intake.Intake
-	client herald.Client
-	begun  time.Time
+	t       *testing.T
+	store   *store.Store
+	engine  *delivery.Engine
+	control *delivery.Control
+	intake  *intake.Intake
+	client  herald.Client
+	begun   time.Time
 
 	mu       sync.Mutex
 	requests []sent
@@ -53,16 +53,16 @@ type sent struct {
 func newRig(t *testing.T, dir string, o delivery.Options, answer func(context.Context, webhook.Request) webhook.Result) *rig {
 	t.Helper()
 	r := &rig{t: t, answer: answer, begun: time.Now()}
-	var known *clientcache.Directory
+	var known *clientcache.Cache
 	var err error
-	r.store, err = store.Open(t.Context(), store.Options{Dir: dir, Box: secret.NewBox(secret.Key{1}), Changed: func(id uuid.UUID) { known.Forget(id) }})
+	r.store, err = store.Open(t.Context(), store.Options{Dir: dir, Box: secret.NewBox(secret.Key{1}), Changed: func(id uuid.UUID) { known.Invalidate(id) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if known, err = clientcache.New(r.store, catalogue.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	o.Store, o.Directory, o.Sender = r.store, known, r
+	o.Store, o.Clients, o.Sender = r.store, known, r
 	if flaky, ok := o.Nodes.(*flakyNodes); ok {
 		flaky.Store = r.store
 	} else {
@@ -76,7 +76,7 @@ func newRig(t *testing.T, dir string, o delivery.Options, answer func(context.Co
 	if err := r.engine.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.desk = &delivery.Desk{Engine: r.engine, History: r.store, Origin: webhook.Origin}
+	r.control = &delivery.Control{Engine: r.engine, History: r.store, Origin: webhook.Origin}
 	r.intake = intake.New(known, r.store, r.engine, webhook.Origin)
 	return r
 }
@@ -345,7 +345,7 @@ func TestOrphansAreFreedThoughTheDatabaseGoesAway(t *testing.T) {
 		r.publish(5)
 		nodes.fail.Store(3)
 		for beat := range int64(100) { // another node takes this one for dead
-			if buried, err := nodes.Bury(t.Context(), 1, beat); buried || err != nil {
+			if declared, err := nodes.DeclareDead(t.Context(), 1, beat); declared || err != nil {
 				break
 			}
 		}
@@ -401,7 +401,7 @@ func TestCancelledWhileWaitingIsNotSent(t *testing.T) {
 			return status(200)
 		}).withClient("https://a.example/")
 		ids := r.publish(2)
-		if _, err := r.desk.Cancel(t.Context(), r.client.ID, ids[1]); err != nil {
+		if _, err := r.control.Cancel(t.Context(), r.client.ID, ids[1]); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)

@@ -12,57 +12,61 @@ import (
 	"herald/internal/mail"
 	"herald/internal/policy"
 	"herald/internal/webhook"
+	"herald/internal/work"
 )
 
 func (i *item) isMail() bool { return i.Origin == herald.MailScheme }
 
 func (i *item) mailbox() string { return strings.TrimPrefix(i.Address, herald.MailScheme) }
 
-// attemptMail is attempt for a mailbox: the mail goes by itself, waits for a
-// digest, or carries one, and then its result is that of all in it.
-func (e *Engine) attemptMail(i *item, client *clientcache.Client) {
-	turn, digest, err := e.mailTurn(i)
-	if err != nil || turn == herald.MailLater {
-		e.ended(i, fairqueue.Result{Skipped: true})
-		e.drop(i, err == nil || errors.Is(err, herald.ErrNotHeld))
+// attemptMail is attempt for a mailbox. The mail goes by itself, waits for a
+// digest, or carries one; then its result is that of all deliveries in the digest.
+func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
+	action, entries, err := e.decideMail(i)
+	switch {
+	case err == nil && action.Waits(), errors.Is(err, work.ErrNotHeld):
+		e.endAttempt(i, fairqueue.Result{Skipped: true})
+		e.release(i)
+		return
+	case err != nil: // the engine stops
+		e.endAttempt(i, fairqueue.Result{Skipped: true})
+		e.giveBack(i)
 		return
 	}
 	keep := e.Store.Record
-	if turn == herald.MailDigest {
-		keep = func(r herald.Recording) error {
+	if action == policy.SendDigest {
+		keep = func(r work.Result) error {
 			if r.State == herald.Pending {
 				return e.Store.Record(r)
 			}
-			return e.Mails.RecordDigest(context.WithoutCancel(e.sending), r, digest, e.MailWindow)
+			return e.Digests.RecordDigest(context.WithoutCancel(e.sending), r, entries, e.Digest.Window)
 		}
 	}
 	if client != nil && !client.WantsMail(i.mailbox()) {
-		e.ended(i, fairqueue.Result{Skipped: true})
-		e.record(herald.Recording{Due: i.Due, State: herald.Cancelled, Reason: herald.ReasonUnsubscribed, Retries: i.Retries}, keep)
-		e.release(i)
+		e.endWithout(i, herald.Cancelled, herald.ReasonUnsubscribed, keep)
 		return
 	}
 	at := time.Now()
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
-		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID), Digest: digest,
+		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID), Digest: entries,
 	}))
-	e.ended(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
+	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
 	e.record(e.decide(i, at, result), keep)
 	e.release(i)
 }
 
-// mailTurn asks for a mail's turn, for as long as the database is away. An error
-// is ErrNotHeld, or says that the engine stops.
-func (e *Engine) mailTurn(i *item) (herald.MailTurn, []herald.Digested, error) {
-	if e.MailLimit == 0 {
-		return herald.MailNow, nil, nil
+// decideMail asks what happens to a mail, for as long as the database is away. An
+// error is work.ErrNotHeld, or says that the engine stops.
+func (e *Engine) decideMail(i *item) (policy.MailAction, []work.DigestEntry, error) {
+	if e.Digest.Limit == 0 {
+		return policy.SendMail, nil, nil
 	}
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		turn, digest, err := e.Mails.TakeMailTurn(e.sending, i.Due, e.MailLimit, e.MailWindow)
-		if err == nil || errors.Is(err, herald.ErrNotHeld) || !e.pause(wait) {
-			return turn, digest, err
+		action, entries, err := e.Digests.DecideMail(e.sending, i.Item, e.Digest)
+		if err == nil || errors.Is(err, work.ErrNotHeld) || !e.pause(wait) {
+			return action, entries, err
 		}
-		e.Log.Error("a mail's turn is not known yet", "deliveryId", i.ID, "error", err)
+		e.Log.Error("what happens to a mail is not known yet", "deliveryId", i.ID, "error", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"herald"
 	"herald/internal/fairqueue"
+	"herald/internal/work"
 )
 
 type metrics struct {
@@ -47,7 +48,7 @@ func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats) *metrics 
 	return m
 }
 
-func (m *metrics) attempt(r herald.Recording) {
+func (m *metrics) attempt(r work.Result) {
 	m.attempts.WithLabelValues(string(r.Attempt.Outcome), string(r.Attempt.Reason)).Inc()
 	m.duration.Observe(r.Attempt.Timings.Total / 1000)
 	if r.State != herald.Pending {

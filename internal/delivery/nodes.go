@@ -7,44 +7,44 @@ import (
 
 	"github.com/google/uuid"
 
-	"herald"
+	"herald/internal/work"
 )
 
-// DefaultDeadAfter is how long a node's beat may stand still before the others
-// take it for dead: long enough for a pause of the machine, short enough that
+// DefaultDeadAfter is how long a node's heartbeat may stand still before the others
+// declare the node dead: long enough for a pause of the machine, short enough that
 // what it held is taken over within 20 s.
 const DefaultDeadAfter = 15 * time.Second
 
-// beatsPerDeath is how many beats a node makes in the time that it would take to
-// be taken for dead.
-const beatsPerDeath = 15
+// heartbeatsPerTimeout is how many heartbeats a node makes within DeadAfter.
+const heartbeatsPerTimeout = 15
 
-// orphansEvery is how often a node looks for deliveries of dead nodes without
-// having seen one die: whoever buried it may have died over freeing them.
-const orphansEvery = time.Minute
+// freeOrphansEvery is how often a node looks for deliveries of dead nodes without
+// having seen one die: the node that declared it dead may have died before it freed
+// them.
+const freeOrphansEvery = time.Minute
 
-// keeper beats for this node and watches the beats of the others. Time is this
-// node's own, and only how long: no clocks are compared.
+// membership makes this node's heartbeats and watches those of the others. It
+// measures time by this node's own monotonic clock. It compares no clocks.
 //
-//	       beat stands still for DeadAfter: Bury, free what it held
-//	alive ──────────────────────────────────────────────────────────▶ buried
-//	  ▲                                                                 │
-//	  └──── it finds out at its next beat: forgets all, registers anew ─┘
-type keeper struct {
+//	       heartbeat stands still for DeadAfter: DeclareDead, free what it held
+//	alive ─────────────────────────────────────────────────────────────────────▶ dead
+//	  ▲                                                                           │
+//	  └── it learns that at its next heartbeat: drops all, registers as a new one ┘
+type membership struct {
 	*Engine
-	seen   map[int64]sighting
-	looked time.Time // when the others were last seen
-	swept  time.Time // when orphans were last looked for
+	seen    map[int64]heartbeat
+	heardAt time.Time // when the others' heartbeats were last read
+	freedAt time.Time // when orphans were last looked for
 }
 
-// sighting is another node's beat and since when it has stood there.
-type sighting struct {
-	beat  int64
+// heartbeat is another node's count, and since when it has been that one.
+type heartbeat struct {
+	count int64
 	since time.Time
 }
 
-func (k *keeper) run(ctx context.Context) {
-	ticker := time.NewTicker(k.DeadAfter / beatsPerDeath)
+func (m *membership) run(ctx context.Context) {
+	ticker := time.NewTicker(m.DeadAfter / heartbeatsPerTimeout)
 	defer ticker.Stop()
 	for {
 		select {
@@ -52,89 +52,90 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if err := k.beat(ctx); err != nil && ctx.Err() == nil {
-			k.Log.Error("keep up with the other nodes", "error", err)
+		if err := m.beat(ctx); err != nil && ctx.Err() == nil {
+			m.Log.Error("make this node's heartbeat", "error", err)
 		}
 	}
 }
 
-func (k *keeper) beat(ctx context.Context) error {
-	others, err := k.Nodes.Beat(ctx)
-	if errors.Is(err, herald.ErrBuried) {
-		return k.rejoin(ctx)
+// beat makes one heartbeat, and declares nodes dead whose heartbeats stand still.
+func (m *membership) beat(ctx context.Context) error {
+	others, err := m.Nodes.Heartbeat(ctx)
+	if errors.Is(err, work.ErrDeclaredDead) {
+		return m.rejoin(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	if now.Sub(k.looked) > k.DeadAfter/2 {
-		clear(k.seen) // this node could not look; that says nothing of the others
+	if now.Sub(m.heardAt) > m.DeadAfter/2 {
+		clear(m.seen) // this node could not read them; that says nothing of the others
 	}
-	k.looked = now
-	dead := k.watch(others, now)
-	for node, beat := range dead {
-		buried, err := k.Nodes.Bury(ctx, node, beat)
+	m.heardAt = now
+	silent := m.watch(others, now)
+	for node, count := range silent {
+		declared, err := m.Nodes.DeclareDead(ctx, node, count)
 		if err != nil {
 			return err
 		}
-		delete(k.seen, node)
-		if buried {
-			k.Log.Warn("a node is taken for dead; what it held is made again", "node", node, "silentFor", k.DeadAfter)
+		delete(m.seen, node)
+		if declared {
+			m.Log.Warn("a node is declared dead; what it held is made again", "node", node, "silentFor", m.DeadAfter)
 		}
 	}
-	if len(dead) > 0 || now.Sub(k.swept) > orphansEvery {
-		return k.sweep(ctx)
+	if len(silent) > 0 || now.Sub(m.freedAt) > freeOrphansEvery {
+		return m.freeAll(ctx)
 	}
 	return nil
 }
 
-// sweep frees orphans. Until that has succeeded, every beat tries again: what is
-// not freed now would wait for the next death.
-func (k *keeper) sweep(ctx context.Context) error {
-	k.swept = time.Time{}
-	err := k.freeOrphans(ctx)
+// freeAll frees orphans. Until that has succeeded, every heartbeat tries again:
+// what is not freed now would wait for the next death.
+func (m *membership) freeAll(ctx context.Context) error {
+	m.freedAt = time.Time{}
+	err := m.freeOrphans(ctx)
 	if err == nil {
-		k.swept = time.Now()
+		m.freedAt = time.Now()
 	}
 	return err
 }
 
-// watch notes the others' beats and returns those that have stood still for
-// too long.
-func (k *keeper) watch(others map[int64]int64, now time.Time) map[int64]int64 {
-	dead := make(map[int64]int64)
-	for node, beat := range others {
-		s, known := k.seen[node]
+// watch notes the others' counts and returns those that have stood still for too
+// long.
+func (m *membership) watch(others map[int64]int64, now time.Time) map[int64]int64 {
+	silent := make(map[int64]int64)
+	for node, count := range others {
+		h, known := m.seen[node]
 		switch {
-		case !known || s.beat != beat:
-			k.seen[node] = sighting{beat, now}
-		case now.Sub(s.since) >= k.DeadAfter:
-			dead[node] = beat
+		case !known || h.count != count:
+			m.seen[node] = heartbeat{count, now}
+		case now.Sub(h.since) >= m.DeadAfter:
+			silent[node] = count
 		}
 	}
-	for node := range k.seen {
+	for node := range m.seen {
 		if _, there := others[node]; !there {
-			delete(k.seen, node)
+			delete(m.seen, node)
 		}
 	}
-	return dead
+	return silent
 }
 
-// rejoin forgets what this node held, which others hold now, and begins again as
-// a new incarnation. Results of attempts under way are refused by the store.
-func (k *keeper) rejoin(ctx context.Context) error {
-	k.mu.Lock()
-	forgotten := k.window.Drain(func(i *item) int { return size(&i.Due) })
-	for _, i := range forgotten {
-		delete(k.held, i.ID)
+// rejoin drops what this node held, which others hold now, and registers as a new
+// incarnation. The store refuses results of attempts under way.
+func (m *membership) rejoin(ctx context.Context) error {
+	m.mu.Lock()
+	dropped := m.window.Drain(func(i *item) int { return size(&i.Item) })
+	for _, i := range dropped {
+		delete(m.held, i.ID)
 	}
-	k.mu.Unlock()
-	clear(k.seen)
-	k.Log.Warn("this node was taken for dead by another; it begins anew", "forgotten", len(forgotten))
-	if err := k.Nodes.Register(ctx); err != nil {
+	m.mu.Unlock()
+	clear(m.seen)
+	m.Log.Warn("another node declared this one dead; it registers as a new one", "dropped", len(dropped))
+	if err := m.Nodes.Register(ctx); err != nil {
 		return err
 	}
-	return k.sweep(ctx) // what was held meanwhile under the old number
+	return m.freeAll(ctx) // what was held meanwhile under the old number
 }
 
 // freeOrphans gives back what dead nodes held.
@@ -148,7 +149,7 @@ func (e *Engine) freeOrphans(ctx context.Context) error {
 	}
 	if freed > 0 {
 		e.Log.Warn("deliveries were held by a node that is gone; they are made again", "deliveries", freed)
-		e.lookSoon()
+		e.wakeClaimer()
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package fairqueue
 
-import "herald"
+import (
+	"herald"
+	"herald/internal/work"
+)
 
 // spill is how a lane's backlog in the database stands.
 type spill struct {
@@ -27,15 +30,15 @@ const claimLimits = 4
 // BeginClaim takes slots for a claim of the lane's deliveries in the database
 // and returns how many; 0 means that none should be claimed now. Otherwise
 // EndClaim must follow, when the claim is over.
-func (w *Window[T]) BeginClaim(key herald.Lane) int {
+func (w *Window[T]) BeginClaim(key work.Lane) int {
 	l := w.lane(key)
 	n := w.claimable(l)
 	if n > 0 {
 		size := l.client.itemSize()
-		w.hold(l, n, n*size)
+		w.charge(l, n, n*size)
 		l.claim = claim{running: true, asked: n, left: n, size: size, overtaken: l.spill.uncommitted > 0}
 	}
-	w.settle(l)
+	w.update(l)
 	return n
 }
 
@@ -52,7 +55,7 @@ func (w *Window[T]) claimable(l *lane[T]) int {
 
 // itemSize returns the size to be expected of an item, in bytes. Before the
 // first one it is the largest, so that nobody fills memory with those.
-func (c *client[T]) itemSize() int {
+func (c *clientQueue[T]) itemSize() int {
 	if c.size == 0 {
 		return herald.MaxEventSize
 	}
@@ -60,28 +63,28 @@ func (c *client[T]) itemSize() int {
 }
 
 // AddClaimed makes an item ready that a claim brought.
-func (w *Window[T]) AddClaimed(key herald.Lane, item T, size int) {
-	l := w.known(key, "AddClaimed")
+func (w *Window[T]) AddClaimed(key work.Lane, item T, size int) {
+	l := w.existing(key, "AddClaimed")
 	if l.claim.left == 0 {
 		misuse("AddClaimed", key, "the claim has brought all it asked for, or was not begun")
 	}
 	l.claim.left--
-	w.hold(l, 0, size-l.claim.size)
+	w.charge(l, 0, size-l.claim.size)
 	l.client.expect(size)
 	l.ready.push(item)
-	w.settle(l)
+	w.update(l)
 }
 
 // EndClaim ends a claim that asked for wanted items and brought some, which
 // have been added; not ok, it failed. One that brought all leaves more behind;
 // one that brought fewer has drained the lane, unless something spilled
 // unseen.
-func (w *Window[T]) EndClaim(key herald.Lane, wanted, brought int, ok bool) {
-	l := w.known(key, "EndClaim")
+func (w *Window[T]) EndClaim(key work.Lane, wanted, brought int, ok bool) {
+	l := w.existing(key, "EndClaim")
 	if !l.claim.running || wanted != l.claim.asked || brought != wanted-l.claim.left {
 		misuse("EndClaim", key, "the claim was not begun, or the numbers are not those of BeginClaim and AddClaimed")
 	}
-	w.hold(l, -l.claim.left, -l.claim.left*l.claim.size)
+	w.charge(l, -l.claim.left, -l.claim.left*l.claim.size)
 	switch {
 	case !ok:
 	case l.claim.left == 0:
@@ -90,26 +93,26 @@ func (w *Window[T]) EndClaim(key herald.Lane, wanted, brought int, ok bool) {
 		w.unspill(l)
 	}
 	l.claim = claim{}
-	w.settle(l)
+	w.update(l)
 }
 
 // Spilled says that the commit of an item is over for which Reserve was false,
 // whatever came of it.
-func (w *Window[T]) Spilled(key herald.Lane) {
-	l := w.known(key, "Spilled")
+func (w *Window[T]) Spilled(key work.Lane) {
+	l := w.existing(key, "Spilled")
 	if l.spill.uncommitted == 0 {
 		misuse("Spilled", key, "no commit of a spilled item is under way")
 	}
 	l.spill.uncommitted--
-	w.settle(l)
+	w.update(l)
 }
 
 // MarkSpilled says that the lane was found to have a backlog in the database.
-func (w *Window[T]) MarkSpilled(key herald.Lane) {
+func (w *Window[T]) MarkSpilled(key work.Lane) {
 	l := w.lane(key)
 	w.spill(l)
 	l.claim.overtaken = true
-	w.settle(l)
+	w.update(l)
 }
 
 func (w *Window[T]) spill(l *lane[T]) {

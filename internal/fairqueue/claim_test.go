@@ -3,8 +3,8 @@ package fairqueue_test
 import (
 	"testing"
 
-	"herald"
 	"herald/internal/fairqueue"
+	"herald/internal/work"
 )
 
 func TestClaimDrainsALaneOnlyIfNothingCameUnseen(t *testing.T) {
@@ -97,7 +97,7 @@ func TestOneClaimOfALaneAtATime(t *testing.T) {
 }
 
 // claimAll makes a full claim of items of the given size.
-func claimAll(w *fairqueue.Window[int], lane herald.Lane, size int) int {
+func claimAll(w *fairqueue.Window[int], lane work.Lane, size int) int {
 	n := w.BeginClaim(lane)
 	for i := range n {
 		w.AddClaimed(lane, i, size)

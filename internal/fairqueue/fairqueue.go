@@ -1,29 +1,32 @@
-// Package fairqueue decides whose turn it is and how much memory holds. It is a
-// plain data structure: no goroutines, no clock, not safe for concurrent use;
-// internal/delivery guards it with its mutex, and does what it says.
+// Package fairqueue decides which delivery goes next and how many are held in
+// memory. It is a plain data structure: it has no goroutines and no clock, and it is
+// not safe for concurrent use. internal/delivery guards it with its mutex.
 //
-// The window is what memory holds of all that is pending. Everything in it has
-// a slot, which is counted in items and in bytes:
+// # Slots
+//
+// The window is the part of all pending deliveries that is in memory. Each item in it
+// has a slot. Slots are counted in items and in bytes:
 //
 //	Reserve ────▶ reserved ── Add ───────┐
 //	                                     ├─▶ ready ── Next ─▶ in flight ── Ended ─▶ ended
 //	BeginClaim ─▶ claimed ─── AddClaimed ┘
 //
-// It is given back exactly once, from each but in flight:
+// A slot is given back exactly once, from each state but in flight:
 //
 //	reserved ── Release, the commit failed ────────────┐
 //	claimed ─── EndClaim, there was less than asked ───┤
 //	ready ───── Drain ─────────────────────────────────┼─▶ free
 //	ended ───── Release, the attempt is recorded ──────┘
 //
-// Nobody may hold more slots than are left to others: a lane no more than its
-// client can still have, a client no more than the window has free. So one lane
-// fills a third of the window, one client half of it, n clients n parts of n+1,
-// and there is always something left for the next.
+// A lane may hold no more slots than its client can still get, and a client no more
+// than are free. So one lane fills a third of the window, one client half of it, and
+// n clients n parts of n+1. There is always room for one more client.
 //
-// A lane that finds no room spills. What it is given waits in the database, and
-// so does what comes after it, until a claim has found the lane drained there;
-// otherwise fresh work would overtake for ever what waits:
+// # Spilling
+//
+// A lane that finds no room spills: its new deliveries wait in the database. So do
+// the ones after them, until a claim has found nothing left there. Otherwise new
+// deliveries would overtake the waiting ones for ever.
 //
 //	        ┌───── Reserve finds no room, MarkSpilled, a claim brings all it asked for ─────┐
 //	        │                                                                               ▼
@@ -31,18 +34,21 @@
 //	        ▲                                                                               │
 //	        └── a claim brings less, and no spill began or was uncommitted while it ran ────┘
 //
-// Clients take turns among each other, the lanes of a client among themselves,
-// and a lane's items go first in, first out. Who waits for a turn holds a ticket
-// of a rising number and goes to the end of the line with a new one after a
-// turn, and whenever it turns slow or fast. A lane has a limit of attempts in
-// flight, which shrinks while its receiver does not answer; slow lanes share
-// half of the global bound, so that they do not hold up the rest.
+// # Turns
+//
+// Clients take turns, the lanes of a client take turns, and a lane's items go first
+// in, first out. Each waiting lane or client has a ticket with a rising number. It
+// gets a new ticket, behind all others, after each turn and whenever it becomes slow
+// or fast.
+//
+// A lane has a limit of attempts in flight. The limit shrinks while the receiver does
+// not answer. Slow lanes share half of the places, so that they do not hold up others.
 package fairqueue
 
 import (
 	"github.com/google/uuid"
 
-	"herald"
+	"herald/internal/work"
 )
 
 // Limits bound a Window; a zero value gets the default.
@@ -85,49 +91,49 @@ func fallback(value, standard int) int {
 // Window holds items of type T.
 type Window[T any] struct {
 	limits  Limits
-	lanes   map[herald.Lane]*lane[T]
-	clients map[uuid.UUID]*client[T]
+	lanes   map[work.Lane]*lane[T]
+	clients map[uuid.UUID]*clientQueue[T]
 
-	line   [paces]line[client[T]] // clients that wait for a turn, by a lane of that pace
-	ticket uint64                 // the last one given out
-	idle   line[lane[T]]          // lanes that are only remembered, the longest first
+	waiting [paces]list[clientQueue[T]] // clients that wait for a turn, by a lane of that pace
+	ticket  uint64                      // the last one given out
+	idle    list[lane[T]]               // lanes that hold nothing, the longest idle first
 
-	holding
+	usage
 	inFlight     int // attempts; an attempt's hops do not count again
 	slowInFlight int // attempts and hops in lanes that are slow
 	spilled      int // lanes
 }
 
-// client is what the window knows of one client while it has a lane.
-type client[T any] struct {
-	id    uuid.UUID
-	lanes int
-	line  [paces]line[lane[T]]    // its lanes that wait for a turn
-	turn  [paces]place[client[T]] // its own places in the window's lines
-	holding
+// clientQueue is what the window knows of one client while it has a lane.
+type clientQueue[T any] struct {
+	id      uuid.UUID
+	lanes   int
+	waiting [paces]list[lane[T]]         // its lanes that wait for a turn
+	turn    [paces]entry[clientQueue[T]] // its entries in the window's lists
+	usage
 	inFlight int // attempts
 	size     int // expected of an item, in bytes; 0 when none has been seen
 }
 
 // lane is one client's deliveries to one origin.
 type lane[T any] struct {
-	key    herald.Lane
-	client *client[T]
+	key    work.Lane
+	client *clientQueue[T]
 	ready  fifo[T]
-	turn   place[lane[T]] // in one of its client's lines
-	idle   place[lane[T]] // among those only remembered
-	holding
+	turn   entry[lane[T]] // in one of its client's lists
+	idle   entry[lane[T]] // in the list of idle lanes
+	usage
 	open     int // slots that are reserved, or whose attempt has ended
 	attempts int // in flight
 	hops     int // places taken by redirects that lead here
 
-	reputation
+	health
 	spill spill
 	claim claim
 }
 
-// holding is what somebody has of the window.
-type holding struct{ items, bytes int }
+// usage is the part of the window that a lane, a client or all have taken.
+type usage struct{ items, bytes int }
 
 // Stats are a window's present numbers: the slots taken and their bytes, the
 // attempts in flight, those of them (and hops) in slow lanes, the lanes known,
@@ -140,8 +146,8 @@ type Stats struct {
 func New[T any](l Limits) *Window[T] {
 	return &Window[T]{
 		limits:  l.withDefaults(),
-		lanes:   make(map[herald.Lane]*lane[T]),
-		clients: make(map[uuid.UUID]*client[T]),
+		lanes:   make(map[work.Lane]*lane[T]),
+		clients: make(map[uuid.UUID]*clientQueue[T]),
 	}
 }
 
@@ -154,28 +160,28 @@ func (w *Window[T]) Stats() Stats {
 	}
 }
 
-// lane returns a lane, which is made if need be. settle must follow.
-func (w *Window[T]) lane(key herald.Lane) *lane[T] {
+// lane returns a lane, which is made if need be. update must follow.
+func (w *Window[T]) lane(key work.Lane) *lane[T] {
 	if l := w.lanes[key]; l != nil {
 		return l
 	}
 	c := w.clients[key.Client]
 	if c == nil {
-		c = &client[T]{id: key.Client}
+		c = &clientQueue[T]{id: key.Client}
 		for p := range c.turn {
 			c.turn[p].owner = c
 		}
 		w.clients[key.Client] = c
 	}
 	c.lanes++
-	l := &lane[T]{key: key, client: c, reputation: reputation{limit: w.limits.InFlightPerLane}}
+	l := &lane[T]{key: key, client: c, health: health{limit: w.limits.InFlightPerLane}}
 	l.turn.owner, l.idle.owner = l, l
 	w.lanes[key] = l
 	return l
 }
 
-// known returns a lane that must exist, because the caller has something of it.
-func (w *Window[T]) known(key herald.Lane, call string) *lane[T] {
+// existing returns a lane that must exist, because the caller has something of it.
+func (w *Window[T]) existing(key work.Lane, call string) *lane[T] {
 	l := w.lanes[key]
 	if l == nil {
 		misuse(call, key, "nothing is held of the lane")
@@ -185,21 +191,21 @@ func (w *Window[T]) known(key herald.Lane, call string) *lane[T] {
 
 // misuse ends the program: a slot or place that is given back twice, or never
 // was taken, makes every bound wrong from then on.
-func misuse(call string, key herald.Lane, what string) {
+func misuse(call string, key work.Lane, what string) {
 	panic("fairqueue: " + call + " for client " + key.Client.String() + ", " + key.Origin + ": " + what)
 }
 
-// maxIdle bounds how many lanes that hold nothing are remembered, for being
-// slow or having spilled: at some 600 bytes each ten megabytes.
+// maxIdle bounds how many idle lanes are remembered, because they were slow or have
+// spilled: at some 600 bytes each ten megabytes.
 const maxIdle = 16384
 
-// settle puts a lane where it belongs after any change: in line for a turn,
-// among those that are only remembered, or out of the window. Of those only
-// remembered the one untouched for the longest goes first. If it was slow it is
-// found so again; if it had spilled, fresh work may overtake what waits until a
-// claim brings all it asked for.
-func (w *Window[T]) settle(l *lane[T]) {
-	w.lineUp(l)
+// update puts a lane into the right list after any change: of those that wait for a
+// turn, of those that are idle, or none. Of the idle lanes the one untouched for the
+// longest is forgotten first. If it was slow, that is found out again. If it had
+// spilled, new deliveries may overtake what waits until a claim brings all it asked
+// for.
+func (w *Window[T]) update(l *lane[T]) {
+	w.enqueue(l)
 	l.idle.leave()
 	switch {
 	case l.items > 0 || l.inFlight() > 0 || l.spill.uncommitted > 0 || l.claim.running:

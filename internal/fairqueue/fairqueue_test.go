@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"herald"
 	"herald/internal/fairqueue"
+	"herald/internal/work"
 )
 
 var (
@@ -20,13 +20,13 @@ var (
 )
 
 // laneOf returns the n-th lane of a client.
-func laneOf(client byte, n int) herald.Lane {
-	return herald.Lane{Client: uuid.UUID{15: client}, Origin: fmt.Sprintf("https://r%d.example:443", n)}
+func laneOf(client byte, n int) work.Lane {
+	return work.Lane{Client: uuid.UUID{15: client}, Origin: fmt.Sprintf("https://r%d.example:443", n)}
 }
 
 // fill reserves and adds items of one byte until the lane spills or has n, and
 // returns how many it has.
-func fill(w *fairqueue.Window[int], lane herald.Lane, n int) int {
+func fill(w *fairqueue.Window[int], lane work.Lane, n int) int {
 	for i := range n {
 		if !w.Reserve(lane, 1) {
 			return i
@@ -37,8 +37,8 @@ func fill(w *fairqueue.Window[int], lane herald.Lane, n int) int {
 }
 
 // startAll gives out turns until there are no more and counts them by lane.
-func startAll(w *fairqueue.Window[int]) map[herald.Lane]int {
-	started := map[herald.Lane]int{}
+func startAll(w *fairqueue.Window[int]) map[work.Lane]int {
+	started := map[work.Lane]int{}
 	for {
 		_, lane, ok := w.Next()
 		if !ok {
@@ -49,7 +49,7 @@ func startAll(w *fairqueue.Window[int]) map[herald.Lane]int {
 }
 
 // send sends one item on the lane, which must hold nothing else.
-func send(t *testing.T, w *fairqueue.Window[int], lane herald.Lane, r fairqueue.Result) {
+func send(t *testing.T, w *fairqueue.Window[int], lane work.Lane, r fairqueue.Result) {
 	t.Helper()
 	if fill(w, lane, 1) != 1 {
 		t.Fatalf("no room for an item of %v", lane)
@@ -64,17 +64,17 @@ func send(t *testing.T, w *fairqueue.Window[int], lane herald.Lane, r fairqueue.
 func TestNobodyHoldsMoreThanIsLeft(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		lanes []herald.Lane
+		lanes []work.Lane
 		want  int // parts of the window in all
 		of    int
 	}{
-		{"one lane a third", []herald.Lane{laneOf(1, 1)}, 1, 3},
-		{"two lanes of a client two fifths", []herald.Lane{laneOf(1, 1), laneOf(1, 2)}, 2, 5},
-		{"two clients a quarter each", []herald.Lane{laneOf(1, 1), laneOf(2, 1)}, 2, 4},
+		{"one lane a third", []work.Lane{laneOf(1, 1)}, 1, 3},
+		{"two lanes of a client two fifths", []work.Lane{laneOf(1, 1), laneOf(1, 2)}, 2, 5},
+		{"two clients a quarter each", []work.Lane{laneOf(1, 1), laneOf(2, 1)}, 2, 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := fairqueue.New[int](fairqueue.Limits{Items: 6000})
-			spilled := map[herald.Lane]bool{}
+			spilled := map[work.Lane]bool{}
 			for len(spilled) < len(test.lanes) {
 				for _, l := range test.lanes {
 					if !spilled[l] && fill(w, l, 1) == 0 {
@@ -187,7 +187,7 @@ func TestSlowLanesShareHalfOfThePlaces(t *testing.T) {
 	for n := range 4 {
 		fill(w, laneOf(1, n), 30)
 	}
-	want := map[herald.Lane]int{laneOf(1, 0): 2, laneOf(1, 1): 2, laneOf(1, 2): 2, laneOf(1, 3): 2}
+	want := map[work.Lane]int{laneOf(1, 0): 2, laneOf(1, 1): 2, laneOf(1, 2): 2, laneOf(1, 3): 2}
 	if diff := cmp.Diff(want, startAll(w)); diff != "" {
 		t.Errorf("slow lanes' places (-want +got):\n%s", diff)
 	}
@@ -196,7 +196,7 @@ func TestSlowLanesShareHalfOfThePlaces(t *testing.T) {
 		t.Errorf("a fast lane has %d places, want the other half", got)
 	}
 	w.Ended(laneOf(1, 2), timedOut)
-	want = map[herald.Lane]int{laneOf(1, 0): 1}
+	want = map[work.Lane]int{laneOf(1, 0): 1}
 	if diff := cmp.Diff(want, startAll(w)); diff != "" {
 		t.Errorf("a slow place given back goes to the lane that has waited longest (-want +got):\n%s", diff)
 	}
@@ -394,12 +394,12 @@ func BenchmarkDelivery(b *testing.B) {
 	for _, lanes := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprintf("lanes=%d", lanes), func(b *testing.B) {
 			w := fairqueue.New[*int](fairqueue.Limits{})
-			keys := make([]herald.Lane, lanes)
+			keys := make([]work.Lane, lanes)
 			for n := range keys {
 				keys[n] = laneOf(byte(n%100), n)
 			}
 			item := new(int)
-			under := make([]herald.Lane, 0, 64)
+			under := make([]work.Lane, 0, 64)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				lane := keys[i%lanes]

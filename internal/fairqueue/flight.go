@@ -3,39 +3,39 @@ package fairqueue
 import (
 	"time"
 
-	"herald"
+	"herald/internal/work"
 )
 
 // Next returns the item whose turn it is and counts it as in flight; Ended must
 // follow. ok is false when nothing may start now.
-func (w *Window[T]) Next() (item T, key herald.Lane, ok bool) {
+func (w *Window[T]) Next() (item T, key work.Lane, ok bool) {
 	if w.inFlight >= w.limits.InFlight {
 		return item, key, false
 	}
 	slowToo := !w.slowFull()
-	c := lowest(&w.line, slowToo)
+	c := lowest(&w.waiting, slowToo)
 	if c == nil {
 		return item, key, false
 	}
-	l := lowest(&c.line, slowToo) // there is one, or the client would not be in line
+	l := lowest(&c.waiting, slowToo) // there is one, or the client would not wait
 	l.turn.leave()
 	for p := range c.turn {
 		c.turn[p].leave()
 	}
 	item = l.ready.pop()
 	w.attempt(l, 1)
-	w.settle(l)
+	w.update(l)
 	return item, l.key, true
 }
 
-// lineUp lets a lane and its client wait for a turn, if they may have one when
-// it comes; who is in the right line already keeps the place.
-func (w *Window[T]) lineUp(l *lane[T]) {
-	var right *line[lane[T]]
+// enqueue lets a lane and its client wait for a turn, if they may have one when it
+// comes. One that is in the right list already keeps its place.
+func (w *Window[T]) enqueue(l *lane[T]) {
+	var right *list[lane[T]]
 	if l.ready.size > 0 && l.inFlight() < l.limit {
-		right = &l.client.line[l.pace()]
+		right = &l.client.waiting[l.pace()]
 	}
-	if l.turn.line != right {
+	if l.turn.list != right {
 		l.turn.leave()
 		if right != nil {
 			right.join(&l.turn, w.nextTicket())
@@ -44,10 +44,10 @@ func (w *Window[T]) lineUp(l *lane[T]) {
 	c := l.client
 	for p := range c.turn {
 		switch {
-		case c.line[p].size == 0 || c.inFlight >= w.limits.InFlightPerClient:
+		case c.waiting[p].size == 0 || c.inFlight >= w.limits.InFlightPerClient:
 			c.turn[p].leave()
-		case c.turn[p].line == nil:
-			w.line[p].join(&c.turn[p], w.nextTicket())
+		case c.turn[p].list == nil:
+			w.waiting[p].join(&c.turn[p], w.nextTicket())
 		}
 	}
 }
@@ -93,8 +93,8 @@ type Result struct {
 
 // Ended gives an item's place in flight back. Its slot stays taken until
 // Release. The result counts for the lane's limit and for whether it is slow.
-func (w *Window[T]) Ended(key herald.Lane, r Result) {
-	l := w.known(key, "Ended")
+func (w *Window[T]) Ended(key work.Lane, r Result) {
+	l := w.existing(key, "Ended")
 	if l.attempts == 0 {
 		misuse("Ended", key, "no attempt is in flight")
 	}
@@ -102,7 +102,7 @@ func (w *Window[T]) Ended(key herald.Lane, r Result) {
 	l.open++
 	if !r.Skipped {
 		wasSlow := l.slow()
-		l.judge(r, w.limits.InFlightPerLane)
+		l.observe(r, w.limits.InFlightPerLane)
 		switch {
 		case l.slow() && !wasSlow:
 			w.slowInFlight += l.inFlight()
@@ -110,29 +110,29 @@ func (w *Window[T]) Ended(key herald.Lane, r Result) {
 			w.slowInFlight -= l.inFlight()
 		}
 	}
-	w.settle(l)
+	w.update(l)
 }
 
 // Enter takes a place in flight of a lane that a redirect leads to, if it may
 // have one now; Leave gives it back. The attempt that is redirected has a place
 // of its own lane and counts for the global bound, and for its client's, by
 // that; if both lanes are slow, it counts twice among the slow ones.
-func (w *Window[T]) Enter(key herald.Lane) bool {
+func (w *Window[T]) Enter(key work.Lane) bool {
 	l := w.lane(key)
 	may := l.inFlight() < l.limit && !(l.slow() && w.slowFull())
 	if may {
 		w.hop(l, 1)
 	}
-	w.settle(l)
+	w.update(l)
 	return may
 }
 
 // Leave gives back a place taken by Enter.
-func (w *Window[T]) Leave(key herald.Lane) {
-	l := w.known(key, "Leave")
+func (w *Window[T]) Leave(key work.Lane) {
+	l := w.existing(key, "Leave")
 	if l.hops == 0 {
 		misuse("Leave", key, "no redirect has entered the lane")
 	}
 	w.hop(l, -1)
-	w.settle(l)
+	w.update(l)
 }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"herald"
 	"herald/internal/fairqueue"
+	"herald/internal/work"
 )
 
 // small limits, so that every bound is met often.
@@ -29,12 +29,12 @@ type model struct {
 	nextID         int
 	sent           map[int]int // how often each thing was given out by Next
 	leads          map[[2]int]int
-	before         []standing
+	before         []waiting
 	slowFullBefore bool
 }
 
 type modelLane struct {
-	key    herald.Lane
+	key    work.Lane
 	client int
 
 	reserved, ready, flying, ended []thing
@@ -64,7 +64,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		id := uuid.UUID{15: byte(client + 1)}
 		for n := range lanes {
 			m.lanes = append(m.lanes, &modelLane{
-				key:    herald.Lane{Client: id, Origin: fmt.Sprintf("https://r%d.example:443", n)},
+				key:    work.Lane{Client: id, Origin: fmt.Sprintf("https://r%d.example:443", n)},
 				client: client, limit: small.InFlightPerLane,
 			})
 		}

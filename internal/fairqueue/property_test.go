@@ -66,12 +66,12 @@ func (m *model) check() {
 	m.checkTurns()
 }
 
-// standing is where a lane or client stands in line: bits of the paces that it
+// waiting is where a lane or client stands waiting: bits of the paces that it
 // waits with, 0 when it does not.
-type standing int
+type waiting int
 
-func (m *model) lanesStand() []standing {
-	stand := make([]standing, len(m.lanes))
+func (m *model) lanesStand() []waiting {
+	stand := make([]waiting, len(m.lanes))
 	for i, l := range m.lanes {
 		if m.inLine(l) {
 			stand[i] = 1
@@ -84,7 +84,7 @@ func (m *model) lanesStand() []standing {
 }
 
 // stand returns where lanes and, behind them, clients stand.
-func (m *model) stand() []standing {
+func (m *model) stand() []waiting {
 	stand := append(m.lanesStand(), 0, 0, 0)
 	for i, l := range m.lanes {
 		if !m.full(l.client) {
@@ -105,7 +105,7 @@ func (m *model) rivals(a, b int) bool {
 }
 
 // countTurn counts the turn of a lane, and so of its client, over each rival.
-// A stretch in which two are both in line is over when either moves; in it,
+// A stretch in which two are both waiting is over when either moves; in it,
 // neither may get two turns more than the other.
 func (m *model) countTurn(lane int) {
 	for _, who := range []int{lane, len(m.lanes) + m.lanes[lane].client} {
@@ -122,7 +122,7 @@ func (m *model) countTurn(lane int) {
 	}
 }
 
-// comparable reports whether the last step left both in line, neither of them
+// comparable reports whether the last step left both waiting, neither of them
 // passed over for being slow.
 func (m *model) comparable(a, b int) bool {
 	return m.before[a] != 0 && m.before[b] != 0 && (m.before[a]&1 == m.before[b]&1 || !m.slowFullBefore)

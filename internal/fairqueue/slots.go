@@ -1,47 +1,47 @@
 package fairqueue
 
-import "herald"
+import "herald/internal/work"
 
 // Reserve takes a slot for an item of so many bytes that is about to be
 // committed; Add or Release must follow. False means that the item has to wait
 // in the database: the lane has spilled, and Spilled must follow.
-func (w *Window[T]) Reserve(key herald.Lane, size int) bool {
+func (w *Window[T]) Reserve(key work.Lane, size int) bool {
 	l := w.lane(key)
 	l.client.expect(size)
 	fits := !l.spill.on && w.room(l) > 0 && w.roomInBytes(l) >= size
 	if fits {
-		w.hold(l, 1, size)
+		w.charge(l, 1, size)
 		l.open++
 	} else {
 		w.spill(l)
 		l.spill.uncommitted++
 		l.claim.overtaken = true
 	}
-	w.settle(l)
+	w.update(l)
 	return fits
 }
 
 // Add makes an item ready that has a slot by Reserve.
-func (w *Window[T]) Add(key herald.Lane, item T) {
-	l := w.known(key, "Add")
+func (w *Window[T]) Add(key work.Lane, item T) {
+	l := w.existing(key, "Add")
 	if l.open == 0 {
 		misuse("Add", key, "no slot was reserved, or the item was added before")
 	}
 	l.open--
 	l.ready.push(item)
-	w.settle(l)
+	w.update(l)
 }
 
 // Release gives a slot back, with the size it was taken with: the item's commit
 // failed, or its attempt has ended and is recorded.
-func (w *Window[T]) Release(key herald.Lane, size int) {
-	l := w.known(key, "Release")
+func (w *Window[T]) Release(key work.Lane, size int) {
+	l := w.existing(key, "Release")
 	if l.open == 0 || l.bytes < size {
 		misuse("Release", key, "the slot was released before, or with another size")
 	}
 	l.open--
-	w.hold(l, -1, -size)
-	w.settle(l)
+	w.charge(l, -1, -size)
+	w.update(l)
 }
 
 // Drain takes out all items that are ready, first in, first out within a lane,
@@ -51,10 +51,10 @@ func (w *Window[T]) Drain(size func(T) int) []T {
 	for _, l := range w.lanes {
 		for l.ready.size > 0 {
 			item := l.ready.pop()
-			w.hold(l, -1, -size(item))
+			w.charge(l, -1, -size(item))
 			all = append(all, item)
 		}
-		w.settle(l)
+		w.update(l)
 	}
 	return all
 }
@@ -74,9 +74,9 @@ func (w *Window[T]) roomInBytes(l *lane[T]) int {
 	return (w.limits.Bytes - w.bytes - l.client.bytes - l.bytes) / 3
 }
 
-// hold takes slots, or gives them back if negative.
-func (w *Window[T]) hold(l *lane[T], items, bytes int) {
-	for _, h := range [...]*holding{&l.holding, &l.client.holding, &w.holding} {
+// charge takes slots, or gives them back if negative.
+func (w *Window[T]) charge(l *lane[T], items, bytes int) {
+	for _, h := range [...]*usage{&l.usage, &l.client.usage, &w.usage} {
 		h.items += items
 		h.bytes += bytes
 	}
@@ -84,4 +84,4 @@ func (w *Window[T]) hold(l *lane[T], items, bytes int) {
 
 // expect learns from the size of an item what the client's next ones may have:
 // as much as the largest, which is forgotten slowly.
-func (c *client[T]) expect(size int) { c.size = max(size, c.size-c.size/64) }
+func (c *clientQueue[T]) expect(size int) { c.size = max(size, c.size-c.size/64) }

@@ -19,41 +19,42 @@ import (
 
 	"herald"
 	"herald/internal/clientcache"
+	"herald/internal/work"
 )
 
-// staleLimit bounds how often an event is decided again because its client
+// staleLimit bounds how often an event is prepared again because its client
 // changed in the meantime.
 const staleLimit = 20
 
-// Directory tells what is known of a client.
-type Directory interface {
-	// Client may return an old version, Current returns the present one.
+// Clients tells what is known of a client.
+type Clients interface {
+	// Get may return an old version, Current returns the present one.
 	// Both: CodeNotFound when there is no such client.
-	Client(ctx context.Context, id uuid.UUID) (*clientcache.Client, error)
-	Current(ctx context.Context, id uuid.UUID) (*clientcache.Client, error)
+	Get(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
+	Current(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 }
 
-// Store keeps entries, see the store's Accept.
+// Store commits prepared events, see the store's Accept.
 type Store interface {
-	Accept(entries []herald.Entry) ([]herald.Receipt, error)
+	Accept(events []work.PreparedEvent) ([]herald.Receipt, error)
 }
 
 // Engine sends what was accepted.
 type Engine interface {
-	// Reserve takes room in memory for the entries' deliveries and sets Held
-	// of those that got it. Every Reserve is followed by one Settle.
-	Reserve(entries []herald.Entry)
-	// Settle says what became of reserved entries: those kept are sent, of
-	// the others the room is given back.
-	Settle(entries []herald.Entry, kept func(i int) bool)
+	// Reserve takes room in memory for the events' deliveries and sets Held
+	// of those that got it. Every Reserve is followed by one AfterCommit.
+	Reserve(events []work.PreparedEvent)
+	// AfterCommit sends the deliveries of the events that were committed, and
+	// gives back the room of the others.
+	AfterCommit(events []work.PreparedEvent, committed func(i int) bool)
 }
 
 // Intake is safe for concurrent use.
 type Intake struct {
-	directory Directory
-	store     Store
-	engine    Engine
-	origin    func(address string) (string, error)
+	clients Clients
+	store   Store
+	engine  Engine
+	origin  func(address string) (string, error)
 
 	mu       sync.Mutex
 	underWay map[idempotent]bool
@@ -66,8 +67,8 @@ type idempotent struct {
 }
 
 // New returns an Intake. origin tells the lane of a webhook's address.
-func New(d Directory, s Store, e Engine, origin func(string) (string, error)) *Intake {
-	return &Intake{directory: d, store: s, engine: e, origin: origin, underWay: make(map[idempotent]bool)}
+func New(c Clients, s Store, e Engine, origin func(string) (string, error)) *Intake {
+	return &Intake{clients: c, store: s, engine: e, origin: origin, underWay: make(map[idempotent]bool)}
 }
 
 // Publish accepts publications, all or none, and returns a receipt for each in
@@ -85,18 +86,18 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 		return nil, err
 	}
 	defer release()
-	look := in.directory.Client
+	look := in.clients.Get
 	for try := range staleLimit {
-		entries, err := in.decideAll(ctx, look, caller, pubs)
-		look = in.directory.Current
+		events, err := in.prepareAll(ctx, look, caller, pubs)
+		look = in.clients.Current
 		if err != nil && try == 0 {
 			continue // what is wrong may be right on the present version
 		}
 		if err != nil {
 			return nil, err
 		}
-		receipts, err := in.keep(entries)
-		if !errors.Is(err, herald.ErrStale) {
+		receipts, err := in.commit(events)
+		if !errors.Is(err, work.ErrStale) {
 			return receipts, err
 		}
 	}
@@ -104,19 +105,19 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 		Message: "The client's rules change too fast to decide whom the event concerns. Try again."}
 }
 
-// keep commits entries and passes on to the engine what became of them.
-func (in *Intake) keep(entries []herald.Entry) ([]herald.Receipt, error) {
-	in.engine.Reserve(entries)
-	receipts, err := in.store.Accept(entries)
-	in.engine.Settle(entries, func(i int) bool {
+// commit commits events and passes on to the engine what became of them.
+func (in *Intake) commit(events []work.PreparedEvent) ([]herald.Receipt, error) {
+	in.engine.Reserve(events)
+	receipts, err := in.store.Accept(events)
+	in.engine.AfterCommit(events, func(i int) bool {
 		// A repeat has the receipt of the event that it repeats.
-		return err == nil && receipts[i].EventID == entries[i].Event.ID
+		return err == nil && receipts[i].EventID == events[i].Event.ID
 	})
 	return receipts, err
 }
 
-// enter refuses a publication whose idempotency key is being used by another
-// request at this moment; what becomes of that one is not known yet.
+// enter refuses a publication whose idempotency key another request is using at
+// this moment: the outcome of that one is not known yet.
 func (in *Intake) enter(pubs []herald.Publication) (release func(), err error) {
 	var entered []idempotent
 	release = func() {
@@ -159,14 +160,14 @@ func repeats(pubs []herald.Publication, id idempotent) bool {
 	return false
 }
 
-type lookUp func(ctx context.Context, id uuid.UUID) (*clientcache.Client, error)
+type lookUp func(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 
-// decideAll makes an entry of each publication, all those of one client on the
-// same version of it.
-func (in *Intake) decideAll(ctx context.Context, look lookUp, caller herald.Caller, pubs []herald.Publication) ([]herald.Entry, error) {
-	entries := make([]herald.Entry, len(pubs))
-	var last *clientcache.Client
-	clients := make(map[uuid.UUID]*clientcache.Client)
+// prepareAll prepares the publications, all those of one client on the same version
+// of it.
+func (in *Intake) prepareAll(ctx context.Context, look lookUp, caller herald.Caller, pubs []herald.Publication) ([]work.PreparedEvent, error) {
+	events := make([]work.PreparedEvent, len(pubs))
+	var last *clientcache.Snapshot
+	clients := make(map[uuid.UUID]*clientcache.Snapshot)
 	for i, p := range pubs {
 		client := last
 		if client == nil || client.ID != p.ClientID {
@@ -177,19 +178,19 @@ func (in *Intake) decideAll(ctx context.Context, look lookUp, caller herald.Call
 			if client, err = look(ctx, p.ClientID); err != nil {
 				return nil, onItem(i, err)
 			}
-			if err := admit(caller, client); err != nil {
+			if err := authorize(caller, client); err != nil {
 				return nil, onItem(i, err)
 			}
 			clients[p.ClientID] = client
 		}
 		last = client
-		entry, err := in.decide(client, p)
+		event, err := in.prepare(client, p)
 		if err != nil {
 			return nil, onItem(i, err)
 		}
-		entries[i] = entry
+		events[i] = event
 	}
-	return entries, nil
+	return events, nil
 }
 
 func onItem(i int, err error) error {
@@ -200,9 +201,9 @@ func onItem(i int, err error) error {
 	return &herald.ItemError{Index: i, Err: err}
 }
 
-// admit checks the caller against the client as it is now: a key that was in
+// authorize checks the caller against the client as it is now: a key that was in
 // force when the request came in may have been revoked.
-func admit(caller herald.Caller, client *clientcache.Client) error {
+func authorize(caller herald.Caller, client *clientcache.Snapshot) error {
 	switch {
 	case caller.Operator:
 		return nil
@@ -215,58 +216,58 @@ func admit(caller herald.Caller, client *clientcache.Client) error {
 	}
 }
 
-// decide is the pure middle of it: which rules an event meets and what each of
+// prepare is pure: it finds the rules that an event meets and renders what each of
 // their receivers is sent.
-func (in *Intake) decide(client *clientcache.Client, p herald.Publication) (herald.Entry, error) {
+func (in *Intake) prepare(client *clientcache.Snapshot, p herald.Publication) (work.PreparedEvent, error) {
 	e := p.Event
 	kind, ok := client.Catalogue.Lookup(e.Type)
 	if !ok {
-		return herald.Entry{}, herald.Invalid("type", "Unknown event type %q. GET /eventTypes lists those there are.", e.Type)
+		return work.PreparedEvent{}, herald.Invalid("type", "Unknown event type %q. GET /eventTypes lists those there are.", e.Type)
 	}
 	e.Type = kind.Name
 	if err := kind.Validate(e); err != nil {
-		return herald.Entry{}, err
+		return work.PreparedEvent{}, err
 	}
 	if kind.BuiltIn && !kind.Connection {
 		e.ConnectionID = uuid.Nil // such alerts have none, on the wire and in the API
 	}
 	e.ID = herald.NewEventID()
-	entry := herald.Entry{ClientVersion: client.Version, IdempotencyKey: p.IdempotencyKey}
+	prepared := work.PreparedEvent{ClientVersion: client.Version, IdempotencyKey: p.IdempotencyKey}
 	if p.IdempotencyKey != "" {
-		entry.Fingerprint = fingerprint(e)
+		prepared.Fingerprint = fingerprint(e)
 	}
 	if e.OccurredAt.IsZero() {
 		e.OccurredAt = herald.TimeOf(e.ID)
 	}
 	message := kind.Message(e)
 	e.Data = kind.Data(e.Data)
-	entry.Event = e
+	prepared.Event = e
 	for _, rule := range client.Rules(e.Type) {
 		if !rule.Meets(e) {
 			continue
 		}
-		if len(entry.Alerts) == herald.MaxAlerts {
-			return herald.Entry{}, herald.Errorf(herald.CodeConflict, "The event meets more than %d rules of the client, which is more than can be raised.", herald.MaxAlerts)
+		if len(prepared.Alerts) == herald.MaxAlerts {
+			return work.PreparedEvent{}, herald.Errorf(herald.CodeConflict, "The event meets more than %d rules of the client, which is more than can be raised.", herald.MaxAlerts)
 		}
-		raised := herald.Raised{ID: herald.AlertID(e.ID, len(entry.Alerts)+1), RuleID: rule.ID, Message: message}
-		raised.Head = renderHead(client.Profile.Name, kind, e, raised)
+		alert := work.PreparedAlert{ID: herald.AlertID(e.ID, len(prepared.Alerts)+1), RuleID: rule.ID, Message: message}
+		alert.Head = renderHead(client.Profile.Name, kind, e, alert)
 		var err error
-		if raised.Due, err = in.due(rule, raised, e); err != nil {
-			return herald.Entry{}, err
+		if alert.Items, err = in.items(rule, alert, e); err != nil {
+			return work.PreparedEvent{}, err
 		}
-		entry.Alerts = append(entry.Alerts, raised)
+		prepared.Alerts = append(prepared.Alerts, alert)
 	}
-	return entry, nil
+	return prepared, nil
 }
 
-// due returns the deliveries that an alert owes: one for the rule's webhook, and
+// items returns the deliveries that an alert owes: one for the rule's webhook, and
 // one for each of its mailboxes.
-func (in *Intake) due(rule herald.Rule, a herald.Raised, e herald.Event) ([]herald.Due, error) {
-	var due []herald.Due
-	body := herald.Body(a.Head, e.Data)
+func (in *Intake) items(rule herald.Rule, a work.PreparedAlert, e herald.Event) ([]work.Item, error) {
+	var items []work.Item
+	body := work.Body(a.Head, e.Data)
 	add := func(origin, address string) {
-		due = append(due, herald.Due{
-			ID: herald.DeliveryID(a.ID, len(due)), ClientID: rule.ClientID, RuleID: rule.ID, Origin: origin, Address: address,
+		items = append(items, work.Item{
+			ID: herald.DeliveryID(a.ID, len(items)), ClientID: rule.ClientID, RuleID: rule.ID, Origin: origin, Address: address,
 			Body: body, Attempt: 1, MadeAt: herald.TimeOf(a.ID),
 		})
 	}
@@ -280,7 +281,7 @@ func (in *Intake) due(rule herald.Rule, a herald.Raised, e herald.Event) ([]hera
 	for _, box := range herald.Mailboxes(rule.Emails) {
 		add(herald.MailScheme, herald.MailScheme+box)
 	}
-	return due, nil
+	return items, nil
 }
 
 // fingerprint tells publications with other content apart. It is taken before

@@ -9,12 +9,13 @@ import (
 
 	"herald"
 	"herald/internal/catalogue"
+	"herald/internal/work"
 )
 
-// renderHead renders an alert's own part of the delivered body, see herald.Body:
+// renderHead renders an alert's own part of the delivered body, see work.Body:
 // the envelope of spec section 8.0 in the vendor's order, up to where the value
 // of Data stands if the event has data. Members that do not apply are absent.
-func renderHead(clientName string, t *catalogue.Type, e herald.Event, a herald.Raised) []byte {
+func renderHead(clientName string, t *catalogue.Type, e herald.Event, a work.PreparedAlert) []byte {
 	b := make([]byte, 0, 400+len(clientName)+len(a.Message))
 	b = append(b, `{"ClientId":"`...)
 	b = appendID(b, e.ClientID)

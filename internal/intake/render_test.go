@@ -15,6 +15,7 @@ import (
 
 	"herald"
 	"herald/internal/catalogue"
+	"herald/internal/work"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -74,7 +75,7 @@ func exampleOf(kind *catalogue.Type) herald.Event {
 func bodyOf(clientName string, kind *catalogue.Type, e herald.Event) []byte {
 	message := kind.Message(e)
 	e.Data = kind.Data(e.Data)
-	return herald.Body(renderHead(clientName, kind, e, herald.Raised{ID: alertID, RuleID: ruleID, Message: message}), e.Data)
+	return work.Body(renderHead(clientName, kind, e, work.PreparedAlert{ID: alertID, RuleID: ruleID, Message: message}), e.Data)
 }
 
 func TestBodiesAreTheVendors(t *testing.T) {
@@ -150,7 +151,7 @@ func FuzzAnyTextIsCarried(f *testing.F) {
 	kind, _ := c.Lookup("Sync Completed")
 	f.Fuzz(func(t *testing.T, name, message string) {
 		e := exampleOf(kind)
-		body := herald.Body(renderHead(name, kind, e, herald.Raised{ID: alertID, Message: message}), e.Data)
+		body := work.Body(renderHead(name, kind, e, work.PreparedAlert{ID: alertID, Message: message}), e.Data)
 		var got struct{ ClientName, Message string }
 		if err := json.Unmarshal(body, &got); err != nil || !utf8.Valid(body) {
 			t.Fatalf("%q: %v", body, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/work"
 )
 
 // Bounds of what a digest shows; the list that it links to has all.
@@ -74,7 +75,7 @@ func (s *Sender) newDigest(r Request) (digest, error) {
 	return d, nil
 }
 
-func messages(told []herald.Digested) (all []string) {
+func messages(told []work.DigestEntry) (all []string) {
 	for _, g := range told {
 		all = append(all, oneLine(g.Message))
 	}

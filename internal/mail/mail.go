@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"herald"
+	"herald/internal/work"
 )
 
 // Options say which server takes mail, and how it looks.
@@ -75,7 +76,7 @@ type Request struct {
 	RaisedAt   time.Time
 	// Digest are the alerts that the message sums up, if it is a digest; Body
 	// is the first one's then.
-	Digest []herald.Digested
+	Digest []work.DigestEntry
 }
 
 // Result is what a transaction came to. Status is the server's reply code when

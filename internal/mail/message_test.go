@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/work"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -117,7 +118,7 @@ func TestDigest(t *testing.T) {
 	from := sender(t, "smtp://"+s.address)
 	r := request("joe@acme.example")
 	for i := range 40 {
-		g := herald.Digested{DeliveryID: herald.AlertID(uuid.MustParse(fmt.Sprintf("019ab0c1-0000-7000-8000-%06d000000", i)), 1), Type: "Sync Failed", Message: fmt.Sprintf("Sync %d <failed>", i)}
+		g := work.DigestEntry{DeliveryID: herald.AlertID(uuid.MustParse(fmt.Sprintf("019ab0c1-0000-7000-8000-%06d000000", i)), 1), Type: "Sync Failed", Message: fmt.Sprintf("Sync %d <failed>", i)}
 		if i%4 > 0 {
 			g.CompanyID = uuid.MustParse(fmt.Sprintf("8a210b68-6988-11ed-a1eb-%012d", i))
 		}

@@ -1,25 +1,37 @@
-// Package store keeps everything Herald must not forget: clients, rules,
-// events with the alerts and deliveries they cause, and every attempt.
+// Package store keeps all that Herald must not forget: clients, rules, events with
+// the alerts and deliveries that they cause, and every attempt.
 //
-// What is written often goes through the Writer (writer.go): one loop that
-// takes all that waits, commits it in one transaction, synced, and answers
-// everybody. What is written seldom, such as rules, uses transactions of its
-// own on the same connection. Reads use connections of their own and see a
-// consistent snapshot.
+// The file names are grouped:
 //
-// A delivery that is pending is a row of queue, and of no other table that
-// changes; when it ends it moves to deliveries. Attempts, events and alerts are
-// only ever added. A row of queue either waits to be claimed (node is NULL) or
-// is held by one incarnation of a node:
+//	commit_*       the group commit: accepting events and recording results. The heart.
+//	queue_*        what is pending: claims, nodes, digests, cancelling, sending again
+//	history_*      events, alerts, deliveries and attempts, their lists and counts
+//	account_*      clients, keys, rules, event types, mailboxes, the audit log
+//	maintenance_*  what runs in small steps in the background: retention, clean-up
+//	db_*           the two databases, migrations, transactions, reading rows
+//
+// It is one package because one transaction often writes to several of these groups.
+// A commit writes events, queue and counts; cancelling moves a row of the queue to
+// history; a rule's change raises the version that the next commit checks. Packages
+// would have to export what only they may use.
+//
+// Frequent writes go through the writer (commit_writer.go). One loop takes all
+// requests that wait, commits them in one transaction, synced to disk, and answers
+// each. Rare writes, such as rules, have their own transactions. Reads have their own
+// connections and see a consistent snapshot.
+//
+// A pending delivery is one row of queue. When it ends it moves to deliveries. Rows of
+// attempts, events and alerts are only added. A row of queue waits to be claimed (node
+// is NULL), or one incarnation of a node holds it:
 //
 //	accepted with room in memory ──▶ held ──recorded: ended──▶ (gone) deliveries
 //	                                 ▲  │
-//	                          claimed│  │recorded: retry, handed back, node buried
+//	                          claimed│  │recorded: retry, handed back, node declared dead
 //	                                 │  ▼
 //	accepted without room ────────▶ waiting ──cancelled──▶ (gone) deliveries
 //
-// What an event means and whom it concerns is decided elsewhere (intake), as is
-// when to try again (policy).
+// Whom an event concerns is decided in internal/intake, when to try again in
+// internal/policy.
 package store
 
 import (
@@ -86,7 +98,7 @@ type Store struct {
 	node        atomic.Int64 // this node's incarnation, 0 before Register
 	// inDoubt says that this node may hold what it does not know of, see
 	// landed.
-	inDoubt atomic.Bool
+	uncertain atomic.Bool
 }
 
 // Open opens the database, makes what is missing in it, and starts the writer.

@@ -17,6 +17,7 @@ import (
 	"herald"
 	"herald/internal/secret"
 	"herald/internal/test/postgres"
+	"herald/internal/work"
 )
 
 // fixture is a store with one client that has one rule.
@@ -95,7 +96,7 @@ func (f *fixture) newRule(c herald.Client) herald.Rule {
 }
 
 // entry makes an entry that raises one alert with one delivery.
-func (f *fixture) entry(c herald.Client, held bool) herald.Entry {
+func (f *fixture) entry(c herald.Client, held bool) work.PreparedEvent {
 	f.t.Helper()
 	version, err := f.Version(f.t.Context(), c.ID)
 	if err != nil {
@@ -104,19 +105,19 @@ func (f *fixture) entry(c herald.Client, held bool) herald.Entry {
 	return f.entryAt(c, version, held)
 }
 
-func (f *fixture) entryAt(c herald.Client, version int64, held bool) herald.Entry {
+func (f *fixture) entryAt(c herald.Client, version int64, held bool) work.PreparedEvent {
 	event := herald.Event{ID: herald.NewEventID(), ClientID: c.ID, Type: "Sync Failed", OccurredAt: time.Now(), Data: []byte(`{"syncId":"1"}`)}
 	alert := herald.AlertID(event.ID, 1)
-	return herald.Entry{Event: event, ClientVersion: version, Alerts: []herald.Raised{{
+	return work.PreparedEvent{Event: event, ClientVersion: version, Alerts: []work.PreparedAlert{{
 		ID: alert, RuleID: f.rule.ID, Message: "Sync failed", Head: []byte(`{"Data":`),
-		Due: []herald.Due{{
+		Items: []work.Item{{
 			ID: herald.DeliveryID(alert, 0), ClientID: c.ID, RuleID: f.rule.ID, Origin: origin, Address: hook,
 			Attempt: 1, MadeAt: herald.TimeOf(alert), Held: held,
 		}},
 	}}}
 }
 
-func (f *fixture) accept(entries ...herald.Entry) []herald.Receipt {
+func (f *fixture) accept(entries ...work.PreparedEvent) []herald.Receipt {
 	f.t.Helper()
 	receipts, err := f.Accept(entries)
 	if err != nil {
@@ -125,9 +126,9 @@ func (f *fixture) accept(entries ...herald.Entry) []herald.Receipt {
 	return receipts
 }
 
-func (f *fixture) claim(n int) []herald.Due {
+func (f *fixture) claim(n int) []work.Item {
 	f.t.Helper()
-	due, err := f.Claim(f.t.Context(), []herald.Want{{Lane: herald.Lane{Client: f.client.ID, Origin: origin}, N: n}})
+	due, err := f.Claim(f.t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: n}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -150,8 +151,8 @@ func wantCode(t *testing.T, err error, code herald.Code) {
 	}
 }
 
-func attempt(d herald.Due, outcome herald.Outcome, status int) herald.Attempt {
-	return herald.Attempt{DeliveryID: d.ID, N: d.Attempt, At: time.Now().UTC().Truncate(time.Microsecond), Outcome: outcome, Status: status,
+func attempt(d work.Item, outcome herald.Outcome, status int) *herald.Attempt {
+	return &herald.Attempt{DeliveryID: d.ID, N: d.Attempt, At: time.Now().UTC().Truncate(time.Microsecond), Outcome: outcome, Status: status,
 		Timings:  herald.Timings{Total: 1.5},
 		Request:  &herald.RequestRecord{Method: "POST", URL: d.Address, Headers: map[string]string{"Authorization": "Basic …"}},
 		Response: &herald.ResponseRecord{Headers: map[string][]string{"Server": {"test"}}, Body: "ok"}}
@@ -175,7 +176,7 @@ func testAcceptedEventIsListedWithWhatItOwes(t *testing.T, f *fixture) {
 	if string(event.Data) != `{"syncId":"1"}` || len(alerts) != 1 || alerts[0].RuleID != f.rule.ID || alerts[0].ClientName != "Acme" {
 		t.Errorf("event %+v with alerts %+v", event, alerts)
 	}
-	d, attempts := f.delivery(entry.Alerts[0].Due[0].ID)
+	d, attempts := f.delivery(entry.Alerts[0].Items[0].ID)
 	if d.State != herald.Pending || !d.InFlight || d.AttemptCount != 0 || len(attempts) != 0 || d.Address != hook {
 		t.Errorf("delivery %+v with attempts %v", d, attempts)
 	}
@@ -186,19 +187,19 @@ func TestRecordedAttemptEndsTheDelivery(t *testing.T) { onBoth(t, testRecordedAt
 func testRecordedAttemptEndsTheDelivery(t *testing.T, f *fixture) {
 	entry := f.entry(f.client, true)
 	f.accept(entry)
-	due := entry.Alerts[0].Due[0]
+	due := entry.Alerts[0].Items[0]
 	a := attempt(due, herald.OutcomeDelivered, 200)
-	if err := f.Record(herald.Recording{Due: due, Attempt: a, State: herald.Delivered}); err != nil {
+	if err := f.Record(work.Result{Item: due, Attempt: a, State: herald.Delivered}); err != nil {
 		t.Fatal(err)
 	}
 	d, attempts := f.delivery(due.ID)
 	if d.State != herald.Delivered || d.AttemptCount != 1 || d.DoneAt.IsZero() || !d.NextAttemptAt.IsZero() {
 		t.Errorf("delivery %+v", d)
 	}
-	if diff := cmp.Diff([]herald.Attempt{a}, attempts); diff != "" {
+	if diff := cmp.Diff([]herald.Attempt{*a}, attempts); diff != "" {
 		t.Errorf("attempts (-want +got):\n%s", diff)
 	}
-	if again := f.Record(herald.Recording{Due: due, Attempt: a, State: herald.Failed}); !errors.Is(again, herald.ErrNotHeld) {
+	if again := f.Record(work.Result{Item: due, Attempt: a, State: herald.Failed}); !errors.Is(again, work.ErrNotHeld) {
 		t.Errorf("recording what has ended: %v, want ErrNotHeld", again)
 	}
 	if d, _ := f.delivery(due.ID); d.State != herald.Delivered {
@@ -211,15 +212,15 @@ func TestRetryWaitsUntilItIsDue(t *testing.T) { onBoth(t, testRetryWaitsUntilItI
 func testRetryWaitsUntilItIsDue(t *testing.T, f *fixture) {
 	entry := f.entry(f.client, true)
 	f.accept(entry)
-	due := entry.Alerts[0].Due[0]
+	due := entry.Alerts[0].Items[0]
 	failed := attempt(due, herald.OutcomeRetry, 503)
-	if err := f.Record(herald.Recording{Due: due, Attempt: failed, State: herald.Pending, Delay: time.Hour, Retries: 1}); err != nil {
+	if err := f.Record(work.Result{Item: due, Attempt: failed, State: herald.Pending, Delay: time.Hour, Retries: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.claim(10); len(got) != 0 {
 		t.Fatalf("claimed %v an hour early", got)
 	}
-	lanes, err := f.Lanes(t.Context(), herald.Lane{})
+	lanes, err := f.Lanes(t.Context(), work.Lane{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +246,7 @@ func testClaimTakesTheLongestDueFirst(t *testing.T, f *fixture) {
 	for range 5 {
 		entry := f.entry(f.client, false)
 		f.accept(entry)
-		want = append(want, entry.Alerts[0].Due[0].ID)
+		want = append(want, entry.Alerts[0].Items[0].ID)
 	}
 	var got []uuid.UUID
 	for _, d := range append(f.claim(3), f.claim(3)...) {
@@ -277,19 +278,19 @@ func TestLanesAreFoundBehindAnyNumberOfOthers(t *testing.T) {
 
 func testLanesAreFoundBehindAnyNumberOfOthers(t *testing.T, f *fixture) {
 	const clients, lanesEach = 3, 150 // more lanes than one look returns, also across a client's end
-	want := make(map[herald.Lane]bool)
+	want := make(map[work.Lane]bool)
 	for range clients {
 		c := f.newClient("many lanes")
 		for n := range lanesEach {
 			entry := f.entry(c, false)
-			due := &entry.Alerts[0].Due[0]
+			due := &entry.Alerts[0].Items[0]
 			due.Origin = fmt.Sprintf("https://r%d.example:443", n)
-			want[herald.Lane{Client: c.ID, Origin: due.Origin}] = true
+			want[work.Lane{Client: c.ID, Origin: due.Origin}] = true
 			f.accept(entry)
 		}
 	}
-	got := make(map[herald.Lane]bool)
-	for after := (herald.Lane{}); ; {
+	got := make(map[work.Lane]bool)
+	for after := (work.Lane{}); ; {
 		lanes, err := f.Lanes(t.Context(), after)
 		if err != nil {
 			t.Fatal(err)
@@ -321,9 +322,9 @@ func testStaleEntryIsRefusedAndItsNeighboursAreKept(t *testing.T, f *fixture) {
 	if err := f.RenameClient(t.Context(), operator, f.client.ID, "Acme Ltd"); err != nil {
 		t.Fatal(err)
 	}
-	works := []*work{{client: f.client.ID, entries: []herald.Entry{stale}}, {client: other.ID, entries: []herald.Entry{fresh}}}
-	errs := f.commitTogether(works)
-	if !errors.Is(errs[0], herald.ErrStale) || errs[1] != nil {
+	requests := []*request{{client: f.client.ID, entries: []work.PreparedEvent{stale}}, {client: other.ID, entries: []work.PreparedEvent{fresh}}}
+	errs := f.commitTogether(requests)
+	if !errors.Is(errs[0], work.ErrStale) || errs[1] != nil {
 		t.Errorf("errors %v, want ErrStale for the first alone", errs)
 	}
 	if _, _, err := f.Event(t.Context(), f.client.ID, stale.Event.ID); herald.CodeOf(err) != herald.CodeNotFound {
@@ -335,13 +336,13 @@ func testStaleEntryIsRefusedAndItsNeighboursAreKept(t *testing.T, f *fixture) {
 }
 
 // commitTogether commits works as one batch, whatever the loop would do.
-func (f *fixture) commitTogether(works []*work) []error {
-	for _, k := range works {
+func (f *fixture) commitTogether(requests []*request) []error {
+	for _, k := range requests {
 		k.answer = make(chan error, 1)
 	}
-	f.writer.commit(works)
+	f.writer.commit(requests)
 	var errs []error
-	for _, k := range works {
+	for _, k := range requests {
 		errs = append(errs, <-k.answer)
 	}
 	return errs
@@ -350,13 +351,13 @@ func (f *fixture) commitTogether(works []*work) []error {
 func TestOneBadRequestFailsAlone(t *testing.T) { onBoth(t, testOneBadRequestFailsAlone) }
 
 func testOneBadRequestFailsAlone(t *testing.T, f *fixture) {
-	var works []*work
+	var requests []*request
 	for range 50 {
-		works = append(works, &work{client: f.client.ID, entries: []herald.Entry{f.entry(f.client, true)}})
+		requests = append(requests, &request{client: f.client.ID, entries: []work.PreparedEvent{f.entry(f.client, true)}})
 	}
 	const bad = 17
-	works[bad].entries[0].Event.ID = works[3].entries[0].Event.ID // a key that is taken
-	for i, err := range f.commitTogether(works) {
+	requests[bad].entries[0].Event.ID = requests[3].entries[0].Event.ID // a key that is taken
+	for i, err := range f.commitTogether(requests) {
 		if (err != nil) != (i == bad) {
 			t.Errorf("work %d: error %v", i, err)
 		}
@@ -375,7 +376,7 @@ func TestRepeatedKeyIsAnsweredAsTheFirstTime(t *testing.T) {
 }
 
 func testRepeatedKeyIsAnsweredAsTheFirstTime(t *testing.T, f *fixture) {
-	keyed := func(key string, content byte) herald.Entry {
+	keyed := func(key string, content byte) work.PreparedEvent {
 		e := f.entry(f.client, true)
 		e.IdempotencyKey, e.Fingerprint = key, [32]byte{content}
 		return e
@@ -384,7 +385,7 @@ func testRepeatedKeyIsAnsweredAsTheFirstTime(t *testing.T, f *fixture) {
 	if diff := cmp.Diff(first, f.accept(keyed("k", 1))); diff != "" {
 		t.Errorf("the repeat's receipt (-first +repeat):\n%s", diff)
 	}
-	_, err := f.Accept([]herald.Entry{keyed("new", 1), keyed("k", 2)})
+	_, err := f.Accept([]work.PreparedEvent{keyed("new", 1), keyed("k", 2)})
 	wantCode(t, err, herald.CodeMismatch)
 	var item *herald.ItemError
 	if !errors.As(err, &item) || item.Index != 1 {
@@ -421,7 +422,7 @@ func testExpiredKeyIsForgotten(t *testing.T, f *fixture) {
 	if _, err := f.write.ExecContext(t.Context(), `UPDATE idempotency SET expires_at = 1`); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := f.Forget(t.Context()); n != 1 || err != nil {
+	if n, err := f.ExpireIdempotencyKeys(t.Context()); n != 1 || err != nil {
 		t.Errorf("Forget = %d, %v, want 1", n, err)
 	}
 }
@@ -440,14 +441,14 @@ func testOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	if f.dialect.shared {
-		others, err := f.Beat(t.Context())
+		others, err := f.Heartbeat(t.Context())
 		if err != nil || len(others) != 1 {
 			t.Fatalf("other nodes: %v, %v; want the dead one", others, err)
 		}
-		if buried, err := f.Bury(t.Context(), dead, others[dead]+1); buried || err != nil {
+		if buried, err := f.DeclareDead(t.Context(), dead, others[dead]+1); buried || err != nil {
 			t.Fatalf("a node whose beat went on was buried: %v, %v", buried, err)
 		}
-		if buried, err := f.Bury(t.Context(), dead, others[dead]); !buried || err != nil {
+		if buried, err := f.DeclareDead(t.Context(), dead, others[dead]); !buried || err != nil {
 			t.Fatalf("burying the dead node: %v, %v", buried, err)
 		}
 	}
@@ -467,8 +468,8 @@ func testOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T, f *fixture) {
 		t.Errorf("attempts %+v, want one that may have been sent", attempts)
 	}
 	// The result of the first incarnation comes late and must not count.
-	late := entry.Alerts[0].Due[0]
-	if err := f.Record(herald.Recording{Due: late, Attempt: attempt(late, herald.OutcomeRejected, 400), State: herald.Failed}); !errors.Is(err, herald.ErrNotHeld) {
+	late := entry.Alerts[0].Items[0]
+	if err := f.Record(work.Result{Item: late, Attempt: attempt(late, herald.OutcomeRejected, 400), State: herald.Failed}); !errors.Is(err, work.ErrNotHeld) {
 		t.Errorf("the late result: %v, want ErrNotHeld", err)
 	}
 }
@@ -480,13 +481,13 @@ func TestCancelledDeliveryKeepsTheAttemptThatWasUnderWay(t *testing.T) {
 func testCancelledDeliveryKeepsTheAttemptThatWasUnderWay(t *testing.T, f *fixture) {
 	entry := f.entry(f.client, true)
 	f.accept(entry)
-	due := entry.Alerts[0].Due[0]
+	due := entry.Alerts[0].Items[0]
 	if err := f.CancelDelivery(t.Context(), f.client.ID, due.ID); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, f.CancelDelivery(t.Context(), f.client.ID, due.ID), herald.CodeConflict)
 	wantCode(t, f.CancelDelivery(t.Context(), f.newClient("Other").ID, due.ID), herald.CodeNotFound)
-	if err := f.Record(herald.Recording{Due: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}); !errors.Is(err, herald.ErrNotHeld) {
+	if err := f.Record(work.Result{Item: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}); !errors.Is(err, work.ErrNotHeld) {
 		t.Errorf("recording: %v, want ErrNotHeld", err)
 	}
 	d, attempts := f.delivery(due.ID)
@@ -510,11 +511,11 @@ func testDeletedClientsDeliveriesAreCancelled(t *testing.T, f *fixture) {
 	if n, err := f.CancelDeletedClients(t.Context()); n != 1 || err != nil {
 		t.Fatalf("CancelDeletedClients = %d, %v, want 1", n, err)
 	}
-	if d, _ := f.delivery(entry.Alerts[0].Due[0].ID); d.State != herald.Cancelled || d.Reason != herald.ReasonClientDeleted {
+	if d, _ := f.delivery(entry.Alerts[0].Items[0].ID); d.State != herald.Cancelled || d.Reason != herald.ReasonClientDeleted {
 		t.Errorf("delivery %+v, want it cancelled with its client", d)
 	}
-	_, err = f.Accept([]herald.Entry{f.entry(f.client, true)})
-	if !errors.Is(err, herald.ErrStale) { // version 0: there is none
+	_, err = f.Accept([]work.PreparedEvent{f.entry(f.client, true)})
+	if !errors.Is(err, work.ErrStale) { // version 0: there is none
 		t.Logf("accepting for a deleted client: %v", err)
 	}
 }
@@ -613,7 +614,7 @@ func testManyPublishersShareCommits(t *testing.T, f *fixture) {
 	for range publishers {
 		wg.Go(func() {
 			for range each {
-				if _, err := f.Accept([]herald.Entry{f.entry(f.client, false)}); err != nil {
+				if _, err := f.Accept([]work.PreparedEvent{f.entry(f.client, false)}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -627,19 +628,19 @@ func testManyPublishersShareCommits(t *testing.T, f *fixture) {
 }
 
 func TestBatchIsFilledInTurns(t *testing.T) {
-	w := &writer{waiting: make(map[uuid.UUID]*lineup), wake: make(chan struct{}, 1)}
+	w := &writer{waiting: make(map[uuid.UUID]*clientQueue), wake: make(chan struct{}, 1)}
 	hog, small := uuid.New(), uuid.New()
 	for range 2 * batchRows {
-		if err := w.enqueue(&work{client: hog, rows: 1}); err != nil {
+		if err := w.enqueue(&request{client: hog, rows: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.enqueue(&work{client: small, rows: 1}); err != nil {
+	if err := w.enqueue(&request{client: small, rows: 1}); err != nil {
 		t.Fatal(err)
 	}
 	batch := w.fill()
 	if len(batch) != batchRows {
-		t.Errorf("the batch has %d works, want %d", len(batch), batchRows)
+		t.Errorf("the batch has %d requests, want %d", len(batch), batchRows)
 	}
 	if batch[1].client != small {
 		t.Error("the second client is not next, behind one work of the first")
@@ -653,7 +654,7 @@ func testClosedStoreRefuses(t *testing.T, f *fixture) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := f.Accept([]herald.Entry{entry})
+	_, err := f.Accept([]work.PreparedEvent{entry})
 	wantCode(t, err, herald.CodeUnavailable)
 }
 

@@ -53,7 +53,7 @@ func newRig(t testing.TB, own ...herald.EventType) *rig {
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil },
 		CheckURL:  egress.New(egress.Options{}).CheckURL,
 	})
-	r.handler = api.NewFrame(mux, slog.New(slog.DiscardHandler), nil)
+	r.handler = api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil)
 	return r
 }
 

@@ -54,8 +54,8 @@ func (s *surface) getProfile(r request) (reply, error) {
 		return reply{}, err
 	}
 	view := viewProfile(c.Profile)
-	if view.AlertAuthHeader != nil && r.caller.Key.Role == herald.Analyst {
-		masked := "…" // there is one, and it is not an analyst's to know
+	if view.AlertAuthHeader != nil && !r.caller.MaySeeSecrets() {
+		masked := "…" // there is one, which is not shown
 		view.AlertAuthHeader = &masked
 	}
 	return reply{http.StatusOK, view}, nil
@@ -195,8 +195,8 @@ func viewKey(k herald.Key) apiKey {
 }
 
 func (s *surface) listKeys(r request) (reply, error) {
-	if r.caller.Key.Role == herald.Analyst {
-		return reply{}, herald.Errorf(herald.CodeForbidden, "The API key given is an analyst's, which does not see keys; this call needs a developer's key.")
+	if err := r.caller.MaySeeKeys(); err != nil {
+		return reply{}, err
 	}
 	keys, err := s.Keys.Keys(r.Context(), r.client)
 	if err != nil {
@@ -228,7 +228,7 @@ func (s *surface) createKey(r request) (reply, error) {
 	if role != "" && !slices.Contains(herald.Roles(), herald.Role(role)) {
 		return reply{}, invalid("role", "role %.50q: want one of %q.", role, herald.Roles())
 	}
-	if err := r.caller.MayKeep(herald.Role(role)); err != nil {
+	if err := r.caller.MayManageKeys(herald.Role(role)); err != nil {
 		return reply{}, err
 	}
 	k, plain, err := s.Keys.CreateKey(r.Context(), r.caller, r.client, name, herald.Role(role))

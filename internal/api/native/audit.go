@@ -3,12 +3,11 @@ package native
 import (
 	"net/http"
 
-	"herald/internal/api/openapi"
-
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/api/openapi"
 )
 
 func (s *surface) registerAudit() {
@@ -26,8 +25,8 @@ func (s *surface) registerAudit() {
 
 func (s *surface) listChanges(r *http.Request, caller herald.Caller) (page[herald.Change], error) {
 	var none page[herald.Change]
-	if caller.Key.Role == herald.Analyst {
-		return none, herald.Errorf(herald.CodeForbidden, "The API key given is an analyst's, which does not see the audit log; this call needs a developer's key.")
+	if err := caller.MaySeeAudit(); err != nil {
+		return none, err
 	}
 	p := parametersOf(r)
 	client, limit, after := p.id("client"), p.limit(), p.id("after")

@@ -5,12 +5,11 @@ import (
 	"slices"
 	"time"
 
-	"herald/internal/api/openapi"
-
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/api/openapi"
 )
 
 // maxClientName bounds a client's name, in characters.

@@ -4,12 +4,11 @@ import (
 	"context"
 	"net/http"
 
-	"herald/internal/api/openapi"
-
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/api/openapi"
 )
 
 // deliveryDetail is one delivery with every attempt at it.

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"herald/internal/api/openapi"
-
 	"github.com/google/uuid"
+
+	"herald/internal/api/openapi"
 )
 
 func document(t *testing.T) object {

@@ -3,11 +3,10 @@ package native
 import (
 	"net/http"
 
-	"herald/internal/api/openapi"
-
 	"github.com/danielgtaylor/huma/v2"
 
 	"herald"
+	"herald/internal/api/openapi"
 )
 
 // What a rule's webhook can be sent as its Authorization header.

@@ -114,7 +114,7 @@ func (r *Receiver) entry(alert uuid.UUID) Entry {
 type Publisher struct {
 	mu      sync.Mutex
 	alerts  []uuid.UUID
-	Clients func() []*client.Client // the nodes that are up; any will do
+	Clients func() []*client.API // the nodes that are up; any will do
 	Event   client.Event
 }
 
@@ -151,7 +151,7 @@ func (p *Publisher) Alerts() []uuid.UUID {
 // Check holds the books against the service. It waits for what is still pending as
 // long as something gets done: patience is how long nothing may end, because there
 // may be any number to make up for. It returns what does not agree, all of it.
-func Check(ctx context.Context, service *client.Client, p *Publisher, r *Receiver, patience time.Duration) (problems []error) {
+func Check(ctx context.Context, service *client.API, p *Publisher, r *Receiver, patience time.Duration) (problems []error) {
 	var ended atomic.Int64 // when a delivery was last seen to have ended
 	ended.Store(time.Now().UnixNano())
 	alerts := p.Alerts()
@@ -189,7 +189,7 @@ func Check(ctx context.Context, service *client.Client, p *Publisher, r *Receive
 const checkers = 8
 
 // settled waits until an alert's delivery has ended, or none has for long.
-func settled(ctx context.Context, service *client.Client, alert uuid.UUID, ended *atomic.Int64, patience time.Duration) (client.Delivery, error) {
+func settled(ctx context.Context, service *client.API, alert uuid.UUID, ended *atomic.Int64, patience time.Duration) (client.Delivery, error) {
 	for {
 		d, err := service.Delivery(ctx, herald.DeliveryID(alert, 0))
 		if err != nil || d.State != herald.Pending {

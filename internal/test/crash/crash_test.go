@@ -103,7 +103,7 @@ func (n *node) end(how syscall.Signal) error {
 	return n.process.Wait()
 }
 
-func (n *node) client(key string, options ...client.Option) *client.Client {
+func (n *node) client(key string, options ...client.Option) *client.API {
 	c, err := client.New("http://"+n.address, key, options...)
 	if err != nil {
 		n.t.Fatal(err)
@@ -125,12 +125,12 @@ func run(t *testing.T, nodes []*node, trouble func(), options ...client.Option) 
 	if _, err := nodes[0].client(account.APIKey).CreateRule(t.Context(), client.Rule{Type: "Sync Completed", Notifiers: client.Notifiers{Webhook: hook.URL}}); err != nil {
 		t.Fatal(err)
 	}
-	var clients []*client.Client
+	var clients []*client.API
 	for _, n := range nodes {
 		clients = append(clients, n.client(account.APIKey, options...))
 	}
 	publisher := &crash.Publisher{
-		Clients: func() []*client.Client { return clients },
+		Clients: func() []*client.API { return clients },
 		Event:   client.Event{Type: "Sync Completed", CompanyID: account.ID, Data: json.RawMessage(`{"syncId":"1","syncType":"Expense"}`)},
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -241,7 +241,7 @@ func TestStalledNodeBeginsAnew(t *testing.T) {
 		time.Sleep(2 * time.Second)
 	})
 	said, err := os.ReadFile(nodes[1].log.Name())
-	if err != nil || !strings.Contains(string(said), "begins anew") {
+	if err != nil || !strings.Contains(string(said), "registers as a new one") {
 		t.Errorf("the stalled node does not say that it began anew (%v): %s", err, said)
 	}
 }

@@ -1,0 +1,289 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"herald"
+	"herald/internal/api"
+)
+
+// stage is the middleware around some calls, its log and its measurements.
+type stage struct {
+	*api.Middleware
+	log      bytes.Buffer
+	registry *prometheus.Registry
+}
+
+func newStage(calls map[string]http.HandlerFunc, trusted ...netip.Prefix) *stage {
+	s := &stage{registry: prometheus.NewRegistry()}
+	mux := http.NewServeMux()
+	for pattern, call := range calls {
+		mux.Handle(pattern, call)
+	}
+	log := slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s.Middleware = api.NewMiddleware(mux, log, s.registry, trusted...)
+	return s
+}
+
+func (s *stage) call(method, target string) *httptest.ResponseRecorder {
+	recorder := httptest.NewRecorder()
+	s.ServeHTTP(recorder, httptest.NewRequest(method, target, nil))
+	return recorder
+}
+
+// line returns the log's only line.
+func (s *stage) line(t *testing.T) map[string]any {
+	t.Helper()
+	var line map[string]any
+	if err := json.Unmarshal(s.log.Bytes(), &line); err != nil {
+		t.Fatalf("the log is not one line of JSON: %v\n%s", err, &s.log)
+	}
+	return line
+}
+
+// failing is a call that fails with an error.
+func failing(err error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { api.WriteError(w, r, err) }
+}
+
+func fine(w http.ResponseWriter, _ *http.Request) { api.WriteJSON(w, 200, "fine") }
+
+func TestUnknownPathsAndMethodsHaveTheErrorBody(t *testing.T) {
+	for _, test := range []struct {
+		method, target string
+		status         int
+		allow, text    string
+	}{
+		{"GET", "/nothing", 404, "", "There is nothing at /nothing. GET /openapi.json lists what there is."},
+		{"GET", "/rules/", 404, "", "There is nothing at /rules/. GET /openapi.json lists what there is."},
+		{"PUT", "/", 404, "", "There is nothing at /. GET /openapi.json lists what there is."},
+		{"PATCH", "/rules", 405, "GET, HEAD, POST", "/rules does not take PATCH; it takes GET, HEAD, POST."},
+		{"DELETE", "/profile", 405, "PUT", "/profile does not take DELETE; it takes PUT."},
+		// A ServeMux would answer these with a redirect.
+		{"GET", "//rules", 404, "", "There is nothing at //rules. GET /openapi.json lists what there is."},
+		{"POST", "/x/../rules", 404, "", "There is nothing at /x/../rules. GET /openapi.json lists what there is."},
+		{"GET", "/./rules", 404, "", "There is nothing at /./rules. GET /openapi.json lists what there is."},
+	} {
+		t.Run(test.method+" "+test.target, func(t *testing.T) {
+			s := newStage(map[string]http.HandlerFunc{"GET /rules": fine, "POST /rules": fine, "PUT /profile": fine})
+			got := s.call(test.method, test.target)
+			body := fmt.Sprintf(`{"statusCode":%d,"service":"PublicApi","error":"%s","correlationId":"N","canBeRetried":"Unknown","detailedErrorCode":0}`,
+				test.status, test.text)
+			if diff := cmp.Diff(body, shown(t, got)); got.Code != test.status || diff != "" {
+				t.Errorf("status %d, body (-want +got):\n%s", got.Code, diff)
+			}
+			if allow := got.Header().Get("Allow"); allow != test.allow {
+				t.Errorf("Allow %q, want %q", allow, test.allow)
+			}
+			if kind := got.Header().Get("Content-Type"); kind != "application/json" {
+				t.Errorf("Content-Type %q", kind)
+			}
+			if route := s.line(t)["route"]; route != "none" {
+				t.Errorf("route %q in the log, want none", route)
+			}
+		})
+	}
+}
+
+func TestHeadIsAnsweredWithoutABody(t *testing.T) {
+	server := httptest.NewServer(newStage(map[string]http.HandlerFunc{"GET /rules": fine}))
+	defer server.Close()
+	for path, want := range map[string]int{"/rules": 200, "/nothing": 404} {
+		answer, err := server.Client().Head(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != want || len(body) > 0 || answer.ContentLength <= 0 {
+			t.Errorf("HEAD %s: %d, %d bytes of %d announced, %v", path, answer.StatusCode, len(body), answer.ContentLength, err)
+		}
+	}
+}
+
+func TestPanicIsAnsweredAndLoggedWithItsStack(t *testing.T) {
+	s := newStage(map[string]http.HandlerFunc{"GET /rules": func(http.ResponseWriter, *http.Request) { panic("the sky falls") }})
+	got := s.call("GET", "/rules")
+	want := `{"statusCode":500,"service":"PublicApi","error":"Something went wrong inside. Quote the correlationId when you report it.",` +
+		`"correlationId":"N","canBeRetried":"Unknown","detailedErrorCode":0}`
+	if diff := cmp.Diff(want, shown(t, got)); got.Code != 500 || diff != "" {
+		t.Errorf("status %d, body (-want +got):\n%s", got.Code, diff)
+	}
+	line := s.line(t)
+	cause, _ := line["error"].(string)
+	if line["level"] != "ERROR" || !strings.Contains(cause, "the sky falls") || !strings.Contains(cause, "middleware_test.go") {
+		t.Errorf("the log says %v", line)
+	}
+}
+
+func TestHalfAnAnswerIsCutOff(t *testing.T) {
+	s := newStage(map[string]http.HandlerFunc{"GET /rules": func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "half of")
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			panic(err)
+		}
+		panic("the sky falls")
+	}})
+	server := httptest.NewServer(s)
+	answer, err := server.Client().Get(server.URL + "/rules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if body, err := io.ReadAll(answer.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("body %q, error %v, want %v", body, err, io.ErrUnexpectedEOF)
+	}
+	server.Close() // which waits for the log line
+	if line := s.line(t); line["level"] != "ERROR" || line["bytes"] != 7.0 {
+		t.Errorf("the log says %v", line)
+	}
+}
+
+func TestRequestIsOneLogLine(t *testing.T) {
+	auth := newAuth()
+	s := newStage(map[string]http.HandlerFunc{"DELETE /rules/{ruleId}": func(w http.ResponseWriter, r *http.Request) {
+		if _, err := auth.Caller(r); err != nil {
+			t.Error(err)
+		}
+		api.WriteError(w, r, herald.Errorf(herald.CodeNotFound, "No rule."))
+	}})
+	recorder := httptest.NewRecorder()
+	r := httptest.NewRequest("DELETE", "/rules/7?x=secret", nil)
+	r.Header.Set("Authorization", "Bearer "+clientKey)
+	s.ServeHTTP(recorder, r)
+
+	line := s.line(t)
+	var body api.ErrorBody
+	if err := json.Unmarshal(recorder.Body.Bytes(), &body); err != nil {
+		t.Fatal(err)
+	}
+	if took, ok := line["durationMs"].(float64); !ok || took < 0 {
+		t.Errorf("durationMs %v", line["durationMs"])
+	}
+	delete(line, "durationMs")
+	delete(line, "time")
+	want := map[string]any{
+		"level": "INFO", "msg": "request", "method": "DELETE", "path": "/rules/7", "route": "DELETE /rules/{ruleId}",
+		"status": 404.0, "bytes": float64(recorder.Body.Len()), "correlationId": body.CorrelationID,
+		"clientId": acme.ClientID.String(), "code": "not_found", "remote": "192.0.2.1",
+	}
+	if diff := cmp.Diff(want, line); diff != "" {
+		t.Errorf("log line (-want +got):\n%s", diff)
+	}
+}
+
+func TestLevelTellsFaultsFromRefusals(t *testing.T) {
+	cause := errors.New("disk full")
+	for _, test := range []struct {
+		name, method string
+		call         http.HandlerFunc
+		level        string
+		cause        any
+	}{
+		{"read", "GET", fine, "DEBUG", nil},
+		{"head", "HEAD", fine, "DEBUG", nil},
+		{"write", "POST", fine, "INFO", nil},
+		{"refused read", "GET", failing(herald.Invalid("page", "page: no.")), "INFO", nil},
+		{"not now", "GET", failing(&herald.Error{Code: herald.CodeUnavailable, Message: "Later.", Cause: cause}), "WARN", "Later.: disk full"},
+		{"fault", "POST", failing(cause), "ERROR", "disk full"},
+		{"known fault", "POST", failing(herald.Errorf(herald.CodeInternal, "Odd.")), "ERROR", "Odd."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStage(map[string]http.HandlerFunc{"/": test.call})
+			s.call(test.method, "/")
+			if line := s.line(t); line["level"] != test.level || line["error"] != test.cause {
+				t.Errorf("the log says %v, want level %s and error %v", line, test.level, test.cause)
+			}
+		})
+	}
+}
+
+func TestCallerThatHungUpIsNoFault(t *testing.T) {
+	s := newStage(map[string]http.HandlerFunc{"GET /rules": func(w http.ResponseWriter, r *http.Request) {
+		api.WriteError(w, r, r.Context().Err())
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/rules", nil).WithContext(ctx))
+	if line := s.line(t); line["level"] != "INFO" || line["status"] != 499.0 || line["code"] != "gone" {
+		t.Errorf("the log says %v", line)
+	}
+}
+
+func TestCancellationInsideIsAFault(t *testing.T) {
+	s := newStage(map[string]http.HandlerFunc{"GET /rules": failing(context.Canceled)})
+	if got := s.call("GET", "/rules"); got.Code != 500 || s.line(t)["level"] != "ERROR" {
+		t.Errorf("status %d, log %s", got.Code, &s.log)
+	}
+}
+
+func TestRequestsAreMeasuredByRouteAndClassOfStatus(t *testing.T) {
+	s := newStage(map[string]http.HandlerFunc{
+		"GET /rules/{ruleId}": fine, "POST /rules": failing(herald.Invalid("type", "type: no.")),
+	})
+	for _, path := range []string{"/rules/1", "/rules/2", "/rules/3"} {
+		s.call("GET", path)
+	}
+	s.call("POST", "/rules")
+	s.call("GET", "/no")
+	s.call("BREW", "/rules")
+
+	families, err := s.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]uint64)
+	for _, metric := range families[0].GetMetric() {
+		labels := make(map[string]string)
+		for _, label := range metric.GetLabel() {
+			labels[label.GetName()] = label.GetValue()
+		}
+		if names := slices.Sorted(maps.Keys(labels)); !slices.Equal(names, []string{"route", "status"}) {
+			t.Errorf("labels %v", names)
+		}
+		got[labels["route"]+" "+labels["status"]] = metric.GetHistogram().GetSampleCount()
+	}
+	want := map[string]uint64{"GET /rules/{ruleId} 2xx": 3, "POST /rules 4xx": 1, "none 4xx": 2}
+	if diff := cmp.Diff(want, got); len(families) != 1 || families[0].GetName() != "herald_http_request_duration_seconds" || diff != "" {
+		t.Errorf("%d metrics (-want +got):\n%s", len(families), diff)
+	}
+}
+
+func TestFrameWorksWithoutARegisterer(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /rules", fine)
+	recorder := httptest.NewRecorder()
+	api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil).ServeHTTP(recorder, httptest.NewRequest("GET", "/rules", nil))
+	if recorder.Code != 200 {
+		t.Errorf("status %d", recorder.Code)
+	}
+}
+
+// BenchmarkFrame is what every call pays before its own work.
+func BenchmarkFrame(b *testing.B) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /events", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
+	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
+	m := api.NewMiddleware(mux, log, prometheus.NewRegistry())
+	r := httptest.NewRequest("POST", "/events", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.ServeHTTP(httptest.NewRecorder(), r)
+	}
+}

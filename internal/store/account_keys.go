@@ -1,0 +1,93 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/secret"
+)
+
+const keyColumns = `id, client_id, role, name, created_at`
+
+func scanKey(rows *sql.Rows) (k herald.Key, err error) {
+	var created int64
+	err = rows.Scan(&k.ID, &k.ClientID, &k.Role, &k.Name, &created)
+	k.CreatedAt = fromMicros(created)
+	return k, err
+}
+
+// KeyByHash returns the API key with a hash, CodeNotFound when there is none.
+func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error) {
+	k, err := first(ctx, s.read, scanKey, `SELECT `+keyColumns+` FROM keys WHERE hash = $1`, s.planned(hash[:])...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return k, herald.Errorf(herald.CodeNotFound, "No API key was found")
+	}
+	return k, s.failed("look up an API key", err)
+}
+
+// Keys lists a client's API keys in the order of their making.
+func (s *Store) Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error) {
+	keys, err := list(ctx, s.read, scanKey, `SELECT `+keyColumns+` FROM keys WHERE client_id = $1 ORDER BY id`, client[:])
+	return keys, s.failed("list API keys", err)
+}
+
+// CreateKey makes an API key and returns it in plain text this once; no role is
+// herald.Developer. CodeConflict when the client has herald.MaxKeys.
+func (s *Store) CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (k herald.Key, plain string, err error) {
+	err = s.changeClient(ctx, client, "create an API key", func(tx *sql.Tx) error {
+		n, err := first(ctx, tx, scanInt, `SELECT count(*) FROM keys WHERE client_id = $1`, client[:])
+		if err != nil {
+			return err
+		}
+		if n >= herald.MaxKeys {
+			return herald.Errorf(herald.CodeConflict, // the vendor's own words, spec section 6.2
+				"Maximum number of API keys reached. To create a new API key, delete an unused key and try again.")
+		}
+		k, plain, err = addKey(ctx, tx, by, client, name, role)
+		return err
+	})
+	return k, plain, err
+}
+
+func addKey(ctx context.Context, tx *sql.Tx, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {
+	plain, hash := secret.NewAPIKey()
+	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer), CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
+	_, err := tx.ExecContext(ctx, `INSERT INTO keys (hash, id, client_id, role, name, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		hash[:], k.ID[:], client[:], string(k.Role), name, micros(k.CreatedAt))
+	if err != nil {
+		return k, plain, err
+	}
+	return k, plain, note(ctx, tx, by, change{client, herald.KeyCreated, k.ID.String(), nil, keyTold{k.Name, k.Role}})
+}
+
+// DeleteKey revokes an API key; CodeNotFound when the client has no such key,
+// CodeConflict for its last one, CodeForbidden when it is not the caller's to
+// delete.
+func (s *Store) DeleteKey(ctx context.Context, by herald.Caller, client, key uuid.UUID) error {
+	return s.changeClient(ctx, client, "delete an API key", func(tx *sql.Tx) error {
+		k, err := first(ctx, tx, scanKey, `DELETE FROM keys WHERE id = $1 AND client_id = $2 RETURNING `+keyColumns, key[:], client[:])
+		if errors.Is(err, sql.ErrNoRows) {
+			return herald.Errorf(herald.CodeNotFound, "No API key was found with ID %s", key)
+		}
+		if err != nil {
+			return err
+		}
+		if err := by.MayManageKeys(k.Role); err != nil {
+			return err
+		}
+		left, err := first(ctx, tx, scanInt, `SELECT count(*) FROM keys WHERE client_id = $1`, client[:])
+		if err == nil && left == 0 {
+			return herald.Errorf(herald.CodeConflict, "The last API key cannot be deleted. Create another one first.")
+		}
+		if err != nil {
+			return err
+		}
+		return note(ctx, tx, by, change{client, herald.KeyDeleted, key.String(), keyTold{k.Name, k.Role}, nil})
+	})
+}

@@ -1,0 +1,384 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"herald"
+	"herald/internal/work"
+)
+
+// On PostgreSQL a batch is one statement a table, over arrays, and goes to the
+// server in two parts: one to look, one to write and commit. Each round trip is two
+// switches between processes, which cost more than most of these statements.
+//
+// They keep the plans that were made for their first runs, when the queue may have
+// been empty. So they find rows by keys alone, in forms that leave the planner no
+// choice when it does not read whole tables (enable_seqscan is off): no join with a
+// table that can grow, but a LATERAL of one row, or an IN that IS TRUE keeps from
+// becoming a join.
+
+// postgresBatch is the writer's transaction on PostgreSQL.
+type postgresBatch struct {
+	conn  *pgxpool.Conn
+	store *Store
+}
+
+func postgresBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotent) (batchTx, preconditions, error) {
+	conn, err := s.batches.Acquire(ctx)
+	if err != nil {
+		return nil, preconditions{}, err
+	}
+	t := &postgresBatch{conn, s}
+	found, err := t.preconditions(ctx, clients, keys)
+	if err != nil {
+		return nil, found, t.rollback(ctx, err)
+	}
+	return t, found, nil
+}
+
+func (t *postgresBatch) preconditions(ctx context.Context, clients []uuid.UUID, keys []idempotent) (preconditions, error) {
+	var (
+		p     pgx.Batch
+		found = preconditions{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotent]firstUse)}
+	)
+	p.Queue(`BEGIN`)
+	p.Queue(postgresOpenSQL, tallyLock, stalledAfter).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&found.now, nil, nil, nil, nil) // the others only act
+	})
+	if len(clients) > 0 {
+		// The lock lets other batches in and makes a change of the client wait.
+		queueList(&p, func(rows pgx.Rows) error {
+			var (
+				id      uuid.UUID
+				version int64
+			)
+			err := rows.Scan(&id, &version, &found.talliedTo)
+			found.versions[id] = version
+			return err
+		}, `SELECT id, version, (SELECT tallied_to FROM history) FROM clients
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, uuids(clients))
+	}
+	if len(keys) > 0 {
+		findKeys(&p, keys, &found)
+	}
+	return found, t.conn.SendBatch(ctx, &p).Close()
+}
+
+// A plan's cost, which a table read whole makes look huge, is no reason to compile it.
+const postgresOpenSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+pg_advisory_xact_lock_shared($1, hashtext(current_schema()))::text, set_config('idle_in_transaction_session_timeout', $2, true),
+set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
+
+func findKeys(p *pgx.Batch, keys []idempotent, found *preconditions) {
+	var (
+		clients [][]byte
+		texts   []string
+	)
+	for i := range keys {
+		clients, texts = append(clients, keys[i].client[:]), append(texts, keys[i].key)
+	}
+	queueList(p, func(rows pgx.Rows) error {
+		var (
+			id          idempotent
+			u           firstUse
+			fingerprint []byte
+			expires     int64
+		)
+		err := rows.Scan(&id.client, &id.key, &fingerprint, &u.event, &u.alerts, &expires)
+		if err == nil && expires > found.now {
+			u.fingerprint = [32]byte(fingerprint)
+			found.used[id] = u
+		}
+		return err
+	}, `SELECT i.client_id, i.key, i.fingerprint, i.first_event, i.n, i.expires_at FROM unnest($1::uuid[], $2::text[]) k(client_id, key),
+LATERAL (SELECT * FROM idempotency i WHERE i.client_id = k.client_id AND i.key = k.key LIMIT 1) i`, clients, texts)
+}
+
+// commit's last statement is COMMIT. What fails before it keeps the server from
+// going on to it; what fails without an answer leaves open if it got there.
+func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
+	w := &postgresWriting{batch: b, moved: make(map[uuid.UUID]bool)}
+	w.all()
+	committed := false
+	w.Queue(`COMMIT`).Exec(func(pgconn.CommandTag) error {
+		committed = true
+		return nil
+	})
+	if err := t.conn.SendBatch(ctx, &w.Batch).Close(); err != nil && !committed {
+		if t.store.dialect.unanswered(err) {
+			err = &lostAnswer{err}
+		}
+		return t.rollback(ctx, err)
+	}
+	t.conn.Release()
+	for _, k := range b.recordings {
+		if !w.moved[k.recording.Item.ID] {
+			k.refused = work.ErrNotHeld
+		}
+	}
+	return nil
+}
+
+// rollback ends the transaction after err, and the connection where that fails.
+func (t *postgresBatch) rollback(ctx context.Context, err error) error {
+	if !t.conn.Conn().IsClosed() {
+		_, rollback := t.conn.Exec(ctx, `ROLLBACK`)
+		err = errors.Join(err, rollback)
+	}
+	t.conn.Release() // which closes one that is still in a transaction
+	return err
+}
+
+// queueList calls scan for every row of a statement's result.
+func queueList(p *pgx.Batch, scan func(pgx.Rows) error, text string, args ...any) {
+	p.Queue(text, args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+func uuids(ids []uuid.UUID) [][]byte {
+	all := make([][]byte, len(ids))
+	for i := range ids {
+		all[i] = ids[i][:]
+	}
+	return all
+}
+
+// postgresWriting puts one batch into what is sent together.
+type postgresWriting struct {
+	pgx.Batch
+	*batch
+	moved map[uuid.UUID]bool // the deliveries that were still held
+}
+
+func (t *postgresWriting) all() {
+	t.addKeys()
+	t.addEvents()
+	t.addAlerts()
+	t.addItems()
+	t.retry()
+	t.end()
+	t.addAttempts()
+	_ = t.tallyLate(func(args ...any) error {
+		t.Queue(addLateSQL, args...)
+		return nil
+	})
+}
+
+func (t *postgresWriting) addKeys() {
+	if len(t.keys) == 0 {
+		return
+	}
+	var (
+		clients, fingerprints, events [][]byte
+		texts                         []string
+		alerts, expires               []int64
+	)
+	for i := range t.keys {
+		k := &t.keys[i]
+		clients, texts, fingerprints = append(clients, k.client[:]), append(texts, k.key), append(fingerprints, k.fingerprint[:])
+		events, alerts, expires = append(events, k.event[:]), append(alerts, int64(k.alerts)), append(expires, k.expires)
+	}
+	// A key that another node has just used must not be used again: there is no
+	// NULL in expires_at, so the batch fails, and finds the key when it is run again.
+	t.Queue(`INSERT INTO idempotency (client_id, key, fingerprint, first_event, n, expires_at)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::bigint[], $6::bigint[])
+ON CONFLICT (client_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, first_event = excluded.first_event, n = excluded.n,
+expires_at = CASE WHEN idempotency.expires_at <= $7 THEN excluded.expires_at END`, clients, texts, fingerprints, events, alerts, expires, t.now)
+}
+
+func (t *postgresWriting) addEvents() {
+	if len(t.events) == 0 {
+		return
+	}
+	var (
+		ids, clients, companies, connections, data [][]byte
+		types, messages                            []string
+		occurred                                   []int64
+	)
+	for _, e := range t.events {
+		ids, clients, types = append(ids, e.ID[:]), append(clients, e.ClientID[:]), append(types, e.Type)
+		companies, connections = append(companies, idOrNull(e.CompanyID)), append(connections, idOrNull(e.ConnectionID))
+		occurred, messages, data = append(occurred, micros(e.OccurredAt)), append(messages, e.Message), append(data, e.Data)
+	}
+	t.Queue(`INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::bytea[])`,
+		ids, clients, types, companies, connections, occurred, messages, data)
+}
+
+func (t *postgresWriting) addAlerts() {
+	if len(t.alerts) == 0 {
+		return
+	}
+	var (
+		ids, clients, events, rules, companies, heads [][]byte
+		types, messages                               []string
+	)
+	for _, a := range t.alerts {
+		ids, clients, events, rules = append(ids, a.ID[:]), append(clients, a.event.ClientID[:]), append(events, a.event.ID[:]), append(rules, a.RuleID[:])
+		types, companies = append(types, a.event.Type), append(companies, idOrNull(a.event.CompanyID))
+		messages, heads = append(messages, a.Message), append(heads, a.Head)
+	}
+	t.Queue(`INSERT INTO alerts (id, client_id, event_id, rule_id, type, company_id, message, head)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::text[], $8::bytea[])`,
+		ids, clients, events, rules, types, companies, messages, heads)
+}
+
+func (t *postgresWriting) addItems() {
+	if len(t.items) == 0 {
+		return
+	}
+	var (
+		ids, clients            [][]byte
+		lanes, addresses        []string
+		made, attempts, retries []int64
+		nodes                   []*int64
+	)
+	for _, d := range t.items {
+		ids, clients, lanes, addresses = append(ids, d.ID[:]), append(clients, d.ClientID[:]), append(lanes, d.Origin), append(addresses, d.Address)
+		made, nodes = append(made, micros(d.MadeAt)), append(nodes, t.assignNode(d))
+		attempts, retries = append(attempts, int64(d.Attempt)), append(retries, int64(d.Retries))
+	}
+	t.Queue(`INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
+SELECT id, client_id, lane, address, made_at, $5, node, attempt, retries
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+q(id, client_id, lane, address, made_at, node, attempt, retries)`,
+		ids, clients, lanes, addresses, t.now, made, nodes, attempts, retries)
+}
+
+// retry puts back what has another attempt coming: row by row, because a join
+// would be needed to give each row values of its own.
+func (t *postgresWriting) retry() {
+	for _, k := range t.recordings {
+		if r := k.recording; r.State == herald.Pending {
+			t.Queue(retryQueueSQL, t.dueAt(r), r.Retries, r.Item.ID[:], r.Item.Node, r.Item.Attempt).Exec(func(tag pgconn.CommandTag) error {
+				t.moved[r.Item.ID] = tag.RowsAffected() > 0
+				return nil
+			})
+		}
+	}
+}
+
+// end moves what has ended to history.
+func (t *postgresWriting) end() {
+	var (
+		ids, clients            [][]byte
+		addresses, reasons      []string
+		attempts, states, nodes []int64
+	)
+	for _, k := range t.recordings {
+		if r := k.recording; r.State != herald.Pending {
+			ids, clients, addresses = append(ids, r.Item.ID[:]), append(clients, r.Item.ClientID[:]), append(addresses, r.Item.Address)
+			attempts, nodes = append(attempts, int64(r.Item.Attempt)), append(nodes, r.Item.Node)
+			states, reasons = append(states, int64(r.State)), append(reasons, string(r.Reason))
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	queueList(&t.Batch, func(rows pgx.Rows) error {
+		var id uuid.UUID
+		err := rows.Scan(&id)
+		t.moved[id] = true
+		return err
+	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now)
+}
+
+const postgresEndSQL = `WITH ended AS (
+DELETE FROM queue WHERE id = ANY($1::uuid[])
+AND ((id, node, attempt) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]))) IS TRUE RETURNING id)
+INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
+SELECT id, client_id, address, state, reason, $8
+FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[]) r(id, client_id, address, state, reason)
+WHERE (id IN (SELECT id FROM ended)) IS TRUE RETURNING id`
+
+func (t *postgresWriting) addAttempts() {
+	var (
+		ids, timings, requests, responses [][]byte
+		numbers, at, statuses             []int64
+		outcomes, reasons, errs           []string
+	)
+	for _, k := range t.recordings {
+		r, a := k.recording, k.recording.Attempt
+		if a == nil {
+			continue
+		}
+		ids, numbers, at = append(ids, r.Item.ID[:]), append(numbers, int64(r.Item.Attempt)), append(at, micros(a.At))
+		outcomes, statuses = append(outcomes, string(a.Outcome)), append(statuses, int64(a.Status))
+		reasons, errs = append(reasons, string(a.Reason)), append(errs, a.Error)
+		timings, requests, responses = append(timings, r.timings), append(requests, r.request), append(responses, r.response)
+	}
+	if len(ids) == 0 {
+		return
+	}
+	t.Queue(`INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[])
+ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses)
+}
+
+// Several nodes can claim from one lane at once: each passes over the rows that
+// another is taking. The ids are found first, as an array, because a join would
+// let the planner read the whole queue.
+const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
+  SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) w(client_id, lane, n, floor), LATERAL (
+    SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at BETWEEN w.floor AND $6
+    ORDER BY q.due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))
+RETURNING ` + claimedColumns
+
+func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) ([]claimedRow, error) {
+	var (
+		clients [][]byte
+		lanes   []string
+		numbers []int64
+	)
+	for i := range claims {
+		c := &claims[i]
+		clients, lanes, numbers = append(clients, c.Client[:]), append(lanes, c.Origin), append(numbers, int64(c.N))
+	}
+	return list(ctx, tx, scanClaimed(node), postgresClaimSQL, node, clients, lanes, numbers, floors, now)
+}
+
+func postgresReadBodies(ctx context.Context, s *Store, due []work.Item) error {
+	type body struct {
+		rule       uuid.UUID
+		head, data []byte
+	}
+	var (
+		alerts [][]byte
+		bodies = make(map[uuid.UUID]body, len(due))
+	)
+	for i := range due {
+		alert := herald.AlertOf(due[i].ID)
+		alerts = append(alerts, alert[:])
+	}
+	_, err := list(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
+		var (
+			id uuid.UUID
+			b  body
+		)
+		err = rows.Scan(&id, &b.rule, &b.head, &b.data)
+		bodies[id] = b
+		return none, err
+	}, `SELECT a.id, a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ANY($1::uuid[])`, alerts)
+	for i := range due {
+		b, found := bodies[herald.AlertOf(due[i].ID)]
+		if err == nil && !found {
+			err = fmt.Errorf("the alert of the pending delivery %s is gone", due[i].ID)
+		}
+		due[i].RuleID, due[i].Body = b.rule, work.Body(b.head, b.data)
+	}
+	return err
+}

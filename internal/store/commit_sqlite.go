@@ -1,0 +1,285 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/work"
+)
+
+// statements are what the writer runs for every event on SQLite, prepared once:
+// binding thousands of values to one statement costs it quadratic time.
+type statements struct {
+	clientVersion *sql.Stmt
+	talliedTo     *sql.Stmt
+
+	findKey *sql.Stmt
+	saveKey *sql.Stmt
+
+	addEvent *sql.Stmt
+	addAlert *sql.Stmt
+	addQueue *sql.Stmt
+
+	endQueue    *sql.Stmt
+	retryQueue  *sql.Stmt
+	addDelivery *sql.Stmt
+	addAttempt  *sql.Stmt
+	addLate     *sql.Stmt
+}
+
+const (
+	clientVersionSQL = `SELECT version FROM clients WHERE id = $1 AND deleted_at IS NULL`
+
+	talliedToSQL = `SELECT tallied_to FROM history`
+
+	findKeySQL = `SELECT fingerprint, first_event, n FROM idempotency
+WHERE client_id = $1 AND key = $2 AND expires_at > $3`
+
+	saveKeySQL = `INSERT INTO idempotency (client_id, key, fingerprint, first_event, n, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (client_id, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+first_event = excluded.first_event, n = excluded.n, expires_at = excluded.expires_at`
+
+	addEventSQL = `INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+
+	addAlertSQL = `INSERT INTO alerts (id, client_id, event_id, rule_id, type, company_id, message, head)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+
+	addQueueSQL = `INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+
+	// What ends or goes back must still be held by this node for this very
+	// attempt: a node that was too slow cannot overwrite another's result.
+	endQueueSQL = `DELETE FROM queue WHERE id = $1 AND node = $2 AND attempt = $3`
+
+	retryQueueSQL = `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1, retries = $2
+WHERE id = $3 AND node = $4 AND attempt = $5`
+
+	addDeliverySQL = `INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
+VALUES ($1, $2, $3, $4, $5, $6)`
+
+	// Another node may have put "may have been sent" in this attempt's place.
+	addAttemptSQL = `INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`
+)
+
+// each calls fn with every statement's place and text.
+func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
+	for _, row := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&s.clientVersion, clientVersionSQL}, {&s.talliedTo, talliedToSQL},
+		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
+		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
+		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
+		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
+	} {
+		if err := fn(row.stmt, row.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
+	return s.each(func(stmt **sql.Stmt, text string) (err error) {
+		*stmt, err = db.PrepareContext(ctx, text)
+		return err
+	})
+}
+
+func (s *statements) close() error {
+	var errs []error
+	_ = s.each(func(stmt **sql.Stmt, _ string) error {
+		if *stmt != nil {
+			errs = append(errs, (*stmt).Close())
+		}
+		return nil
+	})
+	return errors.Join(errs...)
+}
+
+// in returns the statements bound to a transaction.
+func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
+	_ = s.each(func(stmt **sql.Stmt, _ string) error {
+		*stmt = tx.StmtContext(ctx, *stmt)
+		return nil
+	})
+	return s
+}
+
+// sqliteBatch is the writer's transaction on SQLite.
+type sqliteBatch struct {
+	*sql.Tx
+	statements
+}
+
+func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotent) (batchTx, preconditions, error) {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, preconditions{}, err
+	}
+	t := &sqliteBatch{tx, s.stmts.in(ctx, tx)}
+	now, err := s.dialect.now(ctx, tx)
+	if err != nil {
+		return nil, preconditions{}, errors.Join(err, tx.Rollback())
+	}
+	found, err := t.preconditions(ctx, now, clients, keys)
+	if err != nil {
+		return nil, found, errors.Join(err, tx.Rollback())
+	}
+	return t, found, nil
+}
+
+func (t *sqliteBatch) preconditions(ctx context.Context, now int64, clients []uuid.UUID, keys []idempotent) (preconditions, error) {
+	found := preconditions{now: now, versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotent]firstUse)}
+	for _, id := range clients {
+		var v int64
+		err := t.clientVersion.QueryRowContext(ctx, id[:]).Scan(&v)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return found, err
+		}
+		found.versions[id] = v
+	}
+	for _, id := range keys {
+		var (
+			u           firstUse
+			fingerprint []byte
+		)
+		err := t.findKey.QueryRowContext(ctx, id.client[:], id.key, found.now).Scan(&fingerprint, &u.event, &u.alerts)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return found, err
+		}
+		u.fingerprint = [32]byte(fingerprint)
+		found.used[id] = u
+	}
+	return found, t.talliedTo.QueryRowContext(ctx).Scan(&found.talliedTo)
+}
+
+func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
+	w := &sqliteWriting{ctx, t.statements, b}
+	if err := w.all(); err != nil {
+		return errors.Join(err, t.Rollback())
+	}
+	return t.Commit()
+}
+
+// sqliteWriting writes one batch.
+type sqliteWriting struct {
+	ctx context.Context
+	statements
+	*batch
+}
+
+func (t *sqliteWriting) all() error {
+	if err := t.accept(); err != nil {
+		return err
+	}
+	for _, k := range t.recordings {
+		if err := t.record(k); err != nil {
+			return err
+		}
+	}
+	return t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) })
+}
+
+func (t *sqliteWriting) exec(stmt *sql.Stmt, args ...any) error {
+	_, err := stmt.ExecContext(t.ctx, args...)
+	return err
+}
+
+func (t *sqliteWriting) accept() error {
+	for _, e := range t.events {
+		err := t.exec(t.addEvent, e.ID[:], e.ClientID[:], e.Type, idOrNull(e.CompanyID), idOrNull(e.ConnectionID),
+			micros(e.OccurredAt), e.Message, []byte(e.Data))
+		if err != nil {
+			return err
+		}
+	}
+	for _, k := range t.keys {
+		if err := t.exec(t.saveKey, k.client[:], k.key, k.fingerprint[:], k.event[:], k.alerts, k.expires); err != nil {
+			return err
+		}
+	}
+	for _, a := range t.alerts {
+		err := t.exec(t.addAlert, a.ID[:], a.event.ClientID[:], a.event.ID[:], a.RuleID[:], a.event.Type, idOrNull(a.event.CompanyID), a.Message, a.Head)
+		if err != nil {
+			return err
+		}
+	}
+	for _, d := range t.items {
+		err := t.exec(t.addQueue, d.ID[:], d.ClientID[:], d.Origin, d.Address, micros(d.MadeAt), t.now, t.assignNode(d), d.Attempt, d.Retries)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *sqliteWriting) record(k *request) error {
+	held, err := t.moveOn(k.recording)
+	if err != nil {
+		return err
+	}
+	if !held {
+		k.refused = work.ErrNotHeld
+	}
+	r, a := k.recording, k.recording.Attempt
+	if a == nil {
+		return nil
+	}
+	return t.exec(t.addAttempt, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
+		r.timings, r.request, r.response)
+}
+
+// moveOn ends the delivery, or lets it wait for its next attempt, and reports whether this node still held it.
+func (t *sqliteWriting) moveOn(r *recording) (bool, error) {
+	d := &r.Item
+	if r.State == herald.Pending {
+		n, err := affected(t.retryQueue.ExecContext(t.ctx, t.dueAt(r), r.Retries, d.ID[:], d.Node, d.Attempt))
+		return n > 0, err
+	}
+	n, err := affected(t.endQueue.ExecContext(t.ctx, d.ID[:], d.Node, d.Attempt))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
+}
+
+const sqliteClaimSQL = `UPDATE queue SET node = $1 WHERE id IN (
+  SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at BETWEEN $4 AND $5 ORDER BY due_at LIMIT $6)
+RETURNING ` + claimedColumns
+
+func sqliteClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) (claimed []claimedRow, err error) {
+	for i, claim := range claims {
+		some, err := list(ctx, tx, scanClaimed(node), sqliteClaimSQL, node, claim.Client[:], claim.Origin, floors[i], now, claim.N)
+		if err != nil {
+			return nil, err
+		}
+		claimed = append(claimed, some...)
+	}
+	return claimed, nil
+}
+
+func sqliteReadBodies(ctx context.Context, s *Store, due []work.Item) error {
+	for i := range due {
+		alert := herald.AlertOf(due[i].ID)
+		var head, data []byte
+		err := s.read.QueryRowContext(ctx, `SELECT a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1`,
+			alert[:]).Scan(&due[i].RuleID, &head, &data)
+		if err != nil {
+			return err
+		}
+		due[i].Body = work.Body(head, data)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/work"
+)
+
+// TestFullDiskIsUnavailableAndPasses is fault 7: while there is no room nothing
+// is acknowledged and nothing is lost, and when there is again all goes on.
+func TestFullDiskIsUnavailableAndPasses(t *testing.T) {
+	f := newFixture(t, Options{Dir: t.TempDir()})
+	pages, err := first(t.Context(), f.write, scanInt, `PRAGMA page_count`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := func(pages int64) {
+		t.Helper()
+		if _, err := first(t.Context(), f.write, scanInt, `PRAGMA max_page_count = `+strconv.FormatInt(pages, 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(pages + 20)
+	var kept []work.PreparedEvent
+	for {
+		entry := f.entry(f.client, true)
+		_, err := f.Accept([]work.PreparedEvent{entry})
+		if err != nil {
+			wantCode(t, err, herald.CodeUnavailable)
+			var known *herald.Error
+			if !errors.As(err, &known) || known.RetryAfter == 0 {
+				t.Errorf("%v does not say when to try again", err)
+			}
+			break
+		}
+		kept = append(kept, entry)
+		if len(kept) > 10000 {
+			t.Fatal("twenty pages hold ten thousand events")
+		}
+	}
+	due := kept[0].Alerts[0].Items[0]
+	result := work.Result{Item: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}
+	result.Attempt.Response.Body = strings.Repeat("x", 64<<10) // more than is left
+	wantCode(t, f.Record(result), herald.CodeUnavailable)
+
+	limit(1 << 30)
+	if err := f.Record(result); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	f.accept(f.entry(f.client, true))
+	events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 20000)
+	if err != nil || len(events) != len(kept)+1 {
+		t.Errorf("%d events, %v; want the %d that were acknowledged and one", len(events), err, len(kept))
+	}
+}

@@ -1,0 +1,221 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/query"
+	"herald/internal/test/postgres"
+	"herald/internal/work"
+)
+
+func (f *fixture) rows(table string) int64 {
+	f.t.Helper()
+	n, err := first(f.t.Context(), f.read, scanInt, `SELECT count(*) FROM `+table)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return n
+}
+
+func (f *fixture) expireAll() {
+	f.t.Helper()
+	for {
+		n, err := f.Expire(f.t.Context())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	if _, err := f.ExpireTallies(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// deliverAll records every delivery that waits as delivered.
+func (f *fixture) deliverAll() {
+	f.t.Helper()
+	for due := f.claim(100); len(due) > 0; due = f.claim(100) {
+		for _, d := range due {
+			if err := f.Record(work.Result{Item: d, Attempt: attempt(d, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestHistoryGoesWhenRetentionIsOver: what is older is gone from every list and
+// from the disk, unless a delivery of it is still pending.
+func TestHistoryGoesWhenRetentionIsOver(t *testing.T) {
+	onBoth(t, testHistoryGoesWhenRetentionIsOver)
+}
+
+func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
+	now := time.Now()
+	f.makeRoom(now.Add(-120 * 24 * time.Hour))
+	pending := f.entryOf(now.Add(-100*24*time.Hour), f.rule.ID)
+	gone := []work.PreparedEvent{
+		f.entryOf(now.Add(-119*24*time.Hour), f.rule.ID), f.entryOf(now.Add(-110*24*time.Hour), f.rule.ID),
+	}
+	kept := f.entryOf(now.Add(-80*24*time.Hour), f.rule.ID)
+	f.accept(append(gone, kept)...)
+	f.deliverAll()
+	f.accept(pending)
+	f.tallyAll()
+	f.expireAll()
+	list := func(want int) {
+		t.Helper()
+		alerts, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, listOf(t, query.Alerts(), ""))
+		if err != nil || total != want || len(alerts) != want {
+			t.Errorf("%d alerts of %d, %v; want %d", len(alerts), total, err, want)
+		}
+		deliveries, _, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{Limit: 10})
+		if err != nil || len(deliveries) != want {
+			t.Errorf("%d deliveries, %v; want %d", len(deliveries), err, want)
+		}
+		events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10)
+		if err != nil || len(events) != want {
+			t.Errorf("%d events, %v; want %d", len(events), err, want)
+		}
+	}
+	list(2)
+	_, _, err := f.Event(t.Context(), f.client.ID, gone[0].Event.ID)
+	wantCode(t, err, herald.CodeNotFound)
+	_, err = f.AddDelivery(t.Context(), f.client.ID, alertID(gone[0]), origin, hook)
+	wantCode(t, err, herald.CodeNotFound)
+	f.deliverAll() // it still finds its body
+	f.expireAll()
+	list(1)
+	for _, table := range []string{"events", "alerts", "deliveries", "attempts"} {
+		if n := f.rows(table); n != 1 {
+			t.Errorf("%d rows of %s are left, want 1", n, table)
+		}
+	}
+	if n := f.rows("tallies"); n != 2 {
+		t.Errorf("%d tallies are left, want the rule's and the client's", n)
+	}
+	if d, attempts := f.delivery(kept.Alerts[0].Items[0].ID); d.State != herald.Delivered || len(attempts) != 1 {
+		t.Errorf("what is kept is %+v with %d attempts", d, len(attempts))
+	}
+}
+
+// TestPartitionsGoBesideAReader: a reader that stays open delays the end of old
+// weeks, and nobody else.
+func TestPartitionsGoBesideAReader(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, Options{Database: postgres.Database(t)})
+	f.makeRoom(time.Now().Add(-120 * 24 * time.Hour))
+	old := f.entryOf(time.Now().Add(-119*24*time.Hour), f.rule.ID)
+	f.accept(old)
+	f.deliverAll()
+	weeks := f.rows("pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'p'")
+	reader, err := f.read.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := first(t.Context(), reader, scanInt, `SELECT count(*) FROM events`); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	expired := make(chan error)
+	go func() {
+		_, err := f.Expire(impatient)
+		expired <- err
+	}()
+	for waiting := true; waiting; {
+		select {
+		case err := <-expired:
+			if err == nil {
+				t.Error("the week was dropped under a reader")
+			}
+			waiting = false
+		default:
+			f.accept(f.entry(f.client, true))
+			if _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := reader.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	f.expireAll()
+	left := f.rows("pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'p'")
+	if left >= weeks {
+		t.Errorf("%d partitions are left of %d", left, weeks)
+	}
+	f.accept(f.entry(f.client, true))
+}
+
+// TestBinariesAndTablesOfDifferentAge: a binary starts on newer tables that still
+// serve it, and refuses others with a word.
+func TestBinariesAndTablesOfDifferentAge(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		o := f.options
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		open := func(change string, o Options) error {
+			t.Helper()
+			s := &Store{options: o}
+			if err := s.open(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.write.ExecContext(t.Context(), change); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.closeDatabase(); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(t.Context(), o)
+			if err != nil {
+				return err
+			}
+			return s.Close()
+		}
+		if err := open(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (1000, true)`, o); err != nil {
+			t.Errorf("tables that still serve this binary: %v", err)
+		}
+		err := open(`UPDATE compatibility SET serves_from = 1000`, o)
+		if err == nil || !strings.Contains(err.Error(), "too old") {
+			t.Errorf("tables that do not serve this binary: %v", err)
+		}
+	})
+}
+
+// TestMigrateByHand: with NoMigrate a database that lacks migrations is refused,
+// and Migrate says what it applies.
+func TestMigrateByHand(t *testing.T) {
+	for name, o := range map[string]Options{"sqlite": {Dir: t.TempDir()}, "postgres": {Database: postgres.Database(t)}} {
+		t.Run(name, func(t *testing.T) {
+			byHand := o
+			byHand.NoMigrate, byHand.Box = true, testBox(t)
+			_, err := Open(t.Context(), byHand)
+			if err == nil || !strings.Contains(err.Error(), "herald migrate") {
+				t.Errorf("an empty database: %v", err)
+			}
+			for _, want := range []string{"[00001_rules_service.sql]", "[]"} {
+				applied, err := Migrate(t.Context(), o)
+				if got := fmt.Sprint(applied); err != nil || got != want {
+					t.Errorf("applied %s, %v; want %s", got, err, want)
+				}
+			}
+			s, err := Open(t.Context(), byHand)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// cancelDelivery moves a pending delivery to history, one that a node holds
+// only if heldToo, and reports whether there was one.
+func cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald.Reason, heldToo bool) (bool, error) {
+	var (
+		client  uuid.UUID
+		address string
+	)
+	err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND (node IS NULL OR $2) RETURNING client_id, address`,
+		id[:], heldToo).Scan(&client, &address)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int64(herald.Cancelled), string(reason), micros(time.Now()))
+	return true, err
+}
+
+// CancelDelivery ends a client's pending delivery; an attempt under way may
+// still arrive. CodeNotFound when there is no such delivery, CodeConflict when
+// it has ended.
+func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error {
+	d, _, err := s.Delivery(ctx, client, id)
+	if err != nil {
+		return err
+	}
+	if d.State != herald.Pending {
+		return herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s. Only a pending one can be cancelled.", id, d.State)
+	}
+	return s.change(ctx, "cancel a delivery", func(tx *sql.Tx) error {
+		cancelled, err := cancelDelivery(ctx, tx, id, herald.ReasonCancelled, true)
+		if err == nil && !cancelled {
+			return herald.Errorf(herald.CodeConflict, "The delivery %s has just ended. Only a pending one can be cancelled.", id)
+		}
+		return err
+	})
+}
+
+// AddDelivery makes another delivery of an alert that exists, waiting to be
+// claimed, and returns its id. CodeConflict when the alert has
+// herald.MaxDeliveries.
+func (s *Store) AddDelivery(ctx context.Context, client, alert uuid.UUID, origin, address string) (uuid.UUID, error) {
+	var id uuid.UUID
+	err := s.change(ctx, "make a delivery", func(tx *sql.Tx) error {
+		// While this is locked, no history is deleted that the delivery needs.
+		keptFrom, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forShare)
+		if err != nil {
+			return err
+		}
+		// The alert's row makes those queue up who count its deliveries.
+		_, err = first(ctx, tx, scanID, `SELECT id FROM alerts WHERE id = $1 AND id >= $2 `+s.dialect.forUpdate, alert[:], keptFrom[:])
+		if errors.Is(err, sql.ErrNoRows) {
+			return herald.Errorf(herald.CodeNotFound, "No alert was found with ID %s", alert)
+		}
+		if err != nil {
+			return err
+		}
+		from, to := herald.DeliveryID(alert, 0), herald.DeliveryID(alert, herald.MaxDeliveries-1)
+		last, err := first(ctx, tx, scanID, `SELECT id FROM (
+SELECT id FROM queue WHERE id BETWEEN $1 AND $2 UNION ALL SELECT id FROM deliveries WHERE id BETWEEN $1 AND $2) x ORDER BY id DESC LIMIT 1`, from[:], to[:])
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		n := 0
+		if err == nil {
+			n = int(last[15]) + 1
+		}
+		if n == herald.MaxDeliveries {
+			return herald.Errorf(herald.CodeConflict, "The alert %s has been sent %d times; no more are kept.", alert, n)
+		}
+		id = herald.DeliveryID(alert, n)
+		now, err := s.dialect.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, addQueueSQL, id[:], client[:], origin, address, now, now, nil, 1, 0)
+		return err
+	})
+	return id, err
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"herald/internal/test/postgres"
+	"herald/internal/work"
+)
+
+// BenchmarkClaim measures one look of the claimer beside a backlog: a walk over
+// up to 256 lanes that wait, and a claim of 8 deliveries from each of 64. What it
+// costs must not depend on how much waits. "beside a snapshot" has had a fifth of
+// the backlog claimed while a transaction held on to what was there before.
+func BenchmarkClaim(b *testing.B) {
+	for _, database := range []string{"sqlite", "postgres"} {
+		for _, size := range []struct{ rows, lanes int }{{1000, 1000}, {100_000, 1000}, {1_000_000, 1000}, {1_000_000, 20_000}, {1_000_000, 1}} {
+			for _, beside := range []string{"", " beside a snapshot"} {
+				b.Run(fmt.Sprintf("%s/%d in %d lanes%s", database, size.rows, size.lanes, beside), func(b *testing.B) {
+					benchmarkClaim(b, openBacklog(b, database, size.rows+64, size.lanes), size.rows, beside != "")
+				})
+			}
+		}
+	}
+}
+
+func benchmarkClaim(b *testing.B, s *Store, rows int, snapshot bool) {
+	if snapshot {
+		reader, err := s.read.BeginTx(b.Context(), &sql.TxOptions{Isolation: s.snapshotLevel(), ReadOnly: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer reader.Rollback() //nolint:errcheck // it only reads
+		if _, err := first(b.Context(), reader, scanInt, `SELECT count(*) FROM nodes`); err != nil {
+			b.Fatal(err)
+		}
+		var after work.Lane
+		for claimed := 0; claimed < rows/5; {
+			lanes, err := s.Lanes(b.Context(), after)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if after = (work.Lane{}); len(lanes) == lanesLimit {
+				after = lanes[len(lanes)-1].Lane
+			}
+			claimed += s.claimFrom(b, lanes, 100, true)
+		}
+	}
+	first64, err := s.Lanes(b.Context(), work.Lane{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.claimFrom(b, first64[:min(64, len(first64))], 1, true) // the floors are set by what went before
+	var walks, claims time.Duration
+	for b.Loop() {
+		began := time.Now()
+		lanes, err := s.Lanes(b.Context(), work.Lane{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		walks += time.Since(began)
+		began = time.Now()
+		if n := s.claimFrom(b, lanes[:min(64, len(lanes))], 8, false); n == 0 {
+			b.Fatal("nothing was claimed")
+		}
+		claims += time.Since(began)
+	}
+	b.ReportMetric(float64(walks.Microseconds())/1000/float64(b.N), "ms/walk")
+	b.ReportMetric(float64(claims.Microseconds())/1000/float64(b.N), "ms/claim")
+}
+
+func (s *Store) snapshotLevel() sql.IsolationLevel {
+	if s.dialect.shared {
+		return sql.LevelRepeatableRead
+	}
+	return sql.LevelDefault
+}
+
+// claimFrom claims from lanes in a transaction, which is rolled back without commit.
+func (s *Store) claimFrom(b *testing.B, lanes []work.WaitingLane, n int, commit bool) int {
+	tx, err := s.write.BeginTx(b.Context(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	wants := make([]work.Claim, len(lanes))
+	for i := range lanes {
+		wants[i] = work.Claim{Lane: lanes[i].Lane, N: n}
+	}
+	claimed, err := s.dialect.claim(b.Context(), tx, s.node.Load(), wants, s.floors.of(wants), micros(time.Now()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if !commit {
+		err = tx.Rollback()
+	} else if err = tx.Commit(); err == nil {
+		s.floors.raise(wants, claimed)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return len(claimed)
+}
+
+// openBacklog opens a database with so many deliveries due, spread evenly.
+func openBacklog(b *testing.B, database string, rows, lanes int) *Store {
+	b.Helper()
+	o := Options{Dir: b.TempDir()}
+	fill := `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
+SELECT unhex(printf('%032x', i)), unhex(printf('%032x', i % $2 % 100)), 'https://receiver-' || (i % $2), 'https://receiver.example/hook', 0, $3 + i, NULL, 1, 0 FROM n`
+	if database == "postgres" {
+		o = Options{Database: postgres.Database(b)}
+		fill = `INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
+SELECT lpad(to_hex(i), 32, '0')::uuid, lpad(to_hex(i % $2 % 100), 32, '0')::uuid, 'https://receiver-' || (i % $2), 'https://receiver.example/hook', 0, $3::bigint + i, NULL, 1, 0
+FROM generate_series(1, $1::bigint) i`
+	}
+	o.Box = testBox(b)
+	s, err := Open(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() }) //nolint:errcheck // the benchmark is over
+	if err := s.Register(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.write.ExecContext(context.Background(), fill, rows, lanes, micros(time.Now().Add(-time.Hour))); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.write.ExecContext(context.Background(), `ANALYZE queue`); err != nil {
+		b.Fatal(err)
+	}
+	return s
+}

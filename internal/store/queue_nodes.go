@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/work"
+)
+
+// Register makes this process a node under a new number. On an embedded database it
+// removes the nodes before it: the data directory's lock says that they are gone.
+// FreeOrphans frees what those held.
+func (s *Store) Register(ctx context.Context) error {
+	return s.change(ctx, "register this node", func(tx *sql.Tx) error {
+		node, err := first(ctx, tx, scanInt, `INSERT INTO nodes (beat) VALUES (0) RETURNING id`)
+		if err != nil {
+			return err
+		}
+		if !s.dialect.shared {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id <> $1`, node); err != nil {
+				return err
+			}
+		}
+		s.node.Store(node)
+		s.uncertain.Store(false)
+		return nil
+	})
+}
+
+// Shared says whether other nodes may use the database beside this one.
+func (s *Store) Shared() bool { return s.dialect.shared }
+
+// Heartbeat adds one to this node's count and returns the counts of all others.
+// work.ErrDeclaredDead when another node has declared this one dead, or when it has
+// to register anew because it is uncertain of what it holds.
+func (s *Store) Heartbeat(ctx context.Context) (map[int64]int64, error) {
+	others := make(map[int64]int64)
+	err := s.change(ctx, "make a heartbeat", func(tx *sql.Tx) error {
+		clear(others)
+		if left, err := s.leaveIfUncertain(ctx, tx); left || err != nil {
+			return err
+		}
+		n, err := affected(tx.ExecContext(ctx, `UPDATE nodes SET beat = beat + 1 WHERE id = $1`, s.node.Load()))
+		if err != nil || n == 0 {
+			return err
+		}
+		_, err = list(ctx, tx, func(rows *sql.Rows) (none struct{}, err error) {
+			var id, count int64
+			err = rows.Scan(&id, &count)
+			others[id] = count
+			return none, err
+		}, `SELECT id, beat FROM nodes`)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, alive := others[s.node.Load()]; !alive {
+		return nil, work.ErrDeclaredDead
+	}
+	delete(others, s.node.Load())
+	return others, nil
+}
+
+// DeclareDead removes another node from the list if its count is still that one,
+// and reports whether this call did.
+func (s *Store) DeclareDead(ctx context.Context, node, count int64) (bool, error) {
+	var n int64
+	err := s.change(ctx, "declare a node dead", func(tx *sql.Tx) (err error) {
+		n, err = affected(tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1 AND beat = $2`, node, count))
+		return err
+	})
+	return n > 0, err
+}
+
+// Leave takes this node off the list.
+func (s *Store) Leave(ctx context.Context) error {
+	return s.change(ctx, "take this node off the list", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
+		return err
+	})
+}
+
+const orphansSQL = `SELECT id, client_id, address, node, attempt FROM queue
+WHERE id > $1 AND node IS NOT NULL AND node NOT IN (SELECT id FROM nodes) ORDER BY id LIMIT $2`
+
+// FreeOrphans lets deliveries that a dead node held be claimed again, in the
+// order of their ids and behind after; it returns the last one's id, and how
+// many there were, none when it is through. Whether their requests were sent is
+// unknown, so each gets an attempt on record that says so; it uses up no retry.
+func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUID, n int, err error) {
+	type orphan struct {
+		work.Item
+		node int64
+	}
+	orphans, err := list(ctx, s.read, func(rows *sql.Rows) (o orphan, err error) {
+		err = rows.Scan(&o.ID, &o.ClientID, &o.Address, &o.node, &o.Attempt)
+		return o, err
+	}, orphansSQL, after[:], step)
+	if err != nil || len(orphans) == 0 {
+		return after, 0, s.failed("look for a dead node's deliveries", err)
+	}
+	err = s.change(ctx, "free a dead node's deliveries", func(tx *sql.Tx) error {
+		now, err := s.dialect.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, o := range orphans {
+			freed, err := affected(tx.ExecContext(ctx, `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1
+WHERE id = $2 AND node = $3 AND attempt = $4`, now, o.ID[:], o.node, o.Attempt))
+			if err != nil {
+				return err
+			}
+			if freed == 0 {
+				continue
+			}
+			_, err = tx.ExecContext(ctx, addAttemptSQL, o.ID[:], o.Attempt, now, string(herald.OutcomeUnknown), 0, string(herald.ReasonInterrupted),
+				"The node that held this delivery stopped without saying how far it was; the request may have been sent.", nil, nil, nil)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return orphans[len(orphans)-1].ID, len(orphans), err
+}
