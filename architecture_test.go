@@ -14,10 +14,10 @@ import (
 	"testing"
 )
 
-// mayImport is the direction of the arrows: which of the module's packages each
-// package may import. Packages that are not listed may import nothing of it.
+// mayImport lists, for each package of the module, which of the module's packages it may import.
+// Every package with Go files must have a row.
 var mayImport = map[string][]string{
-	// The domain, and what is pure.
+	// The domain and the pure packages.
 	"herald":                    {},
 	"herald/internal/work":      {"herald"},
 	"herald/internal/catalogue": {"herald"},
@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 		"herald/internal/policy", "herald/internal/webhook", "herald/internal/work"},
 	"herald/internal/store": {"herald", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
 
-	// What reaches the outside.
+	// Packages that reach the file system or the network.
 	"herald/internal/secret":      {},
 	"herald/internal/certificate": {},
 	"herald/internal/egress":      {"herald"},
@@ -59,7 +59,7 @@ var mayImport = map[string][]string{
 		"herald/internal/mail", "herald/internal/policy", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 
-	// What only tests and measurements use. No package above imports it.
+	// Packages for tests and measurements only. No package above imports them.
 	"herald/internal/test/bench":    {"herald", "herald/client", "herald/internal/secret", "herald/internal/test/postgres"},
 	"herald/internal/test/crash":    {"herald", "herald/client"},
 	"herald/internal/test/dns":      {},
@@ -102,7 +102,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// TestEveryFaultHasItsTests holds docs/faults.md against the tests that there are.
+// TestEveryFaultHasItsTests compares docs/faults.md with the tests that exist.
 func TestEveryFaultHasItsTests(t *testing.T) {
 	text, err := os.ReadFile("docs/faults.md")
 	if err != nil {

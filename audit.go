@@ -7,8 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Change is an entry of the audit log: who changed a rule, an API key, a profile, a
-// client or an event type, when, and from what to what.
+// Change is an entry of the audit log. It says who changed a rule, an API key, a profile, a mailbox,
+// a client or an event type, when, and the values before and after.
 type Change struct {
 	ID       uuid.UUID `json:"id"`
 	At       time.Time `json:"at"`
@@ -18,13 +18,13 @@ type Change struct {
 	Actor    Actor     `json:"actor"`
 	APIKeyID uuid.UUID `json:"apiKeyId,omitzero" doc:"The key of an actor apiKey."`
 	Address  string    `json:"address,omitempty" doc:"Where the request came from."`
-	// Before and After are JSON objects without secrets; Before is absent of
-	// what was made, After of what was deleted.
+	// Before and After are JSON objects without secrets. Before is absent when the
+	// subject was created, After when it was deleted.
 	Before json.RawMessage `json:"before,omitempty" doc:"Secrets are masked."`
 	After  json.RawMessage `json:"after,omitempty" doc:"Secrets are masked; one that was changed says so."`
 }
 
-// Action is what was done, as the kind of thing and what happened to it.
+// Action names a kind of thing and what was done to it.
 type Action string
 
 // The actions.
@@ -43,7 +43,7 @@ const (
 	MailboxResubscribed Action = "mailbox.resubscribed"
 )
 
-// Actor is the kind of who made a change.
+// Actor is the kind of caller that made a change.
 type Actor string
 
 // The actors.

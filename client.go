@@ -10,13 +10,13 @@ import (
 type Client struct {
 	ID      uuid.UUID
 	Profile Profile
-	// Version rises with every change to what deciding depends on: the
+	// Version grows with every change to the data that matching and delivery use: the
 	// client's name, keys, rules, authorization and event types.
 	Version int64
 }
 
-// Profile is what a client can say of itself (spec section 6.1). A replaced
-// profile loses what the new one leaves out.
+// Profile is a client's description of itself (spec section 6.1). Saving a profile
+// replaces all of it.
 type Profile struct {
 	Name          string
 	LogoURL       string
@@ -24,7 +24,7 @@ type Profile struct {
 	RedirectURL   string
 	WhiteListURLs []string
 	// AlertAuthHeader is sent verbatim as the Authorization header of the
-	// client's webhooks; empty sends none. It is kept encrypted.
+	// client's webhooks; empty sends none. The store seals it.
 	AlertAuthHeader    string
 	ConfirmCompanyName bool
 }
@@ -35,7 +35,7 @@ const (
 	MaxKeyNameLength = 50 // characters
 )
 
-// Key is an API key as it can be listed; the secret itself is not kept.
+// Key is an API key without its secret. The store has only a hash of the secret.
 type Key struct {
 	ID        uuid.UUID
 	ClientID  uuid.UUID

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// State is how a delivery stands:
+// State is the state of a delivery:
 //
 //	            ┌────────── retry ─────────┐
 //	            ▼                          │
@@ -20,7 +20,7 @@ import (
 // alert.
 type State int
 
-// The states; their numbers are what the store keeps.
+// The states. The store records their numbers.
 const (
 	Pending   State = 0
 	Delivered State = 1
@@ -47,7 +47,7 @@ func (s *State) UnmarshalText(text []byte) error {
 	return Invalid("state", "state %q: want pending, delivered, failed or cancelled", text)
 }
 
-// Outcome is what an attempt came to under the policy.
+// Outcome is the policy's verdict on an attempt.
 type Outcome string
 
 // The outcomes.
@@ -55,13 +55,13 @@ const (
 	OutcomeDelivered Outcome = "delivered"
 	OutcomeRetry     Outcome = "retry"
 	OutcomeRejected  Outcome = "rejected"
-	// OutcomeUnknown marks an attempt that was cut off, by a kill or a lost
-	// node: the request may have been sent. It uses up no retry.
+	// OutcomeUnknown marks an attempt that a crash or a lost node interrupted. The
+	// request may have been sent. The attempt uses up no retry.
 	OutcomeUnknown Outcome = "unknown"
 )
 
-// Reason says in one stable word why an attempt or a delivery did not end in a
-// 2xx. What a person should read goes beside it, in Attempt.Error.
+// Reason says why an attempt or a delivery did not end in a 2xx, in one stable
+// word. The sentence for people is in Attempt.Error.
 type Reason string
 
 // The reasons.
@@ -88,24 +88,23 @@ const (
 	ReasonUnsubscribed   Reason = "unsubscribed"    // the mailbox wants no mail of the client
 )
 
-// Delivery is one alert owed to one receiver. The JSON is that of Herald's own
-// calls.
+// Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.
 type Delivery struct {
 	ID       uuid.UUID `json:"id"`
 	ClientID uuid.UUID `json:"clientId"`
 	AlertID  uuid.UUID `json:"alertId"`
 	EventID  uuid.UUID `json:"eventId"`
 	RuleID   uuid.UUID `json:"ruleId"`
-	// Type is the event's type, CompanyID whom it is about.
+	// Type is the event's type; CompanyID is the company that the event is about.
 	Type      string    `json:"eventType"`
 	CompanyID uuid.UUID `json:"companyId,omitzero"`
-	// Address is where it goes: the rule's webhook or mailbox as it was when
-	// the alert was raised.
+	// Address is the receiver: the rule's webhook or mailbox at the time when the
+	// alert was raised.
 	Address string `json:"receiver"`
 	State   State  `json:"state"`
-	// Reason says why a failed or cancelled delivery ended.
+	// Reason says why a delivery failed or was cancelled.
 	Reason Reason `json:"reason,omitempty"`
-	// AttemptCount counts the attempts on record.
+	// AttemptCount counts the recorded attempts.
 	AttemptCount int       `json:"attemptCount"`
 	RaisedAt     time.Time `json:"raisedAt"`
 	// NextAttemptAt is when a pending delivery is due; zero otherwise.
@@ -125,7 +124,7 @@ type DeliveryFilter struct {
 	Alert    uuid.UUID
 	Since    time.Time // raised at or after
 	Until    time.Time // raised before
-	// After is the last id of the page before; the list runs newest first.
+	// After is the last id of the previous page. The list is newest first.
 	After uuid.UUID
 	Limit int
 }
@@ -147,9 +146,9 @@ type Attempt struct {
 	Response *ResponseRecord `json:"response,omitempty"`
 }
 
-// Timings are an attempt's phases in milliseconds, from the last hop; Total is
-// the whole attempt's. A phase that did not happen is 0, such as the dial on a
-// connection kept alive.
+// Timings are the phases of an attempt's last hop, in milliseconds. Total is the time of
+// the whole attempt. A phase that did not happen is 0: a kept-alive connection
+// has no dial.
 type Timings struct {
 	DNS       float64 `json:"dnsMs"`
 	Connect   float64 `json:"connectMs"`
@@ -158,15 +157,15 @@ type Timings struct {
 	Total     float64 `json:"totalMs"`
 }
 
-// RequestRecord is what was sent, secrets masked.
+// RequestRecord is the request as it was sent, with secrets masked.
 type RequestRecord struct {
 	Method  string            `json:"method"`
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers"`
 	// Hops are the addresses that redirects led to, in order.
 	Hops []Hop `json:"hops,omitempty"`
-	// Redialled says that a kept-alive connection was found closed before
-	// any response and the request was made once more on a new one.
+	// Redialled says that the receiver had closed a kept-alive connection, so the
+	// request was sent once more on a new one.
 	Redialled bool `json:"redialled,omitempty"`
 }
 
@@ -176,15 +175,15 @@ type Hop struct {
 	URL    string `json:"url"`
 }
 
-// ResponseRecord is the start of what came back. Body is valid UTF-8 without
-// NUL; bytes that were not are replaced by U+FFFD.
+// ResponseRecord is the start of a response. Body is valid UTF-8 without NUL;
+// invalid bytes are replaced by U+FFFD.
 type ResponseRecord struct {
 	Headers   map[string][]string `json:"headers"`
 	Body      string              `json:"body"`
 	Truncated bool                `json:"truncated,omitempty"`
 }
 
-// EventType is a kind of event that an operator has added to the built-in ones.
+// EventType is a type of event that the operator added to the built-in ones.
 type EventType struct {
 	Name  string `json:"name"`
 	Label string `json:"label"`
@@ -195,6 +194,6 @@ type EventType struct {
 	Schema json.RawMessage `json:"schema,omitempty"`
 	// Message is the template of the alert's message; {member} is replaced.
 	Message string `json:"message"`
-	// Example is data that the schema takes, or nil.
+	// Example is data that the schema accepts, or nil.
 	Example json.RawMessage `json:"example,omitempty"`
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Code classes an error for whoever has to act on it. The table from codes to
-// HTTP statuses is in internal/api.
+// Code is the class of an error. The table from codes to HTTP statuses is in
+// internal/api.
 type Code string
 
 // The error codes.
@@ -25,21 +25,21 @@ const (
 	CodeInternal     Code = "internal"     // a fault of this service
 )
 
-// Error is an error whose Message may be shown to the caller of an API. What
-// went wrong inside travels in Cause and reaches only the log.
+// Error is an error whose Message may be shown to a caller of the API. Cause is the
+// inner error; it reaches only the log.
 type Error struct {
 	Code    Code
 	Message string
-	// Member names the member of the request that is wrong, such as
-	// "notifiers.webhook", where there is one.
+	// Member names the wrong member of the request, such as "notifiers.webhook";
+	// it is empty when no member is at fault.
 	Member string
-	// RetryAfter says when the same request may succeed; zero says nothing, and
-	// less that it will not.
+	// RetryAfter is how long to wait before the same request may succeed. Zero means
+	// that the time is unknown; a negative value, that it will never succeed.
 	RetryAfter time.Duration
 	Cause      error
 }
 
-// Error returns the message, and the cause behind it.
+// Error returns the message and the cause.
 func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.Message + ": " + e.Cause.Error()
@@ -60,8 +60,8 @@ func Invalid(member, format string, args ...any) *Error {
 	return &Error{Code: CodeInvalid, Member: member, Message: fmt.Sprintf(format, args...)}
 }
 
-// CodeOf returns the code of the first Error in err's chain, CodeInternal when
-// there is none, and "" for nil.
+// CodeOf returns the code of the first Error in err's chain. It returns CodeInternal
+// when the chain has no Error, and "" for nil.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""

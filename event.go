@@ -18,61 +18,60 @@ const (
 	MaxPublishSize = 16 << 20
 	// MaxIdempotencyKey bounds an idempotency key, in characters.
 	MaxIdempotencyKey = 256
-	// IdempotencyTTL is how long an idempotency key is remembered.
+	// IdempotencyTTL is how long an idempotency key is recognised.
 	IdempotencyTTL = 24 * time.Hour
-	// MaxAlertIDs is how many of an event's alerts a publish names.
+	// MaxAlertIDs is the largest number of alert ids in one Receipt.
 	MaxAlertIDs = 100
 )
 
-// Event is an accepted fact. It does not change. The JSON is that of Herald's
-// own calls.
+// Event is an accepted event. It never changes. Its JSON is part of Herald's own calls.
 type Event struct {
 	ID       uuid.UUID `json:"id"`
 	ClientID uuid.UUID `json:"clientId"`
 	// Type is the canonical name of the event's type.
 	Type string `json:"type"`
-	// CompanyID is whom the event is about; uuid.Nil when it is about the
-	// client as a whole.
+	// CompanyID is the company that the event is about; uuid.Nil when the event
+	// is about the client as a whole.
 	CompanyID uuid.UUID `json:"companyId,omitzero"`
 	// ConnectionID is the data connection concerned, or uuid.Nil.
 	ConnectionID uuid.UUID `json:"dataConnectionId,omitzero"`
 	// Data is a JSON object, compact, or nil when the event has none.
 	Data json.RawMessage `json:"data,omitempty"`
-	// Message is the publisher's own wording; empty takes the type's.
+	// Message is the publisher's own wording; empty means the type's wording.
 	Message string `json:"message,omitempty"`
-	// OccurredAt is when it happened, by the publisher's word; if it gave
-	// none, when the event was accepted.
+	// OccurredAt is when the event happened, as the publisher says. Without that
+	// it is the time of acceptance.
 	OccurredAt time.Time `json:"occurredAt"`
 }
 
-// Publication is an event as a publisher hands it in: Event's ID is not set
-// yet, Type may be any accepted spelling, and OccurredAt may be zero.
+// Publication is an event as a publisher sends it. The Event has no ID yet, its
+// Type may be any accepted spelling, and its OccurredAt may be zero.
 type Publication struct {
 	Event
 	// IdempotencyKey makes the same publication count once per client within
-	// IdempotencyTTL; empty asks for nothing.
+	// IdempotencyTTL; empty means no such check.
 	IdempotencyKey string
 }
 
-// Receipt answers one publication once it is kept.
+// Receipt answers one publication after it was stored.
 type Receipt struct {
 	EventID uuid.UUID `json:"id"`
-	// AlertCount is how many rules the event met.
+	// AlertCount is the number of rules that the event met.
 	AlertCount int `json:"alertCount"`
 	// AlertIDs are the ids of the first MaxAlertIDs alerts.
 	AlertIDs []uuid.UUID `json:"alertIds"`
 }
 
-// ItemError says which of several publications is wrong.
+// ItemError is an error about one of several publications.
 type ItemError struct {
 	Index int // counting from 0
 	Err   error
 }
 
-// Error names the publication and what is wrong with it.
+// Error names the publication and the fault.
 func (e *ItemError) Error() string { return fmt.Sprintf("event %d: %v", e.Index, e.Err) }
 
-// Unwrap returns what is wrong.
+// Unwrap returns the fault.
 func (e *ItemError) Unwrap() error { return e.Err }
 
 // Alert is an event raised against one rule.
@@ -86,8 +85,8 @@ type Alert struct {
 	ConnectionID uuid.UUID
 	Message      string
 	Data         json.RawMessage
-	// ClientName is the client's present name; the delivered body keeps the
-	// name of when the alert was raised.
+	// ClientName is the client's present name. The delivered body has the name
+	// at the time when the alert was raised.
 	ClientName string
 }
 

@@ -1,10 +1,9 @@
-// Package herald holds the domain's words: what a client, a rule, an event,
-// an alert, a delivery and an attempt are, how their ids relate, and the few
-// error codes everything else speaks in. It knows neither HTTP nor SQL.
+// Package herald is the domain: clients, rules, events, alerts, deliveries and attempts,
+// the relations of their ids, and the error codes. It knows neither HTTP nor SQL.
 //
-// A publisher's Event raises one Alert for every Rule it meets; each alert owes
-// one Delivery to every receiver on the rule; a delivery is made in Attempts
-// until it is delivered or the policy gives up:
+// A publisher's Event raises one Alert for every Rule that it meets. Each alert has one
+// Delivery for every receiver on the rule. A delivery is made in Attempts until it is
+// delivered, it failed or it was cancelled:
 //
 //	Event ──meets──▶ Rule
 //	  │                │
@@ -14,8 +13,8 @@
 //	                   │
 //	                   └── Attempt  one HTTP request or SMTP transaction
 //
-// Accepting events lies in internal/intake, sending in internal/delivery,
-// keeping in internal/store, and the HTTP surfaces in internal/api.
+// internal/intake accepts events, internal/delivery sends, internal/store stores, and
+// internal/api has the HTTP surfaces.
 package herald
 
 import (
@@ -26,8 +25,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// The ids of one event's descendants share its first thirteen bytes, so that
-// everything an event caused is found by one range of keys, without an index:
+// The ids of an event, its alerts and its deliveries share their first thirteen bytes.
+// So one range of the primary key finds everything that an event caused, without an index:
 //
 //	event     tttttttttttt 7sss vvrrrrrrrr 0000 00
 //	alert     …                            aaaa 00    a = 1…65535, one a rule met
@@ -43,18 +42,18 @@ const (
 	MaxDeliveries = 1 << 8
 )
 
-// NewID returns a fresh UUIDv7. Ids made by one process rise strictly.
+// NewID returns a new UUIDv7. The ids made by one process rise strictly.
 func NewID() uuid.UUID {
 	id, err := uuid.NewV7()
 	if err != nil {
-		// The only cause is that the system's random source fails, after
-		// which no id of this process can be trusted to be unique.
+		// The only cause is a failure of the system's random source. After that
+		// no id of this process can be trusted to be unique.
 		panic(fmt.Sprintf("make an id: %v", err))
 	}
 	return id
 }
 
-// NewEventID returns a fresh id whose last three bytes are free for the ids of
+// NewEventID returns a new UUIDv7 whose last three bytes are zero. They number
 // the event's alerts and deliveries.
 func NewEventID() uuid.UUID {
 	id := NewID()
@@ -87,7 +86,7 @@ func AlertOf(delivery uuid.UUID) uuid.UUID {
 	return delivery
 }
 
-// TimeOf returns when a UUIDv7 was made, in UTC and cut to microseconds.
+// TimeOf returns when a UUIDv7 was made, in UTC, truncated to microseconds.
 func TimeOf(id uuid.UUID) time.Time {
 	var ms [8]byte
 	copy(ms[2:], id[:6])
@@ -95,8 +94,8 @@ func TimeOf(id uuid.UUID) time.Time {
 	return time.UnixMicro(int64(binary.BigEndian.Uint64(ms[:]))*1000 + steps*256/1000).UTC()
 }
 
-// FirstIDAt returns the smallest UUIDv7 that can have been made at or after t,
-// for ranges over time.
+// FirstIDAt returns the smallest UUIDv7 that can have been made at or after t. It
+// bounds ranges over time.
 func FirstIDAt(t time.Time) uuid.UUID {
 	var id uuid.UUID
 	var ms [8]byte

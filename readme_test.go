@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// TestReadmesFirstCommand does what a newcomer does: runs the README's first
-// command as it stands, pastes the commands that it prints, and sees the webhook
-// arrive.
+// TestReadmesFirstCommand does what a new user does. It runs the README's first
+// command unchanged, runs the commands that it prints, and waits for the webhook.
 func TestReadmesFirstCommand(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -83,8 +82,8 @@ func paste(ctx context.Context, t *testing.T, command string) string {
 	return string(out)
 }
 
-// TestReadmeShowsTheExamples keeps the README's receivers the ones that are
-// compiled and tried.
+// TestReadmeShowsTheExamples checks that the README shows exactly the receivers in
+// examples, which are compiled and tested.
 func TestReadmeShowsTheExamples(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {

@@ -6,33 +6,33 @@ import (
 	"github.com/google/uuid"
 )
 
-// Role is what a key may do (spec section 11).
+// Role says which calls an API key may make (spec section 11).
 type Role string
 
-// The roles. A key that was made without one is a developer's.
+// The roles. A key made without a role gets Developer.
 const (
 	// Administrator may do all that a client may.
 	Administrator Role = "administrator"
 	// Developer may do all but make or delete an administrator's key.
 	Developer Role = "developer"
-	// Analyst may look at all but keys, secrets and the audit log.
+	// Analyst may read everything but keys, secrets and the audit log.
 	Analyst Role = "analyst"
 )
 
-// Roles are all roles.
+// Roles returns all roles.
 func Roles() []Role { return []Role{Administrator, Developer, Analyst} }
 
-// Caller is who makes a call of the API: the operator, or a client by one of
-// its keys.
+// Caller makes a call of the API. It is the operator, a client that uses one of its
+// keys, or the reader of a mail (both fields zero).
 type Caller struct {
 	// Operator is true for the operator's key; Key is zero then.
 	Operator bool
 	Key      Key
-	// Address is where the request came from, as far as can be trusted.
+	// Address is the request's address of origin, as far as the service can trust it.
 	Address netip.Addr
 }
 
-// Actor is what the audit log calls the caller.
+// Actor returns the caller's kind in the audit log.
 func (c Caller) Actor() Actor {
 	switch {
 	case c.Operator:
@@ -44,7 +44,7 @@ func (c Caller) Actor() Actor {
 	}
 }
 
-// MayChange returns a CodeForbidden Error unless the caller may change something.
+// MayChange returns a CodeForbidden Error unless the caller may change data.
 func (c Caller) MayChange() error {
 	if c.Key.Role == Analyst {
 		return Errorf(CodeForbidden, "The API key given is an analyst's, which only looks; this call needs a developer's key.")
@@ -68,11 +68,11 @@ func (c Caller) MaySeeAudit() error {
 	return nil
 }
 
-// MaySeeSecrets says whether the caller is shown the client's Authorization header.
+// MaySeeSecrets reports whether the caller may see the client's Authorization header.
 func (c Caller) MaySeeSecrets() bool { return c.Key.Role != Analyst }
 
 // MayManageKeys returns a CodeForbidden Error unless the caller may make and delete
-// keys of a role.
+// keys of the given role.
 func (c Caller) MayManageKeys(role Role) error {
 	if role == Administrator && !c.Operator && c.Key.Role != Administrator {
 		return Errorf(CodeForbidden, "The API key given is a %s's; only an administrator's key, or the operator, makes and deletes administrators' keys.", c.Key.Role)

@@ -7,23 +7,23 @@ import (
 	"github.com/google/uuid"
 )
 
-// Rule says which events of a client raise an alert, and who is told.
+// Rule says which events of a client raise an alert, and where the alert is sent.
 type Rule struct {
 	ID       uuid.UUID
 	ClientID uuid.UUID
-	// Type is the event type's canonical name; PostedType is the accepted
-	// spelling that the rule was made with, which is echoed (spec section 5.3).
+	// Type is the event type's canonical name. PostedType is the accepted spelling
+	// in the request that made the rule; answers repeat it (spec section 5.3).
 	Type       string
 	PostedType string
-	// CompanyID is the company that the rule is about; uuid.Nil is all of them.
+	// CompanyID is the company that the rule is about; uuid.Nil means all companies.
 	CompanyID uuid.UUID
 	// Webhook is an absolute http or https address, or empty.
 	Webhook string
-	// Emails are as posted: an element may hold several addresses separated
-	// by commas (spec section 5.4). See Mailboxes.
+	// Emails are the posted elements. One element may hold several addresses
+	// separated by commas (spec section 5.4). See Mailboxes.
 	Emails []string
-	// WithoutAuthorization keeps the client's AlertAuthHeader from this
-	// rule's webhook.
+	// WithoutAuthorization omits the client's AlertAuthHeader from this rule's
+	// webhook.
 	WithoutAuthorization bool
 }
 
@@ -34,20 +34,20 @@ func (r Rule) Meets(e Event) bool {
 		(r.CompanyID == uuid.Nil || e.CompanyID == uuid.Nil || r.CompanyID == e.CompanyID)
 }
 
-// MailScheme begins the address of a delivery to a mailbox, a mailto URI (RFC
-// 6068). Alone it is the origin of all of a client's mails, which go to one
-// server.
+// MailScheme begins the address of a delivery to a mailbox, which is a mailto URI (RFC
+// 6068). The scheme alone is the origin of all of a client's mails, because they go to
+// one server.
 const MailScheme = "mailto:"
 
-// Unsubscribed is a mailbox that wants no mail of a client, in lower case.
+// Unsubscribed is a mailbox that gets no more mail of a client. Address is in lower case.
 type Unsubscribed struct {
 	Address string    `json:"address"`
 	At      time.Time `json:"unsubscribedAt"`
 }
 
-// Mailboxes returns the addresses in a rule's Emails: elements split on commas,
-// blanks trimmed, empties dropped, and of those equal but for case the first
-// (spec section 5.4).
+// Mailboxes returns the addresses in a rule's Emails. It splits elements at commas,
+// trims blanks and drops empty addresses. Of addresses that differ only in case it
+// returns the first (spec section 5.4).
 func Mailboxes(emails []string) []string {
 	var boxes []string
 	seen := make(map[string]bool)

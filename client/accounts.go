@@ -8,16 +8,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// Account is a client of the platform. APIKey is filled in when it is made, and
-// only then.
+// Account is a client of the platform. APIKey is set only in the answer of
+// CreateClient.
 type Account struct {
 	ID     uuid.UUID `json:"id"`
 	Name   string    `json:"name"`
 	APIKey string    `json:"apiKey,omitempty"`
 }
 
-// CreateClient makes a client with a developer's key; it needs the operator's key, as all calls about
-// clients do. It is not tried again by itself.
+// CreateClient makes a client with a developer's key. Like all calls about clients it
+// needs the operator's key. It is not retried.
 func (c *API) CreateClient(ctx context.Context, name string) (Account, error) {
 	var made Account
 	err := c.do(ctx, call{method: http.MethodPost, path: "/clients", body: map[string]string{"name": name}, into: &made})
@@ -36,16 +36,16 @@ func (c *API) Client(ctx context.Context, id uuid.UUID) (Account, error) {
 
 // RenameClient changes a client's name.
 func (c *API) RenameClient(ctx context.Context, id uuid.UUID, name string) error {
-	return c.do(ctx, call{method: http.MethodPut, path: "/clients/" + id.String(), body: map[string]string{"name": name}, again: true})
+	return c.do(ctx, call{method: http.MethodPut, path: "/clients/" + id.String(), body: map[string]string{"name": name}, repeatable: true})
 }
 
-// DeleteClient deletes a client: its keys are revoked at once, what is pending
-// is cancelled.
+// DeleteClient deletes a client. Its keys stop working at once and its pending
+// deliveries are cancelled. It is not retried.
 func (c *API) DeleteClient(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/clients/" + id.String()})
 }
 
-// Profile is what a client can say of itself. Saving one replaces all of it.
+// Profile is a client's description of itself. Saving a profile replaces all of it.
 type Profile struct {
 	Name          string   `json:"name"`
 	LogoURL       string   `json:"logoUrl,omitempty"`
@@ -66,11 +66,11 @@ func (c *API) Profile(ctx context.Context) (Profile, error) {
 // SaveProfile replaces the client's profile.
 func (c *API) SaveProfile(ctx context.Context, p Profile) (Profile, error) {
 	var saved Profile
-	err := c.do(ctx, call{method: http.MethodPut, path: "/profile", body: p, into: &saved, again: true})
+	err := c.do(ctx, call{method: http.MethodPut, path: "/profile", body: p, into: &saved, repeatable: true})
 	return saved, err
 }
 
-// Key is an API key. APIKey is filled in when it is made, and only then.
+// Key is an API key. APIKey is set only in the answer of CreateKey and CreateClientKey.
 type Key struct {
 	ID          uuid.UUID `json:"id"`
 	Name        string    `json:"name,omitempty"`
@@ -85,28 +85,27 @@ func (c *API) Keys(ctx context.Context) ([]Key, error) {
 	return answer.Results, err
 }
 
-// keyRequest makes an API key; no role is a developer's.
+// keyRequest is the body that makes an API key; an empty role means developer.
 type keyRequest struct {
 	Name string `json:"name,omitempty"`
 	Role string `json:"role,omitempty"`
 }
 
-// CreateKey makes an API key; an empty role is a developer's. It is not tried again
-// by itself.
+// CreateKey makes an API key; an empty role means developer. It is not retried.
 func (c *API) CreateKey(ctx context.Context, name, role string) (Key, error) {
 	var made Key
 	err := c.do(ctx, call{method: http.MethodPost, path: "/apiKeys", body: keyRequest{name, role}, into: &made})
 	return made, err
 }
 
-// CreateClientKey makes an API key for a client, with the operator's key.
+// CreateClientKey makes an API key for a client; it needs the operator's key. It is not retried.
 func (c *API) CreateClientKey(ctx context.Context, id uuid.UUID, name, role string) (Key, error) {
 	var made Key
 	err := c.do(ctx, call{method: http.MethodPost, path: "/clients/" + id.String() + "/apiKeys", body: keyRequest{name, role}, into: &made})
 	return made, err
 }
 
-// DeleteKey revokes an API key.
+// DeleteKey revokes an API key. It is not retried.
 func (c *API) DeleteKey(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/apiKeys/" + id.String()})
 }

@@ -18,14 +18,14 @@ type Change struct {
 	Actor    string    `json:"actor"`   // operator, apiKey or reader
 	APIKeyID uuid.UUID `json:"apiKeyId,omitzero"`
 	Address  string    `json:"address,omitempty"` // where the request came from
-	// Before and After are JSON objects without secrets, nil of what was made
-	// or deleted.
+	// Before and After are JSON objects without secrets. Before is nil when the
+	// subject was created, After when it was deleted.
 	Before json.RawMessage `json:"before,omitempty"`
 	After  json.RawMessage `json:"after,omitempty"`
 }
 
-// Changes lists the audit log, newest first. With the operator's key a client other
-// than uuid.Nil leaves only its changes; with a client's key there are no others.
+// Changes lists the audit log, newest first. The operator's key sees all changes, or
+// those of one client when client is not uuid.Nil. A client's key sees its own changes only.
 func (c *API) Changes(ctx context.Context, client uuid.UUID, u Cursor) (Page[Change], error) {
 	v := u.values()
 	if client != uuid.Nil {

@@ -1,11 +1,11 @@
-// Package client is the Go client of Herald's API: publishing events, setting
-// up rules, and looking into what became of them.
+// Package client is the Go client of Herald's API. It publishes events, manages rules
+// and accounts, and reads alerts, deliveries and the audit log.
 //
 //	c, err := client.New("http://127.0.0.1:8080", os.Getenv("HERALD_API_KEY"))
 //	receipt, err := c.Publish(ctx, client.Event{Type: "Data sync completed", …})
 //
-// An API's methods are safe for concurrent use. What the API answers with an
-// error is an *Error.
+// An API's methods are safe for concurrent use. When the API answers with an error,
+// the methods return an *Error. Calls that are safe to repeat are retried.
 package client
 
 import (
@@ -25,8 +25,8 @@ import (
 	"time"
 )
 
-// Tries of a call that may be made again, and the waits between them: half a
-// second, then twice as long each time, unless the service names a time.
+// Limits on the retries of a repeatable call. The wait is half a second at first and
+// doubles with every try, unless the service asks for a longer one.
 const (
 	maxTries  = 5
 	firstWait = 500 * time.Millisecond
@@ -43,14 +43,14 @@ type API struct {
 	http          *http.Client
 }
 
-// Option changes how a Client works.
+// Option configures an API.
 type Option func(*API)
 
-// WithHTTPClient makes calls with h. The default has no time limit of its own:
-// give calls a context that ends.
+// WithHTTPClient makes calls with h. The default client has no time limit, so
+// pass contexts with a deadline.
 func WithHTTPClient(h *http.Client) Option { return func(c *API) { c.http = h } }
 
-// New returns a Client for the service at an address such as
+// New returns an API for the service at an address such as
 // http://127.0.0.1:8080. The key is a client's API key, or the operator's.
 func New(address, key string, options ...Option) (*API, error) {
 	base, err := url.Parse(strings.TrimSuffix(address, "/"))
@@ -68,8 +68,8 @@ func New(address, key string, options ...Option) (*API, error) {
 	return c, nil
 }
 
-// Error is an answer of the API that is an error, or one that the API would not
-// give.
+// Error is an error that the API answered with, or an answer that is not one of
+// Herald's.
 type Error struct {
 	StatusCode    int    `json:"statusCode"`
 	Message       string `json:"error"`
@@ -85,8 +85,8 @@ type Error struct {
 	RetryAfter time.Duration `json:"-"`
 }
 
-// Error says what went wrong, with the member of the request if one is at
-// fault.
+// Error returns the fault, and the member of the request that is wrong if the answer
+// names one.
 func (e *Error) Error() string {
 	text := e.Message
 	for _, v := range e.Validation.Errors {
@@ -100,19 +100,19 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (status %d, correlation id %s)", text, e.StatusCode, e.CorrelationID)
 }
 
-// call is one call of the API.
+// call describes one call of the API.
 type call struct {
 	method string
 	path   string
 	query  url.Values
 	body   any
 	into   any // what a success's body is decoded into; nil ignores it
-	// again says that making the call twice does no harm.
-	again bool
+	// repeatable says that making the call twice does no harm.
+	repeatable bool
 }
 
-// do makes a call, and makes it again if that does no harm when the service
-// cannot be reached, is busy or unavailable.
+// do makes a call. It retries a repeatable call when the service cannot be reached,
+// is busy or is unavailable.
 func (c *API) do(ctx context.Context, k call) error {
 	var text []byte
 	if k.body != nil {
@@ -123,8 +123,8 @@ func (c *API) do(ctx context.Context, k call) error {
 	}
 	for try := 1; ; try++ {
 		err := c.once(ctx, k, text)
-		wait, worth := worthAgain(err, try)
-		if err == nil || !k.again || !worth || try == maxTries || ctx.Err() != nil {
+		wait, ok := retryable(err, try)
+		if err == nil || !k.repeatable || !ok || try == maxTries || ctx.Err() != nil {
 			return err
 		}
 		timer := time.NewTimer(wait)
@@ -137,8 +137,8 @@ func (c *API) do(ctx context.Context, k call) error {
 	}
 }
 
-// worthAgain reports whether another try may fare better, and when.
-func worthAgain(err error, try int) (wait time.Duration, worth bool) {
+// retryable reports whether another try can succeed, and how long to wait first.
+func retryable(err error, try int) (wait time.Duration, ok bool) {
 	wait = min(firstWait<<(try-1), longWait)
 	wait = wait/2 + rand.N(wait/2+1)
 	var answer *Error
@@ -202,8 +202,8 @@ func errorOf(r *http.Response, answer []byte) error {
 	return e
 }
 
-// retryAfter reads a Retry-After header. Herald sends seconds; a proxy in front
-// of it may send a date. It is zero for what says neither, and for the past.
+// retryAfter parses a Retry-After header: seconds from Herald, possibly a date from a
+// proxy. It returns zero for any other value and for the past.
 func retryAfter(value string) time.Duration {
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
 		return max(0, time.Duration(seconds)*time.Second)
@@ -214,7 +214,7 @@ func retryAfter(value string) time.Duration {
 	return 0
 }
 
-// Ready returns nil when the service can serve. It does not try again.
+// Ready returns nil when the service can serve. It is not retried.
 func (c *API) Ready(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodGet, path: "/readyz"})
 }

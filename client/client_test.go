@@ -17,7 +17,7 @@ import (
 	"herald/client"
 )
 
-// service answers calls in memory, so that waits can be tested in a bubble.
+// service answers calls in memory, so that waits can run in a synctest bubble.
 type service func(r *http.Request, body string) (status int, header http.Header, answer string)
 
 func (s service) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -11,8 +11,8 @@ import (
 	"herald"
 )
 
-// Delivery is one alert owed to one receiver. Attempts are filled in by the
-// method Delivery alone.
+// Delivery is one alert for one receiver. Only the method API.Delivery sets
+// Attempts.
 type Delivery struct {
 	herald.Delivery
 	Attempts []herald.Attempt `json:"attempts,omitempty"`
@@ -31,8 +31,8 @@ type DeliveryFilter struct {
 	Since, Until time.Time
 }
 
-// Deliveries lists deliveries, newest first. A page can be short, or empty, and not
-// the last: Next says.
+// Deliveries lists deliveries, newest first. A page before the last can be short or
+// even empty; only a Next of uuid.Nil marks the last page.
 func (c *API) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error) {
 	v := f.values()
 	for name, value := range map[string]string{"state": f.State, "receiver": f.Receiver, "type": f.Type} {
@@ -53,7 +53,7 @@ func (c *API) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery],
 	return get[Page[Delivery]](ctx, c, "/deliveries", v)
 }
 
-// AllDeliveries goes through the pages of Deliveries. It ends with the first
+// AllDeliveries iterates over all pages of Deliveries. It ends with the first
 // error.
 func (c *API) AllDeliveries(ctx context.Context, f DeliveryFilter) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
@@ -81,15 +81,15 @@ func (c *API) Delivery(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	return get[Delivery](ctx, c, "/deliveries/"+id.String(), nil)
 }
 
-// Redeliver makes a new delivery of the same alert, now, to the rule's present
-// address, and returns it. It is not tried again by itself.
+// Redeliver makes a new delivery of the same alert to the rule's present address, due
+// now, and returns it. It is not retried.
 func (c *API) Redeliver(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	var d Delivery
 	err := c.do(ctx, call{method: http.MethodPost, path: "/deliveries/" + id.String() + "/redeliver", into: &d})
 	return d, err
 }
 
-// Cancel ends a pending delivery and returns it.
+// Cancel cancels a pending delivery and returns it. It is not retried.
 func (c *API) Cancel(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	var d Delivery
 	err := c.do(ctx, call{method: http.MethodPost, path: "/deliveries/" + id.String() + "/cancel", into: &d})

@@ -13,11 +13,11 @@ import (
 	"herald"
 )
 
-// Event is an event to publish. Type is needed, the rest as the type demands.
+// Event is an event to publish. Type is required; the type says what else is.
 type Event struct {
 	Type string `json:"type"`
-	// ClientID is needed with the operator's key; with a client's it can be
-	// left out.
+	// ClientID is required with the operator's key and optional with a
+	// client's.
 	ClientID         uuid.UUID       `json:"clientId,omitzero"`
 	CompanyID        uuid.UUID       `json:"companyId,omitzero"`
 	DataConnectionID uuid.UUID       `json:"dataConnectionId,omitzero"`
@@ -26,23 +26,23 @@ type Event struct {
 	Message    string    `json:"message,omitempty"`
 	OccurredAt time.Time `json:"occurredAt,omitzero"`
 	// IdempotencyKey makes the service accept the event once, however often
-	// it is published. Publish fills in a fresh one when it is empty, so that
-	// it can try again without harm; set your own to be safe across restarts.
+	// it is published. Publish sets a random one when it is empty, so that it
+	// can retry. Set your own to be safe across restarts.
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 }
 
-// Publish publishes one event and returns once the service has it safe on disk.
+// Publish publishes one event. It returns after the service has stored the event.
 func (c *API) Publish(ctx context.Context, e Event) (herald.Receipt, error) {
 	if e.IdempotencyKey == "" {
 		e.IdempotencyKey = uuid.NewString()
 	}
 	var r herald.Receipt
-	err := c.do(ctx, call{method: http.MethodPost, path: "/events", body: e, into: &r, again: true})
+	err := c.do(ctx, call{method: http.MethodPost, path: "/events", body: e, into: &r, repeatable: true})
 	return r, err
 }
 
-// PublishAll publishes up to herald.MaxEvents events, all or none, and returns a
-// receipt for each in order.
+// PublishAll publishes up to herald.MaxEvents events, all or none. It returns a
+// receipt for each event, in their order.
 func (c *API) PublishAll(ctx context.Context, events []Event) ([]herald.Receipt, error) {
 	keyed := make([]Event, len(events))
 	for i, e := range events {
@@ -54,7 +54,7 @@ func (c *API) PublishAll(ctx context.Context, events []Event) ([]herald.Receipt,
 	var answer struct {
 		Results []herald.Receipt `json:"results"`
 	}
-	err := c.do(ctx, call{method: http.MethodPost, path: "/events", body: keyed, into: &answer, again: true})
+	err := c.do(ctx, call{method: http.MethodPost, path: "/events", body: keyed, into: &answer, repeatable: true})
 	return answer.Results, err
 }
 
@@ -62,24 +62,24 @@ func (c *API) PublishAll(ctx context.Context, events []Event) ([]herald.Receipt,
 type AcceptedEvent struct {
 	herald.Event
 	AcceptedAt time.Time `json:"acceptedAt"`
-	// Alerts are what it raised; only Event fills them in.
+	// Alerts are the alerts that the event raised; only API.Event sets them.
 	Alerts []RaisedAlert `json:"alerts,omitempty"`
 }
 
-// RaisedAlert names an alert and the rule it was raised against.
+// RaisedAlert names an alert and its rule.
 type RaisedAlert struct {
 	ID     uuid.UUID `json:"id"`
 	RuleID uuid.UUID `json:"ruleId"`
 }
 
-// Page is a part of a list. Next is the After of the following page, uuid.Nil on
-// the last.
+// Page is one page of a list. Next is the Cursor.After of the following page; it is
+// uuid.Nil on the last page.
 type Page[T any] struct {
 	Results []T       `json:"results"`
 	Next    uuid.UUID `json:"next"`
 }
 
-// Cursor says which part of a list is wanted; the zero value is the first.
+// Cursor selects a page of a list; the zero value is the first page.
 type Cursor struct {
 	After uuid.UUID
 	Limit int
@@ -101,15 +101,15 @@ func (c *API) Events(ctx context.Context, u Cursor) (Page[AcceptedEvent], error)
 	return get[Page[AcceptedEvent]](ctx, c, "/events", u.values())
 }
 
-// Event returns an event with the alerts it raised.
+// Event returns an event with the alerts that it raised.
 func (c *API) Event(ctx context.Context, id uuid.UUID) (AcceptedEvent, error) {
 	return get[AcceptedEvent](ctx, c, "/events/"+id.String(), nil)
 }
 
-// get makes a call that reads.
+// get makes a call that only reads.
 func get[T any](ctx context.Context, c *API, path string, query url.Values) (T, error) {
 	var answer T
-	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, into: &answer, again: true})
+	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, into: &answer, repeatable: true})
 	return answer, err
 }
 
@@ -132,9 +132,9 @@ func (c *API) EventType(ctx context.Context, name string) (EventType, error) {
 	return get[EventType](ctx, c, "/eventTypes/"+url.PathEscape(name), nil)
 }
 
-// PutEventType makes or replaces a type of event; it needs the operator's key.
+// PutEventType makes or replaces an event type; it needs the operator's key.
 func (c *API) PutEventType(ctx context.Context, t herald.EventType) (EventType, error) {
 	var answer EventType
-	err := c.do(ctx, call{method: http.MethodPut, path: "/eventTypes/" + url.PathEscape(t.Name), body: t, into: &answer, again: true})
+	err := c.do(ctx, call{method: http.MethodPut, path: "/eventTypes/" + url.PathEscape(t.Name), body: t, into: &answer, repeatable: true})
 	return answer, err
 }

@@ -50,7 +50,7 @@ func ExampleAPI_CreateRule() {
 	fmt.Println("made rule", rule.ID)
 }
 
-// Sends again what failed within the last day.
+// ExampleAPI_AllDeliveries redelivers what failed within the last day.
 func ExampleAPI_AllDeliveries() {
 	ctx := context.Background()
 	c, err := client.New("http://127.0.0.1:8080", "hk…")
@@ -70,7 +70,7 @@ func ExampleAPI_AllDeliveries() {
 	}
 }
 
-// Tells an answer of the service from a service that cannot be reached.
+// ExampleError distinguishes an error that the service answered with from a service that cannot be reached.
 func ExampleError() {
 	ctx := context.Background()
 	c, err := client.New("http://127.0.0.1:8080", "hk…")

@@ -12,16 +12,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// Rule says which events raise an alert, and who is told.
+// Rule says which events raise an alert, and where the alert is sent.
 type Rule struct {
 	ID   uuid.UUID `json:"id,omitzero"`
 	Type string    `json:"type"`
-	// CompanyID is the company that the rule is about; uuid.Nil is all.
+	// CompanyID is the company that the rule is about; uuid.Nil means all.
 	CompanyID uuid.UUID `json:"companyId,omitzero"`
 	Notifiers Notifiers `json:"notifiers"`
 }
 
-// Notifiers are who is told of a rule's alerts.
+// Notifiers are the receivers of a rule's alerts.
 type Notifiers struct {
 	Emails  []string `json:"emails"`
 	Webhook string   `json:"webhook,omitempty"`
@@ -41,12 +41,12 @@ type Alert struct {
 	RaisedOnUTC      time.Time       `json:"raisedOnUtc"`
 }
 
-// ListOptions say which part of a paged list is wanted; the zero value is the
-// first 100.
+// ListOptions select a page of a numbered list; the zero value is the first page of
+// 100 results.
 type ListOptions struct {
 	Page     int
 	PageSize int
-	// Query narrows the list, as in "type=Data sync completed".
+	// Query filters the list, as in "type=Data sync completed".
 	Query string
 	// OrderBy is a member's name, with - in front for descending.
 	OrderBy string
@@ -79,12 +79,12 @@ type List[T any] struct {
 	TotalResults int `json:"totalResults"`
 }
 
-// Rules lists rules in the order of their making.
+// Rules lists rules, oldest first.
 func (c *API) Rules(ctx context.Context, o ListOptions) (List[Rule], error) {
 	return get[List[Rule]](ctx, c, "/rules", o.values())
 }
 
-// AllRules goes through the pages of Rules. It ends with the first error.
+// AllRules iterates over all pages of Rules. It ends with the first error.
 func (c *API) AllRules(ctx context.Context, o ListOptions) iter.Seq2[Rule, error] {
 	return all(ctx, o, c.Rules)
 }
@@ -115,8 +115,7 @@ func (c *API) Rule(ctx context.Context, id uuid.UUID) (Rule, error) {
 	return get[Rule](ctx, c, "/rules/"+id.String(), nil)
 }
 
-// CreateRule makes a rule and returns it with its id. It is not tried again by
-// itself.
+// CreateRule makes a rule and returns it with its id. It is not retried.
 func (c *API) CreateRule(ctx context.Context, r Rule) (Rule, error) {
 	var made Rule
 	err := c.do(ctx, call{method: http.MethodPost, path: "/rules", body: r, into: &made})
@@ -126,23 +125,23 @@ func (c *API) CreateRule(ctx context.Context, r Rule) (Rule, error) {
 // UpdateRule replaces a rule's type, company and notifiers.
 func (c *API) UpdateRule(ctx context.Context, r Rule) (Rule, error) {
 	var updated Rule
-	err := c.do(ctx, call{method: http.MethodPut, path: "/rules/" + r.ID.String(), body: r, into: &updated, again: true})
+	err := c.do(ctx, call{method: http.MethodPut, path: "/rules/" + r.ID.String(), body: r, into: &updated, repeatable: true})
 	return updated, err
 }
 
-// DeleteRule deletes a rule. What it has raised is still delivered.
+// DeleteRule deletes a rule. Alerts that it raised are still delivered. It is not retried.
 func (c *API) DeleteRule(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/rules/" + id.String()})
 }
 
-// SetRuleAuthorization switches the client's Authorization header on or off for
-// one rule.
+// SetRuleAuthorization turns the client's Authorization header on or off for one
+// rule.
 func (c *API) SetRuleAuthorization(ctx context.Context, id uuid.UUID, send bool) error {
 	body := map[string]string{"authorization": "none"}
 	if send {
 		body["authorization"] = "inherit"
 	}
-	return c.do(ctx, call{method: http.MethodPut, path: "/rules/" + id.String() + "/security", body: body, again: true})
+	return c.do(ctx, call{method: http.MethodPut, path: "/rules/" + id.String() + "/security", body: body, repeatable: true})
 }
 
 // Alerts lists alerts, newest first.

@@ -25,7 +25,7 @@ var (
 	otherID = uuid.MustParse("ee2eb431-c0fa-4dc9-93fa-d29781c12bcd")
 )
 
-// TestCallsOnTheWire is what each method sends: method, path with query, body.
+// TestCallsOnTheWire checks the request of each method: method, path with query, body.
 func TestCallsOnTheWire(t *testing.T) {
 	const id, other = "8a210b68-6988-11ed-a1eb-0242ac120002", "ee2eb431-c0fa-4dc9-93fa-d29781c12bcd"
 	at := time.Date(2026, 11, 23, 10, 0, 0, 500, time.FixedZone("", 3600))
@@ -166,7 +166,7 @@ func TestArrayIsAnsweredInOrderUnderFreshKeys(t *testing.T) {
 	}
 }
 
-// TestWhichAnswersAreTriedAgain counts the tries of a call that reads.
+// TestWhichAnswersAreTriedAgain counts the tries of a call that only reads.
 func TestWhichAnswersAreTriedAgain(t *testing.T) {
 	for _, test := range []struct {
 		name       string
@@ -201,8 +201,8 @@ func TestWhichAnswersAreTriedAgain(t *testing.T) {
 	}
 }
 
-// TestOnlyHarmlessCallsAreTriedAgain: after a broken connection nobody knows
-// whether the call was done.
+// TestOnlyHarmlessCallsAreTriedAgain: after a broken connection the client cannot know
+// whether the service did the call.
 func TestOnlyHarmlessCallsAreTriedAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		call  func(context.Context, *client.API) error
@@ -248,7 +248,7 @@ func TestWaitsGrowAndTheContextEndsThem(t *testing.T) {
 		if _, err := c.Rule(t.Context(), anID); err == nil {
 			t.Fatal("no error")
 		}
-		// 0.5 + 1 + 2 + 4 s, of which at least the half.
+		// The waits are 0.5, 1, 2 and 4 s; jitter takes away at most half.
 		if took := time.Since(begun); took < 3750*time.Millisecond || took > 7500*time.Millisecond {
 			t.Errorf("five tries took %v", took)
 		}
@@ -328,7 +328,7 @@ func TestErrorsReadWell(t *testing.T) {
 	}
 }
 
-// TestIteratorsEndWithTheFirstError, and when their reader has had enough.
+// TestIteratorsEndWithTheFirstError also checks that they end when the loop breaks.
 func TestIteratorsEndWithTheFirstError(t *testing.T) {
 	calls := 0
 	c := newClient(t, func(*http.Request, string) (int, http.Header, string) {
@@ -372,7 +372,7 @@ func TestIteratorsEndWithTheFirstError(t *testing.T) {
 	}
 }
 
-// TestEmptyPageEndsTheWalk: rules deleted meanwhile do not make it endless.
+// TestEmptyPageEndsTheWalk: rules deleted during the iteration must not make it endless.
 func TestEmptyPageEndsTheWalk(t *testing.T) {
 	calls := 0
 	c := newClient(t, func(*http.Request, string) (int, http.Header, string) {

@@ -35,7 +35,7 @@ const (
 	unknownID  = "019ab0c1-ffff-7111-8111-111111111111"
 )
 
-// What the fake service holds, in the shapes of the API.
+// The fake service's data, as JSON of the API.
 const (
 	ruleJSON = `{"id":"` + ruleID + `","type":"Sync Failed","companyId":"` + companyID + `","notifiers":{"emails":["a@acme.example"],"webhook":"https://acme.example/hook"}}`
 	allJSON  = `{"id":"` + unknownID + `","type":"Sync Completed","notifiers":{"emails":[]}}`
@@ -63,7 +63,7 @@ func numbered(results ...string) string {
 	return fmt.Sprintf(`{"results":[%s],"pageNumber":1,"pageSize":100,"totalResults":%d}`, strings.Join(results, ","), len(results))
 }
 
-// answers are the fake service's answers by method and path.
+// answers returns the fake service's answers by method and path.
 func answers() map[string]string {
 	of := map[string]string{
 		"GET /rules":             numbered(ruleJSON, allJSON),
@@ -92,8 +92,8 @@ func answers() map[string]string {
 	return of
 }
 
-// fakeService answers as Herald does; it refuses to cancel what is done and
-// every key but "hk-key".
+// fakeService starts a service that answers as Herald does. It refuses every key but
+// "hk-key", and it answers every cancel with a conflict.
 func fakeService(t *testing.T) {
 	t.Helper()
 	of := answers()
@@ -117,8 +117,8 @@ func fakeService(t *testing.T) {
 	t.Setenv("HERALD_API_KEY", "hk-key")
 }
 
-// TestWhatCommandsShow holds every client command's output in one golden file,
-// to be read by a person: data as it is, what goes to stderr behind "2>".
+// TestWhatCommandsShow compares the output of every client command with one golden file
+// that people can read. Lines of stderr begin with "2>".
 func TestWhatCommandsShow(t *testing.T) {
 	fakeService(t)
 	var shown bytes.Buffer
@@ -156,7 +156,7 @@ func TestWhatCommandsShow(t *testing.T) {
 	}
 }
 
-// TestTriggerFillsInWhatTheTypeNeeds, and nothing that was given.
+// TestTriggerFillsInWhatTheTypeNeeds also checks that given values are kept.
 func TestTriggerFillsInWhatTheTypeNeeds(t *testing.T) {
 	published := make(chan client.Event, 1)
 	kind := typeJSON
@@ -197,7 +197,7 @@ func TestTriggerFillsInWhatTheTypeNeeds(t *testing.T) {
 	}
 }
 
-// TestTailShowsEachDeliveryOnceAndWhenItChanges, oldest first.
+// TestTailShowsEachDeliveryOnceAndWhenItChanges also checks the order, oldest first.
 func TestTailShowsEachDeliveryOnceAndWhenItChanges(t *testing.T) {
 	entry := func(id int, state string, attempts int) string {
 		return fmt.Sprintf(`{"id":"019ab0c1-2222-7333-8444-55555500%02d00","state":%q,"attemptCount":%d,"eventType":"Sync Failed","receiver":"https://acme.example/hook","raisedAt":"2026-11-23T03:00:00Z"}`, id, state, attempts)

@@ -13,7 +13,7 @@ type completionCommand struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"The shell: bash, zsh or fish."`
 }
 
-// The scripts have the shell ask the program itself, see complete.
+// The scripts make the shell run this program for completions, see complete.
 const (
 	bashCompletion = "complete -C %[1]q herald\n"
 	zshCompletion  = "autoload -U +X bashcompinit && bashcompinit\ncomplete -C %[1]q herald\n"
@@ -27,7 +27,7 @@ complete -f -c herald -a "(__complete_herald)"
 `
 )
 
-// Run prints the script, to be put where the shell reads it at its start.
+// Run prints the script. The user puts it where the shell reads it at its start.
 func (c *completionCommand) Run(out *streams) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -38,6 +38,6 @@ func (c *completionCommand) Run(out *streams) error {
 	return err
 }
 
-// complete answers the shell when it asks for completions, which it does by the
-// variable COMP_LINE, and ends the run then.
+// complete answers a shell's request for completions and then ends the process. The
+// shell sets the variable COMP_LINE for such a request.
 func complete(parser *kong.Kong) { kongplete.Complete(parser) }

@@ -23,7 +23,7 @@ func (c *connection) client() (*client.API, error) {
 	return made, nil
 }
 
-// paging are the flags of lists that are paged by number.
+// paging are the flags of lists with numbered pages.
 type paging struct {
 	Page     int    `help:"Page, from 1." default:"1"`
 	PageSize int    `help:"Results a page, at most 5000." default:"100"`

@@ -31,7 +31,7 @@ var deliveryColumns = []cli.Column[client.Delivery]{
 	{Head: "REASON", Cell: func(d client.Delivery) string { return string(d.Reason) }},
 }
 
-// deliveryFilter are the flags that narrow a list of deliveries.
+// deliveryFilter are the flags that filter a list of deliveries.
 type deliveryFilter struct {
 	State    string    `help:"Only in this state." enum:",pending,delivered,failed,cancelled" default:""`
 	Receiver string    `help:"Only to this address." placeholder:"URL"`
@@ -79,7 +79,7 @@ type oneDelivery struct {
 	ID uuid.UUID `arg:"" help:"The delivery's id."`
 }
 
-func (c *oneDelivery) look(ctx context.Context, fn func(*client.API, context.Context, uuid.UUID) (client.Delivery, error)) (client.Delivery, error) {
+func (c *oneDelivery) call(ctx context.Context, fn func(*client.API, context.Context, uuid.UUID) (client.Delivery, error)) (client.Delivery, error) {
 	service, err := c.client()
 	if err != nil {
 		return client.Delivery{}, err
@@ -91,7 +91,7 @@ type deliveriesGet struct{ oneDelivery }
 
 // Run shows a delivery.
 func (c *deliveriesGet) Run(ctx context.Context, out *streams) error {
-	d, err := c.look(ctx, (*client.API).Delivery)
+	d, err := c.call(ctx, (*client.API).Delivery)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ type deliveriesWhy struct{ oneDelivery }
 
 // Run explains a delivery.
 func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
-	d, err := c.look(ctx, (*client.API).Delivery)
+	d, err := c.call(ctx, (*client.API).Delivery)
 	if err != nil {
 		return err
 	}
@@ -121,9 +121,9 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 
 type deliveriesRedeliver struct{ oneDelivery }
 
-// Run sends again.
+// Run makes a new delivery of the same alert.
 func (c *deliveriesRedeliver) Run(ctx context.Context, out *streams) error {
-	d, err := c.look(ctx, (*client.API).Redeliver)
+	d, err := c.call(ctx, (*client.API).Redeliver)
 	if err != nil {
 		return err
 	}
@@ -132,9 +132,9 @@ func (c *deliveriesRedeliver) Run(ctx context.Context, out *streams) error {
 
 type deliveriesCancel struct{ oneDelivery }
 
-// Run cancels.
+// Run cancels a delivery.
 func (c *deliveriesCancel) Run(ctx context.Context, out *streams) error {
-	d, err := c.look(ctx, (*client.API).Cancel)
+	d, err := c.call(ctx, (*client.API).Cancel)
 	if err != nil {
 		return err
 	}

@@ -22,8 +22,8 @@ import (
 	"herald/internal/secret"
 )
 
-// devCommand is `herald dev`: the service for trying it out, with a client, a
-// receiver and a rule in place.
+// devCommand is `herald dev`: the service for a trial, with a client, a
+// receiver and rules.
 type devCommand struct {
 	Listen        string `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
 	Inbox         string `help:"Address that the built-in receiver listens on." env:"HERALD_INBOX" default:"127.0.0.1:8081"`
@@ -32,19 +32,19 @@ type devCommand struct {
 	LogLevel      string `help:"What the service logs on stderr beside the demo's own lines." env:"HERALD_LOG_LEVEL" enum:"debug,info,warn,error" default:"error"`
 }
 
-// devFile keeps the demo's keys across restarts. They are in plain text, which
-// is why this is not a way to run Herald for real.
+// devFile stores the demo's keys across restarts. It has them in plain text, so
+// `herald dev` is not for production.
 const devFile = "dev.json"
 
 type devKeys struct {
 	OperatorKey string `json:"operatorKey"`
 	APIKey      string `json:"apiKey,omitempty"`
-	// Inbox is where the demo's rules were pointed last, by which they are
-	// told from the user's own.
+	// Inbox is the address that the demo's rules had last. It distinguishes
+	// them from the user's own rules.
 	Inbox string `json:"inbox,omitempty"`
 }
 
-// Run serves the demo until it is told to stop.
+// Run serves the demo until ctx ends.
 func (c *devCommand) Run(ctx context.Context, out *streams) error {
 	settings := serveCommand{
 		Listen: c.Listen, Data: c.Data, RetrySchedule: c.RetrySchedule,
@@ -108,8 +108,8 @@ func loadDevKeys(dir string) (*devKeys, error) {
 	return &keys, nil
 }
 
-// setUp makes the client Demo and its rule where they are missing, and points
-// the rule at the inbox.
+// setUp makes the client Demo, and a rule for every event type. Where they exist
+// already, it sets the rules' webhooks to the inbox.
 func (k *devKeys) setUp(ctx context.Context, dir string, a *app.App, inbox string) error {
 	operator, err := client.New("http://"+a.Address(), k.OperatorKey)
 	if err != nil {
@@ -151,7 +151,7 @@ func (k *devKeys) setUp(ctx context.Context, dir string, a *app.App, inbox strin
 	return k.save(dir)
 }
 
-// point makes a rule for a type of event, or points the one there is at the
+// point makes a rule for an event type, or sets the existing rule's webhook to the
 // inbox.
 func point(ctx context.Context, demo *client.API, rule client.Rule, eventType, inbox string) error {
 	if rule.Notifiers.Webhook == inbox {
@@ -175,20 +175,20 @@ func (k *devKeys) save(dir string) error {
 	return os.WriteFile(filepath.Join(dir, devFile), append(text, '\n'), 0o600)
 }
 
-// devInbox is the running built-in receiver, of webhooks and of mail.
+// devInbox is the running built-in receiver of webhooks and mail.
 type devInbox struct {
 	*http.Server
 	address net.Addr
 	mail    net.Listener
 }
 
-// Close stops both.
+// Close stops both servers.
 func (i devInbox) Close() error { return errors.Join(i.Server.Close(), i.mail.Close()) }
 
 func (i devInbox) url() string { return "http://" + i.address.String() + "/" }
 
-// receive starts the built-in receiver, which prints a line for each webhook and
-// each mail.
+// receive starts the built-in receiver. It prints a line for each webhook and each
+// mail.
 func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Inbox)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"herald/internal/cli"
 )
 
-// screen is a terminal to which a running command prints.
+// screen collects the output of a running command.
 type screen struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
@@ -42,7 +42,7 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// wait waits up to ten seconds for a text that matches, and returns its groups.
+// wait waits up to ten seconds for output that matches a pattern, and returns its groups.
 func (s *screen) wait(t *testing.T, pattern string) []string {
 	t.Helper()
 	expression := regexp.MustCompile(pattern)
@@ -100,7 +100,7 @@ func startDemo(t *testing.T, dir string, more ...string) *demo {
 	return d
 }
 
-// paste runs one of the printed commands, by curl where there is one.
+// paste runs one of the printed commands, with curl if it is installed.
 func (d *demo) paste(t *testing.T, n int) string {
 	t.Helper()
 	words := d.pastes[n]
@@ -133,7 +133,7 @@ func (d *demo) paste(t *testing.T, n int) string {
 	return string(text)
 }
 
-// TestDevShowsAWebhookForWhatIsPasted is the first minute with Herald.
+// TestDevShowsAWebhookForWhatIsPasted follows a new user's first minute.
 func TestDevShowsAWebhookForWhatIsPasted(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	first := startDemo(t, dir)
@@ -165,8 +165,8 @@ func TestDevShowsAWebhookForWhatIsPasted(t *testing.T) {
 	}
 }
 
-// TestDevLeavesTheUsersRulesAlone: only its own rules follow the inbox when that
-// moves.
+// TestDevLeavesTheUsersRulesAlone: when the inbox gets another address, only the demo's
+// own rules change.
 func TestDevLeavesTheUsersRulesAlone(t *testing.T) {
 	dir := t.TempDir()
 	webhooks := func(d *demo) (own int, users string) {
@@ -205,7 +205,7 @@ func TestDevLeavesTheUsersRulesAlone(t *testing.T) {
 	}
 }
 
-// TestDevKeepsTheTerminalWhole: a message is made of what strangers send.
+// TestDevKeepsTheTerminalWhole: a message contains text from strangers.
 func TestDevKeepsTheTerminalWhole(t *testing.T) {
 	d := startDemo(t, t.TempDir())
 	code, _, stderr := command(t, "events", "publish", "Sync Completed", "--url", d.address, "--key", d.key,

@@ -1,5 +1,5 @@
-// Command herald is the service and its tools: `herald serve` runs it, `herald
-// dev` tries it out, and the other commands talk to a running one.
+// Command herald is the service and its tools. `herald serve` runs the service, `herald
+// dev` runs it for a trial, and the other commands call a running service.
 package main
 
 import (
@@ -14,10 +14,10 @@ import (
 	"herald/internal/cli"
 )
 
-// version is set by the build.
+// version is the program's version. The build sets it.
 var version = "dev"
 
-// commands is the command line.
+// commands are the commands and flags of the command line.
 type commands struct {
 	Serve        serveCommand        `cmd:"" help:"Run the service."`
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database's tables up to date, for operators who do it by hand."`
@@ -39,7 +39,7 @@ type commands struct {
 	Help         helpCommand         `cmd:"" help:"Show help, of a command if one is named."`
 }
 
-// streams are where a command reads and writes: data on stdout, all else on
+// streams are a command's input and output. Data goes to stdout, everything else to
 // stderr.
 type streams struct {
 	stdin          io.Reader
@@ -52,7 +52,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], &streams{os.Stdin, os.Stdout, os.Stderr}))
 }
 
-// isLineBreak: an error is one line, whatever libraries make of theirs.
+// isLineBreak finds the characters that would break an error over several lines.
 func isLineBreak(r rune) bool { return r == '\n' || r == '\t' || r == '\r' }
 
 // run runs one command and returns its exit code, see cli.ExitCode.

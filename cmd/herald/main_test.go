@@ -25,10 +25,10 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// asHerald is a variable that makes the test's program be herald.
+// asHerald is an environment variable that makes the test binary run as herald.
 const asHerald = "TEST_AS_HERALD"
 
-// TestMain keeps the developer's own settings and time zone out.
+// TestMain keeps the developer's own settings and time zone out of the tests.
 func TestMain(m *testing.M) {
 	if os.Getenv(asHerald) != "" {
 		main()
@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestHelpIsComplete walks every command: each has help, as has each of its
-// flags and arguments, and --help shows it and ends well.
+// TestHelpIsComplete checks that every command, flag and argument has help, and that
+// --help shows it and exits with 0.
 func TestHelpIsComplete(t *testing.T) {
 	t.Setenv("HERALD_API_KEY", "hk-recognisable-secret")
 	parser, err := newParser(t.Context(), &streams{})
@@ -114,7 +114,7 @@ func TestWrongCommandLinesSayWhatToDo(t *testing.T) {
 	}
 }
 
-// TestDatabaseThatIsNotThere ends the start with one clear line.
+// TestDatabaseThatIsNotThere checks that the start ends with one clear line.
 func TestDatabaseThatIsNotThere(t *testing.T) {
 	keyFile := filepath.Join(t.TempDir(), "secret.key")
 	if err := os.WriteFile(keyFile, []byte("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"), 0o600); err != nil {

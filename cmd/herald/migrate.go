@@ -14,7 +14,7 @@ type migrateCommand struct {
 	MigrateDatabase string `help:"Its direct address, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
 }
 
-// Run applies what is missing and says what it was.
+// Run applies the missing migrations and prints their names.
 func (c *migrateCommand) Run(ctx context.Context, out *streams) error {
 	if c.MigrateDatabase != "" {
 		c.Database, c.MigrateDatabase = c.MigrateDatabase, ""

@@ -10,8 +10,8 @@ import (
 	"herald/internal/cli"
 )
 
-// errHelped ends a run that has shown help, with exit code 0.
-var errHelped = errors.New("help was shown")
+// errHelpShown ends a run after the help was shown, with exit code 0.
+var errHelpShown = errors.New("help was shown")
 
 func newParser(ctx context.Context, out *streams) (*kong.Kong, error) {
 	return kong.New(&commands{},
@@ -19,16 +19,16 @@ func newParser(ctx context.Context, out *streams) (*kong.Kong, error) {
 		kong.Description("Tells people's systems when something happened: events in, webhooks out, nothing lost."),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Writers(out.stdout, out.stderr),
-		kong.Exit(func(int) { panic(errHelped) }),
+		kong.Exit(func(int) { panic(errHelpShown) }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out),
 	)
 }
 
-// parseAndRun runs the command that the arguments name. Kong ends the process
-// once it has shown help; here that is a panic with errHelped.
+// parseAndRun runs the command that the arguments name. Kong exits the process after
+// it has shown help; here its Exit panics with errHelpShown instead.
 func parseAndRun(parser *kong.Kong, args []string) (err error) {
 	defer func() {
-		if v := recover(); v == errHelped {
+		if v := recover(); v == errHelpShown {
 			err = nil
 		} else if v != nil {
 			panic(v)

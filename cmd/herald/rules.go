@@ -71,7 +71,7 @@ func (c *rulesGet) Run(ctx context.Context, out *streams) error {
 	return cli.WriteOne(out.stdout, c.Output, ruleColumns, rule)
 }
 
-// ruleFlags are what makes a rule.
+// ruleFlags are the flags that describe a rule.
 type ruleFlags struct {
 	Company uuid.UUID `help:"Only events of this company; left out, of all." placeholder:"ID"`
 	Webhook string    `help:"Address to post alerts to." placeholder:"URL"`

@@ -27,7 +27,7 @@ func TestNoRetriesMeansNone(t *testing.T) {
 	}
 }
 
-// TestConfigurationErrorsAreOneLine that names the setting.
+// TestConfigurationErrorsAreOneLine also checks that the line names the setting.
 func TestConfigurationErrorsAreOneLine(t *testing.T) {
 	key := strings.Repeat("k", 32)
 	for _, test := range []struct {
@@ -71,7 +71,7 @@ func TestConfigurationErrorsAreOneLine(t *testing.T) {
 	}
 }
 
-// TestDatabasePasswordIsNotShown: errors go to logs that many read.
+// TestDatabasePasswordIsNotShown: many people can read the logs.
 func TestDatabasePasswordIsNotShown(t *testing.T) {
 	keyFile := filepath.Join(t.TempDir(), "secret.key")
 	if err := os.WriteFile(keyFile, []byte("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"), 0o600); err != nil {
@@ -123,7 +123,7 @@ func TestHelpOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// TestInterruptedWaitEndsWith130AndNoWord: whoever pressed the keys knows.
+// TestInterruptedWaitEndsWith130AndNoWord: the person who interrupted needs no message.
 func TestInterruptedWaitEndsWith130AndNoWord(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -139,8 +139,8 @@ func TestInterruptedWaitEndsWith130AndNoWord(t *testing.T) {
 	}
 }
 
-// TestSecondSignalEndsAtOnce: the first lets attempts end, whatever their
-// receivers take; the second is for those who cannot wait.
+// TestSecondSignalEndsAtOnce: after the first signal the service waits for running
+// attempts, which can take long. The second signal ends it at once.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	hanging := make(chan struct{}, 1)
 	release := make(chan struct{})
@@ -188,8 +188,8 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.wait(t, `herald stops`)
-	// Not SIGINT: a shell's background jobs may have it ignored. And more than
-	// one, as the first may come before the program has let go of signals.
+	// SIGTERM, because a shell's background jobs may ignore SIGINT. Several,
+	// because the first may come before the program resets its signal handler.
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	end := time.After(10 * time.Second)

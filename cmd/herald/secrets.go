@@ -13,8 +13,8 @@ type secretsCommand struct {
 	RotateKey rotateKeyCommand `cmd:"" help:"Change the key that secrets are sealed with; a running service follows by itself."`
 }
 
-// rotateKeyCommand is `herald secrets rotate-key`. It changes the key file; the service
-// reads that again within a second and seals anew what the database holds.
+// rotateKeyCommand is `herald secrets rotate-key`. It changes the key file. The service
+// reads the file again within a second and seals the database's secrets with the new key.
 type rotateKeyCommand struct {
 	Data          string `help:"Directory of the embedded database, where the key is." env:"HERALD_DATA" default:"./herald-data" type:"path"`
 	SecretKeyFile string `help:"File with the key. Empty: secret.key in the data directory." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`

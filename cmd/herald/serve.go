@@ -19,7 +19,7 @@ import (
 	"herald/internal/policy"
 )
 
-// minOperatorKey keeps operators from protecting everything with "secret".
+// minOperatorKey is the shortest operator key, in characters. It excludes keys that people invent, such as "secret".
 const minOperatorKey = 32
 
 // serveCommand is `herald serve`: its flags are the service's configuration.
@@ -58,7 +58,7 @@ type serveCommand struct {
 	LogLevel        string        `help:"What is logged: debug, info (every request that writes and every attempt), warn or error." env:"HERALD_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
 
-// Run serves until it is told to stop.
+// Run serves until ctx ends.
 func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	config, err := c.config(out.stderr)
 	if err != nil {
@@ -73,7 +73,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	})
 }
 
-// config checks the flags and turns them into the service's configuration.
+// config checks the flags and returns the service's configuration.
 func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	config := app.Config{
 		Listen: c.Listen, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
@@ -123,7 +123,7 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	return config, c.configEgress(&config)
 }
 
-// configEgress is config for what may be called.
+// configEgress sets which addresses may be called.
 func (c *serveCommand) configEgress(config *app.Config) (err error) {
 	if config.AllowTargets, err = egress.ParsePrefixes(c.AllowTarget); err != nil {
 		return usageError("--allow-target: %v", err)
@@ -142,7 +142,7 @@ func (c *serveCommand) configEgress(config *app.Config) (err error) {
 	return nil
 }
 
-// configCallers is config for what has to do with who calls the API.
+// configCallers sets the options about the API's callers: TLS, rate limit and trusted proxies.
 func (c *serveCommand) configCallers(config *app.Config) (err error) {
 	if config.TLSCert, config.TLSKey = c.TLSCert, c.TLSKey; (c.TLSCert == "") != (c.TLSKey == "") {
 		return usageError("--tls-cert %q, --tls-key %q: give both, or none", c.TLSCert, c.TLSKey)
@@ -156,7 +156,7 @@ func (c *serveCommand) configCallers(config *app.Config) (err error) {
 	return nil
 }
 
-// configMail is config for what has to do with mail.
+// configMail sets the options about mail.
 func (c *serveCommand) configMail(config *app.Config) (err error) {
 	if config.MailSchedule, err = policy.ParseSchedule(c.MailSchedule); err != nil {
 		return usageError("--mail-schedule: %v", err)
@@ -183,14 +183,14 @@ func (c *serveCommand) configMail(config *app.Config) (err error) {
 	return nil
 }
 
-// ballast is memory that is never touched, so that it costs none. The collector runs
-// when the heap has doubled: without it, every few megabytes of a small service under
-// load, which took a quarter of its time; with it, a heap that is large grows by as
-// much as ever.
+// ballast is the size of an allocation that is never touched, so it uses no physical
+// memory. The garbage collector runs when the heap has doubled. Without the ballast it
+// ran after every few megabytes under load and took a quarter of a small service's time.
+// A large heap still grows by as much as before.
 const ballast = 32 << 20
 
-// serve runs the service until ctx ends, as it does with a signal. ready is
-// called once it accepts requests.
+// serve runs the service until ctx ends. It calls ready after the service accepts
+// requests.
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
@@ -212,13 +212,13 @@ func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (
 	}
 }
 
-// days is a time that is given in days (90d) or as Go writes it (2160h).
+// days is a duration written in days (90d) or in Go's form (2160h).
 type days time.Duration
 
-// maxDays bounds it: a hundred years.
+// maxDays is the largest value of days: a hundred years.
 const maxDays = 36500
 
-// UnmarshalText reads a flag's or a variable's text.
+// UnmarshalText parses a flag or an environment variable.
 func (d *days) UnmarshalText(text []byte) error {
 	t, err := time.ParseDuration(string(text))
 	if number, isDays := strings.CutSuffix(string(text), "d"); isDays {

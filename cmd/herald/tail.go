@@ -21,11 +21,11 @@ type tailCommand struct {
 	Failed   bool          `help:"Only what fails or is being retried."`
 }
 
-// seenFor is how long a delivery is watched for changes after its alert was
-// raised; retries with the default schedule end within it.
-const seenFor = 10 * time.Minute
+// watchTime is how long tail watches a delivery for changes after its alert was
+// raised. Retries of the default schedule end within it.
+const watchTime = 10 * time.Minute
 
-// Run shows deliveries until it is interrupted.
+// Run prints deliveries until ctx ends.
 func (c *tailCommand) Run(ctx context.Context, out *streams) error {
 	service, err := c.client()
 	if err != nil {
@@ -42,7 +42,7 @@ func (c *tailCommand) Run(ctx context.Context, out *streams) error {
 		if err := c.show(ctx, service, out, since, seen); err != nil {
 			return err
 		}
-		if old := time.Now().Add(-seenFor); since.Before(old) {
+		if old := time.Now().Add(-watchTime); since.Before(old) {
 			since = old
 		}
 		select {
@@ -53,7 +53,7 @@ func (c *tailCommand) Run(ctx context.Context, out *streams) error {
 	}
 }
 
-// show prints what is new or has changed since it was last seen.
+// show prints the deliveries that are new or have changed since the last call.
 func (c *tailCommand) show(ctx context.Context, service *client.API, out *streams, since time.Time, seen map[uuid.UUID]string) error {
 	var changed []client.Delivery
 	present := make(map[uuid.UUID]bool)

@@ -16,8 +16,8 @@ import (
 	"herald/internal/cli"
 )
 
-// certificateFiles writes down the certificate of Go's own test servers, which
-// is for 127.0.0.1, and its key.
+// certificateFiles writes the certificate of Go's own test servers, which is for
+// 127.0.0.1, and its key to files.
 func certificateFiles(t *testing.T) (cert, key string, roots *x509.CertPool) {
 	t.Helper()
 	server := httptest.NewTLSServer(http.NotFoundHandler())
@@ -39,8 +39,8 @@ func certificateFiles(t *testing.T) (cert, key string, roots *x509.CertPool) {
 	return cert, key, roots
 }
 
-// TestAPIOverTLS runs the service with a certificate, and a command against it
-// that trusts the certificate by Go's own variable.
+// TestAPIOverTLS runs the service with a certificate and calls it with a command. The
+// command trusts the certificate through Go's variable SSL_CERT_FILE.
 func TestAPIOverTLS(t *testing.T) {
 	cert, key, roots := certificateFiles(t)
 	program, err := os.Executable()

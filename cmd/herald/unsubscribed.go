@@ -38,7 +38,7 @@ type unsubscribedDelete struct {
 	Address string `arg:"" help:"The mailbox, such as ann@acme.example."`
 }
 
-// Run lets mail go there again.
+// Run allows mail to the mailbox again.
 func (c *unsubscribedDelete) Run(ctx context.Context) error {
 	service, err := c.client()
 	if err != nil {

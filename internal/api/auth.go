@@ -17,13 +17,13 @@ type Keys interface {
 	KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error)
 }
 
-// Auth tells who makes a request.
+// Auth authenticates requests by API key.
 type Auth struct {
 	keys      Keys
 	operators [][32]byte
 }
 
-// NewAuth returns an Auth that knows the operator's keys and finds clients'.
+// NewAuth returns an Auth for the operator's keys and for the clients' keys that keys finds.
 func NewAuth(keys Keys, operatorKeys []string) *Auth {
 	a := &Auth{keys: keys}
 	for _, key := range operatorKeys {
@@ -32,10 +32,10 @@ func NewAuth(keys Keys, operatorKeys []string) *Auth {
 	return a
 }
 
-// Caller returns who makes a request, by its Authorization header (spec section
-// 2): Basic with the base64 of the key alone, of "key:" or of ":key", or Bearer
-// with the key. Anything else is CodeUnauthorized; CodeForbidden when the key's
-// role does not let it ask.
+// Caller returns the caller of a request, by its Authorization header (spec section 2).
+// The header is Basic with the base64 of the key alone, of "key:" or of ":key", or Bearer
+// with the key. Any other header is CodeUnauthorized. CodeForbidden means that the key's
+// role does not allow a request that changes data.
 func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
@@ -65,16 +65,16 @@ func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return caller, nil
 	}
-	// Checked here, so that no call that changes something can forget it.
+	// Checked here, so that no call that changes data can omit the check.
 	return caller, caller.MayChange()
 }
 
-// Reader is the caller of who has no key, but a link from a mail.
+// Reader returns the caller of a request by a mail's link, which needs no key.
 func Reader(r *http.Request) herald.Caller { return herald.Caller{Address: CallerAddress(r.Context())} }
 
 func unauthorized(text string) error { return herald.Errorf(herald.CodeUnauthorized, "%s", text) }
 
-// keyOf takes the key out of an Authorization header.
+// keyOf returns the key in an Authorization header.
 func keyOf(header string) (key string, ok bool) {
 	scheme, rest, found := strings.Cut(header, " ")
 	rest = strings.TrimSpace(rest)

@@ -16,7 +16,7 @@ import (
 	"herald/internal/secret"
 )
 
-// keys are the keys of clients by their hashes.
+// keys maps the hashes of clients' keys to the keys.
 type keys map[[32]byte]herald.Key
 
 func (k keys) KeyByHash(_ context.Context, hash [32]byte) (herald.Key, error) {
@@ -75,7 +75,7 @@ func TestKeyIsTakenInEveryForm(t *testing.T) {
 	}
 }
 
-// TestNoKeyIsUnauthorized is check B5, and more.
+// TestNoKeyIsUnauthorized is check B5 with more cases.
 func TestNoKeyIsUnauthorized(t *testing.T) {
 	encode := base64.StdEncoding.EncodeToString
 	for name, header := range map[string]string{
@@ -116,17 +116,19 @@ func TestNoOperatorKeyMeansNoOperator(t *testing.T) {
 	}
 }
 
-// away is a store that cannot be asked.
-type away struct{}
+// unavailableKeys is a store that cannot be read.
+type unavailableKeys struct{}
 
-var errAway = &herald.Error{Code: herald.CodeUnavailable, Message: "The database does not take requests right now."}
+var errUnavailable = &herald.Error{Code: herald.CodeUnavailable, Message: "The database does not take requests right now."}
 
-func (away) KeyByHash(context.Context, [32]byte) (herald.Key, error) { return herald.Key{}, errAway }
+func (unavailableKeys) KeyByHash(context.Context, [32]byte) (herald.Key, error) {
+	return herald.Key{}, errUnavailable
+}
 
 func TestKeyThatCannotBeLookedUpIsNotCalledWrong(t *testing.T) {
-	auth := api.NewAuth(away{}, []string{operatorKey})
-	if _, err := auth.Caller(withHeader("Bearer " + clientKey)); !errors.Is(err, errAway) {
-		t.Errorf("error %v, want %v", err, errAway)
+	auth := api.NewAuth(unavailableKeys{}, []string{operatorKey})
+	if _, err := auth.Caller(withHeader("Bearer " + clientKey)); !errors.Is(err, errUnavailable) {
+		t.Errorf("error %v, want %v", err, errUnavailable)
 	}
 	if caller, err := auth.Caller(withHeader("Bearer " + operatorKey)); err != nil || !caller.Operator {
 		t.Errorf("the operator's key needs no database: %+v, %v", caller, err)
@@ -146,7 +148,7 @@ func FuzzCaller(f *testing.F) {
 			}
 			return
 		}
-		// Whoever is let in has sent a key, in plain or in base64.
+		// Every accepted header has a key in it, in plain text or in base64.
 		_, credentials, _ := strings.Cut(header, " ")
 		plain, _ := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(credentials), "="))
 		for _, key := range []string{clientKey, operatorKey, formerKey} {

@@ -14,49 +14,49 @@ import (
 	"herald"
 )
 
-// Bounds of the memory that requests' bodies take beside each other, in bytes.
-// A publish is decoded and rendered into copies of its body, so the service as
-// a whole takes about three times as much.
+// Bounds on the memory of the bodies of concurrent requests, in bytes. The service
+// decodes and renders a publish into copies of its body, so the service as a whole
+// uses about three times as much.
 const (
-	// uncountedBody of each body is not counted: small requests never wait for, nor
-	// are refused because of, large ones that come slowly.
+	// uncountedBody is the part of each body that does not count. So a small
+	// request is never refused because of large ones that arrive slowly.
 	uncountedBody = 64 << 10
-	// maxBodies is for all requests: eight of the largest publishes.
+	// maxBodies bounds all requests together: eight of the largest publishes.
 	maxBodies = 128 << 20
-	// maxBodiesOfOne is for one client's, so that it leaves room to others. The
-	// operator publishes for everybody and is bound by maxBodies alone.
-	maxBodiesOfOne = maxBodies / 2
+	// maxBodiesPerClient bounds the requests of one client, so that others have room.
+	// The operator publishes for every client, so only maxBodies bounds it.
+	maxBodiesPerClient = maxBodies / 2
 )
 
-// busyWait is what a caller is asked to wait when there is no memory for its
-// body. Most bodies are done with in less.
-const busyWait = time.Second
+// bodyRetryAfter is the Retry-After of a request for whose body there is no memory. Most
+// bodies are processed in less time.
+const bodyRetryAfter = time.Second
 
-// bodies counts the memory of bodies. It refuses and never waits: requests that
-// wait for each other with half a body each would wait for good.
+// bodyBudget counts the memory of bodies. It refuses and never waits: requests that
+// each had half of their body and waited for memory would deadlock.
 type bodyBudget struct {
 	mu       sync.Mutex
 	all      int64
 	byClient map[uuid.UUID]int64
 }
 
-// hold is what one request has of bodies; without bodies it may have anything.
+// bodyShare is one request's part of a bodyBudget. Without a budget there is no bound.
 type bodyShare struct {
-	of     *bodyBudget
+	budget *bodyBudget
 	client uuid.UUID
 	bytes  int64
 }
 
-// grow makes the hold one of so many bytes, and reports whether there is room.
-func (h *bodyShare) grow(client uuid.UUID, bytes int64) bool {
-	more := bytes - uncountedBody - h.bytes
-	if h.of == nil || more <= 0 {
+// grow raises the share to the given number of bytes. It reports whether the budget had room.
+func (s *bodyShare) grow(client uuid.UUID, bytes int64) bool {
+	more := bytes - uncountedBody - s.bytes
+	if s.budget == nil || more <= 0 {
 		return true
 	}
-	b := h.of
+	b := s.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.all+more > maxBodies || client != uuid.Nil && b.byClient[client]+more > maxBodiesOfOne {
+	if b.all+more > maxBodies || client != uuid.Nil && b.byClient[client]+more > maxBodiesPerClient {
 		return false
 	}
 	if b.byClient == nil {
@@ -64,36 +64,37 @@ func (h *bodyShare) grow(client uuid.UUID, bytes int64) bool {
 	}
 	b.all += more
 	b.byClient[client] += more
-	h.client, h.bytes = client, h.bytes+more
+	s.client, s.bytes = client, s.bytes+more
 	return true
 }
 
-// release gives all of the hold back.
-func (h *bodyShare) release() {
-	if h.bytes == 0 {
+// release returns the whole share to the budget.
+func (s *bodyShare) release() {
+	if s.bytes == 0 {
 		return
 	}
-	b := h.of
+	b := s.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.all -= h.bytes
-	if b.byClient[h.client] -= h.bytes; b.byClient[h.client] == 0 {
-		delete(b.byClient, h.client)
+	b.all -= s.bytes
+	if b.byClient[s.client] -= s.bytes; b.byClient[s.client] == 0 {
+		delete(b.byClient, s.client)
 	}
-	h.bytes = 0
+	s.bytes = 0
 }
 
-// ReadBody reads a request's body of at most limit bytes; CodeTooLarge when it
-// has more, CodeInvalid when it breaks off, CodeSlow when it does not arrive in
-// time, and CodeUnavailable when other bodies take all the memory there is for
-// them. The Middleware counts the memory until the request has been answered.
+// ReadBody reads a request's body of at most limit bytes. Its errors are CodeTooLarge for
+// a longer body, CodeInvalid for one that ends early, CodeSlow for one that does not arrive
+// in time, and CodeUnavailable when other bodies use all the memory for bodies.
+// The Middleware counts the memory until the request has been answered.
 func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	n := infoOf(r.Context())
-	// Memory follows what has arrived: the word of a Content-Length costs
-	// nothing. One byte over tells what is too large, or that the end is there.
+	info := infoOf(r.Context())
+	// The buffer grows with the bytes that have arrived, because a Content-Length
+	// costs a caller nothing. The one byte over limit detects a body that is too
+	// large, and lets the last Read return io.EOF.
 	room := max(min(r.ContentLength, uncountedBody-1)+1, 512)
 	text := make([]byte, 0, min(room, limit+1))
 	for {
@@ -102,8 +103,8 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 			if r.ContentLength >= int64(len(text)) {
 				room = min(room, r.ContentLength+1)
 			}
-			if !n.body.grow(n.client, room) {
-				return nil, &herald.Error{Code: herald.CodeUnavailable, RetryAfter: busyWait,
+			if !info.body.grow(info.client, room) {
+				return nil, &herald.Error{Code: herald.CodeUnavailable, RetryAfter: bodyRetryAfter,
 					Message: "Too many large requests are under way at once; try again, or send smaller ones."}
 			}
 			text = append(make([]byte, 0, room), text...)
@@ -116,13 +117,13 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			return text, nil
 		case err != nil:
-			return nil, brokeOff(r, err)
+			return nil, bodyError(r, err)
 		}
 	}
 }
 
-// brokeOff says why a body ended before its end.
-func brokeOff(r *http.Request, err error) error {
+// bodyError returns the error for a body that could not be read to its end.
+func bodyError(r *http.Request, err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &herald.Error{Code: herald.CodeSlow, Message: "The request's body came too slowly.", Cause: err}

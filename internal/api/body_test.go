@@ -23,19 +23,19 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// room is a call that reads its body and keeps it until it is told to go.
-type room struct {
+// bodyHolder is a call that reads its body and then blocks, so that the memory stays counted.
+type bodyHolder struct {
 	*api.Middleware
 	read chan struct{} // gets one for every body that was read
 	free chan struct{} // lets one go
 	wait sync.WaitGroup
 }
 
-func newRoom() *room {
+func newBodyHolder() *bodyHolder {
 	rival := herald.Key{ID: uuid.New(), ClientID: uuid.New()}
 	auth := api.NewAuth(keys{secret.HashAPIKey(clientKey): acme, secret.HashAPIKey("rival"): rival}, []string{operatorKey})
-	r := &room{read: make(chan struct{}), free: make(chan struct{})}
-	s := newStage(map[string]http.HandlerFunc{"POST /events": func(w http.ResponseWriter, request *http.Request) {
+	r := &bodyHolder{read: make(chan struct{}), free: make(chan struct{})}
+	s := newFixture(map[string]http.HandlerFunc{"POST /events": func(w http.ResponseWriter, request *http.Request) {
 		if _, err := auth.Caller(request); err != nil {
 			api.WriteError(w, request, err)
 			return
@@ -60,14 +60,14 @@ func publishing(key string, size int64, chunked bool) *http.Request {
 	return request
 }
 
-// enter sends a body that has to find room, and keeps it there.
-func (r *room) enter(key string, size int64) {
+// hold sends a request whose body fits the budget, and returns while the call blocks.
+func (r *bodyHolder) hold(key string, size int64) {
 	r.wait.Go(func() { r.ServeHTTP(httptest.NewRecorder(), publishing(key, size, false)) })
 	<-r.read
 }
 
-// refused sends a body that must find no room.
-func (r *room) refused(t *testing.T, what, key string, size int64) {
+// refused sends a request whose body must not fit the budget.
+func (r *bodyHolder) refused(t *testing.T, what, key string, size int64) {
 	t.Helper()
 	for _, chunked := range []bool{false, true} {
 		answer := httptest.NewRecorder()
@@ -79,34 +79,34 @@ func (r *room) refused(t *testing.T, what, key string, size int64) {
 }
 
 func TestLargeBodiesAreBoundedTogether(t *testing.T) {
-	r := newRoom()
+	r := newBodyHolder()
 	for range 4 {
-		r.enter(clientKey, herald.MaxPublishSize)
+		r.hold(clientKey, herald.MaxPublishSize)
 	}
 	r.refused(t, "more than a client's half", clientKey, herald.MaxPublishSize)
 	r.refused(t, "a part of it", clientKey, 1<<20)
-	r.enter(clientKey, 32<<10) // small ones are always taken
+	r.hold(clientKey, 32<<10) // small ones are always taken
 	for range 3 {
-		r.enter("rival", herald.MaxPublishSize)
+		r.hold("rival", herald.MaxPublishSize)
 	}
-	r.enter(operatorKey, herald.MaxPublishSize)
+	r.hold(operatorKey, herald.MaxPublishSize)
 	r.refused(t, "another client, with all taken", "rival", herald.MaxPublishSize)
 	r.refused(t, "the operator, with all taken", operatorKey, herald.MaxPublishSize)
-	r.enter("rival", 32<<10)
+	r.hold("rival", 32<<10)
 	for range 10 {
 		r.free <- struct{}{}
 	}
 	r.wait.Wait()
-	r.enter(clientKey, herald.MaxPublishSize) // room is given back
+	r.hold(clientKey, herald.MaxPublishSize) // released memory can be used again
 	r.free <- struct{}{}
 	r.wait.Wait()
 }
 
-// TestOperatorIsNotHeldToAClientsHalf, as it publishes for everybody.
+// TestOperatorIsNotHeldToAClientsHalf: the operator publishes for every client.
 func TestOperatorIsNotHeldToAClientsHalf(t *testing.T) {
-	r := newRoom()
+	r := newBodyHolder()
 	for range 8 {
-		r.enter(operatorKey, herald.MaxPublishSize)
+		r.hold(operatorKey, herald.MaxPublishSize)
 	}
 	for range 8 {
 		r.free <- struct{}{}

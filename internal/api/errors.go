@@ -1,8 +1,7 @@
-// Package api holds the manners that both HTTP surfaces share: the error body,
-// who the caller is, reading bodies and writing JSON, and the middleware around all
-// calls with its log line, metrics and answers to unknown paths. The calls
-// compatible with Codat lie in internal/api/codat, Herald's own in
-// internal/api/native.
+// Package api has what the HTTP surfaces share: the error body, authentication, reading
+// bodies, writing JSON, and the middleware around all calls with its log line, its metrics
+// and its answers to unknown paths. The calls compatible with Codat are in
+// internal/api/codat, Herald's own calls in internal/api/native.
 package api
 
 import (
@@ -18,7 +17,7 @@ import (
 	"herald"
 )
 
-// ErrorBody is the body of every answer that is an error (spec section 3).
+// ErrorBody is the body of every error answer (spec section 3).
 type ErrorBody struct {
 	StatusCode        int         `json:"statusCode"`
 	Service           string      `json:"service"`
@@ -29,7 +28,7 @@ type ErrorBody struct {
 	DetailedErrorCode int         `json:"detailedErrorCode"`
 }
 
-// Validation names the members of a request that are wrong.
+// Validation names the wrong members of a request.
 type Validation struct {
 	Errors   []ValidationItem `json:"errors"`
 	Warnings []ValidationItem `json:"warnings"`
@@ -42,7 +41,7 @@ type ValidationItem struct {
 	ValidatorName *string `json:"validatorName"`
 }
 
-// service is the vendor's name for the part that answers.
+// service is the vendor's name for the service that answers.
 const service = "PublicApi"
 
 // statuses is the table from error codes to HTTP statuses.
@@ -60,28 +59,27 @@ var statuses = map[herald.Code]int{
 	herald.CodeInternal:     http.StatusInternalServerError,
 }
 
-// Explained is an error that tells more than its herald.Error: another service
-// to name, or what belongs beside a text that programs compare.
+// Explained is an error with more detail than its herald.Error has. It names another
+// vendor's service, and a detail to go beside a text that programs compare.
 type Explained interface {
 	error
 	Explain() (service, detail string)
 }
 
-// statusGone is logged and counted for a request whose caller has hung up, which
-// is no fault of the service. HTTP has no status for it; this one is nginx's.
-const statusGone = 499
+// statusCallerGone is the logged and counted status of a request whose caller closed the
+// connection. That is no fault of the service. HTTP has no such status; nginx uses 499.
+const statusCallerGone = 499
 
-// codeGone goes into the log line of such a request.
-const codeGone herald.Code = "gone"
+// codeCallerGone is the code in the log line of such a request.
+const codeCallerGone herald.Code = "gone"
 
-// WriteError answers with an error. What is not a herald.Error is logged under
-// the answer's correlation id and shown as no more than that it happened. A
-// caller that has hung up, so that what was done for it is cancelled, gets no
-// body.
+// WriteError answers with an error. It logs an error that is not a herald.Error with the
+// answer's correlation id and shows the caller none of its text. When the caller has
+// closed the connection and that cancelled the work, it writes no body.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		infoOf(r.Context()).code = codeGone
-		w.WriteHeader(statusGone)
+		infoOf(r.Context()).code = codeCallerGone
+		w.WriteHeader(statusCallerGone)
 		return
 	}
 	var known *herald.Error
@@ -113,7 +111,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	WriteJSON(w, status, body)
 }
 
-// WriteJSON answers with a value as JSON, in which & < > stand as they are.
+// WriteJSON answers with a value as JSON. It does not escape & < and >.
 func WriteJSON(w http.ResponseWriter, status int, value any) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

@@ -22,8 +22,8 @@ import (
 
 var correlationID = regexp.MustCompile(`"correlationId":"[0-9a-f]{32}"`)
 
-// shown is an answer's body with its correlation id, which must have the right
-// form, replaced by an N.
+// shown returns an answer's body. It checks the form of the correlation id and replaces it
+// by N.
 func shown(t *testing.T, recorder *httptest.ResponseRecorder) string {
 	t.Helper()
 	body := recorder.Body.String()

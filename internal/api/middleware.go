@@ -21,9 +21,9 @@ import (
 	"herald"
 )
 
-// Middleware stands around all calls: it finds the call, answers unknown paths and
-// methods with the error body, keeps a panic from ending more than its request,
-// and writes one log line and one measurement for each request.
+// Middleware wraps all calls. It finds the call, answers unknown paths and methods with the
+// error body, and limits a panic to its request. It writes one log line and one
+// measurement for each request.
 type Middleware struct {
 	mux      *http.ServeMux
 	log      *slog.Logger
@@ -33,23 +33,23 @@ type Middleware struct {
 }
 
 // NewMiddleware returns a Middleware around a mux. A nil registerer measures nothing.
-// Proxies in the trusted networks are believed when they say whom a request is
-// from.
+// The Middleware trusts proxies in the trusted networks to name the address that a
+// request came from.
 func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer, trusted ...netip.Prefix) *Middleware {
-	f := &Middleware{mux: mux, log: log, trusted: trusted, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	m := &Middleware{mux: mux, log: log, trusted: trusted, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "status"})}
 	if r != nil {
-		r.MustRegister(f.duration)
+		r.MustRegister(m.duration)
 	}
-	return f
+	return m
 }
 
-// requestInfoKey is the context's key of a request's note.
+// requestInfoKey is the context key of a request's requestInfo.
 type requestInfoKey struct{}
 
-// note gathers what the log line of a request tells.
+// requestInfo collects the values of a request's log line, and the state that calls share with the Middleware.
 type requestInfo struct {
 	correlationID string
 	remote        netip.Addr
@@ -61,17 +61,17 @@ type requestInfo struct {
 }
 
 func infoOf(ctx context.Context) *requestInfo {
-	n, _ := ctx.Value(requestInfoKey{}).(*requestInfo)
-	if n == nil {
+	info, _ := ctx.Value(requestInfoKey{}).(*requestInfo)
+	if info == nil {
 		return &requestInfo{correlationID: newCorrelationID()}
 	}
-	return n
+	return info
 }
 
 func setClient(ctx context.Context, client uuid.UUID) { infoOf(ctx).client = client }
 
-// AnswerHeader returns the headers that the answer to a request will have, for
-// who stands between the Middleware and a call. Outside a Middleware they go nowhere.
+// AnswerHeader returns the headers of the answer to a request, for code between the
+// Middleware and a call. Outside a Middleware it returns headers that nobody sends.
 func AnswerHeader(ctx context.Context) http.Header {
 	if h := infoOf(ctx).header; h != nil {
 		return h
@@ -79,15 +79,15 @@ func AnswerHeader(ctx context.Context) http.Header {
 	return make(http.Header)
 }
 
-// setError keeps an error for the log line and returns the correlation id that
-// the answer quotes.
+// setError records an error for the log line. It returns the correlation id for the
+// answer.
 func setError(ctx context.Context, known *herald.Error, err error) string {
-	n := infoOf(ctx)
-	n.code = known.Code
+	info := infoOf(ctx)
+	info.code = known.Code
 	if known.Cause != nil || known.Code == herald.CodeInternal {
-		n.cause = err
+		info.cause = err
 	}
-	return n.correlationID
+	return info.correlationID
 }
 
 func newCorrelationID() string {
@@ -97,45 +97,45 @@ func newCorrelationID() string {
 }
 
 // ServeHTTP serves one request.
-func (f *Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	n := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, f.trusted), body: bodyShare{of: &f.bodies}, header: w.Header()}
-	defer n.body.release()
-	r = r.WithContext(context.WithValue(r.Context(), requestInfoKey{}, n))
+	info := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, m.trusted), body: bodyShare{budget: &m.bodies}, header: w.Header()}
+	defer info.body.release()
+	r = r.WithContext(context.WithValue(r.Context(), requestInfoKey{}, info))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}
-	cut := f.serve(out, r, n)
+	aborted := m.serve(out, r, info)
 	took := time.Since(started)
 	route := r.Pattern
 	if route == "" {
 		route = "none"
 	}
-	f.duration.WithLabelValues(route, strconv.Itoa(out.status/100)+"xx").Observe(took.Seconds())
-	f.logRequest(r, out, n, route, took)
-	if cut {
+	m.duration.WithLabelValues(route, strconv.Itoa(out.status/100)+"xx").Observe(took.Seconds())
+	m.logRequest(r, out, info, route, took)
+	if aborted {
 		panic(http.ErrAbortHandler) // what net/http cuts a connection by
 	}
 }
 
-// serve finds the call and makes it. It returns true when the call panicked
-// with half an answer out, which must not look whole to the caller.
-func (f *Middleware) serve(out *answer, r *http.Request, n *requestInfo) (cut bool) {
+// serve finds the call and runs it. It returns true when the call panicked after part of
+// the answer was sent. The caller must not take that part for a whole answer.
+func (m *Middleware) serve(out *answer, r *http.Request, info *requestInfo) (aborted bool) {
 	defer func() {
 		v := recover()
 		if v == nil {
 			return
 		}
-		n.code, n.cause = herald.CodeInternal, fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		if cut = out.begun; !cut {
-			WriteError(out, r, n.cause)
+		info.code, info.cause = herald.CodeInternal, fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		if aborted = out.begun; !aborted {
+			WriteError(out, r, info.cause)
 		}
 	}()
-	// The mux answers unknown paths and methods in plain text, and would
-	// redirect a path to a cleaner one; this API knows no redirects.
-	if _, pattern := f.mux.Handler(r); pattern == "" || !isClean(r.URL.EscapedPath()) {
-		f.unknown(out, r)
+	// A ServeMux answers unknown paths and methods in plain text. It also redirects
+	// a path that is not clean; this API has no redirects.
+	if _, pattern := m.mux.Handler(r); pattern == "" || !isClean(r.URL.EscapedPath()) {
+		m.unknown(out, r)
 		return false
 	}
-	f.mux.ServeHTTP(out, r)
+	m.mux.ServeHTTP(out, r)
 	return false
 }
 
@@ -144,17 +144,17 @@ func (f *Middleware) serve(out *answer, r *http.Request, n *requestInfo) (cut bo
 func IsText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // isClean reports whether a path begins with a slash and has no empty, "." or
-// ".." segments, so that a ServeMux takes it as it is.
+// ".." segments. A ServeMux does not redirect such a path.
 func isClean(escaped string) bool {
 	clean := path.Clean(escaped)
 	return strings.HasPrefix(escaped, "/") && (clean == escaped || clean != "/" && clean+"/" == escaped)
 }
 
-// unknown answers a request that no call takes: 405 with the methods there are
-// if the path has some, else 404.
-func (f *Middleware) unknown(w http.ResponseWriter, r *http.Request) {
+// unknown answers a request that no call matches. It is a 405 with the allowed methods
+// if the path has some, otherwise a 404.
+func (m *Middleware) unknown(w http.ResponseWriter, r *http.Request) {
 	probe := &allowProbe{header: make(http.Header)}
-	f.mux.ServeHTTP(probe, r.Clone(r.Context()))
+	m.mux.ServeHTTP(probe, r.Clone(r.Context()))
 	if allow := probe.header.Get("Allow"); probe.status == http.StatusMethodNotAllowed && allow != "" {
 		w.Header().Set("Allow", allow)
 		body := ErrorBody{
@@ -168,13 +168,12 @@ func (f *Middleware) unknown(w http.ResponseWriter, r *http.Request) {
 	WriteError(w, r, herald.Errorf(herald.CodeNotFound, "There is nothing at %.200s. GET /openapi.json lists what there is.", r.URL.Path))
 }
 
-// logRequest writes a request down: faults at error, what cannot be served now
-// at warn, what changes something or is refused at info, and at debug what only
-// reads.
-func (f *Middleware) logRequest(r *http.Request, out *answer, n *requestInfo, route string, took time.Duration) {
+// logRequest writes the log line of a request. The level is error for faults, warn for
+// other 5xx answers, debug for successful reads, and info for all others.
+func (m *Middleware) logRequest(r *http.Request, out *answer, info *requestInfo, route string, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
-	case n.code == herald.CodeInternal:
+	case info.code == herald.CodeInternal:
 		level = slog.LevelError
 	case out.status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
@@ -182,28 +181,28 @@ func (f *Middleware) logRequest(r *http.Request, out *answer, n *requestInfo, ro
 		level = slog.LevelDebug
 	}
 	ctx := r.Context()
-	if !f.log.Enabled(ctx, level) {
+	if !m.log.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("route", route),
 		slog.Int("status", out.status), slog.Float64("durationMs", float64(took.Microseconds())/1000),
-		slog.Int64("bytes", out.bytes), slog.String("correlationId", n.correlationID),
-		slog.String("remote", n.remote.String()),
+		slog.Int64("bytes", out.bytes), slog.String("correlationId", info.correlationID),
+		slog.String("remote", info.remote.String()),
 	}
-	if n.client != uuid.Nil {
-		attrs = append(attrs, slog.String("clientId", n.client.String()))
+	if info.client != uuid.Nil {
+		attrs = append(attrs, slog.String("clientId", info.client.String()))
 	}
-	if n.code != "" {
-		attrs = append(attrs, slog.String("code", string(n.code)))
+	if info.code != "" {
+		attrs = append(attrs, slog.String("code", string(info.code)))
 	}
-	if n.cause != nil {
-		attrs = append(attrs, slog.String("error", strings.TrimSpace(n.cause.Error())))
+	if info.cause != nil {
+		attrs = append(attrs, slog.String("error", strings.TrimSpace(info.cause.Error())))
 	}
-	f.log.LogAttrs(ctx, level, "request", attrs...)
+	m.log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// answer remembers what was answered.
+// answer records the status and the size of an answer.
 type answer struct {
 	http.ResponseWriter
 	status int
@@ -225,10 +224,10 @@ func (a *answer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap lets http.ResponseController reach the connection.
+// Unwrap gives http.ResponseController access to the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// allowProbe finds out which methods the mux would have allowed.
+// allowProbe records which methods the mux would have allowed.
 type allowProbe struct {
 	header http.Header
 	status int

@@ -23,15 +23,15 @@ import (
 	"herald/internal/api"
 )
 
-// stage is the middleware around some calls, its log and its measurements.
-type stage struct {
+// fixture is the middleware around some calls, with its log and its metrics.
+type fixture struct {
 	*api.Middleware
 	log      bytes.Buffer
 	registry *prometheus.Registry
 }
 
-func newStage(calls map[string]http.HandlerFunc, trusted ...netip.Prefix) *stage {
-	s := &stage{registry: prometheus.NewRegistry()}
+func newFixture(calls map[string]http.HandlerFunc, trusted ...netip.Prefix) *fixture {
+	s := &fixture{registry: prometheus.NewRegistry()}
 	mux := http.NewServeMux()
 	for pattern, call := range calls {
 		mux.Handle(pattern, call)
@@ -41,14 +41,14 @@ func newStage(calls map[string]http.HandlerFunc, trusted ...netip.Prefix) *stage
 	return s
 }
 
-func (s *stage) call(method, target string) *httptest.ResponseRecorder {
+func (s *fixture) call(method, target string) *httptest.ResponseRecorder {
 	recorder := httptest.NewRecorder()
 	s.ServeHTTP(recorder, httptest.NewRequest(method, target, nil))
 	return recorder
 }
 
-// line returns the log's only line.
-func (s *stage) line(t *testing.T) map[string]any {
+// line returns the only line of the log.
+func (s *fixture) line(t *testing.T) map[string]any {
 	t.Helper()
 	var line map[string]any
 	if err := json.Unmarshal(s.log.Bytes(), &line); err != nil {
@@ -57,7 +57,7 @@ func (s *stage) line(t *testing.T) map[string]any {
 	return line
 }
 
-// failing is a call that fails with an error.
+// failing returns a call that fails with an error.
 func failing(err error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { api.WriteError(w, r, err) }
 }
@@ -75,13 +75,13 @@ func TestUnknownPathsAndMethodsHaveTheErrorBody(t *testing.T) {
 		{"PUT", "/", 404, "", "There is nothing at /. GET /openapi.json lists what there is."},
 		{"PATCH", "/rules", 405, "GET, HEAD, POST", "/rules does not take PATCH; it takes GET, HEAD, POST."},
 		{"DELETE", "/profile", 405, "PUT", "/profile does not take DELETE; it takes PUT."},
-		// A ServeMux would answer these with a redirect.
+		// A ServeMux would redirect these.
 		{"GET", "//rules", 404, "", "There is nothing at //rules. GET /openapi.json lists what there is."},
 		{"POST", "/x/../rules", 404, "", "There is nothing at /x/../rules. GET /openapi.json lists what there is."},
 		{"GET", "/./rules", 404, "", "There is nothing at /./rules. GET /openapi.json lists what there is."},
 	} {
 		t.Run(test.method+" "+test.target, func(t *testing.T) {
-			s := newStage(map[string]http.HandlerFunc{"GET /rules": fine, "POST /rules": fine, "PUT /profile": fine})
+			s := newFixture(map[string]http.HandlerFunc{"GET /rules": fine, "POST /rules": fine, "PUT /profile": fine})
 			got := s.call(test.method, test.target)
 			body := fmt.Sprintf(`{"statusCode":%d,"service":"PublicApi","error":"%s","correlationId":"N","canBeRetried":"Unknown","detailedErrorCode":0}`,
 				test.status, test.text)
@@ -102,7 +102,7 @@ func TestUnknownPathsAndMethodsHaveTheErrorBody(t *testing.T) {
 }
 
 func TestHeadIsAnsweredWithoutABody(t *testing.T) {
-	server := httptest.NewServer(newStage(map[string]http.HandlerFunc{"GET /rules": fine}))
+	server := httptest.NewServer(newFixture(map[string]http.HandlerFunc{"GET /rules": fine}))
 	defer server.Close()
 	for path, want := range map[string]int{"/rules": 200, "/nothing": 404} {
 		answer, err := server.Client().Head(server.URL + path)
@@ -118,7 +118,7 @@ func TestHeadIsAnsweredWithoutABody(t *testing.T) {
 }
 
 func TestPanicIsAnsweredAndLoggedWithItsStack(t *testing.T) {
-	s := newStage(map[string]http.HandlerFunc{"GET /rules": func(http.ResponseWriter, *http.Request) { panic("the sky falls") }})
+	s := newFixture(map[string]http.HandlerFunc{"GET /rules": func(http.ResponseWriter, *http.Request) { panic("the sky falls") }})
 	got := s.call("GET", "/rules")
 	want := `{"statusCode":500,"service":"PublicApi","error":"Something went wrong inside. Quote the correlationId when you report it.",` +
 		`"correlationId":"N","canBeRetried":"Unknown","detailedErrorCode":0}`
@@ -133,7 +133,7 @@ func TestPanicIsAnsweredAndLoggedWithItsStack(t *testing.T) {
 }
 
 func TestHalfAnAnswerIsCutOff(t *testing.T) {
-	s := newStage(map[string]http.HandlerFunc{"GET /rules": func(w http.ResponseWriter, _ *http.Request) {
+	s := newFixture(map[string]http.HandlerFunc{"GET /rules": func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "half of")
 		if err := http.NewResponseController(w).Flush(); err != nil {
 			panic(err)
@@ -157,7 +157,7 @@ func TestHalfAnAnswerIsCutOff(t *testing.T) {
 
 func TestRequestIsOneLogLine(t *testing.T) {
 	auth := newAuth()
-	s := newStage(map[string]http.HandlerFunc{"DELETE /rules/{ruleId}": func(w http.ResponseWriter, r *http.Request) {
+	s := newFixture(map[string]http.HandlerFunc{"DELETE /rules/{ruleId}": func(w http.ResponseWriter, r *http.Request) {
 		if _, err := auth.Caller(r); err != nil {
 			t.Error(err)
 		}
@@ -205,7 +205,7 @@ func TestLevelTellsFaultsFromRefusals(t *testing.T) {
 		{"known fault", "POST", failing(herald.Errorf(herald.CodeInternal, "Odd.")), "ERROR", "Odd."},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newStage(map[string]http.HandlerFunc{"/": test.call})
+			s := newFixture(map[string]http.HandlerFunc{"/": test.call})
 			s.call(test.method, "/")
 			if line := s.line(t); line["level"] != test.level || line["error"] != test.cause {
 				t.Errorf("the log says %v, want level %s and error %v", line, test.level, test.cause)
@@ -215,7 +215,7 @@ func TestLevelTellsFaultsFromRefusals(t *testing.T) {
 }
 
 func TestCallerThatHungUpIsNoFault(t *testing.T) {
-	s := newStage(map[string]http.HandlerFunc{"GET /rules": func(w http.ResponseWriter, r *http.Request) {
+	s := newFixture(map[string]http.HandlerFunc{"GET /rules": func(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, r, r.Context().Err())
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -227,14 +227,14 @@ func TestCallerThatHungUpIsNoFault(t *testing.T) {
 }
 
 func TestCancellationInsideIsAFault(t *testing.T) {
-	s := newStage(map[string]http.HandlerFunc{"GET /rules": failing(context.Canceled)})
+	s := newFixture(map[string]http.HandlerFunc{"GET /rules": failing(context.Canceled)})
 	if got := s.call("GET", "/rules"); got.Code != 500 || s.line(t)["level"] != "ERROR" {
 		t.Errorf("status %d, log %s", got.Code, &s.log)
 	}
 }
 
 func TestRequestsAreMeasuredByRouteAndClassOfStatus(t *testing.T) {
-	s := newStage(map[string]http.HandlerFunc{
+	s := newFixture(map[string]http.HandlerFunc{
 		"GET /rules/{ruleId}": fine, "POST /rules": failing(herald.Invalid("type", "type: no.")),
 	})
 	for _, path := range []string{"/rules/1", "/rules/2", "/rules/3"} {
@@ -275,8 +275,8 @@ func TestFrameWorksWithoutARegisterer(t *testing.T) {
 	}
 }
 
-// BenchmarkFrame is what every call pays before its own work.
-func BenchmarkFrame(b *testing.B) {
+// BenchmarkMiddleware measures what the middleware costs each call.
+func BenchmarkMiddleware(b *testing.B) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /events", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
 	log := slog.New(slog.NewJSONHandler(io.Discard, nil))

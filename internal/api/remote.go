@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// forwardedFor is the header to which each proxy adds whom it got a request
-// from, at the right end.
+// forwardedFor is the header to which each proxy appends the address that it got a request
+// from.
 const forwardedFor = "X-Forwarded-For"
 
-// CallerAddress returns the address that a request came from, for logs and
-// records: the connection's other end or, where that is a trusted proxy, whom
-// the proxy names. It is invalid outside a Middleware.
+// CallerAddress returns the address that a request came from, for logs and the audit log.
+// It is the connection's peer or, when the peer is a trusted proxy, the address that the
+// proxy names. Outside a Middleware it is the zero Addr.
 func CallerAddress(ctx context.Context) netip.Addr { return infoOf(ctx).remote }
 
-// remoteOf is the right-most address in X-Forwarded-For that is no trusted
-// proxy, because only what trusted proxies have added is more than a caller's
-// own word. When all are trusted it is the left-most. When a proxy has added
-// what is no address, nothing can be said beyond the connection's other end.
+// remoteOf returns the right-most address in X-Forwarded-For that is not a trusted proxy.
+// Only trusted proxies append entries that can be trusted; a caller can write the rest. When
+// all addresses are trusted it returns the left-most. When an entry on the way is
+// not an address, it returns the connection's peer.
 func remoteOf(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	port, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -51,8 +51,7 @@ func remoteOf(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return remote
 }
 
-// forwarded reads one entry: an address, which some proxies put in brackets or
-// give a port.
+// forwarded parses one entry. It is an address; some proxies add brackets or a port.
 func forwarded(entry string) (netip.Addr, bool) {
 	entry = strings.TrimSpace(entry)
 	if port, err := netip.ParseAddrPort(entry); err == nil {
@@ -65,6 +64,6 @@ func forwarded(entry string) (netip.Addr, bool) {
 	return plain(address), err == nil
 }
 
-// plain returns an address as networks contain it: IPv4 as IPv4, and without a
-// zone, which says something only on the machine that named it.
+// plain returns an address in the form that prefixes contain: IPv4 instead of IPv4-mapped
+// IPv6, and no zone, because a zone has a meaning on one machine only.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

@@ -13,11 +13,11 @@ import (
 
 var proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("fe80::/10")}
 
-// remote is what a request's log line and CallerAddress say of where it is from.
+// remote returns a request's address in its log line and from CallerAddress.
 func remote(t *testing.T, peer string, forwarded ...string) string {
 	t.Helper()
 	var address netip.Addr
-	s := newStage(map[string]http.HandlerFunc{"POST /rules": func(_ http.ResponseWriter, r *http.Request) {
+	s := newFixture(map[string]http.HandlerFunc{"POST /rules": func(_ http.ResponseWriter, r *http.Request) {
 		address = api.CallerAddress(r.Context())
 	}}, proxies...)
 	request := httptest.NewRequest("POST", "/rules", nil)
@@ -63,7 +63,7 @@ func TestCallersAddressIsWhomTrustedProxiesName(t *testing.T) {
 }
 
 func TestNobodyIsTrustedUnlessSaid(t *testing.T) {
-	s := newStage(map[string]http.HandlerFunc{"POST /rules": fine})
+	s := newFixture(map[string]http.HandlerFunc{"POST /rules": fine})
 	request := httptest.NewRequest("POST", "/rules", nil)
 	request.RemoteAddr = "127.0.0.1:80"
 	request.Header.Set("X-Forwarded-For", "198.51.100.7")
@@ -73,8 +73,8 @@ func TestNobodyIsTrustedUnlessSaid(t *testing.T) {
 	}
 }
 
-// FuzzCallersAddress: whatever the header says, the result is an address without
-// a zone; what a caller says before a proxy's own entry never counts.
+// FuzzCallersAddress: for every header the result is an address without a zone. Entries
+// before a proxy's own entry never count.
 func FuzzCallersAddress(f *testing.F) {
 	for _, seed := range []string{"", ",", "198.51.100.7", "[::1]:80, 10.0.0.1", "fe80::1%a,b", "::ffff:1.2.3.4", "[", "]:,[", strings.Repeat("10.0.0.1,", 50)} {
 		f.Add(seed, "10.2.2.2")

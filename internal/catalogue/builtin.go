@@ -18,8 +18,8 @@ var (
 	pushStatuses = []string{"Pending", "Failed", "Success", "TimedOut"}
 )
 
-// builtin returns the types of spec section 8 in its order, then the retired
-// ones of section 5.3. The values are fresh: the caller may change them.
+// builtin returns the types of spec section 8 in its order, then the retired types of
+// section 5.3. The caller owns the values and may change them.
 func builtin() []*Type {
 	dataset := []field{{name: "dataType"}, {name: "datasetId"}}
 	sync := []field{{name: "syncId"}, {name: "syncType"}}
@@ -92,7 +92,7 @@ func builtin() []*Type {
 	return types
 }
 
-// wording parses the wording of a built-in type.
+// wording parses the message template of a built-in type.
 func wording(text string) template {
 	t, err := parseTemplate(text)
 	if err != nil {
@@ -101,7 +101,7 @@ func wording(text string) template {
 	return t
 }
 
-// ratios are the retired types that carry parameters (spec section 5.3, row 16).
+// ratios matches the retired types that have parameters (spec section 5.3, row 16).
 var ratios = regexp.MustCompile(`(?i)^(CurrentAssetsCurrentLiabilitiesRatio|DebtorsOutstandingLoanOutstandingRatio)\([<>],\s*-?[0-9.]{1,20}\)$`)
 
 func ratio(spelling string) (*Type, bool) {

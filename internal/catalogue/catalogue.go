@@ -1,10 +1,8 @@
-// Package catalogue knows the types of events: their canonical names and the
-// spellings accepted for them, what an event of a type must have, how its
-// message is worded, and an example. There are the built-in ones of spec section
-// 8 (builtin.go) and those that an operator adds (own.go).
+// Package catalogue has the event types: their canonical names and accepted spellings, the
+// data that an event of a type must have, its message, and an example. builtin.go has the
+// built-in types of spec section 8; own.go handles the types that an operator adds.
 //
-// Which rules an event meets is decided in internal/intake, which also renders
-// the delivered body.
+// internal/intake decides which rules an event meets and renders the delivered body.
 package catalogue
 
 import (
@@ -19,25 +17,25 @@ import (
 	"herald"
 )
 
-// Type is a type of event. It is not changed.
+// Type is an event type. It is immutable.
 type Type struct {
-	// Name is the canonical name, by which rules and events are kept.
+	// Name is the canonical name, which rules and events store.
 	Name string
-	// Delivered is the name as receivers get it, which differs from Name
-	// under Options.AmericanSpelling alone.
+	// Delivered is the name in delivered bodies. It differs from Name only with
+	// Options.AmericanSpelling.
 	Delivered string
 	// Label is the name that people see.
 	Label string
 	// Spellings are accepted besides Name.
 	Spellings []string
 	// Company and Connection say whether an event must name one. An event of
-	// a built-in type without a company may not name one either.
+	// a built-in type without a company must not name a company.
 	Company, Connection bool
 	BuiltIn             bool
-	// Retired is a type that rules may have and events may not (spec section
+	// Retired says that rules may have the type and events may not (spec section
 	// 5.3, rows 15 and 16).
 	Retired bool
-	// Example is data that the type takes, or nil.
+	// Example is data that the type accepts, or nil.
 	Example json.RawMessage
 
 	fields   []field  // of a built-in type's data
@@ -48,7 +46,7 @@ type Type struct {
 	compiled dataSchema
 }
 
-// field is a member that a built-in type's data must have.
+// field is a required member of a built-in type's data.
 type field struct {
 	name     string
 	kind     kind
@@ -56,7 +54,7 @@ type field struct {
 	optional bool
 }
 
-// kind is what a field's value must be.
+// kind is the kind of value that a field requires.
 type kind int
 
 const (
@@ -66,7 +64,7 @@ const (
 	numberOrNull
 )
 
-// dataForm is what receivers get of an event's data.
+// dataForm says how an event's data is changed for receivers.
 type dataForm int
 
 const (
@@ -83,15 +81,15 @@ type Options struct {
 	AmericanSpelling bool
 }
 
-// Catalogue is an immutable set of types, safe for concurrent use.
+// Catalogue is an immutable set of types. It is safe for concurrent use.
 type Catalogue struct {
 	types  []*Type
 	exact  map[string]*Type
 	folded map[string]*Type
 }
 
-// New returns a catalogue of the built-in types and an operator's own, which
-// must pass Check.
+// New returns a catalogue of the built-in types and an operator's own types. An own
+// type that Check refuses is an error.
 func New(own []herald.EventType, o Options) (*Catalogue, error) {
 	c := &Catalogue{exact: make(map[string]*Type), folded: make(map[string]*Type)}
 	for _, t := range builtin() {
@@ -122,13 +120,13 @@ func (c *Catalogue) add(t *Type) {
 	}
 }
 
-// fold makes spellings equal that differ in case or in runs of blanks.
+// fold returns the same text for spellings that differ only in case or in runs of blanks.
 func fold(spelling string) string {
 	return strings.ToLower(strings.Join(strings.Fields(spelling), " "))
 }
 
-// Lookup finds a type by any accepted spelling: exactly, or else whatever its
-// case and runs of blanks (spec section 5.3).
+// Lookup finds a type by any accepted spelling: an exact match first, then a match that
+// ignores case and runs of blanks (spec section 5.3).
 func (c *Catalogue) Lookup(spelling string) (*Type, bool) {
 	t, ok := c.exact[spelling]
 	if !ok {
@@ -140,11 +138,11 @@ func (c *Catalogue) Lookup(spelling string) (*Type, bool) {
 	return t, ok
 }
 
-// Types lists the types that events can have: the built-in ones in the order of
+// Types returns the types that events can have: the built-in ones in the order of
 // spec section 8, then the operator's by name.
 func (c *Catalogue) Types() []*Type { return slices.Clone(c.types) }
 
-// Required lists the members that the data of a built-in type must have.
+// Required returns the required members of a built-in type's data.
 func (t *Type) Required() []string {
 	var names []string
 	for _, f := range t.fields {
@@ -155,11 +153,11 @@ func (t *Type) Required() []string {
 	return names
 }
 
-// Spec returns what the operator gave for a type of its own, nil for a built-in
-// one.
+// Spec returns the operator's definition of an own type, nil for a built-in
+// type.
 func (t *Type) Spec() *herald.EventType { return t.own }
 
-// MessageTemplate returns the wording with its placeholders.
+// MessageTemplate returns the message template with its placeholders.
 func (t *Type) MessageTemplate() string { return t.message.text }
 
 // Validate checks an event against its type. Errors are CodeInvalid and name
@@ -233,8 +231,8 @@ func (f field) check(value json.RawMessage) error {
 	return nil
 }
 
-// Message returns the event's message: the publisher's own, or the type's
-// wording filled in.
+// Message returns the event's message: the publisher's own, or the type's template with
+// its placeholders replaced.
 func (t *Type) Message(e herald.Event) string {
 	if e.Message != "" {
 		return e.Message
@@ -242,11 +240,11 @@ func (t *Type) Message(e herald.Event) string {
 	return t.message.fill(t, e)
 }
 
-// pushKeyAliases are the two names of a push operation's id, of which either is
-// taken for both (decision A13).
+// pushKeyAliases maps each of the two names of a push operation's id to the other. Either
+// one stands for both (decision A13).
 var pushKeyAliases = map[string]string{"pushOperationKey": "pushOperationGuid", "pushOperationGuid": "pushOperationKey"}
 
-// Data returns what receivers get as an event's data; nil is no such member.
+// Data returns the data for receivers; nil means that the body has no data.
 func (t *Type) Data(data json.RawMessage) json.RawMessage {
 	switch t.data {
 	case dataNone:

@@ -226,7 +226,7 @@ func TestOwnTypesAreChecked(t *testing.T) {
 	}
 }
 
-// FuzzData: whatever is published, nothing panics, and what is delivered is JSON.
+// FuzzData: no published data causes a panic, and delivered data is JSON.
 func FuzzData(f *testing.F) {
 	f.Add(`{"dataType":"a","pushOperationGuid":"g","platformName":[{}]}`)
 	f.Add(`{"a":{"b":"{c}"}}`)

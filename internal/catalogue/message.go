@@ -12,9 +12,9 @@ import (
 	"herald"
 )
 
-// template is a message's wording: texts with a placeholder between each two.
-// A placeholder {name} is companyId, clientId, dataConnectionId, timestamp, or
-// else a member of the data, with dots into objects.
+// template is a message template: texts with a placeholder between each two. A
+// placeholder {name} is companyId, clientId, dataConnectionId or timestamp. Any other name
+// is a member of the data, where dots separate the names of nested objects.
 type template struct {
 	text  string
 	texts []string // one more than names
@@ -45,7 +45,7 @@ func parseTemplate(wording string) (template, error) {
 	}
 }
 
-// fill replaces the placeholders; what the event does not have becomes empty.
+// fill replaces the placeholders. A value that the event does not have becomes empty.
 func (t template) fill(kind *Type, e herald.Event) string {
 	if len(t.names) == 0 {
 		return t.text

@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// maxDigits bounds a number's characters and its decimal exponent where a
-// schema checks it. The library computes with exact fractions: the eight bytes
-// 1e999999 keep it busy for 20 ms, and past 1e1000000 it fails on a nil
-// pointer. Every float64 in its usual form is within it.
+// maxDigits bounds a number's characters and its decimal exponent, where a schema checks
+// the number. The schema library computes with exact fractions. The eight bytes 1e999999
+// take it 20 ms, and past 1e1000000 it dereferences a nil pointer. Every float64 in its
+// usual form is within the bound.
 const maxDigits = 400
 
-// outOfReach finds a number in a decoded JSON value that is too large, too small
-// or too long to be computed with, and its path from a root.
-func outOfReach(root string, value any) (path string, found bool) {
+// unsupportedNumber finds a number in a decoded JSON value that exceeds maxDigits. It
+// returns the number's path from a root.
+func unsupportedNumber(root string, value any) (path string, found bool) {
 	steps, found := stepsFromNumber(value)
 	steps = append(steps, root)
 	slices.Reverse(steps)
 	return strings.Join(steps, "."), found
 }
 
-// stepsFromNumber returns the steps of the path from the innermost outwards.
+// stepsFromNumber returns the steps of the path, the innermost first.
 func stepsFromNumber(value any) (steps []string, found bool) {
 	switch v := value.(type) {
 	case json.Number:

@@ -12,7 +12,7 @@ type object struct {
 	values []json.RawMessage
 }
 
-// edit returns a JSON object changed by fn, or as it is when it is none.
+// edit returns a JSON object changed by fn. Other JSON stays unchanged.
 func edit(data json.RawMessage, fn func(*object)) json.RawMessage {
 	var o object
 	if !o.parse(data) {
@@ -49,7 +49,7 @@ func (o *object) get(name string) (json.RawMessage, bool) {
 	return o.values[i], true
 }
 
-// remove removes a member, as often as it is there.
+// remove removes every occurrence of a member.
 func (o *object) remove(name string) {
 	for i := slices.Index(o.names, name); i >= 0; i = slices.Index(o.names, name) {
 		o.names, o.values = slices.Delete(o.names, i, i+1), slices.Delete(o.values, i, i+1)

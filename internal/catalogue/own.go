@@ -21,8 +21,8 @@ const (
 	maxSchema   = 64 << 10
 )
 
-// Check says what is wrong with an operator's own type of event: CodeInvalid
-// and the member, or CodeConflict when the name is a built-in type's.
+// Check returns an error for an operator's event type that is not valid. It is CodeInvalid
+// with the member, or CodeConflict when a built-in type has the name.
 func Check(spec herald.EventType) error {
 	for _, text := range []struct{ member, value string }{{"name", spec.Name}, {"label", spec.Label}} {
 		for _, r := range text.value {
@@ -85,10 +85,10 @@ func newOwn(spec herald.EventType) (*Type, error) {
 	}, nil
 }
 
-// dataSchema is a compiled JSON Schema, or nothing.
+// dataSchema is a compiled JSON Schema; nil means no schema.
 type dataSchema struct{ schema *jsonschema.Schema }
 
-// noLoader keeps schemas from reaching out for others.
+// noLoader refuses to load other schemas.
 type noLoader struct{}
 
 func (noLoader) Load(url string) (any, error) {
@@ -103,7 +103,7 @@ func compile(text json.RawMessage) (dataSchema, error) {
 	if err != nil {
 		return dataSchema{}, herald.Invalid("schema", "schema: it is not JSON: %v", err)
 	}
-	if path, found := outOfReach("schema", document); found {
+	if path, found := unsupportedNumber("schema", document); found {
 		return dataSchema{}, herald.Invalid("schema", "%s: a number of more than %d digits, or an exponent beyond it, cannot be checked against.", short(path), maxDigits)
 	}
 	compiler := jsonschema.NewCompiler()
@@ -127,8 +127,8 @@ func compile(text json.RawMessage) (dataSchema, error) {
 	return dataSchema{schema}, nil
 }
 
-// validate checks data; without a schema anything goes. Data that is absent is
-// an empty object to the schema.
+// validate checks data against the schema, if there is one. Absent data is validated as
+// an empty object.
 func (s dataSchema) validate(data json.RawMessage) error {
 	if s.schema == nil {
 		return nil
@@ -140,7 +140,7 @@ func (s dataSchema) validate(data json.RawMessage) error {
 	if err != nil {
 		return herald.Invalid("data", "data: it is not JSON: %v", err)
 	}
-	if path, found := outOfReach("data", value); found {
+	if path, found := unsupportedNumber("data", value); found {
 		path = short(path)
 		return herald.Invalid(path, "%s: a number of more than %d digits, or an exponent beyond it, cannot be checked.", path, maxDigits)
 	}
@@ -153,8 +153,8 @@ func (s dataSchema) validate(data json.RawMessage) error {
 	return herald.Invalid(member, "%s: %s", member, reason)
 }
 
-// innermost returns the path, from a root, to what is wrong in the first place,
-// and why it is.
+// innermost returns the path, from a root, to the value that caused an error, and the
+// reason.
 func innermost(root string, e *jsonschema.ValidationError) (path, reason string) {
 	for len(e.Causes) > 0 {
 		e = e.Causes[0]
@@ -162,10 +162,10 @@ func innermost(root string, e *jsonschema.ValidationError) (path, reason string)
 	return short(strings.Join(append([]string{root}, e.InstanceLocation...), ".")), short(lastLine(e.Error()))
 }
 
-// maxShown is how many bytes of what came in an error shows.
+// maxShown bounds how much of a publisher's text an error repeats, in bytes.
 const maxShown = 300
 
-// short cuts a text that an error shows: an event may hold a megabyte of it.
+// short truncates a text for an error; an event may have a megabyte of it.
 func short(text string) string {
 	if len(text) <= maxShown {
 		return text
@@ -173,7 +173,7 @@ func short(text string) string {
 	return strings.ToValidUTF8(text[:maxShown], "") + "…"
 }
 
-// lastLine is the line of the library's error that says what is wrong.
+// lastLine returns the last line of the library's error, which states the fault.
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
 	line := text[strings.LastIndexByte(text, '\n')+1:]

@@ -119,8 +119,8 @@ func TestSchemaErrorsNameThePathInTheData(t *testing.T) {
 	}
 }
 
-// TestSchemasStayInside: a schema cannot make the service read files or call
-// others, and an error does not tell where on its disk the service runs.
+// TestSchemasStayInside: a schema cannot make the service read files or make requests, and
+// an error does not contain the service's working directory.
 func TestSchemasStayInside(t *testing.T) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -207,8 +207,8 @@ func TestOwnTypesFollowTheBuiltInOnesByName(t *testing.T) {
 	}
 }
 
-// TestNumbersOutOfReachAreRefused: schemas are checked with exact fractions, of
-// which a few bytes can ask for megabytes or make the library fail.
+// TestNumbersOutOfReachAreRefused: the library checks schemas with exact fractions. A few
+// bytes can make it allocate megabytes or fail.
 func TestNumbersOutOfReachAreRefused(t *testing.T) {
 	schema := json.RawMessage(`{"properties":{"n":{"minimum":-1e400},"l":{"items":{"multipleOf":3}}}}`)
 	k := own(t, herald.EventType{Name: "Own", Schema: schema, Example: json.RawMessage(`{"n":1e400,"l":[3e-0,` + strings.Repeat("3", 400) + `]}`)})
@@ -239,7 +239,7 @@ func TestNumbersOutOfReachAreRefused(t *testing.T) {
 	}
 }
 
-// TestErrorsStayShort: an error does not send back a megabyte that came in.
+// TestErrorsStayShort: an error must not repeat a megabyte of input.
 func TestErrorsStayShort(t *testing.T) {
 	long := strings.Repeat("é", 100_000)
 	k := own(t, herald.EventType{Name: "Own", Schema: json.RawMessage(`{"properties":{"d":{"format":"date"}},"additionalProperties":{"type":"string"}}`)})
@@ -255,8 +255,8 @@ func TestErrorsStayShort(t *testing.T) {
 	}
 }
 
-// FuzzOwnType: whatever an operator hands in, nothing panics, and what is taken
-// can be used.
+// FuzzOwnType: no definition by an operator causes a panic, and every definition that Check
+// accepts is usable.
 func FuzzOwnType(f *testing.F) {
 	f.Add("{a.b} at {timestamp}", `{"type":"object"}`, `{"a":{"b":"\u0000"}}`)
 	f.Add("{", `{"$ref":"#"}`, `[]`)

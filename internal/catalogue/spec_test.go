@@ -13,7 +13,7 @@ import (
 	"herald/internal/catalogue"
 )
 
-// TestMessagesWordByWord is the wording of spec sections 8.1 to 8.14.
+// TestMessagesWordByWord compares messages with spec sections 8.1 to 8.14.
 func TestMessagesWordByWord(t *testing.T) {
 	const company, customer = "8a210b68-6988-11ed-a1eb-0242ac120002", "86bd88cb-44ab-4dfb-b32f-87b19b14287f"
 	berlin := time.FixedZone("CEST", 2*60*60) // messages are in UTC
@@ -42,8 +42,7 @@ func TestMessagesWordByWord(t *testing.T) {
 	}
 }
 
-// TestTimestampsKeepTheirDigits: a whole second has as many zeros as the form
-// has digits.
+// TestTimestampsKeepTheirDigits: a whole second has the format's number of zeros.
 func TestTimestampsKeepTheirDigits(t *testing.T) {
 	for name, want := range map[string]string{
 		"Data Sync Status Changed To Error": "2026-01-02T03:04:05.0000000Z.",
@@ -57,8 +56,7 @@ func TestTimestampsKeepTheirDigits(t *testing.T) {
 	}
 }
 
-// TestTypesAreThoseOfTheSpecification is section 8.0's table: who must be named,
-// and what data is asked for.
+// TestTypesAreThoseOfTheSpecification compares the types with the table of section 8.0.
 func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 	type row struct {
 		Name, Label         string
@@ -90,8 +88,8 @@ func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 	}
 }
 
-// TestEachRequiredMemberIsMissed takes the example of every type, which passes,
-// and spoils one member after the other.
+// TestEachRequiredMemberIsMissed takes each type's valid example and breaks one required
+// member at a time.
 func TestEachRequiredMemberIsMissed(t *testing.T) {
 	for _, k := range builtin(t).Types() {
 		if err := k.Validate(event(k, string(k.Example))); err != nil {
@@ -189,7 +187,7 @@ func TestRetiredTypesAreKnownAndNotListed(t *testing.T) {
 	}
 }
 
-// TestDeliveredDataHoldsNoTraceOfWhatIsRemoved, however it was written.
+// TestDeliveredDataHoldsNoTraceOfWhatIsRemoved tests repeated and escaped names.
 func TestDeliveredDataHoldsNoTraceOfWhatIsRemoved(t *testing.T) {
 	for data, want := range map[string]string{
 		`{"platformName":"a","x":1,"platformName":"b"}`: `{"x":1}`,

@@ -1,5 +1,5 @@
-// Package certificate holds a TLS certificate that lies in two files, and takes
-// a new one over when the files change, so that renewing needs no restart.
+// Package certificate loads a TLS certificate and its key from two files. It reloads them
+// when the files change, so renewing a certificate needs no restart.
 package certificate
 
 import (
@@ -12,60 +12,60 @@ import (
 	"time"
 )
 
-// lookInterval is how often the files are looked at, at most, while handshakes
-// come in.
-const lookInterval = time.Second
+// checkInterval is the shortest time between two reads of the files. Handshakes trigger
+// the reads.
+const checkInterval = time.Second
 
 // Pair is a certificate chain and its key. It is safe for concurrent use.
 type Pair struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
-	mu     sync.Mutex
-	held   *tls.Certificate
-	looked time.Time
-	// seen is what the files held when they were looked at last, or why they
-	// could not be read; a pair that is of no use is told of once by it.
-	seen contents
+	mu      sync.Mutex
+	current *tls.Certificate
+	checked time.Time
+	// lastRead is the result of the last read. Comparing with it makes a pair that cannot
+	// be used produce one log line only.
+	lastRead contents
 }
 
-// contents is what the two files hold. They are compared instead of times of
-// modification, because those stay when a link is turned to another directory
-// (Kubernetes), and two changes may share one.
+// contents are the contents of the two files. They are compared instead of times of
+// modification: replacing a link to a directory (Kubernetes) does not change those, and
+// two changes may have the same time.
 type contents struct {
 	cert, key []byte
-	trouble   string
+	err       string
 }
 
 func (c contents) equal(o contents) bool {
-	return bytes.Equal(c.cert, o.cert) && bytes.Equal(c.key, o.key) && c.trouble == o.trouble
+	return bytes.Equal(c.cert, o.cert) && bytes.Equal(c.key, o.key) && c.err == o.err
 }
 
-// Load reads a chain and its key, both in PEM. An error names the files and
-// what is wrong with them.
+// Load reads a certificate chain and its key, both in PEM. An error names the files and
+// the fault.
 func Load(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
-	p := &Pair{certFile: certFile, keyFile: keyFile, log: log, looked: time.Now()}
-	p.seen = p.read()
+	p := &Pair{certFile: certFile, keyFile: keyFile, log: log, checked: time.Now()}
+	p.lastRead = p.read()
 	var err error
-	p.held, err = p.parse(p.seen)
+	p.current, err = p.parse(p.lastRead)
 	return p, err
 }
 
 func (p *Pair) read() contents {
 	cert, err := os.ReadFile(p.certFile)
 	if err != nil {
-		return contents{trouble: err.Error()}
+		return contents{err: err.Error()}
 	}
 	key, err := os.ReadFile(p.keyFile)
 	if err != nil {
-		return contents{trouble: err.Error()}
+		return contents{err: err.Error()}
 	}
 	return contents{cert: cert, key: key}
 }
 
 func (p *Pair) parse(c contents) (*tls.Certificate, error) {
-	if c.trouble != "" {
-		return nil, fmt.Errorf("TLS certificate: %s", c.trouble)
+	if c.err != "" {
+		return nil, fmt.Errorf("TLS certificate: %s", c.err)
 	}
 	pair, err := tls.X509KeyPair(c.cert, c.key)
 	if err != nil {
@@ -74,31 +74,30 @@ func (p *Pair) parse(c contents) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// Get returns the certificate for a handshake, as tls.Config.GetCertificate
-// does. It never fails: while the files hold nothing that can be used, the
-// certificate from before goes on.
+// Get returns the certificate for a handshake, as tls.Config.GetCertificate does. It never
+// fails: while the files have no usable certificate, it returns the previous one.
 func (p *Pair) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.looked) >= lookInterval {
-		p.looked = now
-		p.look()
+	if now := time.Now(); now.Sub(p.checked) >= checkInterval {
+		p.checked = now
+		p.reload()
 	}
-	return p.held, nil
+	return p.current, nil
 }
 
-// look takes over what has changed. The files are small: handshakes wait for it.
-func (p *Pair) look() {
+// reload reads the files and takes over a change. Handshakes wait meanwhile; the files are small.
+func (p *Pair) reload() {
 	now := p.read()
-	if now.equal(p.seen) {
+	if now.equal(p.lastRead) {
 		return
 	}
-	p.seen = now
-	fresh, err := p.parse(now)
+	p.lastRead = now
+	renewed, err := p.parse(now)
 	if err != nil {
 		p.log.Error("the TLS certificate's files have changed and cannot be used; the one from before is served", "error", err)
 		return
 	}
-	p.held = fresh
-	p.log.Info("the TLS certificate was renewed", "file", p.certFile, "notAfter", fresh.Leaf.NotAfter.UTC())
+	p.current = renewed
+	p.log.Info("the TLS certificate was renewed", "file", p.certFile, "notAfter", renewed.Leaf.NotAfter.UTC())
 }

@@ -23,7 +23,7 @@ import (
 // pair is a certificate with its key, both in PEM.
 type pair struct{ cert, key []byte }
 
-// made makes a certificate that signs itself.
+// made returns a new self-signed certificate.
 func made(t *testing.T, name string) pair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -48,7 +48,7 @@ func made(t *testing.T, name string) pair {
 	}
 }
 
-// files are where a pair lies.
+// files are the paths of a pair.
 type files struct {
 	t         *testing.T
 	cert, key string
@@ -70,7 +70,7 @@ func (f files) write(p pair) {
 	}
 }
 
-// name is whom the certificate that is served is for.
+// name returns the common name of the present certificate.
 func name(t *testing.T, p *certificate.Pair) string {
 	t.Helper()
 	served, err := p.Get(nil)

@@ -75,7 +75,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestWhy holds every explanation in one golden file, to be read by a person.
+// TestWhy compares every explanation with one golden file that people can read.
 func TestWhy(t *testing.T) {
 	raised := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 	now := raised.Add(time.Minute)

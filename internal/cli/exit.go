@@ -1,6 +1,6 @@
-// Package cli is how the command line shows things: tables and JSON, what an
-// error means as an exit code, and the explanation of a delivery. Which commands
-// there are lies in cmd/herald, how the service is called in package client.
+// Package cli is the output of the command line: tables and JSON, exit codes for errors, and
+// the explanation of a delivery. The commands are in cmd/herald; calls of the service are in
+// package client.
 package cli
 
 import (
@@ -24,13 +24,13 @@ const (
 	Interrupted   = 130
 )
 
-// UsageError is a command line that makes no sense.
+// UsageError is an error in the command line.
 type UsageError struct{ Text string }
 
-// Error returns what is wrong and what to do.
+// Error returns the fault and the way out.
 func (e *UsageError) Error() string { return e.Text }
 
-// ExitCode returns the exit code for a command's error.
+// ExitCode returns the exit code for a command's error; OK for nil.
 func ExitCode(err error) int {
 	var (
 		usage   *UsageError

@@ -28,7 +28,7 @@ type Column[T any] struct {
 	Cell func(T) string
 }
 
-// Write writes items in a form. A table without items says so on notes.
+// Write writes items in a format. When a table has no items, it writes a line to notes.
 func Write[T any](out, notes io.Writer, f Format, columns []Column[T], items []T) error {
 	switch f {
 	case JSON:
@@ -64,7 +64,7 @@ func Write[T any](out, notes io.Writer, f Format, columns []Column[T], items []T
 	return table.Flush()
 }
 
-// WriteOne writes one item: as JSON, or as a column of names and values.
+// WriteOne writes one item as JSON, or as lines of a name and a value. It omits empty values.
 func WriteOne[T any](out io.Writer, f Format, fields []Column[T], item T) error {
 	if f == JSON || f == JSONL {
 		indent := "  "
@@ -89,9 +89,8 @@ func encode(out io.Writer, value any, indent string) error {
 	return encoder.Encode(value)
 }
 
-// Clean keeps a text on its line and a terminal from obeying what strangers
-// wrote: control characters become blanks, as do those that turn the direction
-// of the text.
+// Clean makes text from strangers safe for a terminal and for one line. It replaces control
+// characters, and characters that change the direction of text, by blanks.
 func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
@@ -101,7 +100,7 @@ func Clean(text string) string {
 	}, text)
 }
 
-// ID is an id as a cell: whole, so that it can be pasted; empty for none.
+// ID formats an id as a cell. It is not shortened, so that people can paste it; uuid.Nil is empty.
 func ID(id uuid.UUID) string {
 	if id == uuid.Nil {
 		return ""
@@ -109,7 +108,7 @@ func ID(id uuid.UUID) string {
 	return id.String()
 }
 
-// Time is a time as a cell, in the local zone.
+// Time formats a time as a cell, in the local time zone; the zero time is empty.
 func Time(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -117,7 +116,7 @@ func Time(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05.000")
 }
 
-// Brief cuts a text to n characters.
+// Brief truncates a text to n characters and then adds "…".
 func Brief(text string, n int) string {
 	runes := []rune(text)
 	if len(runes) <= n {

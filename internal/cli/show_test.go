@@ -89,22 +89,22 @@ func TestOneItemIsAColumnWithoutWhatIsEmpty(t *testing.T) {
 	}
 }
 
-// full refuses what is written, as a pipe does whose reader has gone.
-type full struct{}
+// closedPipe fails every write, as a pipe does whose reader has ended.
+type closedPipe struct{}
 
-func (full) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestFailureToWriteIsAnError(t *testing.T) {
 	columns := []cli.Column[int]{{Head: "N", Cell: strconv.Itoa}}
 	for _, form := range []cli.Format{cli.Table, cli.JSON, cli.JSONL} {
-		if err := cli.Write(full{}, io.Discard, form, columns, []int{1}); !errors.Is(err, io.ErrClosedPipe) {
+		if err := cli.Write(closedPipe{}, io.Discard, form, columns, []int{1}); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("%s: %v", form, err)
 		}
-		if err := cli.WriteOne(full{}, form, columns, 1); !errors.Is(err, io.ErrClosedPipe) {
+		if err := cli.WriteOne(closedPipe{}, form, columns, 1); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("one as %s: %v", form, err)
 		}
 	}
-	if err := cli.WriteWhy(full{}, cli.Explanation{}); !errors.Is(err, io.ErrClosedPipe) {
+	if err := cli.WriteWhy(closedPipe{}, cli.Explanation{}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("an explanation: %v", err)
 	}
 }
@@ -125,7 +125,7 @@ func TestCells(t *testing.T) {
 	}
 }
 
-// reasons reads the reasons from the source, so that none is forgotten here.
+// reasons parses the reasons from the source, so that no test omits one.
 func reasons(t *testing.T) []herald.Reason {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../../delivery.go", nil, 0)
@@ -153,8 +153,8 @@ func reasons(t *testing.T) []herald.Reason {
 	return found
 }
 
-// TestEveryReasonIsExplained, be it an attempt's or the delivery's own, with
-// attempts on record or without.
+// TestEveryReasonIsExplained tests attempts' and deliveries' reasons, with and without
+// recorded attempts.
 func TestEveryReasonIsExplained(t *testing.T) {
 	ends := map[herald.Reason]bool{herald.ReasonExhausted: true, herald.ReasonExpired: true, herald.ReasonCancelled: true,
 		herald.ReasonClientDeleted: true, herald.ReasonNoMailServer: true, herald.ReasonUnsubscribed: true}
@@ -203,8 +203,8 @@ func TestWhatHappensNextDependsOnTheTurn(t *testing.T) {
 	}
 }
 
-// TestEvidenceIsOfTheLastAttempt: what was sent, where the time went, what came
-// back; of those before it the outcome is enough.
+// TestEvidenceIsOfTheLastAttempt: the evidence has the request, the timings and the response
+// of the last attempt, and only the outcome of the earlier ones.
 func TestEvidenceIsOfTheLastAttempt(t *testing.T) {
 	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 	d := client.Delivery{Delivery: herald.Delivery{Address: "https://a.example/", State: herald.Failed, Reason: herald.ReasonRedirect, RaisedAt: at}, Attempts: []herald.Attempt{

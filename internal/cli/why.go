@@ -12,8 +12,8 @@ import (
 	"herald/client"
 )
 
-// Explanation says why a delivery stands as it does: the cause in a sentence,
-// the evidence for it, and what happens next.
+// Explanation explains the state of a delivery: the cause in a sentence, the evidence, and
+// what happens next.
 type Explanation struct {
 	Cause    string   `json:"cause"`
 	Evidence []string `json:"evidence"`
@@ -72,7 +72,7 @@ func cause(d client.Delivery) string {
 	return fmt.Sprintf("It is being retried because %s.", why(a))
 }
 
-// failure is the cause of a failed delivery, whose last attempt was a.
+// failure returns the cause of a failed delivery; a is its last attempt.
 func failure(d client.Delivery, a herald.Attempt) string {
 	switch d.Reason {
 	case herald.ReasonExhausted:
@@ -93,7 +93,7 @@ func failure(d client.Delivery, a herald.Attempt) string {
 	return fmt.Sprintf("It failed for good because %s; trying again would not change that.", why(a))
 }
 
-// why says what went wrong in an attempt, as the end of a sentence.
+// why returns the end of a sentence that says what went wrong in an attempt.
 func why(a herald.Attempt) string {
 	switch a.Reason {
 	case herald.ReasonStatus:
@@ -151,8 +151,7 @@ func evidence(d client.Delivery) []string {
 	return lines
 }
 
-// lastEvidence is what the last attempt sent, where the time went, and what came
-// back.
+// lastEvidence returns the last attempt's request, timings and response.
 func lastEvidence(a herald.Attempt) []string {
 	var lines []string
 	if a.Request != nil {
@@ -176,8 +175,7 @@ func lastEvidence(a herald.Attempt) []string {
 	return lines
 }
 
-// phases are the phases that an attempt went through, those that it did not left
-// out.
+// phases lists the phases that took time.
 func phases(t herald.Timings) string {
 	var parts []string
 	for _, phase := range []struct {
@@ -191,7 +189,7 @@ func phases(t herald.Timings) string {
 	return strings.Join(parts, ", ")
 }
 
-// Attempts is a number of attempts in words.
+// Attempts returns a number of attempts in words.
 func Attempts(n int) string {
 	if n == 1 {
 		return "1 attempt"

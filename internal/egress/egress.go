@@ -1,12 +1,11 @@
-// Package egress is the guarded way out: its dialer connects only to addresses
-// that receivers may have. The guard stands at the dial, after the name has
-// been resolved and for every address of it, so that neither the way an address
-// is written, nor a name that resolves elsewhere the second time, nor a
-// redirect gets around it. CheckURL is a courtesy to who saves a rule: it
-// refuses early what the dial would refuse for certain.
+// Package egress guards outgoing connections: its dialer connects only to addresses that
+// receivers may have. It checks every resolved address at the dial. So no unusual spelling of
+// an address, no name that resolves differently the second time, and no redirect gets past
+// the check. CheckURL is a convenience when a rule is saved: it refuses early what the dial
+// would certainly refuse.
 //
-// Which networks are special is kept by code.dny.dev/ssrf after the IANA
-// registries. Making requests lies in internal/webhook.
+// code.dny.dev/ssrf has the list of special networks, from the IANA registries. Requests are
+// made in internal/webhook.
 package egress
 
 import (
@@ -25,43 +24,43 @@ import (
 	"code.dny.dev/ssrf"
 )
 
-// ErrNotAllowed says that an address may not be called. It does not say what is
-// behind the address.
+// ErrNotAllowed says that an address may not be called. It does not reveal what the
+// address is or whether anything listens there.
 var ErrNotAllowed = errors.New("the address is not allowed as a receiver")
 
-// ErrConnectTimeout says that nobody answered the connection in time.
+// ErrConnectTimeout says that the connection was not made in time.
 var ErrConnectTimeout = errors.New("no answer to the connection")
 
-// DefaultConnectTimeout bounds one connection's making.
+// DefaultConnectTimeout bounds the making of one connection.
 const DefaultConnectTimeout = 10 * time.Second
 
-// azureWireServer answers a cloud's virtual machines with their secrets, from
-// a public range, which is why no registry lists it.
+// azureWireServer gives a virtual machine on Azure its secrets. It is in a public range, so
+// no registry lists it.
 var azureWireServer = netip.MustParsePrefix("168.63.129.16/32")
 
-// Options say what is allowed; the zero value allows all public addresses.
+// Options configure a Guard; the zero value allows all public addresses.
 type Options struct {
-	// Allow are networks that may be called although they are private,
-	// loopback or otherwise special, on any port.
+	// Allow are networks that may be called on any port although they are private,
+	// loopback or otherwise special.
 	Allow []netip.Prefix
-	// Deny are networks that may not be called, although they are public or
-	// allowed.
+	// Deny are networks that may not be called even if they are public or in
+	// Allow.
 	Deny []netip.Prefix
-	// Ports are those that receivers may have outside of what Allow says; nil
-	// are 80, 443 and those from 1024 on.
+	// Ports are the ports that receivers outside of Allow may have; nil means 80,
+	// 443 and 1024 to 65535.
 	Ports Ports
-	// Proxy makes the connections, and resolves the names, in this program's
-	// stead; nil is none. See Guard.Proxy.
+	// Proxy makes the connections and resolves the names instead of this program;
+	// nil means no proxy. See Guard.Proxy.
 	Proxy *url.URL
-	// ConnectTimeout bounds the making of one connection; 0 is
+	// ConnectTimeout bounds the making of one connection; 0 means
 	// DefaultConnectTimeout.
 	ConnectTimeout time.Duration
-	// Resolver resolves names; nil is Go's own. The system's C library takes
-	// numbers such as 0177.1 for addresses and must not be used.
+	// Resolver resolves names; nil means Go's own resolver. The system's C library
+	// reads numbers such as 0177.1 as addresses and must not be used.
 	Resolver *net.Resolver
 }
 
-// Guard dials. It is safe for concurrent use.
+// Guard is a dialer that checks addresses. It is safe for concurrent use.
 type Guard struct {
 	allow, deny []netip.Prefix
 	ports       Ports
@@ -94,7 +93,7 @@ func New(o Options) *Guard {
 	return g
 }
 
-// control runs before each connection, with the resolved address.
+// control runs before each connection. It gets the resolved address.
 func (g *Guard) control(network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return ErrNotAllowed
@@ -106,8 +105,8 @@ func (g *Guard) control(network, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// allowed decides on a resolved address. Zones and IPv4 in IPv6 come first:
-// no prefix contains them, so that no list would find them.
+// allowed decides on a resolved address. It handles zones and IPv4-mapped IPv6 first,
+// because prefixes do not contain such addresses.
 func (g *Guard) allowed(target netip.AddrPort) bool {
 	addr := target.Addr()
 	if addr.Zone() != "" {
@@ -124,8 +123,8 @@ func contains(networks []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// DialContext connects to host:port. ErrNotAllowed is in the error's chain when
-// the guard refused, ErrConnectTimeout when nobody answered.
+// DialContext connects to host:port. The error's chain has ErrNotAllowed when the guard
+// refused, and ErrConnectTimeout when the connection was not made in time.
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := &g.dialer
 	if g.isProxy(address) {
@@ -140,7 +139,7 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	return conn, err
 }
 
-// ParsePrefixes reads networks such as 10.0.0.0/8, or single addresses.
+// ParsePrefixes parses networks such as 10.0.0.0/8, and single addresses.
 func ParsePrefixes(values []string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, value := range values {

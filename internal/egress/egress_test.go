@@ -13,7 +13,7 @@ import (
 	"herald"
 )
 
-// hostile are hosts that strangers may point a webhook at.
+// hostile are hosts in a webhook's address that attackers may try.
 var hostile = []string{
 	"127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.0.0.1", "0", "0.0.0.0", "[::]", "[::1]",
 	"[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[::1%25lo]", "[fe80::1%25lo]", "[64:ff9b::a9fe:a9fe]",
@@ -105,7 +105,7 @@ func TestAllowedNetworkIsCalled(t *testing.T) {
 }
 
 func TestNameThatResolvesToAForbiddenAddressIsRefused(t *testing.T) {
-	// The system's own hosts file has this name on every machine.
+	// Every machine's hosts file has this name.
 	_, err := New(Options{}).DialContext(t.Context(), "tcp", "localhost:80")
 	if !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("localhost: %v, want ErrNotAllowed", err)
@@ -132,8 +132,8 @@ func TestNetworksAreParsed(t *testing.T) {
 	}
 }
 
-// FuzzAcceptedAddressesStayPublic holds the courtesy check against the guard:
-// an accepted address that is an IP address passes the dial as well.
+// FuzzAcceptedAddressesStayPublic compares CheckURL with the guard: the dial must allow
+// every IP address that CheckURL accepts.
 func FuzzAcceptedAddressesStayPublic(f *testing.F) {
 	for _, host := range hostile {
 		f.Add("http://" + host + "/")

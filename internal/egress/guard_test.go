@@ -21,8 +21,8 @@ import (
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
-// TestDeniedNetworkWins: --deny-target holds against what is public and what is
-// allowed.
+// TestDeniedNetworkWins: --deny-target takes precedence over public networks and over
+// --allow-target.
 func TestDeniedNetworkWins(t *testing.T) {
 	g := New(Options{
 		Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
@@ -76,7 +76,7 @@ func TestOwnAddressIsRefused(t *testing.T) {
 	}
 }
 
-// watched is a guard whose sockets are not opened but written down.
+// watched is a guard that records its sockets instead of opening them.
 type watched struct {
 	*Guard
 	mu     sync.Mutex
@@ -100,8 +100,8 @@ func watch(o Options) *watched {
 	return w
 }
 
-// TestNameWithAPrivateAddressIsCalledAtThePublicOneOnly: of a name's addresses the
-// forbidden ones get no socket, whatever their order.
+// TestNameWithAPrivateAddressIsCalledAtThePublicOneOnly: the guard opens no socket to a
+// name's forbidden addresses, whatever their order.
 func TestNameWithAPrivateAddressIsCalledAtThePublicOneOnly(t *testing.T) {
 	public, private := netip.MustParseAddr("93.184.216.34"), netip.MustParseAddr("10.0.0.1")
 	for _, addrs := range [][]netip.Addr{{public, private}, {private, public}} {
@@ -117,8 +117,8 @@ func TestNameWithAPrivateAddressIsCalledAtThePublicOneOnly(t *testing.T) {
 	}
 }
 
-// TestNameThatIsRebound: a name that had a public address when the rule was saved and
-// has a private one now is refused now.
+// TestNameThatIsRebound: the name had a public address when the rule was saved. It now has
+// a private one, so the dial refuses it.
 func TestNameThatIsRebound(t *testing.T) {
 	var mu sync.Mutex
 	asked := 0
@@ -150,8 +150,8 @@ func TestEnvironmentsProxyIsNotHonoured(t *testing.T) {
 	}
 }
 
-// TestEgressProxyIsAskedForWhatIsNotPlainlyForbidden has a proxy on loopback, which
-// no receiver may be at.
+// TestEgressProxyIsAskedForWhatIsNotPlainlyForbidden uses a proxy on loopback, where no
+// receiver may be.
 func TestEgressProxyIsAskedForWhatIsNotPlainlyForbidden(t *testing.T) {
 	var asked []string
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -196,9 +196,9 @@ func TestEgressProxyIsAskedForWhatIsNotPlainlyForbidden(t *testing.T) {
 	}
 }
 
-// FuzzNoSocketToARefusedAddress drives what CheckURL accepts through an HTTP client,
-// with a name server that answers every name with one public and one private address:
-// no socket is opened but to a public address.
+// FuzzNoSocketToARefusedAddress calls every address that CheckURL accepts with an HTTP
+// client. The name server answers every name with one public and one private address. The
+// guard must open sockets to public addresses only.
 func FuzzNoSocketToARefusedAddress(f *testing.F) {
 	for _, host := range hostile {
 		f.Add("http://" + host + "/")

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Ports are those that receivers may have, as ranges. None are the default.
+// Ports are ranges of the ports that receivers may have.
 type Ports []PortRange
 
-// PortRange is the ports from First to Last.
+// PortRange is the ports from First to Last, both included.
 type PortRange struct{ First, Last uint16 }
 
-// defaultPorts keep webhooks off well-known services that are not the web's: a line
-// of HTTP means something to a mail server, too.
+// defaultPorts exclude the well-known ports other than HTTP's. A mail server, for example,
+// can take a line of an HTTP request for a command.
 var defaultPorts = Ports{{80, 80}, {443, 443}, {1024, 65535}}
 
 func (p Ports) allow(port uint16) bool {
@@ -25,7 +25,7 @@ func (p Ports) allow(port uint16) bool {
 	return false
 }
 
-// String is the ports as a person writes them.
+// String lists the ports for a person.
 func (p Ports) String() string {
 	var texts []string
 	for _, r := range p {
@@ -41,7 +41,7 @@ func (p Ports) String() string {
 	return strings.Join(texts, ", ")
 }
 
-// ParsePorts reads ports such as 443, or ranges such as 8000-8999.
+// ParsePorts parses ports such as 443, and ranges such as 8000-8999.
 func ParsePorts(values []string) (Ports, error) {
 	var ports Ports
 	for _, value := range values {

@@ -9,8 +9,8 @@ import (
 	"net/url"
 )
 
-// ParseProxy reads the address of an egress proxy, http or https, with a user name
-// and a password if it wants them.
+// ParseProxy parses the address of an egress proxy, http or https, with an optional user
+// name and password.
 func ParseProxy(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -22,10 +22,10 @@ func ParseProxy(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// Proxy is an http.Transport's Proxy: the operator's, if there is one, and never one
-// from the environment. With a proxy names are resolved there and not here, so it
-// must refuse what they may not resolve to; what is an address already, or a name
-// that is plainly forbidden, is refused before the proxy hears of it.
+// Proxy is for http.Transport.Proxy. It returns the operator's proxy or nil, and ignores the
+// environment. The proxy resolves the names, so the proxy must refuse names with forbidden
+// addresses. Proxy itself refuses forbidden IP addresses, and names that are certainly
+// forbidden, before the proxy gets a request.
 func (g *Guard) Proxy(r *http.Request) (*url.URL, error) {
 	if g.proxy == nil {
 		return nil, nil
@@ -40,7 +40,7 @@ func (g *Guard) Proxy(r *http.Request) (*url.URL, error) {
 	return g.proxy, nil
 }
 
-// isProxy reports whether an address to be dialled is the operator's proxy.
+// isProxy reports whether an address to dial is the operator's proxy.
 func (g *Guard) isProxy(address string) bool {
 	if g.proxy == nil {
 		return false
@@ -52,9 +52,9 @@ func (g *Guard) isProxy(address string) bool {
 	return address == net.JoinHostPort(g.proxy.Hostname(), port)
 }
 
-// DenyOwn refuses the address that the service itself listens on, whatever networks
-// are allowed: with all of them allowed a client could make the service call itself.
-// A listener on all addresses is refused at each that the machine has.
+// DenyOwn refuses the address that the service listens on, even if its network is allowed.
+// Otherwise a client could make the service call itself. For a listener on all
+// addresses it refuses each address of the machine.
 func (g *Guard) DenyOwn(listener net.Addr) {
 	if tcp, ok := listener.(*net.TCPAddr); ok {
 		own := tcp.AddrPort()
@@ -63,7 +63,7 @@ func (g *Guard) DenyOwn(listener net.Addr) {
 	}
 }
 
-// isOwn reports whether a resolved address is the service's own.
+// isOwn reports whether the service listens on a resolved address.
 func (g *Guard) isOwn(target netip.AddrPort) bool {
 	own := g.own.Load()
 	if own == nil || own.Port() != target.Port() {
@@ -75,7 +75,7 @@ func (g *Guard) isOwn(target netip.AddrPort) bool {
 	return isLocal(target.Addr())
 }
 
-// isLocal reports whether an address is this machine's.
+// isLocal reports whether an address belongs to this machine.
 func isLocal(addr netip.Addr) bool {
 	if addr.IsLoopback() || addr.IsUnspecified() {
 		return true

@@ -14,10 +14,10 @@ import (
 // maxURL bounds a webhook's address, in bytes.
 const maxURL = 2048
 
-// CheckURL refuses a webhook's address that cannot be called, with a
-// CodeInvalid Error for who saves it: it must be an absolute http or https URI
-// (spec section 5.5), without user info, and not plainly lead where nothing may
-// be called. A name that resolves to such a place is refused at the dial.
+// CheckURL returns a CodeInvalid Error for a webhook's address that cannot be called. The
+// address must be an absolute http or https URI (spec section 5.5) without user info. Its
+// host must not be an address or a name that is certainly forbidden. The dial refuses a
+// name that resolves to a forbidden address.
 func (g *Guard) CheckURL(raw string) error {
 	if len(raw) > maxURL {
 		return refuse("the address has %d bytes, more than %d", len(raw), maxURL)
@@ -70,7 +70,7 @@ func (g *Guard) checkHost(host string, port uint16) error {
 	}
 	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(host, "."))
 	if err != nil {
-		// IDNA refuses an underscore, which names in private networks have.
+		// IDNA refuses an underscore, but names in private networks may have one.
 		if ascii, err = strings.ToLower(strings.TrimSuffix(host, ".")), nil; !plainName(ascii) {
 			return refuse("%q is not the name of a host", host)
 		}
@@ -114,8 +114,8 @@ func lastLabelIsNumeric(name string) bool {
 	return err == nil
 }
 
-// looseIPv4 reads what inet_aton takes for an IPv4 address: one to four parts,
-// each decimal, octal or hexadecimal, of which the last fills what is left.
+// looseIPv4 parses what inet_aton accepts as an IPv4 address: one to four parts, each
+// decimal, octal or hexadecimal. The last part fills the remaining bytes.
 func looseIPv4(host string) (netip.Addr, bool) {
 	parts := strings.Split(host, ".")
 	if len(parts) > 4 {
@@ -136,7 +136,7 @@ func looseIPv4(host string) (netip.Addr, bool) {
 	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)}), true
 }
 
-// octal makes Go read a number as C does, to which 0o17 and 1_7 are none.
+// octal returns a number that Go parses as C does: C has neither 0o17 nor 1_7.
 func octal(part string) string {
 	if strings.ContainsAny(part, "_oObB") && !strings.HasPrefix(strings.ToLower(part), "0x") {
 		return ""

@@ -1,5 +1,5 @@
-// Package inbox is the receiver that `herald dev` comes with: it takes webhooks
-// and mail to look at. It is no part of the service.
+// Package inbox is the receiver of `herald dev`. It receives webhooks and mail and shows
+// them. It is not part of the service.
 package inbox
 
 import (
@@ -16,14 +16,14 @@ import (
 
 // Limits of the inbox.
 const (
-	kept    = 200     // webhooks and mails that are remembered
-	maxBody = 1 << 20 // bytes of each that are read
+	maxReceived = 200     // webhooks and mails that are remembered
+	maxBody     = 1 << 20 // bytes of each that are read
 )
 
 // Received is a webhook or a mail that came in.
 type Received struct {
 	At time.Time `json:"at"`
-	// Path is a webhook's, To is a mail's.
+	// A webhook has a Path, a mail has a To.
 	Path    string          `json:"path,omitempty"`
 	To      string          `json:"to,omitempty"`
 	Headers http.Header     `json:"headers"`
@@ -31,25 +31,25 @@ type Received struct {
 	Status  int             `json:"answeredWith"`
 }
 
-// Inbox takes any POST, answers 200, or what its address asks for as in
-// /status/503 or /?status=503, and shows what it took at GET /inbox, newest
-// first. It is safe for concurrent use.
+// Inbox receives any POST and shows what it received at GET /inbox, newest first. It answers
+// 200, or the status in its address as in /status/503 or /?status=503. It is safe for
+// concurrent use.
 type Inbox struct {
-	tell func(Received)
+	notify func(Received)
 
 	mu  sync.Mutex
 	all []Received
 }
 
-// New returns an Inbox that tells of all that comes. It tells from the goroutine
-// that answers, so tell must be safe for concurrent use.
-func New(tell func(Received)) *Inbox { return &Inbox{tell: tell} }
+// New returns an Inbox that calls notify for everything that it receives. The calls come
+// from the goroutines that answer, so notify must be safe for concurrent use.
+func New(notify func(Received)) *Inbox { return &Inbox{notify: notify} }
 
-// ServeHTTP takes a webhook or shows the inbox.
+// ServeHTTP receives a webhook or shows the inbox.
 func (i *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodPost:
-		i.take(w, r)
+		i.receive(w, r)
 	case r.Method == http.MethodGet && r.URL.Path == "/inbox":
 		i.show(w)
 	default:
@@ -57,7 +57,7 @@ func (i *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (i *Inbox) take(w http.ResponseWriter, r *http.Request) {
+func (i *Inbox) receive(w http.ResponseWriter, r *http.Request) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "the body is too large or broke off", http.StatusBadRequest)
@@ -66,23 +66,23 @@ func (i *Inbox) take(w http.ResponseWriter, r *http.Request) {
 	if !json.Valid(text) {
 		text, _ = json.Marshal(string(text)) // a string always encodes
 	}
-	received := Received{At: time.Now(), Path: r.URL.Path, Headers: r.Header, Body: text, Status: wanted(r.URL)}
+	received := Received{At: time.Now(), Path: r.URL.Path, Headers: r.Header, Body: text, Status: requestedStatus(r.URL)}
 	w.WriteHeader(received.Status)
-	i.keep(received)
+	i.add(received)
 }
 
-func (i *Inbox) keep(r Received) {
+func (i *Inbox) add(r Received) {
 	i.mu.Lock()
 	i.all = append(i.all, r)
-	if len(i.all) > kept {
-		i.all = slices.Delete(i.all, 0, len(i.all)-kept)
+	if len(i.all) > maxReceived {
+		i.all = slices.Delete(i.all, 0, len(i.all)-maxReceived)
 	}
 	i.mu.Unlock()
-	i.tell(r)
+	i.notify(r)
 }
 
-// wanted is the status that an address asks for, else 200.
-func wanted(address *url.URL) int {
+// requestedStatus returns the status in an address, or 200.
+func requestedStatus(address *url.URL) int {
 	text, ok := strings.CutPrefix(address.Path, "/status/")
 	if !ok {
 		text = address.Query().Get("status")

@@ -13,8 +13,8 @@ import (
 )
 
 func TestInboxTakesAndShows(t *testing.T) {
-	var told []inbox.Received
-	box := inbox.New(func(r inbox.Received) { told = append(told, r) })
+	var notified []inbox.Received
+	box := inbox.New(func(r inbox.Received) { notified = append(notified, r) })
 	for _, test := range []struct {
 		path, body string
 		status     int
@@ -35,8 +35,8 @@ func TestInboxTakesAndShows(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &shown); err != nil {
 		t.Fatal(err)
 	}
-	if len(shown.Results) != 200 || shown.Results[0].Path != "/last" || len(told) != 307 {
-		t.Errorf("%d are shown, %d were told", len(shown.Results), len(told))
+	if len(shown.Results) != 200 || shown.Results[0].Path != "/last" || len(notified) != 307 {
+		t.Errorf("%d are shown, %d notifications", len(shown.Results), len(notified))
 	}
 	w = httptest.NewRecorder()
 	box.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
@@ -46,8 +46,8 @@ func TestInboxTakesAndShows(t *testing.T) {
 }
 
 func TestBodyOverTheBoundIsRefused(t *testing.T) {
-	told := 0
-	box := inbox.New(func(inbox.Received) { told++ })
+	notified := 0
+	box := inbox.New(func(inbox.Received) { notified++ })
 	for size, want := range map[int]int{1 << 20: http.StatusOK, 1<<20 + 1: http.StatusBadRequest} {
 		w := httptest.NewRecorder()
 		box.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader(strings.Repeat("x", size))))
@@ -55,14 +55,14 @@ func TestBodyOverTheBoundIsRefused(t *testing.T) {
 			t.Errorf("a body of %d bytes: %d, want %d", size, w.Code, want)
 		}
 	}
-	if told != 1 {
-		t.Errorf("%d were told, want the one that was taken", told)
+	if notified != 1 {
+		t.Errorf("%d notifications, want the one that was taken", notified)
 	}
 }
 
 func TestWebhooksComeAtTheSameTime(t *testing.T) {
-	var told atomic.Int64
-	box := inbox.New(func(inbox.Received) { told.Add(1) })
+	var notified atomic.Int64
+	box := inbox.New(func(inbox.Received) { notified.Add(1) })
 	var senders sync.WaitGroup
 	for range 8 {
 		senders.Go(func() {
@@ -73,7 +73,7 @@ func TestWebhooksComeAtTheSameTime(t *testing.T) {
 		})
 	}
 	senders.Wait()
-	if told.Load() != 400 {
-		t.Errorf("%d were told, want 400", told.Load())
+	if notified.Load() != 400 {
+		t.Errorf("%d notifications, want 400", notified.Load())
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// ServeMail takes mail on a listener, without TLS and from anybody, until it is
-// closed; each message is told of and shown like a webhook.
+// ServeMail receives mail on a listener until the listener is closed. It has no TLS and
+// accepts mail from everybody. Messages are handled like webhooks.
 func (i *Inbox) ServeMail(listener net.Listener) error {
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &session{inbox: i}, nil }))
 	server.Domain, server.MaxMessageBytes, server.MaxRecipients = "localhost", maxBody, 1
@@ -30,7 +30,7 @@ func (i *Inbox) ServeMail(listener net.Listener) error {
 	return err
 }
 
-// session is one transaction.
+// session is one SMTP transaction.
 type session struct {
 	inbox *Inbox
 	to    string
@@ -58,11 +58,11 @@ func (s *session) Data(r io.Reader) error {
 	if subject, err := new(mime.WordDecoder).DecodeHeader(headers.Get("Subject")); err == nil {
 		headers.Set("Subject", subject)
 	}
-	s.inbox.keep(Received{At: time.Now(), To: s.to, Headers: headers, Body: text, Status: 250})
+	s.inbox.add(Received{At: time.Now(), To: s.to, Headers: headers, Body: text, Status: 250})
 	return nil
 }
 
-// textOf is what a message says in plain text.
+// textOf returns a message's plain text.
 func textOf(m *mail.Message) string {
 	kind, parameters, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	if err != nil || !strings.HasPrefix(kind, "multipart/") {

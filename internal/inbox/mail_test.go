@@ -11,8 +11,8 @@ import (
 )
 
 func TestInboxTakesMail(t *testing.T) {
-	told := make(chan inbox.Received, 2)
-	box := inbox.New(func(r inbox.Received) { told <- r })
+	notified := make(chan inbox.Received, 2)
+	box := inbox.New(func(r inbox.Received) { notified <- r })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func TestInboxTakesMail(t *testing.T) {
 		}
 	}
 	for _, want := range []struct{ subject, body string }{{"Café", "été"}, {"Plain", "as it is\n"}} {
-		r := <-told
+		r := <-notified
 		var text string
 		if err := json.Unmarshal(r.Body, &text); err != nil || text != want.body || r.Headers.Get("Subject") != want.subject || r.To != "a@acme.example" {
 			t.Errorf("%+v (%v), want %+v", r, err, want)

@@ -6,15 +6,14 @@ import (
 	"herald"
 )
 
-// The services that the vendor's errors about a query name (spec section 3).
+// The services that the vendor's errors about queries name (spec section 3).
 const (
 	serviceMalformed  = "ClientsApi"
 	serviceUnresolved = "PullApi"
 )
 
-// SyntaxError says what is wrong with a query. Its Err has one of the two texts
-// of spec section 3, which programs may compare; Detail is for a person and
-// belongs beside it, as a validation message.
+// SyntaxError is an error in a query. Err has one of the two texts of spec section 3, which
+// programs may compare. Detail is for people and goes into a validation message.
 type SyntaxError struct {
 	Err     *herald.Error // CodeInvalid, Member "query"
 	Service string        // the "service" of the answer's body

@@ -18,8 +18,8 @@ const (
 	Time               // a time.Time, an instant
 )
 
-// ops returns the comparisons that values of the kind take (the table of spec
-// section 4.3; nothing that can be queried is a number).
+// ops returns the comparisons for values of the kind (the table of spec section 4.3). No
+// member that can be queried is a number.
 func (k Kind) ops() []Op {
 	switch k {
 	case String:
@@ -31,7 +31,7 @@ func (k Kind) ops() []Op {
 	}
 }
 
-// want says what a value of the kind has to look like.
+// want describes a value of the kind.
 func (k Kind) want() string {
 	switch k {
 	case UUID:
@@ -43,13 +43,12 @@ func (k Kind) want() string {
 	}
 }
 
-// parse returns the value that a text stands for; ok is false when it is not of
-// the kind.
+// parse parses a value of the kind; ok is false when the text is not one.
 func (k Kind) parse(text string) (value any, ok bool) {
 	switch k {
 	case UUID:
-		// uuid.Parse also takes other lengths, and of one of them ignores
-		// the first and the last character, whatever they are.
+		// uuid.Parse also accepts other lengths. For one of them it ignores the
+		// first and the last character.
 		id, err := uuid.Parse(text)
 		return id, err == nil && len(text) == len(id.String())
 	case Time:
@@ -59,21 +58,21 @@ func (k Kind) parse(text string) (value any, ok bool) {
 	}
 }
 
-// parseTime takes a date, which is its first instant, or a time. Both are UTC
-// unless a zone is given.
+// parseTime parses a time, or a date, which means its first instant. Both are UTC
+// unless the text has a zone.
 func parseTime(text string) (time.Time, bool) {
 	for _, layout := range []string{time.DateOnly, "2006-01-02T15:04:05", time.RFC3339} {
 		if t, err := time.Parse(layout, text); err == nil {
 			t = t.UTC()
-			// A zone can push the first and the last year out of what
-			// four digits can say.
+			// A zone can move the first and the last year outside of four
+			// digits.
 			return t, t.Year() >= 1 && t.Year() <= 9999
 		}
 	}
 	return time.Time{}, false
 }
 
-// format writes a value so that parse takes it.
+// format formats a value so that parse returns it.
 func format(value any) string {
 	if t, ok := value.(time.Time); ok {
 		return t.Format(time.RFC3339Nano)
@@ -81,7 +80,7 @@ func format(value any) string {
 	return fmt.Sprint(value)
 }
 
-// joinOps lists comparisons for a person.
+// joinOps lists comparisons for people.
 func joinOps(ops []Op) string {
 	words := make([]string, len(ops))
 	for i, op := range ops {

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// Links is the "_links" of an answer that has one page of a list (spec section
-// 4.2). Its JSON has to be written by an encoder that leaves "&" alone
-// (json.Encoder.SetEscapeHTML(false)), as the vendor's does.
+// Links is the "_links" of a page of a list (spec section 4.2). Like the vendor's JSON, its
+// JSON must not escape "&": use json.Encoder.SetEscapeHTML(false).
 type Links struct {
 	Current  Link  `json:"current"`
 	Self     Link  `json:"self"`
@@ -23,9 +22,9 @@ type Link struct {
 	Href string `json:"href"`
 }
 
-// Links returns the links of the page. The path is the list's, escaped as in the
-// request; total counts the results on all pages; extra are parameters besides
-// those of List that the links must keep, such as companyId.
+// Links returns the links of the page. The path is the list's, escaped as in the request.
+// total counts the results on all pages. extra are further parameters that the links
+// must repeat, such as companyId.
 func (l List) Links(path string, total int, extra url.Values) Links {
 	links := Links{Current: l.link(path, l.Page, extra), Self: Link{path}}
 	if int64(l.Page)*int64(l.PageSize) < int64(total) {
@@ -39,7 +38,7 @@ func (l List) Links(path string, total int, extra url.Values) Links {
 	return links
 }
 
-// link writes page and pageSize first, as spec section 4.2 asks.
+// link writes page and pageSize first (spec section 4.2).
 func (l List) link(path string, page int, extra url.Values) Link {
 	var href strings.Builder
 	href.WriteString(path + "?page=" + strconv.Itoa(page) + "&pageSize=" + strconv.Itoa(l.PageSize))
@@ -60,7 +59,7 @@ func (l List) link(path string, page int, extra url.Values) Link {
 	return Link{href.String()}
 }
 
-// escape writes a blank as %20: unlike "+" that is one wherever it is decoded.
+// escape encodes a blank as %20, because some decoders do not decode "+".
 func escape(text string) string {
 	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
 }

@@ -20,17 +20,17 @@ const (
 type List struct {
 	Page     int // from 1 to MaxPage
 	PageSize int // from 1 to MaxPageSize
-	// Where narrows the list; nil does not.
+	// Where filters the list; nil selects everything.
 	Where Node
 	Order Order
-	// Query and OrderBy are what Where and Order were made of, for the links;
-	// empty when the request did not say.
+	// Query and OrderBy are the texts of Where and Order, for the links. They are
+	// empty when the request had none.
 	Query, OrderBy string
 }
 
-// ParseList reads page, pageSize, query and orderBy of spec section 4.1, and
-// leaves other parameters alone. Errors are *SyntaxError for query and otherwise
-// CodeInvalid herald.Errors that name the parameter.
+// ParseList parses page, pageSize, query and orderBy (spec section 4.1). It ignores other
+// parameters. An error about query is a *SyntaxError; any other is a CodeInvalid
+// herald.Error that names the parameter.
 func ParseList(values url.Values, s Schema) (List, error) {
 	l := List{Order: s.Default}
 	var err error
@@ -61,10 +61,10 @@ func ParseList(values url.Values, s Schema) (List, error) {
 	return l, nil
 }
 
-// Parameter returns the value of a parameter, whatever the case of its name, or
-// "" when it is absent. A parameter without a value counts as absent, because
-// clients send an unset one so. A parameter given twice is a CodeInvalid Error:
-// url.Values does not keep which spelling came first.
+// Parameter returns the value of a parameter. The name matches in any case; the value is ""
+// when the parameter is absent. A parameter without a value counts as absent, because
+// clients send unset parameters so. A parameter given twice is a CodeInvalid Error, because
+// url.Values does not record which spelling came first.
 func Parameter(values url.Values, name string) (string, error) {
 	var given []string
 	for key, all := range values {
@@ -94,7 +94,7 @@ func number(values url.Values, name string, fallback, most int) (int, error) {
 	return n, nil
 }
 
-// parseOrder reads "field" or "-field" (spec section 4.4).
+// parseOrder parses "field" or "-field" (spec section 4.4).
 func parseOrder(text string, s Schema) (Order, error) {
 	path, desc := strings.CutPrefix(strings.TrimSpace(text), "-")
 	member, ok := s.member(path)
@@ -105,7 +105,7 @@ func parseOrder(text string, s Schema) (Order, error) {
 	return Order{Field: member.OrderBy, Desc: desc}, nil
 }
 
-// Offset returns how many results come before the page, at most math.MaxInt.
+// Offset returns the number of results before the page, at most math.MaxInt.
 func (l List) Offset() int {
 	return int(min(int64(l.Page-1)*int64(l.PageSize), math.MaxInt))
 }

@@ -203,8 +203,8 @@ func parseValues(t *testing.T, text string) url.Values {
 	return values
 }
 
-// FuzzListParameters: a list is read within its limits, and its current link is
-// read as the same list.
+// FuzzListParameters: a parsed list is within its limits, and its current link parses to the
+// same list.
 func FuzzListParameters(f *testing.F) {
 	for _, seed := range []string{
 		"", "page=2&pageSize=5000", "page=0", "pageSize=5001", "PAGE=1&page=2", "page=99999999999999999999", "orderBy=-type", "orderBy=--type",

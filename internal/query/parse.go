@@ -17,14 +17,14 @@ const (
 	MaxDepth = 50
 )
 
-// comparisons and tokens have the longer of two that begin alike first.
+// Where one operator begins with another, the longer one comes first.
 var (
 	comparisons = []Op{NotEqual, GreaterOrEqual, LessOrEqual, Equal, Contains, Greater, Less}
 	tokens      = []string{"!=", ">=", "<=", "&&", "||", "=", "~", ">", "<", "{", "}"}
 )
 
-// Parse reads a query over the members of a schema. Every error is a
-// *SyntaxError, the one that comes first in the text.
+// Parse parses a query over the members of a schema. Every error is a *SyntaxError about
+// the first fault in the text.
 func Parse(text string, s Schema) (Node, error) {
 	if n := utf8.RuneCountInString(text); n > MaxLength {
 		return nil, malformed("the query has %d characters; at most %d are taken", n, MaxLength)
@@ -33,7 +33,7 @@ func Parse(text string, s Schema) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	// No text that is kept has either, and PostgreSQL refuses to compare.
+	// No stored text has either, and PostgreSQL refuses to compare with them.
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return nil, malformed("the query is not UTF-8, or has a NUL in it")
 	}
@@ -48,9 +48,9 @@ func Parse(text string, s Schema) (Node, error) {
 	return tree, nil
 }
 
-// decodeAgain undoes percent-encoding that was done twice, as one of the
-// vendor's examples has it (spec section 4.3 item 5). A text without a
-// comparison is no query anyway, so nothing that is one is changed.
+// decodeAgain decodes a text that was percent-encoded twice, as in one of the vendor's
+// examples (spec section 4.3 item 5). It leaves texts with a comparison alone. A text without
+// a comparison is no query, so no valid query changes.
 func decodeAgain(text string) (string, error) {
 	if strings.ContainsAny(text, "=~<>") || !strings.Contains(strings.ToUpper(text), "%3D") {
 		return text, nil
@@ -62,9 +62,8 @@ func decodeAgain(text string) (string, error) {
 	return decoded, nil
 }
 
-// parser reads text from pos on. Each of its methods for a part of the grammar
-// begins at that part, blanks before it included, and ends behind it and the
-// blanks that follow.
+// parser reads text from pos on. The method for a part of the grammar starts at the blanks
+// before that part. It ends after the part and the blanks that follow.
 type parser struct {
 	schema Schema
 	text   string
@@ -122,7 +121,7 @@ func (p *parser) clause() (Node, error) {
 	return p.resolve(path, op, value)
 }
 
-// group reads what follows an opening brace.
+// group parses what follows an opening brace.
 func (p *parser) group() (Node, error) {
 	p.depth++
 	if p.depth > MaxDepth {
@@ -139,7 +138,7 @@ func (p *parser) group() (Node, error) {
 	return tree, nil
 }
 
-// path returns "" and stays where it is when there is none.
+// path returns "" and does not move when there is no path.
 func (p *parser) path() string {
 	path := p.text[p.pos:]
 	if end := strings.IndexFunc(path, func(r rune) bool { return r != '.' && !isNameRune(r) }); end >= 0 {
@@ -159,7 +158,7 @@ func isNameRune(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_'
 }
 
-// comparison returns "" when there is none.
+// comparison returns "" when there is no comparison.
 func (p *parser) comparison() Op {
 	for _, op := range comparisons {
 		if p.accept(string(op)) {
@@ -169,7 +168,7 @@ func (p *parser) comparison() Op {
 	return ""
 }
 
-// value returns "" when there is none.
+// value returns "" when there is no value.
 func (p *parser) value() string {
 	start := p.pos
 	for p.pos < len(p.text) && p.token() == "" {
@@ -178,7 +177,7 @@ func (p *parser) value() string {
 	return strings.TrimSpace(p.text[start:p.pos])
 }
 
-// resolve checks a clause against the schema.
+// resolve checks a clause against the schema and returns it.
 func (p *parser) resolve(path string, op Op, text string) (Node, error) {
 	member, ok := p.schema.member(path)
 	if !ok {
@@ -195,7 +194,7 @@ func (p *parser) resolve(path string, op Op, text string) (Node, error) {
 	return Clause{Field: field, Op: op, Value: value}, nil
 }
 
-// accept passes over a token and the blanks behind it, if it comes next.
+// accept skips a token and the blanks after it, if that token is next.
 func (p *parser) accept(token string) bool {
 	if !strings.HasPrefix(p.text[p.pos:], token) {
 		return false
@@ -209,7 +208,7 @@ func (p *parser) skipBlanks() {
 	p.pos = len(p.text) - len(strings.TrimLeftFunc(p.text[p.pos:], unicode.IsSpace))
 }
 
-// token returns the operator or brace that comes next, or "".
+// token returns the next operator or brace, or "".
 func (p *parser) token() string {
 	for _, token := range tokens {
 		if strings.HasPrefix(p.text[p.pos:], token) {
@@ -219,7 +218,7 @@ func (p *parser) token() string {
 	return ""
 }
 
-// unexpected says what comes next in place of what was wanted.
+// unexpected returns an error that names the next token and what was wanted.
 func (p *parser) unexpected(want string) error {
 	found := p.token()
 	if r, size := utf8.DecodeRuneInString(p.text[p.pos:]); found == "" && size > 0 {

@@ -1,10 +1,9 @@
-// Package query turns the list parameters of the Codat surface into values:
-// page and pageSize, the query language, orderBy, and the links of the answer
-// (spec sections 4.1 to 4.4). It is pure: text and url.Values in, trees and
-// lists out.
+// Package query parses the list parameters of the Codat surface: page and pageSize, the
+// query language and orderBy. It also makes the links of the answer (spec sections 4.1 to
+// 4.4). It is pure: text and url.Values in, trees and lists out.
 //
 // The language is that of spec section 4.3. "&&" binds tighter than "||", braces
-// group, blanks between words do not count:
+// group, and blanks between tokens do not count:
 //
 //	expression  := conjunction { "||" conjunction }
 //	conjunction := clause { "&&" clause }
@@ -12,13 +11,12 @@
 //	path        := name { "." name }
 //	operator    := "=" | "!=" | "~" | ">" | "<" | ">=" | "<="
 //
-// A value is not quoted. It runs to the next operator, brace or end; blanks
-// inside it count, those around it do not. A single "&", "|" or "!" is part of
-// it, and so are parentheses, but no character that is an operator by itself.
+// A value is not quoted. It ends at the next operator or brace, or at the end of the text.
+// Blanks inside it count; blanks around it do not. It may contain a single "&", "|" or "!",
+// and parentheses, but no character that is an operator by itself.
 //
-// Which members a resource has stands in Rules and Alerts. Making SQL of a tree,
-// and what equal and contains mean for text, is the work of internal/store;
-// answering an error, of internal/api/codat.
+// Rules and Alerts define the members of the resources. internal/store makes SQL of a tree
+// and defines what equal and contains mean for text. internal/api/codat answers errors.
 package query
 
 import "fmt"
@@ -26,8 +24,8 @@ import "fmt"
 // Op is a comparison, spelled as in the language.
 type Op string
 
-// The comparisons. Every kind takes Equal and NotEqual; Contains is for String,
-// the other four for Time.
+// The comparisons. Every kind has Equal and NotEqual; String also has Contains, and
+// Time also has the other four.
 const (
 	Equal          Op = "="
 	NotEqual       Op = "!="
@@ -38,25 +36,24 @@ const (
 	LessOrEqual    Op = "<="
 )
 
-// Node is a query's tree: an And, an Or or a Clause. Its String is a query that
-// parses to an equal tree.
+// Node is a query's tree: an And, an Or or a Clause. Its String parses to an equal tree.
 type Node interface {
 	fmt.Stringer
 	node()
 }
 
-// And holds where both sides hold.
+// And is true where both sides are true.
 type And struct{ Left, Right Node }
 
-// Or holds where one side holds, or both.
+// Or is true where at least one side is true.
 type Or struct{ Left, Right Node }
 
 // Clause compares a field with a value.
 type Clause struct {
 	Field Field
 	Op    Op
-	// Value is a string, a uuid.UUID or a time.Time in UTC, as Field.Kind
-	// says. A string is not empty, is valid UTF-8 and has no NUL.
+	// Value is a string, a uuid.UUID or a time.Time in UTC, according to Field.Kind.
+	// A string is not empty, is valid UTF-8 and has no NUL.
 	Value any
 }
 
@@ -64,8 +61,8 @@ func (And) node()    {}
 func (Or) node()     {}
 func (Clause) node() {}
 
-// String returns the query of the tree. Chains lean to the left, so a chain on
-// the right was grouped by hand and keeps its braces.
+// String returns the query of the tree. The parser makes chains left-associative, so a
+// chain on the right side had braces and gets them back.
 func (n And) String() string {
 	left, right := n.Left.String(), n.Right.String()
 	if _, or := n.Left.(Or); or {

@@ -2,27 +2,26 @@ package query
 
 import "strings"
 
-// Field is what a member of a resource is kept as. The store maps Name to a
-// column.
+// Field is a stored field of a resource. The store maps Name to a column.
 type Field struct {
 	Name string // such as "notifiers.webhook"
 	Kind Kind
 }
 
-// Member is a member of a resource that a query can name.
+// Member is a member of a resource that a query or orderBy can name.
 type Member struct {
-	// Path is how the member is named in the resource's JSON, with dots; it is
-	// matched whatever its case.
+	// Path is the member's name in the resource's JSON, with dots. It matches in any
+	// case.
 	Path string
-	// Field is what the member stands for. Two members can stand for one.
+	// Field is the member's field. Two members can have the same field.
 	Field Field
-	// OrderBy is the field to sort by when orderBy names the member; the zero
-	// Field when orderBy does not take it.
+	// OrderBy is the field to sort by when orderBy names the member. It is the zero
+	// Field when orderBy does not accept the member.
 	OrderBy Field
 }
 
-// Order is how a list is sorted. Rows that are equal in Field are to be sorted
-// by id, so that pages do not overlap.
+// Order is the order of a list. Rows with equal Field values are sorted by id, so that
+// pages do not overlap.
 type Order struct {
 	Field Field
 	Desc  bool
@@ -33,13 +32,13 @@ type Schema struct {
 	// Type names the resource in "Could not resolve property … on …".
 	Type    string
 	Members []Member
-	// Default is the order without orderBy.
+	// Default is the order of a list without orderBy.
 	Default Order
 }
 
-// Rules returns the schema of a rule (spec sections 4.3 item 8 and 5.1). A
-// client has few enough rules to sort them by anything; the default is the
-// order they were created in, which is that of their ids.
+// Rules returns the schema of a rule (spec sections 4.3 item 8 and 5.1). A client has few
+// rules, so the store can sort them by any member. The default is the order of creation,
+// which is the order of ids.
 func Rules() Schema {
 	id := Field{"id", UUID}
 	return Schema{
@@ -54,9 +53,9 @@ func Rules() Schema {
 	}
 }
 
-// Alerts returns the schema of an alert (spec sections 4.3 item 8 and 7.1). Only
-// the order of ids has an index; as an id tells when the alert was raised, that
-// is the order of raisedOnUtc too. The default is newest first.
+// Alerts returns the schema of an alert (spec sections 4.3 item 8 and 7.1). Only the order
+// of ids has an index. An id contains the time when the alert was raised, so that is the
+// order of raisedOnUtc too. The default is newest first.
 func Alerts() Schema {
 	id := Field{"id", UUID}
 	return Schema{
@@ -89,7 +88,7 @@ func (s Schema) member(path string) (Member, bool) {
 	return Member{}, false
 }
 
-// paths lists the members that a query can name, for a person.
+// paths lists the members that a query can name, for people.
 func (s Schema) paths() string {
 	var paths []string
 	for _, m := range s.Members {
@@ -98,7 +97,7 @@ func (s Schema) paths() string {
 	return strings.Join(paths, ", ")
 }
 
-// sortablePaths lists the members that orderBy takes, for a person.
+// sortablePaths lists the members that orderBy accepts, for people.
 func (s Schema) sortablePaths() string {
 	var paths []string
 	for _, m := range s.Members {

@@ -1,7 +1,7 @@
 // Package ratelimit bounds how many requests each client makes in a window of time.
-// A window begins with a client's first request and ends when its time is over;
-// the next request begins another. Windows lie in memory: each node counts for
-// itself, and a restart forgets.
+// A window begins with a client's first request and ends after the configured time; the next
+// request begins another. Windows are in memory: each node counts for itself, and a restart
+// loses the counts.
 package ratelimit
 
 import (
@@ -17,21 +17,21 @@ import (
 	"herald/internal/api"
 )
 
-// The headers of every answer to a client's call.
+// The headers of every answer to a client's request.
 const (
 	headerLimit     = "X-Rate-Limit-Limit"
 	headerRemaining = "X-Rate-Limit-Remaining"
 	headerReset     = "X-Rate-Limit-Reset"
 )
 
-// Authenticator tells who makes a request.
+// Authenticator finds the caller of a request.
 type Authenticator interface {
 	Caller(r *http.Request) (herald.Caller, error)
 }
 
-// Limiter is an Authenticator that lets each client make so many requests in a
-// window, whichever of its keys it uses. The operator is not limited, not where
-// it publishes for a client either: its requests say nothing of the client's.
+// Limiter is an Authenticator that allows each client a number of requests in a window,
+// counted over all of its keys. It does not limit the operator, nor the operator's
+// publishes for a client, because they are not the client's requests.
 type Limiter struct {
 	auth   Authenticator
 	limit  int
@@ -42,19 +42,19 @@ type Limiter struct {
 	swept   time.Time // when windows that are over were last forgotten
 }
 
-// quota is what one client has made of its requests.
+// quota counts one client's requests in its window.
 type quota struct {
 	ends time.Time
 	used int
 }
 
-// New returns a Limiter of so many requests, at least one, in a window.
+// New returns a Limiter of limit requests, at least one, in a window.
 func New(auth Authenticator, limit int, window time.Duration) *Limiter {
 	return &Limiter{auth: auth, limit: limit, window: window, clients: make(map[uuid.UUID]*quota)}
 }
 
-// Caller returns who makes a request and counts it. Over the limit it is
-// CodeTooMany, before anything of the request is read.
+// Caller returns the caller of a request and counts the request. Over the limit the error is
+// CodeTooMany, before the request's body is read.
 func (l *Limiter) Caller(r *http.Request) (herald.Caller, error) {
 	caller, err := l.auth.Caller(r)
 	if caller.Operator || caller.Key.ID == uuid.Nil {
@@ -75,33 +75,33 @@ func (l *Limiter) Caller(r *http.Request) (herald.Caller, error) {
 	return caller, err // what a role forbids counts too
 }
 
-// take counts a request of a client, unless it is one too many, and returns how
-// many are left and when the window ends.
+// take counts a client's request if the limit allows it. It returns how many requests
+// remain and when the window ends.
 func (l *Limiter) take(client uuid.UUID, now time.Time) (remaining int, ends time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sweep(now)
-	w := l.clients[client]
-	if w == nil || !now.Before(w.ends) {
-		w = &quota{ends: now.Add(l.window)}
-		l.clients[client] = w
+	q := l.clients[client]
+	if q == nil || !now.Before(q.ends) {
+		q = &quota{ends: now.Add(l.window)}
+		l.clients[client] = q
 	}
-	if w.used == l.limit {
-		return 0, w.ends, false
+	if q.used == l.limit {
+		return 0, q.ends, false
 	}
-	w.used++
-	return l.limit - w.used, w.ends, true
+	q.used++
+	return l.limit - q.used, q.ends, true
 }
 
-// sweep forgets windows that are over, once a window: there are never more than
-// the clients that called during two.
+// sweep deletes the windows that have ended, once in a window's time. So at most the
+// clients that called during two windows are in memory.
 func (l *Limiter) sweep(now time.Time) {
 	if now.Sub(l.swept) < l.window {
 		return
 	}
 	l.swept = now
-	for client, w := range l.clients {
-		if !now.Before(w.ends) {
+	for client, q := range l.clients {
+		if !now.Before(q.ends) {
 			delete(l.clients, client)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"herald"
 )
 
-// callers takes the client's id for a key, and "operator" for the operator's.
+// callers reads the key as the client's id; "operator" is the operator's key.
 type callers struct{}
 
 func (callers) Caller(r *http.Request) (herald.Caller, error) {

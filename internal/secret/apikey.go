@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// apiKeyPrefix lets people, and scanners for leaked secrets, recognise a key.
+// apiKeyPrefix lets people, and scanners for leaked secrets, recognise an API key.
 const apiKeyPrefix = "hk"
 
-// NewAPIKey returns a new API key of 256 random bits, in lower-case letters and
-// digits, and its hash, which is all that should be kept.
+// NewAPIKey returns a new API key and its hash. The key has 256 random bits, in lower-case
+// letters and digits. Store only the hash.
 func NewAPIKey() (plain string, hash [32]byte) {
 	var bits [32]byte
 	rand.Read(bits[:]) // never fails, by its documentation
@@ -19,6 +19,6 @@ func NewAPIKey() (plain string, hash [32]byte) {
 	return plain, HashAPIKey(plain)
 }
 
-// HashAPIKey returns what an API key is found by. A key has 256 bits of its
-// own, so a plain SHA-256 is enough: there is nothing to guess.
+// HashAPIKey returns the hash that an API key is stored and found by. A key has 256 random
+// bits and cannot be guessed, so a plain SHA-256 is enough.
 func HashAPIKey(plain string) [32]byte { return sha256.Sum256([]byte(plain)) }

@@ -1,6 +1,5 @@
-// Package secret keeps secrets: sealing what must not lie in a database in
-// plain text, the file that holds the key for it, and API keys, of which only
-// hashes are kept.
+// Package secret handles secrets: sealing values before they are stored in the database,
+// the file with the keys for that, and API keys, of which the database has only hashes.
 package secret
 
 import (
@@ -17,17 +16,16 @@ import (
 // KeySize is the size of a Key in bytes: AES-256.
 const KeySize = 32
 
-// Key is a key that secrets are sealed with.
+// Key is a key that seals secrets.
 type Key [KeySize]byte
 
-// String names the key by its id, so that no log or error shows the key itself.
+// String returns the key's id, so that no log or error contains the key itself.
 func (k Key) String() string {
 	id := k.id()
 	return "key " + hex.EncodeToString(id[:])
 }
 
-// keyID tells keys apart without telling of them: the first bytes of the
-// key's SHA-256.
+// keyID identifies a key without revealing it: the first bytes of the key's SHA-256.
 type keyID [4]byte
 
 func (k Key) id() keyID {
@@ -35,7 +33,7 @@ func (k Key) id() keyID {
 	return keyID(sum[:4])
 }
 
-// version is the first byte of everything sealed: the form
+// version is the first byte of every sealed secret, whose form is
 //
 //	version | key id (4) | nonce (12) | AES-256-GCM ciphertext and tag
 const version = 1
@@ -46,14 +44,14 @@ type Box struct {
 	file *keyFile // where the keys come from; nil for a Box that has them for good
 }
 
-// ring is the keys at one time.
+// ring is the set of keys at one time.
 type ring struct {
 	seals keyID
 	keys  map[keyID]cipher.AEAD
 }
 
-// NewBox returns a Box that seals with the first key and opens what was sealed
-// with any of them. Without a key it panics.
+// NewBox returns a Box that seals with the first key and opens what any of the keys has
+// sealed. Without a key it panics.
 func NewBox(keys ...Key) *Box {
 	if len(keys) == 0 {
 		panic("secret: a box without a key")
@@ -79,16 +77,16 @@ func newRing(keys []Key) *ring {
 	return b
 }
 
-// prefixSize is the length of what every secret of one key begins with.
+// prefixSize is the length of the common prefix of all secrets sealed with one key.
 const prefixSize = 1 + len(keyID{})
 
 func (r *ring) prefix() []byte { return append([]byte{version}, r.seals[:]...) }
 
-// Prefix is what all begins with that is sealed with the present key.
+// Prefix returns the common prefix of all secrets sealed with the present key.
 func (b *Box) Prefix() []byte { return b.ring.Load().prefix() }
 
-// Seal encrypts plain. What it belongs to and is for goes into context, which
-// is not kept and must be the same to Open.
+// Seal encrypts and authenticates plain. context says what the secret belongs to; it is
+// authenticated but not stored, so Open needs the same context.
 func (b *Box) Seal(plain, context []byte) []byte {
 	r := b.ring.Load()
 	aead := r.keys[r.seals]
@@ -99,8 +97,8 @@ func (b *Box) Seal(plain, context []byte) []byte {
 	return aead.Seal(sealed[:len(sealed)+len(nonce)], nonce, plain, context)
 }
 
-// Open returns what Seal was given. An error says which key is missing, or
-// that what was sealed is damaged or belongs to something else.
+// Open returns the plain text of a sealed secret. An error says which key is missing, or
+// that the secret is damaged or belongs to another context.
 func (b *Box) Open(sealed, context []byte) ([]byte, error) {
 	if len(sealed) < prefixSize || sealed[0] != version {
 		return nil, errors.New("the secret is not of a form that this version knows")
@@ -108,7 +106,7 @@ func (b *Box) Open(sealed, context []byte) ([]byte, error) {
 	id := keyID(sealed[1:prefixSize])
 	aead, ok := b.ring.Load().keys[id]
 	if !ok {
-		// Another node may have been given the key a moment before this one.
+		// Another node may have read the changed key file before this one.
 		if changed, err := b.Reload(); changed && err == nil {
 			aead, ok = b.ring.Load().keys[id]
 		}

@@ -12,22 +12,22 @@ import (
 	"strings"
 )
 
-// LoadKeys reads a key file: a key a line in base64, of which the first seals
-// and all open; empty lines and lines that begin with # do not count. A file
-// that others than its owner can read is refused.
+// LoadKeys reads a key file with one key a line in base64. The first key seals; all keys
+// open. Empty lines and lines that begin with # are ignored. LoadKeys refuses a file that
+// the group can write, or that others can read, write or execute.
 func LoadKeys(path string) ([]Key, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("secret key file: %w", err)
 	}
 	defer file.Close()
-	// The open file's mode, so that no other file can be put in its place
-	// between the look and the reading.
+	// Stat on the open file, because the path could name another file a moment
+	// later.
 	info, err := file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("secret key file: %w", err)
 	}
-	// The group may read it: systemd's credentials and Kubernetes' secrets come so.
+	// The group may read: systemd's credentials and Kubernetes' secrets have such modes.
 	if mode := info.Mode().Perm(); mode&0o027 != 0 && runtime.GOOS != "windows" {
 		return nil, fmt.Errorf("secret key file %s is open to others than its owner and group (mode %04o); run: chmod 600 %[1]s", path, mode)
 	}
@@ -53,9 +53,9 @@ func LoadKeys(path string) ([]Key, error) {
 	return keys, nil
 }
 
-// LoadOrMakeKey is LoadKeys on a file that is made with a new key if there is
-// none yet, readable by its owner alone. Of two processes that make it at the
-// same time, both get the key of one. The file system must know hard links.
+// LoadOrMakeKey is LoadKeys, but first makes a missing file with a new key, readable by its
+// owner only. Two processes that make the file at the same time get the same key. The file
+// system must support hard links.
 func LoadOrMakeKey(path string) ([]Key, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if err := makeKeyFile(path); err != nil {
@@ -65,9 +65,9 @@ func LoadOrMakeKey(path string) ([]Key, error) {
 	return LoadKeys(path)
 }
 
-// makeKeyFile writes a file beside and links it into place, so that nobody
-// reads a half-written key, and syncs both: what is sealed with a lost key is
-// lost. That another process was faster is no error.
+// makeKeyFile writes a temporary file in the same directory and links it to path, so that no
+// process reads an incomplete key. It syncs the file and the directory, because secrets
+// sealed with a lost key are lost. It is no error that another process made the file.
 func makeKeyFile(path string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -85,8 +85,8 @@ func makeKeyFile(path string) error {
 	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
 		return err
 	}
-	// Unlike a rename, a link never replaces the key that another process has
-	// made, and may have sealed with, in the meantime.
+	// Unlike a rename, a link never replaces a key that another process has made
+	// meanwhile and may have sealed with.
 	err = os.Link(temp.Name(), path)
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err

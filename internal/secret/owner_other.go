@@ -4,5 +4,5 @@ package secret
 
 import "os"
 
-// giveTo does nothing: a file has its directory's permissions here.
-func giveTo(*os.File, os.FileInfo) error { return nil }
+// copyOwner does nothing: on this system the directory determines a file's permissions.
+func copyOwner(*os.File, os.FileInfo) error { return nil }

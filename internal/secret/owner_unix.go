@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// giveTo gives a file to another's owner: the service that reads it may run as
-// somebody else than who replaces it.
-func giveTo(file *os.File, like os.FileInfo) error {
+// copyOwner gives a file the owner of another. The service that reads the file may run as a
+// different user than the person who replaces it.
+func copyOwner(file *os.File, like os.FileInfo) error {
 	owner, ok := like.Sys().(*syscall.Stat_t)
 	if !ok || os.Geteuid() != 0 {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// keyFile is a key file as a Box has read it.
+// keyFile is a key file and its state when a Box last read it.
 type keyFile struct {
 	path string
 
@@ -22,7 +22,7 @@ type keyFile struct {
 	at   time.Time
 }
 
-// changed reports whether the file is another than when it was last asked.
+// changed reports whether the file has changed since the last call.
 func (f *keyFile) changed() (bool, error) {
 	info, err := os.Stat(f.path)
 	if err != nil {
@@ -33,11 +33,11 @@ func (f *keyFile) changed() (bool, error) {
 	return !same, nil
 }
 
-// OpenBox returns a Box with the keys of a file, which Reload reads again; made says
-// to make the file if there is none, see LoadOrMakeKey.
-func OpenBox(path string, made bool) (*Box, error) {
+// OpenBox returns a Box with the keys of a file, which Reload reads again. makeMissing makes
+// a missing file, see LoadOrMakeKey.
+func OpenBox(path string, makeMissing bool) (*Box, error) {
 	load := LoadKeys
-	if made {
+	if makeMissing {
 		load = LoadOrMakeKey
 	}
 	if _, err := load(path); err != nil {
@@ -50,8 +50,8 @@ func OpenBox(path string, made bool) (*Box, error) {
 	return b, nil
 }
 
-// Reload reads the key file again if it has changed, and reports whether it had.
-// After an error the Box keeps the keys that it has; the same file is not tried again.
+// Reload reads the key file again if it has changed, and reports whether it had changed.
+// After an error the Box keeps its keys, and it does not retry until the file changes again.
 func (b *Box) Reload() (changed bool, err error) {
 	if b.file == nil {
 		return false, nil
@@ -69,13 +69,13 @@ func (b *Box) Reload() (changed bool, err error) {
 	return true, nil
 }
 
-// preparedMark is the line above a key that opens and does not seal yet.
+// preparedMark is the line before a key that opens and does not seal yet.
 const preparedMark = "# prepared"
 
-// RotateKeyFile puts a new key in the first place of a key file, where it seals; the
-// others stay and open. With prepare the new key goes last, so that every node that
-// is given the file can open what another seals once the next call, without prepare,
-// has put that key first. It returns the new key's name.
+// RotateKeyFile adds a new key to a key file and returns the key's id. The new key becomes
+// the first, so it seals; the other keys still open. With prepare the new key becomes the
+// last and does not seal. After every node has that file, a second call without prepare
+// moves the key to the first place. So every node can open what another node seals.
 func RotateKeyFile(path string, prepare bool) (name string, err error) {
 	if _, err := LoadKeys(path); err != nil {
 		return "", err
@@ -86,7 +86,7 @@ func RotateKeyFile(path string, prepare bool) (name string, err error) {
 	}
 	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
 	key := newKeyLine()
-	at := markedAt(lines)
+	at := preparedLine(lines)
 	switch {
 	case prepare && at >= 0:
 		return "", fmt.Errorf("secret key file %s has a prepared key already: give every node this file, then rotate without --prepare", path)
@@ -116,8 +116,8 @@ func newKeyLine() string {
 	return base64.StdEncoding.EncodeToString(key[:])
 }
 
-// markedAt is the line before a prepared key, -1 if there is none.
-func markedAt(lines []string) int {
+// preparedLine returns the index of the line before a prepared key, or -1.
+func preparedLine(lines []string) int {
 	for i, line := range lines {
 		if strings.TrimSpace(line) == preparedMark && i+1 < len(lines) {
 			return i
@@ -135,8 +135,7 @@ func firstKeyLine(lines []string) int {
 	return len(lines)
 }
 
-// replaceFile puts a file with the mode and the owner of the one that is there in its
-// place, whole or not at all.
+// replaceFile atomically replaces a file. The new file has the mode and the owner of the old.
 func replaceFile(path, text string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -149,7 +148,7 @@ func replaceFile(path, text string) error {
 	}
 	defer os.Remove(temp.Name())
 	_, err = temp.WriteString(text)
-	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), giveTo(temp, info), temp.Sync(), temp.Close())
+	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), copyOwner(temp, info), temp.Sync(), temp.Close())
 	if err != nil {
 		return err
 	}

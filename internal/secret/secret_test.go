@@ -253,8 +253,8 @@ func TestMaskedAuthorizationShowsAKnownSchemeAtMost(t *testing.T) {
 	}
 }
 
-// TestRotatedKeySealsAndTheOldOneOpens follows a file through both ways of rotating,
-// with two boxes on it, as two nodes have.
+// TestRotatedKeySealsAndTheOldOneOpens rotates with and without prepare. Two boxes on the
+// file stand for two nodes.
 func TestRotatedKeySealsAndTheOldOneOpens(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret.key")
 	box := func() *secret.Box {
@@ -316,8 +316,8 @@ func TestRotatedKeySealsAndTheOldOneOpens(t *testing.T) {
 	}
 }
 
-// TestBrokenKeyFileKeepsTheKeys: what is wrong with a new file is told once, and the
-// old keys stay.
+// TestBrokenKeyFileKeepsTheKeys: a broken file is one error only, and the old keys stay in
+// use.
 func TestBrokenKeyFileKeepsTheKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret.key")
 	box, err := secret.OpenBox(path, true)

@@ -11,7 +11,7 @@ import (
 	"herald/internal/query"
 )
 
-// alert is an alert as it is shown (spec section 7.1).
+// alert is an alert in an answer (spec section 7.1).
 type alert struct {
 	ID               uuid.UUID       `json:"id"`
 	AlertID          uuid.UUID       `json:"alertId" doc:"The same as id, and as AlertId in the delivered body."`
@@ -47,15 +47,15 @@ func (s *surface) listRuleAlerts(r request, ruleID string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	// The alerts of a deleted rule are found among all alerts alone: spec
-	// section 5.10, item 2.
+	// The list of all alerts still has a deleted rule's alerts; this list
+	// is a 404 (spec section 5.10, item 2).
 	if _, err := s.Rules.Rule(r.Context(), r.client, id); err != nil {
 		return reply{}, err
 	}
 	return s.alertsOf(r, id)
 }
 
-// alertsOf lists the alerts of a rule; uuid.Nil is all rules.
+// alertsOf lists the alerts of a rule; uuid.Nil means all rules.
 func (s *surface) alertsOf(r request, rule uuid.UUID) (reply, error) {
 	l, err := readListing(r, query.Alerts())
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // TestAlertsAreShownAndListed is check B20.
 func TestAlertsAreShownAndListed(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	company := uuid.MustParse(someID)
 	connection := uuid.MustParse("ee2eb431-c0fa-4dc9-93fa-d29781c12bcd")
 	rule := r.create(`{"type":"pull-operation-complete","companyId":"` + someID + `"}`)
@@ -50,7 +50,7 @@ func TestAlertsAreShownAndListed(t *testing.T) {
 }
 
 func TestAlertTimeHasAtMostSevenDigits(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	alert := r.raise(r.create(`{"type":"Sync Failed"}`), herald.Event{})
 	var body struct{ RaisedOnUTC string }
 	if err := json.Unmarshal([]byte(r.must(200, "GET", "/rules/alerts/"+alert.ID.String(), "")), &body); err != nil {
@@ -65,7 +65,7 @@ func TestAlertTimeHasAtMostSevenDigits(t *testing.T) {
 
 // TestAlertsOutliveTheirRule is decision A31 and spec section 5.10.
 func TestAlertsOutliveTheirRule(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := r.create(`{"type":"Sync Failed"}`)
 	alert := r.raise(rule, herald.Event{})
 	r.must(200, "DELETE", "/rules/"+rule.ID.String(), "")

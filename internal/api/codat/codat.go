@@ -1,10 +1,10 @@
-// Package codat is the surface that is compatible with Codat's rule-based
-// webhook service (spec sections 2 to 7). It is tolerant in what it takes:
-// members that it does not know are ignored, their names match in any case, and
-// null is as good as absent. It is exact in what it gives.
+// Package codat is the HTTP surface that is compatible with Codat's rule-based webhook
+// service (spec sections 2 to 7). It is tolerant of requests: it ignores unknown members,
+// matches names in any case, and treats null as absent. Its answers follow the
+// specification exactly.
 //
-// What both surfaces share lies in internal/api, Herald's own calls in
-// internal/api/native, the query language in internal/query.
+// Errors, authentication and reading bodies are in internal/api, Herald's own calls in
+// internal/api/native, and the query language in internal/query.
 package codat
 
 import (
@@ -27,73 +27,73 @@ import (
 // maxBody bounds the bodies of requests, in bytes.
 const maxBody = 1 << 20
 
-// Authenticator tells who makes a request; an error is CodeUnauthorized.
+// Authenticator finds the caller of a request. Errors are those of api.Auth and ratelimit.Limiter.
 type Authenticator interface {
 	Caller(r *http.Request) (herald.Caller, error)
 }
 
-// Rules keeps clients' rules. Every call is atomic, and CodeNotFound when the
-// client has no such rule.
+// Rules stores clients' rules. Every call is atomic. It is CodeNotFound when the client
+// has no such rule.
 type Rules interface {
-	// Rules lists a page and counts all; a company other than uuid.Nil leaves
-	// only the rules bound to it.
+	// Rules lists a page and counts all rules. A company other than uuid.Nil
+	// selects the rules about that company.
 	Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error)
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
 	CreateRule(ctx context.Context, by herald.Caller, r herald.Rule) error
-	// UpdateRule replaces type, company and notifiers and returns the rule;
-	// its WithoutAuthorization stays.
+	// UpdateRule replaces type, company and notifiers, and returns the rule.
+	// It does not change WithoutAuthorization.
 	UpdateRule(ctx context.Context, by herald.Caller, r herald.Rule) (herald.Rule, error)
 	// DeleteRule is CodeNotFound the second time.
 	DeleteRule(ctx context.Context, by herald.Caller, client, id uuid.UUID) error
 }
 
-// Alerts reads a client's alerts. CodeNotFound when the client has no such
+// Alerts reads a client's alerts. Its calls are CodeNotFound when the client has no such
 // alert.
 type Alerts interface {
-	// Alerts lists a page and counts all; a rule or a company other than
-	// uuid.Nil leaves only theirs.
+	// Alerts lists a page and counts all alerts. A rule or a company other than
+	// uuid.Nil selects the alerts of that rule or about that company.
 	Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error)
 	Alert(ctx context.Context, client, id uuid.UUID) (herald.Alert, error)
 }
 
-// Profiles keeps what clients say of themselves. CodeNotFound when there is no
-// such client.
+// Profiles stores clients' profiles. Its calls are CodeNotFound when there is no such
+// client.
 type Profiles interface {
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 	// SaveProfile replaces the whole profile.
 	SaveProfile(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) error
 }
 
-// Keys keeps a client's API keys.
+// Keys stores a client's API keys.
 type Keys interface {
 	Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error)
-	// CreateKey returns the new key in plain text; CodeConflict when the
-	// client has herald.MaxKeys. No role is herald.Developer.
+	// CreateKey returns the new key and its plain text; CodeConflict when the
+	// client has herald.MaxKeys. An empty role means herald.Developer.
 	CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error)
-	// DeleteKey is CodeConflict for the last key, CodeForbidden for one that
-	// is not the caller's to delete, and CodeNotFound when the client has no
-	// such key.
+	// DeleteKey is CodeConflict for the last key, CodeForbidden for a key that
+	// the caller may not delete, and CodeNotFound when the client has no such
+	// key.
 	DeleteKey(ctx context.Context, by herald.Caller, client, key uuid.UUID) error
 }
 
-// Options are what the surface works with; all are needed.
+// Options are the surface's dependencies; all are required.
 type Options struct {
 	Auth     Authenticator
 	Rules    Rules
 	Alerts   Alerts
 	Profiles Profiles
 	Keys     Keys
-	// Catalogue returns the event types as they are now.
+	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
-	// CheckURL refuses a webhook's address that may not be called, with
-	// CodeInvalid and the member notifiers.webhook.
+	// CheckURL refuses a webhook's address that may not be called. The error is
+	// CodeInvalid with the member notifiers.webhook.
 	CheckURL func(raw string) error
 }
 
-// surface is what the calls share.
+// surface has the state that the calls share.
 type surface struct{ Options }
 
-// Register puts the surface's calls on mux.
+// Register adds the surface's calls to mux.
 func Register(mux *http.ServeMux, o Options) {
 	s := &surface{o}
 	for pattern, serve := range map[string]handler{
@@ -115,14 +115,14 @@ func Register(mux *http.ServeMux, o Options) {
 	}
 }
 
-// request is a call by a client.
+// request is a request of a client.
 type request struct {
 	*http.Request
 	caller herald.Caller
 	client uuid.UUID // the caller's
 }
 
-// reply is what a call answers with; a nil body answers with the status alone.
+// reply is a call's answer; a nil body means a status without a body.
 type reply struct {
 	status int
 	body   any
@@ -130,7 +130,7 @@ type reply struct {
 
 type handler func(r request) (reply, error)
 
-// call puts authentication before a handler and writes what it answers.
+// call authenticates a request before serve and writes serve's answer.
 func (s *surface) call(serve handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer, err := s.authenticated(r, serve)
@@ -156,8 +156,8 @@ func (s *surface) authenticated(r *http.Request, serve handler) (reply, error) {
 	return serve(request{r, caller, caller.Key.ClientID})
 }
 
-// underRules tells the two calls of this shape apart, which a ServeMux cannot:
-// the literal "alerts" may stand first or second, and wins where it stands first
+// underRules distinguishes the two calls of this shape, which a ServeMux cannot. The
+// literal "alerts" is the first or the second segment; the first takes precedence
 // (spec section 5.8).
 func (s *surface) underRules(r request) (reply, error) {
 	first, second := r.PathValue("first"), r.PathValue("second")
@@ -171,14 +171,14 @@ func (s *surface) underRules(r request) (reply, error) {
 	}
 }
 
-// object is a JSON object: its members by name in lower case. Of members whose
-// names are equal but for case the last one counts.
+// object is a JSON object. It maps members' names in lower case to their values. Of
+// members whose names differ only in case, the last one counts.
 type object map[string]json.RawMessage
 
-// errNoObject is what other JSON than an object cannot be read as.
+// errNoObject is the error for JSON that is not an object.
 var errNoObject = errors.New("not a JSON object")
 
-// UnmarshalJSON reads an object; the text is known to be JSON.
+// UnmarshalJSON reads an object. encoding/json has checked the syntax before.
 func (o *object) UnmarshalJSON(text []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if first, err := decoder.Token(); err != nil || first != json.Delim('{') {
@@ -217,13 +217,13 @@ func (r request) object() (object, error) {
 	return o, nil
 }
 
-// invalid returns the vendor's error for a wrong member or parameter, and what
-// is wrong with it.
+// invalid returns the vendor's error text for a wrong member or parameter, followed by
+// what is wrong.
 func invalid(member, format string, args ...any) error {
 	return herald.Invalid(member, "Error processing request - not valid. "+format, args...)
 }
 
-// member reads one member into a value of type T; absent and null are nil.
+// member reads a member into a value of type T. Absent and null are nil.
 func member[T any](members object, name, want string) (*T, error) {
 	path := name
 	if _, last, found := strings.Cut(name, "."); found {
@@ -240,8 +240,8 @@ func member[T any](members object, name, want string) (*T, error) {
 	return value, nil
 }
 
-// text is member for strings; absent and null are "". NUL, which no database
-// takes, is refused.
+// text reads a string member. Absent and null are "". It refuses NUL, because
+// databases do not accept it.
 func text(members object, name string) (string, error) {
 	value, err := member[string](members, name, "a string")
 	if value == nil || err != nil {
@@ -253,14 +253,14 @@ func text(members object, name string) (string, error) {
 	return *value, nil
 }
 
-// parseID takes the 36-character form of a GUID.
+// parseID parses the 36-character form of a GUID.
 func parseID(s string) (uuid.UUID, bool) {
 	id, err := uuid.Parse(s)
 	return id, err == nil && len(s) == 36
 }
 
-// pathID returns a GUID from the path; what is no GUID is the id of nothing
-// (spec section 5.8).
+// pathID returns a GUID from the path. Any other text is CodeNotFound (spec section
+// 5.8).
 func pathID(s, thing string) (uuid.UUID, error) {
 	id, ok := parseID(s)
 	if !ok {
@@ -276,11 +276,11 @@ type listing struct {
 	company uuid.UUID // leaves only what is about it, unless uuid.Nil
 }
 
-// readListing reads the parameters of a paged list.
+// readListing parses the parameters of a paged list.
 func readListing(r request, s query.Schema) (listing, error) {
 	l := listing{path: r.URL.EscapedPath()}
-	// Request.URL.Query drops what it cannot read, and a list without its
-	// filter would be the answer to another question.
+	// Request.URL.Query drops parameters that it cannot parse. A list without
+	// its filter would answer another question.
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return l, invalid("query", "The parameters are not percent-encoded as they should be: %v.", err)
@@ -303,7 +303,7 @@ func readListing(r request, s query.Schema) (listing, error) {
 	return l, nil
 }
 
-// envelope is the frame of every paged list (spec section 4.2).
+// envelope is the body of every paged list (spec section 4.2).
 type envelope[T any] struct {
 	Results      []T         `json:"results"`
 	PageNumber   int         `json:"pageNumber"`
@@ -312,7 +312,7 @@ type envelope[T any] struct {
 	Links        query.Links `json:"_links"`
 }
 
-// page answers with a page.
+// page returns the answer for one page.
 func page[T, V any](l listing, items []T, total int, view func(T) V) reply {
 	extra := url.Values{}
 	if l.company != uuid.Nil {
@@ -328,8 +328,8 @@ func page[T, V any](l listing, items []T, total int, view func(T) V) reply {
 	return reply{http.StatusOK, body}
 }
 
-// queryError makes the answer to a wrong query name the vendor's service and
-// keep the vendor's text, with the detail beside it.
+// queryError makes the answer to a wrong query name the vendor's service. The answer has
+// the vendor's text and, in the validation message, the detail.
 type queryError struct{ *query.SyntaxError }
 
 func (e queryError) Explain() (service, detail string) { return e.Service, e.Detail }

@@ -31,22 +31,22 @@ const (
 	someID      = "0f6b5a44-9c1c-4e0a-8f6e-5a2f3a1d7c11"
 )
 
-// rig is the surface in its frame over the fake, with two clients.
-type rig struct {
+// fixture is the surface in its middleware over the fake, with two clients.
+type fixture struct {
 	*fake
 	t           testing.TB
 	handler     http.Handler
 	acme, rival uuid.UUID
 }
 
-func newRig(t testing.TB, own ...herald.EventType) *rig {
+func newFixture(t testing.TB, own ...herald.EventType) *fixture {
 	t.Helper()
 	types, err := catalogue.New(own, catalogue.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := newFake()
-	r := &rig{fake: f, t: t, acme: f.addClient("Acme", acmeKey), rival: f.addClient("Rival", rivalKey)}
+	r := &fixture{fake: f, t: t, acme: f.addClient("Acme", acmeKey), rival: f.addClient("Rival", rivalKey)}
 	mux := http.NewServeMux()
 	codat.Register(mux, codat.Options{
 		Auth: api.NewAuth(f, []string{operatorKey}), Rules: f, Alerts: f, Profiles: f, Keys: f,
@@ -57,8 +57,8 @@ func newRig(t testing.TB, own ...herald.EventType) *rig {
 	return r
 }
 
-// as makes a request with a key; without one it is "".
-func (r *rig) as(key, method, target, body string) *httptest.ResponseRecorder {
+// as makes a request with a key; an empty key sends none.
+func (r *fixture) as(key, method, target, body string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(method, target, strings.NewReader(body))
 	if key != "" {
 		request.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(key)))
@@ -68,9 +68,9 @@ func (r *rig) as(key, method, target, body string) *httptest.ResponseRecorder {
 	return recorder
 }
 
-// must makes a request as acme that has to be answered with a status and JSON,
-// and returns the body without the line's end.
-func (r *rig) must(status int, method, target, body string) string {
+// must makes a request as acme. The answer must have the given status and be JSON. It
+// returns the body without its final line break.
+func (r *fixture) must(status int, method, target, body string) string {
 	r.t.Helper()
 	got := r.as(acmeKey, method, target, body)
 	text := strings.TrimSuffix(got.Body.String(), "\n")
@@ -83,7 +83,7 @@ func (r *rig) must(status int, method, target, body string) string {
 	return text
 }
 
-// same fails unless a body is what is wanted, byte by byte.
+// same fails unless a body equals want byte by byte.
 func same(t testing.TB, what, want, got string) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -104,14 +104,14 @@ func withoutID(body string) string {
 	return body
 }
 
-// create makes a rule of acme and returns it as it is kept.
-func (r *rig) create(body string) herald.Rule {
+// create makes a rule of acme and returns the stored rule.
+func (r *fixture) create(body string) herald.Rule {
 	r.t.Helper()
 	r.must(200, "POST", "/rules", body)
 	return r.rules[len(r.rules)-1]
 }
 
-// failure is what matters of an error body.
+// failure is the part of an error body that tests compare.
 type failure struct {
 	Status  int
 	Service string
@@ -120,7 +120,7 @@ type failure struct {
 	Message string
 }
 
-// failed reads an answer, which must be an error of the shape of spec section 3.
+// failed parses an answer, which must be an error in the form of spec section 3.
 func failed(t testing.TB, answer *httptest.ResponseRecorder) failure {
 	t.Helper()
 	var body api.ErrorBody
@@ -137,8 +137,8 @@ func failed(t testing.TB, answer *httptest.ResponseRecorder) failure {
 	return f
 }
 
-// refused makes a request as acme that has to be a 400 that names a member.
-func (r *rig) refused(member, method, target, body string) {
+// refused makes a request as acme. The answer must be a 400 that names a member.
+func (r *fixture) refused(member, method, target, body string) {
 	r.t.Helper()
 	f := failed(r.t, r.as(acmeKey, method, target, body))
 	if f.Status != 400 || f.ItemID != member || !strings.HasPrefix(f.Error, "Error processing request - not valid.") {
@@ -146,7 +146,7 @@ func (r *rig) refused(member, method, target, body string) {
 	}
 }
 
-// calls are all calls of the surface, on ids that do not exist.
+// calls are all calls of the surface, with ids that do not exist.
 var calls = []struct{ method, path, body string }{
 	{"GET", "/rules", ""},
 	{"POST", "/rules", `{"type":"Sync Failed"}`},
@@ -165,7 +165,7 @@ var calls = []struct{ method, path, body string }{
 }
 
 func TestEveryCallNeedsAClientsKey(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, c := range calls {
 		for _, key := range []string{"", "hkother"} {
 			if f := failed(t, r.as(key, c.method, c.path, c.body)); f.Status != 401 {
@@ -183,7 +183,7 @@ func TestEveryCallNeedsAClientsKey(t *testing.T) {
 }
 
 func TestUnknownIDsAreNotFound(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, c := range calls {
 		if !strings.Contains(c.path, someID) {
 			continue
@@ -202,7 +202,7 @@ func TestUnknownIDsAreNotFound(t *testing.T) {
 }
 
 func TestAnotherClientsThingsAreNotFound(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := r.create(`{"type":"Sync Failed"}`)
 	alert := r.raise(rule, herald.Event{CompanyID: uuid.MustParse(someID)})
 	r.must(201, "POST", "/apiKeys", `{}`)
@@ -234,7 +234,7 @@ func TestAnotherClientsThingsAreNotFound(t *testing.T) {
 }
 
 func TestUnknownPathsAndMethods(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for call, want := range map[string]int{
 		"PUT /profile/apiKey":                404, // gone since 2023: spec section 6.1
 		"GET /rules/alerts/" + someID + "/x": 404,
@@ -252,7 +252,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 }
 
 func TestBodyMustBeAnObject(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := r.create(`{"type":"Sync Failed"}`)
 	for _, call := range []string{"POST /rules", "PUT /rules/" + rule.ID.String(), "PUT /profile", "POST /apiKeys"} {
 		method, path, _ := strings.Cut(call, " ")
@@ -269,7 +269,7 @@ func TestBodyMustBeAnObject(t *testing.T) {
 
 // TestListsArePaged is check B6.
 func TestListsArePaged(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for range 90 {
 		r.create(`{"type":"Sync Failed"}`)
 	}
@@ -303,7 +303,7 @@ func TestListsArePaged(t *testing.T) {
 
 // TestListsAreFiltered is check B7.
 func TestListsAreFiltered(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	completed := r.create(`{"type":"Data sync completed"}`)
 	r.create(`{"type":"Sync Failed"}`)
 	want := `{"results":[{"id":"` + completed.ID.String() + `","type":"Data sync completed","notifiers":{"emails":[]}}],"pageNumber":1,"pageSize":100,"totalResults":1,` +
@@ -313,7 +313,7 @@ func TestListsAreFiltered(t *testing.T) {
 
 // TestWrongQueryHasTheVendorsTexts is check B8.
 func TestWrongQueryHasTheVendorsTexts(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, list := range []string{"/rules", "/rules/alerts", "/rules/" + r.create(`{"type":"Sync Failed"}`).ID.String() + "/alerts"} {
 		kind := "Alert"
 		if list == "/rules" {
@@ -332,7 +332,7 @@ func TestWrongQueryHasTheVendorsTexts(t *testing.T) {
 }
 
 func TestWrongParametersAreNamed(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, list := range []string{"/rules", "/rules/alerts"} {
 		for parameters, member := range map[string]string{
 			"page=0": "page", "page=x": "page", "pageSize=5001": "pageSize", "orderBy=-modifiedDate": "orderBy",
@@ -348,7 +348,7 @@ func TestWrongParametersAreNamed(t *testing.T) {
 }
 
 func TestNextLinksLeadThroughTheWholeList(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for i := range 7 {
 		r.create(`{"type":"Sync Failed","companyId":"` + someID + `","notifiers":{"webhook":"https://example.com/` + strconv.Itoa(i) + `?a=b"}}`)
 	}

@@ -16,9 +16,9 @@ import (
 	"herald/internal/secret"
 )
 
-// fake keeps in memory what the store keeps. It is honest: what is put in by
-// one call comes out by the others, and only to its owner. The surface over the
-// real store is tested with the whole program.
+// fake stores in memory what the store would. Values written by one call are returned by
+// the others, and only to their client. internal/app tests the surface over the real
+// store.
 type fake struct {
 	mu      sync.Mutex
 	clients map[uuid.UUID]herald.Client
@@ -220,8 +220,8 @@ func (f *fake) DeleteKey(_ context.Context, _ herald.Caller, client, key uuid.UU
 	return nil
 }
 
-// onePage keeps what a list asks for: the items that are in and meet the query,
-// in order, of one page; and their number on all pages.
+// onePage returns one page of a list and the number of items on all pages. It selects the
+// items for which in is true and that meet the query, in the list's order.
 func onePage[T any](all []T, l query.List, member func(T, string) string, in func(T) bool) ([]T, int) {
 	kept := slices.DeleteFunc(slices.Clone(all), func(item T) bool {
 		return !in(item) || !meets(l.Where, func(field string) string { return member(item, field) })
@@ -237,7 +237,7 @@ func onePage[T any](all []T, l query.List, member func(T, string) string, in fun
 	return kept[start:min(start+l.PageSize, len(kept))], len(kept)
 }
 
-// meets evaluates a query over members given as text; nil is met by all.
+// meets evaluates a query over members given as text; every item meets a nil query.
 func meets(where query.Node, member func(field string) string) bool {
 	switch n := where.(type) {
 	case query.And:
@@ -274,5 +274,5 @@ func compare(op query.Op, got, want string) bool {
 	}
 }
 
-// sortableTime writes a time so that the order of texts is that of times.
+// sortableTime formats a time so that texts sort as their times do.
 func sortableTime(at time.Time) string { return at.Format("2006-01-02T15:04:05.000000000") }

@@ -10,10 +10,10 @@ import (
 	"herald/internal/api/openapi"
 )
 
-// The types in this file describe bodies of requests, which are read member by
-// member elsewhere. What is answered is described by the types that are answered.
+// The types in this file describe the bodies of requests. Other files read those bodies
+// member by member. The types of the answers describe the answers.
 
-// ruleRequest is spec section 5.6.
+// ruleRequest describes the body of spec section 5.6.
 type ruleRequest struct {
 	ID        uuid.UUID       `json:"id,omitzero" doc:"Ignored when a rule is made; on a change, the id in the path."`
 	Type      string          `json:"type" minLength:"1" doc:"The event type, in any accepted spelling." example:"Data sync completed"`
@@ -26,7 +26,7 @@ type notifierRequest struct {
 	Webhook string   `json:"webhook,omitempty" format:"uri" doc:"An absolute http or https address."`
 }
 
-// profileRequest is spec section 6.1.
+// profileRequest describes the body of spec section 6.1.
 type profileRequest struct {
 	Name               string   `json:"name"`
 	LogoURL            string   `json:"logoUrl,omitempty" format:"uri"`
@@ -37,13 +37,13 @@ type profileRequest struct {
 	ConfirmCompanyName bool     `json:"confirmCompanyName,omitempty"`
 }
 
-// apiKeyRequest is spec section 6.2.
+// apiKeyRequest describes the body of spec section 6.2.
 type apiKeyRequest struct {
 	Name string      `json:"name,omitempty" maxLength:"50"`
 	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer" doc:"Only an administrator's key makes another."`
 }
 
-// Describe adds the surface's calls to the document of the API.
+// Describe adds the surface's calls to an OpenAPI document.
 func Describe(doc *huma.OpenAPI) {
 	describeRules(doc)
 	describeAlerts(doc)
@@ -51,7 +51,7 @@ func Describe(doc *huma.OpenAPI) {
 	describeKeys(doc)
 }
 
-// pageParameters describe spec section 4.1.
+// pageParameters returns the parameters of spec section 4.1.
 func pageParameters() []*huma.Param {
 	least, most := float64(1), float64(5000)
 	text := huma.Schema{Type: "string"}

@@ -22,8 +22,8 @@ const (
 	maxWhiteList   = 100
 )
 
-// profile is a profile as it is shown (spec section 6.1). The member apiKey is
-// not: keys are shown when they are made, and only then.
+// profile is a profile in an answer (spec section 6.1). It has no member apiKey, because
+// an answer has a key only when the key was made.
 type profile struct {
 	Name               string   `json:"name"`
 	LogoURL            string   `json:"logoUrl,omitempty" format:"uri"`
@@ -142,8 +142,8 @@ func absolute(name, value string) error {
 	return nil
 }
 
-// headerValue takes what is valid as a header's value in ASCII, with or without
-// a scheme word (spec section 6.1, item 2; RFC 9110 section 5.5).
+// headerValue refuses text that is not valid as an ASCII header's value. A scheme is
+// optional (spec section 6.1, item 2; RFC 9110 section 5.5).
 func headerValue(name, value string) error {
 	if len(value) > maxAuthHeader {
 		return invalid(name, "%s: more than %d bytes.", name, maxAuthHeader)
@@ -159,8 +159,8 @@ func headerValue(name, value string) error {
 	return nil
 }
 
-// syncSettings has what the vendor's guide reads from it, the client's id, and
-// nothing of the synchronising that Herald does not do.
+// syncSettings has the client's id, which is the member that the vendor's guide reads. The
+// settings are always empty, because Herald does not synchronise data.
 type syncSettings struct {
 	ClientID          uuid.UUID `json:"clientId"`
 	OverridesDefaults bool      `json:"overridesDefaults"`
@@ -171,9 +171,9 @@ func (s *surface) getSyncSettings(r request) (reply, error) {
 	return reply{http.StatusOK, syncSettings{ClientID: r.client, Settings: []any{}}}, nil
 }
 
-// apiKey is a key as it is shown (spec section 6.2); the secret only in the
-// answer to its making. The role is Herald's, and shown if it is another than the
-// vendor's keys have.
+// apiKey is a key in an answer (spec section 6.2). Only the answer that made the key has
+// its plain text. Roles are Herald's; the answer has the role only if it differs from
+// that of the vendor's keys.
 type apiKey struct {
 	ID          uuid.UUID   `json:"id"`
 	Name        string      `json:"name,omitempty"`

@@ -14,7 +14,7 @@ import (
 )
 
 func TestProfileIsReplaced(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, test := range []struct{ name, body, want string }{
 		{"full", `{"name":"Acme Ltd","logoUrl":"https://a.example/l.png","iconUrl":"https://a.example/i.png","redirectUrl":"https://a.example/{companyId}",
 			"whiteListUrls":["https://a.example"],"apiKey":"ignored","alertAuthHeader":"Basic dXNlcjpwYXNz","confirmCompanyName":true,"other":1}`,
@@ -38,7 +38,7 @@ func TestProfileIsReplaced(t *testing.T) {
 }
 
 func TestAuthorizationHeaderIsTakenAsItIs(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, value := range []string{"Bearer abc", "no-scheme", `"quoted"`, "a\tb  c", "!~", strings.Repeat("a", 4096)} {
 		body, err := json.Marshal(map[string]string{"name": "Acme", "redirectUrl": "x", "alertAuthHeader": value})
 		if err != nil {
@@ -52,7 +52,7 @@ func TestAuthorizationHeaderIsTakenAsItIs(t *testing.T) {
 }
 
 func TestWrongProfileMemberIsNamed(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	many := `"https://a.example"` + strings.Repeat(`,"https://a.example"`, 100)
 	for member, values := range map[string][]string{
 		"name":               {`null`, `""`, `" "`, `7`, `"a\u0000"`, `"a\nb"`, `"` + strings.Repeat("a", 2049) + `"`},
@@ -78,7 +78,7 @@ func TestWrongProfileMemberIsNamed(t *testing.T) {
 }
 
 func TestRefusedHeaderIsNotRepeated(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	answer := r.as(acmeKey, "PUT", "/profile", `{"name":"Acme","redirectUrl":"x","alertAuthHeader":"Bearer s3cret\n"}`)
 	if strings.Contains(answer.Body.String(), "s3cret") {
 		t.Errorf("the secret is repeated: %s", answer.Body)
@@ -86,12 +86,12 @@ func TestRefusedHeaderIsNotRepeated(t *testing.T) {
 }
 
 func TestSyncSettingsTellTheClientsID(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	same(t, "syncSettings", `{"clientId":"`+r.acme.String()+`","overridesDefaults":false,"settings":[]}`, r.must(200, "GET", "/profile/syncSettings", ""))
 }
 
 func TestKeyIsShownOnceAndWorks(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	var made struct {
 		ID                        uuid.UUID
 		Name, APIKey, CreatedDate string
@@ -113,7 +113,7 @@ func TestKeyIsShownOnceAndWorks(t *testing.T) {
 }
 
 func TestKeyNameIsOptionalAndBounded(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, body := range []string{`{}`, `{"name":null}`, `{"name":""}`} {
 		if got := r.must(201, "POST", "/apiKeys", body); strings.Contains(got, `"name"`) {
 			t.Errorf("%s: %s, want no name", body, got)
@@ -131,7 +131,7 @@ func TestKeyNameIsOptionalAndBounded(t *testing.T) {
 }
 
 func TestEleventhKeyIsRefused(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for range herald.MaxKeys - 1 {
 		r.must(201, "POST", "/apiKeys", `{}`)
 	}
@@ -143,7 +143,7 @@ func TestEleventhKeyIsRefused(t *testing.T) {
 }
 
 func TestKeyMayDeleteItselfUnlessItIsTheLast(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	first := "/apiKeys/" + r.keys[0].ID.String()
 	if f := failed(t, r.as(acmeKey, "DELETE", first, "")); f.Status != 409 {
 		t.Errorf("the last key: %+v, want 409", f)
@@ -162,7 +162,7 @@ func FuzzAlertAuthHeader(f *testing.F) {
 	for _, value := range []string{"", "Basic " + base64.StdEncoding.EncodeToString([]byte("a:b")), "a\r\nb", "\t", "é", "\x7f", "a\x00"} {
 		f.Add(value)
 	}
-	r := newRig(f)
+	r := newFixture(f)
 	f.Fuzz(func(t *testing.T, value string) {
 		body, err := json.Marshal(map[string]string{"name": "Acme", "redirectUrl": "x", "alertAuthHeader": value})
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 // maxMailboxes bounds the addresses of one rule.
 const maxMailboxes = 50
 
-// rule is a rule as it is shown (spec section 5.1).
+// rule is a rule in an answer (spec section 5.1).
 type rule struct {
 	ID        uuid.UUID `json:"id"`
 	Type      string    `json:"type" doc:"The event type, in the spelling that it was posted in."`
@@ -81,7 +81,7 @@ func (s *surface) updateRule(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	// An unknown rule is 404 whatever the body says.
+	// An unknown rule is a 404, even when the body is wrong.
 	if _, err := s.Rules.Rule(r.Context(), r.client, id); err != nil {
 		return reply{}, err
 	}
@@ -116,7 +116,7 @@ func (s *surface) deleteRule(r request) (reply, error) {
 	return reply{status: http.StatusOK}, s.Rules.DeleteRule(r.Context(), r.caller, r.client, id)
 }
 
-// readRule reads what POST and PUT have in common (spec sections 5.2 to 5.6).
+// readRule reads the members that POST and PUT share (spec sections 5.2 to 5.6).
 func (s *surface) readRule(r request, members object) (herald.Rule, error) {
 	made := herald.Rule{ClientID: r.client}
 	posted, err := text(members, "type")
@@ -144,7 +144,7 @@ func (s *surface) readRule(r request, members object) (herald.Rule, error) {
 	return made, s.readNotifiers(members, &made)
 }
 
-// readCompany: absent, null, empty and the zero GUID are all companies (spec
+// readCompany reads the company; absent, null, empty and the zero GUID mean all companies (spec
 // section 5.2).
 func readCompany(members object) (uuid.UUID, error) {
 	value, err := text(members, "companyId")
@@ -179,7 +179,7 @@ func (s *surface) readNotifiers(members object, made *herald.Rule) error {
 	return checkEmails(made.Emails)
 }
 
-// checkEmails: each element holds one address or several with commas between
+// checkEmails checks each element, which has one address or several separated by commas
 // (spec section 5.4).
 func checkEmails(emails []string) error {
 	for i, element := range emails {

@@ -14,8 +14,8 @@ import (
 	"herald/internal/catalogue"
 )
 
-// TestMinimalRuleIsForAllCompanies is checks B1 and B2, and what else is taken
-// without a word.
+// TestMinimalRuleIsForAllCompanies is checks B1 and B2, with other bodies that the
+// surface accepts.
 func TestMinimalRuleIsForAllCompanies(t *testing.T) {
 	for name, body := range map[string]string{
 		"minimal":              `{"type":"Data sync completed","notifiers":{}}`,
@@ -33,7 +33,7 @@ func TestMinimalRuleIsForAllCompanies(t *testing.T) {
 		"blanks around":        " \r\n\t" + `{"type":"Data sync completed"}` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newFixture(t)
 			got := r.must(200, "POST", "/rules", body)
 			same(t, body, `{"id":"ID","type":"Data sync completed","notifiers":{"emails":[]}}`, withoutID(got))
 			if strings.Contains(got, someID) {
@@ -47,7 +47,7 @@ func TestMinimalRuleIsForAllCompanies(t *testing.T) {
 }
 
 func TestFullRuleIsEchoedListedAndRead(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	body := r.must(200, "POST", "/rules", `{"type":"DataConnectionStatusChanged","companyId":"`+strings.ToUpper(someID)+`",
 		"notifiers":{"emails":["a@example.com"],"webhook":"https://example.com/hook?a=1&b=<2>"}}`)
 	want := `{"id":"ID","type":"DataConnectionStatusChanged","companyId":"` + someID +
@@ -59,15 +59,15 @@ func TestFullRuleIsEchoedListedAndRead(t *testing.T) {
 }
 
 func TestEqualRulesAreTwoRules(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	if a, b := r.create(`{"type":"Sync Failed"}`), r.create(`{"type":"Sync Failed"}`); a.ID == b.ID || len(r.rules) != 2 {
 		t.Errorf("%d rules, %s and %s", len(r.rules), a.ID, b.ID)
 	}
 }
 
 func TestLastOfRepeatedMembersCounts(t *testing.T) {
-	r := newRig(t)
-	// Several rounds, as an order that depends on a map's would be wrong now and then.
+	r := newFixture(t)
+	// Several rounds, because an order that depends on a map's is only sometimes wrong.
 	for range 20 {
 		rule := r.create(`{"type":"Sync Failed","Type":"Sync Completed","tYpE":"Sync Started",
 			"notifiers":{"webhook":"https://a.example/","WEBHOOK":"https://b.example/"}}`)
@@ -77,10 +77,10 @@ func TestLastOfRepeatedMembersCounts(t *testing.T) {
 	}
 }
 
-// TestEverySpellingIsAccepted is check B3: what was posted is echoed, and kept
-// beside the canonical name.
+// TestEverySpellingIsAccepted is check B3: the answer has the posted spelling, and the
+// store has it and the canonical name.
 func TestEverySpellingIsAccepted(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	types, err := catalogue.New(nil, catalogue.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func TestEverySpellingIsAccepted(t *testing.T) {
 
 func TestOnlyRateLimitRulesLoseTheirCompany(t *testing.T) {
 	own := herald.EventType{Name: "Parcel lost", Message: "m"}
-	r := newRig(t, own)
+	r := newFixture(t, own)
 	for kind, want := range map[string]uuid.UUID{
 		"Rate Limit Reached":     uuid.Nil,
 		"Rate Limit Reset":       uuid.Nil,
@@ -122,13 +122,13 @@ func TestOnlyRateLimitRulesLoseTheirCompany(t *testing.T) {
 			t.Errorf("%s: company %s, want %s", kind, rule.CompanyID, want)
 		}
 	}
-	// What is dropped has to be a GUID all the same.
+	// The surface checks a company that it then drops.
 	r.refused("companyId", "POST", "/rules", `{"type":"Rate Limit Reset","companyId":"x"}`)
 }
 
-// TestWrongMemberIsNamed is check B4 and what else can be wrong.
+// TestWrongMemberIsNamed is check B4 with more cases.
 func TestWrongMemberIsNamed(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := r.create(`{"type":"Sync Failed"}`)
 	for body, member := range map[string]string{
 		`{}`:                                     "type",
@@ -191,7 +191,7 @@ func addresses(n int) []string {
 }
 
 func TestWebhookThatMayNotBeCalledIsRefused(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, address := range []string{"/hook", "example.com/hook", "//example.com/", "ftp://example.com/", "file:///etc/passwd", "https:///hook",
 		"http://10.0.0.1/", "http://127.1/", "http://localhost/", "http://[::1]/", "https://user:pw@example.com/", " ", "https://exa mple.com/"} {
 		f := failed(t, r.as(acmeKey, "POST", "/rules", `{"type":"Sync Failed","notifiers":{"webhook":"`+address+`"}}`))
@@ -217,7 +217,7 @@ func TestEmailsAreEchoedAsPosted(t *testing.T) {
 		{`["jörg@bücher.example","o'neil+x@x.test"]`, []string{"jörg@bücher.example", "o'neil+x@x.test"}},
 		{`["` + strings.Join(addresses(50), `","`) + `"]`, addresses(50)},
 	} {
-		r := newRig(t)
+		r := newFixture(t)
 		body := r.must(200, "POST", "/rules", `{"type":"Sync Failed","notifiers":{"emails":`+test.emails+`}}`)
 		same(t, test.emails, `{"id":"ID","type":"Sync Failed","notifiers":{"emails":`+test.emails+`}}`, withoutID(body))
 		if diff := cmp.Diff(test.boxes, herald.Mailboxes(r.rules[0].Emails)); diff != "" {
@@ -228,7 +228,7 @@ func TestEmailsAreEchoedAsPosted(t *testing.T) {
 
 // TestListByCompanyLeavesAllCompanyRulesOut is check B9.
 func TestListByCompanyLeavesAllCompanyRulesOut(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.create(`{"type":"Sync Failed"}`)
 	bound := r.create(`{"type":"Sync Failed","companyId":"` + someID + `"}`)
 	r.create(`{"type":"Sync Failed","companyId":"` + uuid.NewString() + `"}`)
@@ -244,7 +244,7 @@ func TestListByCompanyLeavesAllCompanyRulesOut(t *testing.T) {
 
 // TestRuleIsReplaced is check B10 and the rest of spec section 5.9.
 func TestRuleIsReplaced(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := r.create(`{"type":"Sync Failed","companyId":"` + someID + `","notifiers":{"emails":["a@x.test"],"webhook":"https://example.com/"}}`)
 	r.rules[0].WithoutAuthorization = true
 	path := "/rules/" + rule.ID.String()
@@ -271,7 +271,7 @@ func TestRuleIsReplaced(t *testing.T) {
 }
 
 func TestRuleIsDeletedOnce(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	path := "/rules/" + r.create(`{"type":"Sync Failed"}`).ID.String()
 	if body := r.must(200, "DELETE", path, ""); body != "" {
 		t.Errorf("body %q, want none", body)
@@ -283,15 +283,15 @@ func TestRuleIsDeletedOnce(t *testing.T) {
 	}
 }
 
-// FuzzRuleBody: no body makes anything but a 200 with a rule that is the same
-// when it is posted again, or a 400 that names a member.
+// FuzzRuleBody: every body gets a 200 with a rule that stays the same when it is posted
+// again, or a 400 that names a member.
 func FuzzRuleBody(f *testing.F) {
 	for _, body := range []string{``, `{}`, `[]`, `null`, `{"type":"Sync Failed"}`, `{"TYPE":"sync-failed","type":7}`, `{"type":"Sync Failed","companyId":""}`,
 		`{"type":"Sync Failed","companyId":"` + someID + `","notifiers":{"emails":["a@x.test, b@x.test"],"webhook":"https://example.com/?a=b&c"}}`,
 		`{"type":"Sync Failed","notifiers":{"emails":[null]}}`, `{"type":"CurrentAssetsCurrentLiabilitiesRatio(<,1.5)"}`, `{"type":"\ud800"}`, "{\"type\":\"\xff\"}"} {
 		f.Add(body)
 	}
-	r := newRig(f)
+	r := newFixture(f)
 	f.Fuzz(func(t *testing.T, body string) {
 		got := r.as(acmeKey, "POST", "/rules", body)
 		if got.Code != 200 {

@@ -11,7 +11,7 @@ import (
 	"herald/internal/api/openapi"
 )
 
-// access is who may make a call.
+// access says which keys may make a call.
 type access int
 
 const (
@@ -20,7 +20,7 @@ const (
 	withOperatorKey
 )
 
-// needs says in a sentence which key a call needs.
+// needs returns a sentence that names the key that a call needs.
 func (a access) needs() string {
 	switch a {
 	case withClientKey:
@@ -43,9 +43,9 @@ func (a access) admit(caller herald.Caller) error {
 	return nil
 }
 
-// call registers one call: its description in the OpenAPI document, and serve
-// behind authentication on the mux. Out is what it answers with as JSON, under
-// op.DefaultStatus; openapi.NoBody answers with the status alone.
+// call registers one call. It adds the description to the OpenAPI document, and serve with
+// authentication to the mux. The answer is an Out as JSON with the status op.DefaultStatus;
+// openapi.NoBody means an answer without a body.
 func call[Out any](s *surface, op huma.Operation, who access, serve func(*http.Request, herald.Caller) (Out, error)) {
 	openapi.Describe[Out](s.API.OpenAPI(), &op, openapi.Caller{Needs: who.needs(), Limited: who != withOperatorKey})
 	run := func(r *http.Request) (out Out, err error) {
@@ -74,12 +74,12 @@ func call[Out any](s *surface, op huma.Operation, who access, serve func(*http.R
 	})
 }
 
-// pathID returns a GUID from the path. What is no GUID is the id of nothing.
+// pathID returns a GUID from the path. Any other text is CodeNotFound.
 func pathID(r *http.Request, name, thing string) (uuid.UUID, error) {
 	text := r.PathValue(name)
 	id, err := parseID(text)
 	if err != nil {
-		return id, herald.Errorf(herald.CodeNotFound, "No %s was found with ID %s", thing, shown(text))
+		return id, herald.Errorf(herald.CodeNotFound, "No %s was found with ID %s", thing, short(text))
 	}
 	return id, nil
 }
@@ -87,8 +87,8 @@ func pathID(r *http.Request, name, thing string) (uuid.UUID, error) {
 // maxBody bounds the bodies of all calls but publishing, in bytes.
 const maxBody = 1 << 20
 
-// readObject reads a request's body, an object, and calls member for each of
-// its members.
+// readObject reads a request's body, which must be an object, and calls member for each
+// of its members.
 func readObject(r *http.Request, member func(c *cursor, name string) error) error {
 	body, err := api.ReadBody(r, maxBody)
 	if err != nil {
@@ -98,17 +98,17 @@ func readObject(r *http.Request, member func(c *cursor, name string) error) erro
 	if err != nil {
 		return err
 	}
-	return told(c.object(func(name string) error { return member(c, name) }))
+	return nameMember(c.object(func(name string) error { return member(c, name) }))
 }
 
-// page is a part of a list.
+// page is one page of a list.
 type page[T any] struct {
 	Results []T       `json:"results"`
 	Next    uuid.UUID `json:"next,omitzero" doc:"The after of the following page; absent on the last."`
 }
 
-// pageOf makes a page of the first limit of items, of which the caller has
-// asked for one more to learn whether the page is the last.
+// pageOf makes a page of the first limit items. The caller reads limit+1 items, so that
+// pageOf can tell whether the page is the last.
 func pageOf[T, V any](items []T, limit int, id func(T) uuid.UUID, view func(T) V) page[V] {
 	var p page[V]
 	if len(items) > limit {

@@ -15,21 +15,21 @@ import (
 // maxClientName bounds a client's name, in characters.
 const maxClientName = 200
 
-// account is a client as the operator sees it. The rest of it is the client's
-// own, see GET /profile.
+// account is a client in an answer to the operator. GET /profile answers the client with
+// the rest.
 type account struct {
 	ID   uuid.UUID `json:"id"`
 	Name string    `json:"name"`
 }
 
-// newAccount is a client just made.
+// newAccount is the answer to createClient.
 type newAccount struct {
 	ID     uuid.UUID `json:"id"`
 	Name   string    `json:"name"`
 	APIKey string    `json:"apiKey" doc:"The client's first API key, shown this once."`
 }
 
-// newKey is an API key just made.
+// newKey is the answer to createClientKey.
 type newKey struct {
 	ID          uuid.UUID   `json:"id"`
 	Name        string      `json:"name,omitempty"`
@@ -38,20 +38,20 @@ type newKey struct {
 	CreatedDate time.Time   `json:"createdDate"`
 }
 
-// keyRequest describes what makes an API key.
+// keyRequest describes the body that makes an API key.
 type keyRequest struct {
 	_    struct{}    `additionalProperties:"false"`
 	Name string      `json:"name,omitempty" maxLength:"50"`
 	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer"`
 }
 
-// accountRequest describes what makes or renames a client.
+// accountRequest describes the body that renames a client.
 type accountRequest struct {
 	_    struct{} `additionalProperties:"false"`
 	Name string   `json:"name" minLength:"1" maxLength:"200" doc:"What the client is called, in its webhooks too."`
 }
 
-// newAccountRequest describes what makes a client.
+// newAccountRequest describes the body that makes a client.
 type newAccountRequest struct {
 	_    struct{}    `additionalProperties:"false"`
 	Name string      `json:"name" minLength:"1" maxLength:"200" doc:"What the client is called, in its webhooks too."`
@@ -99,8 +99,8 @@ func (s *surface) registerClients() {
 	}, withOperatorKey, s.deleteClient)
 }
 
-// readNamed reads the body of what makes or renames a client, or makes a key: a
-// name of up to most characters and, if it takes one, a role.
+// readNamed reads a body that makes or renames a client, or makes a key. The body has a
+// name of at most most characters and, if takesRole, an optional role.
 func readNamed(r *http.Request, most int, takesRole bool) (name string, role herald.Role, err error) {
 	err = readObject(r, func(c *cursor, member string) (err error) {
 		switch {
@@ -121,12 +121,12 @@ func readNamed(r *http.Request, most int, takesRole bool) (name string, role her
 func readRole(c *cursor) (herald.Role, error) {
 	text, err := c.text(1, maxClientName)
 	if err == nil && text != "" && !slices.Contains(herald.Roles(), herald.Role(text)) {
-		err = herald.Invalid("", "%q is not one of %s, %s and %s", shown(text), herald.Administrator, herald.Developer, herald.Analyst)
+		err = herald.Invalid("", "%q is not one of %s, %s and %s", short(text), herald.Administrator, herald.Developer, herald.Analyst)
 	}
 	return herald.Role(text), err
 }
 
-var errNoName = told(herald.Invalid("name", "missing; say what the client is called"))
+var errNoName = nameMember(herald.Invalid("name", "missing; say what the client is called"))
 
 func (s *surface) createClient(r *http.Request, caller herald.Caller) (newAccount, error) {
 	name, role, err := readNamed(r, maxClientName, true)

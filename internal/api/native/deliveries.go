@@ -11,7 +11,7 @@ import (
 	"herald/internal/api/openapi"
 )
 
-// deliveryDetail is one delivery with every attempt at it.
+// deliveryDetail is one delivery with all its attempts.
 type deliveryDetail struct {
 	herald.Delivery
 	Attempts []herald.Attempt `json:"attempts" doc:"The attempts, first to last."`
@@ -106,8 +106,8 @@ func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDe
 	return deliveryDetail{Delivery: d, Attempts: attempts}, err
 }
 
-// changeDelivery serves the calls that do something to one delivery and answer
-// with what came of it.
+// changeDelivery returns the handler of a call that changes one delivery and answers with
+// the result.
 func (s *surface) changeDelivery(change func(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)) func(*http.Request, herald.Caller) (herald.Delivery, error) {
 	return func(r *http.Request, caller herald.Caller) (herald.Delivery, error) {
 		id, err := pathID(r, "id", "delivery")

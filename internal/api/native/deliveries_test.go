@@ -13,7 +13,7 @@ import (
 )
 
 func TestADeliveryShowsItsAttempts(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := uuid.New()
 	r.rules[rule] = acme
 	r.publish("Sync Failed")
@@ -38,7 +38,7 @@ func TestADeliveryShowsItsAttempts(t *testing.T) {
 }
 
 func TestDeliveriesAreFiltered(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.rules[uuid.New()], r.rules[uuid.New()] = acme, acme
 	r.publish("Sync Failed")
 	r.must(http.StatusAccepted, acmeKey, "POST", "/events", `{"type":"Sync Completed","companyId":"`+company.String()+`"}`)
@@ -85,7 +85,7 @@ func TestDeliveriesAreFiltered(t *testing.T) {
 }
 
 func TestAWrongFilterIsNamed(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, test := range []struct{ name, value, text string }{
 		{"state", "done", "not one of pending, delivered, failed and cancelled"},
 		{"type", "unheard of", "event type"},
@@ -101,7 +101,7 @@ func TestAWrongFilterIsNamed(t *testing.T) {
 }
 
 func TestAnAlertIsSentAgain(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.rules[uuid.New()] = acme
 	r.publish("Sync Failed")
 	d := &r.deliveries[0]
@@ -117,7 +117,7 @@ func TestAnAlertIsSentAgain(t *testing.T) {
 }
 
 func TestAPendingDeliveryIsCancelledOnce(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.rules[uuid.New()] = acme
 	r.publish("Sync Failed")
 	path := "/deliveries/" + r.deliveries[0].ID.String() + "/cancel"

@@ -17,7 +17,7 @@ import (
 
 func document(t *testing.T) object {
 	t.Helper()
-	return newRig(t).must(http.StatusOK, "", "GET", "/openapi.json", "")
+	return newFixture(t).must(http.StatusOK, "", "GET", "/openapi.json", "")
 }
 
 // eachOperation calls f for every operation of a document.
@@ -48,10 +48,10 @@ func TestTheDocumentHasEveryCallOfBothSurfaces(t *testing.T) {
 	}
 }
 
-// The mux knows every call that the document gives to this surface, and the
-// document leaves out none that the mux knows: both come from one operation.
+// TestEveryCallOfThisSurfaceIsServed compares the mux with the document in both
+// directions. Both come from the same operation.
 func TestEveryCallOfThisSurfaceIsServed(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, c := range calls {
 		request := httptest.NewRequest(c.method, strings.NewReplacer("{id}", uuid.NewString(), "{ruleId}", uuid.NewString(), "{name}", "x").Replace(c.path), nil)
 		if _, pattern := r.mux.Handler(request); pattern != c.method+" "+c.path {
@@ -89,7 +89,7 @@ func TestTheDocumentHoldsTogether(t *testing.T) {
 	}
 }
 
-// resolve checks that every reference below value leads somewhere.
+// resolve checks that every reference in value has a target.
 func resolve(t *testing.T, doc object, value any, at string) {
 	switch value := value.(type) {
 	case object:
@@ -172,9 +172,10 @@ func TestRequestsAreDescribedAsClosedAndAnswersAsOpen(t *testing.T) {
 	}
 }
 
-// The bodies are read by hand, so what is described and what is read is compared.
+// TestDescribedMembersAreThoseThatAreTaken compares the described members with those that
+// the hand-written readers accept.
 func TestDescribedMembersAreThoseThatAreTaken(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := uuid.New()
 	r.rules[rule] = acme
 	schemas := document(t)["components"].(object)["schemas"].(object)
@@ -212,13 +213,13 @@ func TestDescribedMembersAreThoseThatAreTaken(t *testing.T) {
 	}
 }
 
-func answerTo(r *rig, key, method, path, body string) object {
+func answerTo(r *fixture, key, method, path, body string) object {
 	_, answer := r.do(key, method, path, body)
 	return answer
 }
 
 func TestDescribedQueryParametersAreTaken(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	values := map[string]string{
 		"limit": "3", "after": uuid.NewString(), "state": "failed", "receiver": "https://x.example", "type": "Sync Failed",
 		"company": uuid.NewString(), "alert": uuid.NewString(), "since": "2026-05-03T09:00:00Z", "until": "2026-05-03T09:00:00Z",

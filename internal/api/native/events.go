@@ -10,20 +10,20 @@ import (
 	"herald"
 )
 
-// acceptedEvent is an event as the API shows it.
+// acceptedEvent is an event in an answer.
 type acceptedEvent struct {
 	herald.Event
 	AcceptedAt time.Time `json:"acceptedAt" doc:"When the event was accepted."`
 }
 
-// eventDetail is one event with what it led to.
+// eventDetail is one event with the alerts that it raised.
 type eventDetail struct {
 	herald.Event
 	AcceptedAt time.Time     `json:"acceptedAt" doc:"When the event was accepted."`
 	Alerts     []raisedAlert `json:"alerts" doc:"The alerts that the event raised, one for every rule it met."`
 }
 
-// raisedAlert names an alert and the rule it was raised against.
+// raisedAlert names an alert and its rule.
 type raisedAlert struct {
 	ID     uuid.UUID `json:"id"`
 	RuleID uuid.UUID `json:"ruleId"`

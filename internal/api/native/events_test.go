@@ -13,7 +13,7 @@ import (
 )
 
 func TestOneEventIsAnsweredWithAReceipt(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.rules[uuid.New()] = acme
 	answer := r.must(http.StatusAccepted, acmeKey, "POST", "/events", `{"type":"Data sync completed","data":{"datasetId":"d"}}`)
 	event := r.events[0]
@@ -27,7 +27,7 @@ func TestOneEventIsAnsweredWithAReceipt(t *testing.T) {
 }
 
 func TestAnEventThatMeetsNoRuleHasAnEmptyListOfAlerts(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	answer := r.must(http.StatusAccepted, acmeKey, "POST", "/events", `{"type":"Data sync completed"}`)
 	if ids, ok := answer["alertIds"].([]any); !ok || len(ids) != 0 {
 		t.Errorf("alertIds %v", answer["alertIds"])
@@ -35,7 +35,7 @@ func TestAnEventThatMeetsNoRuleHasAnEmptyListOfAlerts(t *testing.T) {
 }
 
 func TestAnArrayIsAnsweredWithReceiptsInOrder(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	answer := r.must(http.StatusAccepted, acmeKey, "POST", "/events", `[{"type":"Data sync completed"},{"type":"Sync Failed"}]`)
 	results := answer["results"].([]any)
 	for i, event := range r.events {
@@ -49,7 +49,7 @@ func TestAnArrayIsAnsweredWithReceiptsInOrder(t *testing.T) {
 }
 
 func TestWhoseEventItIs(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	named := func(client uuid.UUID) string { return `{"type":"Sync Failed","clientId":"` + client.String() + `"}` }
 	r.must(http.StatusAccepted, acmeKey, "POST", "/events", named(acme))
 	r.must(http.StatusAccepted, acmeKey, "POST", "/events", named(uuid.Nil))
@@ -69,7 +69,7 @@ func TestWhoseEventItIs(t *testing.T) {
 }
 
 func TestAPublishersErrorNamesTheEventOfAnArray(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	bad := `{"type":"Data sync completed","data":{"dataType":"invoices"}}`
 	r.refused(http.StatusBadRequest, "data.datasetId", "is missing", acmeKey, "POST", "/events", bad)
 	r.refused(http.StatusBadRequest, "[3].data.datasetId", "is missing", acmeKey, "POST", "/events",
@@ -85,7 +85,7 @@ func TestAPublishersErrorNamesTheEventOfAnArray(t *testing.T) {
 }
 
 func TestTheIdempotencyKeyMayBeAHeader(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	const event, keyed = `{"type":"Sync Failed"}`, `{"type":"Sync Failed","idempotencyKey":"k"}`
 	r.head.Set(idempotencyHeader, "k")
 	first := r.must(http.StatusAccepted, acmeKey, "POST", "/events", event)
@@ -107,7 +107,7 @@ func TestTheIdempotencyKeyMayBeAHeader(t *testing.T) {
 }
 
 func TestPublishesHaveSizeLimits(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	fill := func(n int) string { return string(bytes.Repeat([]byte{' '}, n)) }
 	event := func(n int) string {
 		const frame = `{"type":"Sync Failed","data":{"datasetId":""}}`
@@ -124,7 +124,7 @@ func TestPublishesHaveSizeLimits(t *testing.T) {
 }
 
 func TestAnEventShowsItsAlerts(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := uuid.New()
 	r.rules[rule] = acme
 	r.must(http.StatusAccepted, operatorKey, "POST", "/events", `{"type":"Data sync completed","clientId":"`+acme.String()+`",
@@ -147,7 +147,7 @@ func TestAnEventShowsItsAlerts(t *testing.T) {
 }
 
 func TestEventsAreListedNewestFirst(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	var ids []string
 	for range 5 {
 		ids = append(ids, r.publish("Sync Failed"))
@@ -157,14 +157,14 @@ func TestEventsAreListedNewestFirst(t *testing.T) {
 	if diff := cmp.Diff(want, r.pages(acmeKey, "/events", "2")); diff != "" {
 		t.Error(diff)
 	}
-	// A last page that is full has no next.
+	// A full last page has no next.
 	if diff := cmp.Diff([][]string{{ids[4], ids[3], ids[2], ids[1], ids[0]}}, r.pages(acmeKey, "/events", "5")); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestAPageHasFiftyResultsUnlessAskedOtherwise(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.must(http.StatusAccepted, acmeKey, "POST", "/events", `[`+strings.Repeat(`{"type":"Sync Failed"},`, 500)+`{"type":"Sync Failed"}]`)
 	for query, want := range map[string]int{"": 50, "?limit=": 50, "?limit=500": 500} {
 		if got := r.must(http.StatusOK, acmeKey, "GET", "/events"+query, "")["results"].([]any); len(got) != want {

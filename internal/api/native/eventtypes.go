@@ -13,7 +13,7 @@ import (
 	"herald/internal/catalogue"
 )
 
-// eventType is a type of event as the API shows it.
+// eventType is an event type in an answer.
 type eventType struct {
 	Name       string          `json:"name" doc:"The canonical name, delivered as RuleType."`
 	Label      string          `json:"label" doc:"What people read."`
@@ -27,13 +27,13 @@ type eventType struct {
 	BuiltIn    bool            `json:"builtIn" doc:"Whether it comes with Herald and cannot be changed."`
 }
 
-// eventTypes is the catalogue; it is short, so it has no pages.
+// eventTypes is the whole catalogue. It is short, so it has no pages.
 type eventTypes struct {
 	Results []eventType `json:"results"`
 }
 
-// eventTypeRequest describes what makes an event type; readEventType reads it
-// and catalogue.Check has the limits.
+// eventTypeRequest describes the body that makes an event type. readEventType reads it;
+// catalogue.Check has the limits.
 type eventTypeRequest struct {
 	_          struct{}        `additionalProperties:"false"`
 	Name       string          `json:"name,omitempty" doc:"If given, the name in the path."`
@@ -107,12 +107,12 @@ func (s *surface) eventType(ctx context.Context, name string) (eventType, error)
 	}
 	t, ok := known.Lookup(name)
 	if !ok || t.Retired {
-		return eventType{}, herald.Errorf(herald.CodeNotFound, "There is no event type %q. GET /eventTypes lists those there are.", shown(name))
+		return eventType{}, herald.Errorf(herald.CodeNotFound, "There is no event type %q. GET /eventTypes lists those there are.", short(name))
 	}
 	return eventTypeOf(t), nil
 }
 
-// canonicalType returns the name of a type in any accepted spelling.
+// canonicalType returns the canonical name of a type from any accepted spelling.
 func (s *surface) canonicalType(ctx context.Context, spelling string) (string, error) {
 	known, err := s.Catalogue(ctx)
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *surface) canonicalType(ctx context.Context, spelling string) (string, e
 	}
 	t, ok := known.Lookup(spelling)
 	if !ok {
-		return "", herald.Invalid("", "%q is no event type; GET /eventTypes lists those there are", shown(spelling))
+		return "", herald.Invalid("", "%q is no event type; GET /eventTypes lists those there are", short(spelling))
 	}
 	return t.Name, nil
 }
@@ -149,14 +149,14 @@ func (s *surface) saveEventType(r *http.Request, caller herald.Caller) (eventTyp
 func readEventType(r *http.Request) (herald.EventType, error) {
 	spec := herald.EventType{Name: r.PathValue("name")}
 	if !api.IsText(spec.Name) {
-		return spec, told(herald.Invalid("name", "%q holds U+0000, or is not UTF-8", shown(spec.Name)))
+		return spec, nameMember(herald.Invalid("name", "%q holds U+0000, or is not UTF-8", short(spec.Name)))
 	}
 	err := readObject(r, func(c *cursor, member string) (err error) {
 		switch member {
 		case "name":
 			var name string
 			if name, err = c.text(0, maxTypeName); err == nil && name != "" && name != spec.Name {
-				err = herald.Invalid("", "%q is not the name in the path, %q; leave it out", name, shown(spec.Name))
+				err = herald.Invalid("", "%q is not the name in the path, %q; leave it out", name, short(spec.Name))
 			}
 		case "label":
 			spec.Label, err = c.text(0, maxTypeName)

@@ -15,7 +15,7 @@ const invoicePaid = `{
 }`
 
 func TestAnEventTypeIsAddedAndReplaced(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	want := object{
 		"name": "Invoice paid", "label": "Invoice paid", "spellings": []any{}, "company": true, "connection": false,
 		"required": []any{}, "message": "Invoice {number} is paid", "builtIn": false, "example": object{"number": "A 1"},
@@ -41,7 +41,7 @@ func TestAnEventTypeIsAddedAndReplaced(t *testing.T) {
 }
 
 func TestTheCatalogueIsListed(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.must(http.StatusOK, operatorKey, "PUT", "/eventTypes/Invoice%20paid", invoicePaid)
 	for _, key := range []string{operatorKey, acmeKey} {
 		types := r.must(http.StatusOK, key, "GET", "/eventTypes", "")["results"].([]any)
@@ -56,20 +56,20 @@ func TestTheCatalogueIsListed(t *testing.T) {
 }
 
 func TestATypeIsFoundByAnySpelling(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, spelling := range []string{"Push%20Operation%20Status%20Changed()", "push-operation-complete", "PUSH%20OPERATION%20%20STATUS%20CHANGED"} {
 		if got := r.must(http.StatusOK, acmeKey, "GET", "/eventTypes/"+spelling, "")["name"]; got != "Push Operation Status Changed()" {
 			t.Errorf("%s is %v", spelling, got)
 		}
 	}
-	// A retired type is taken on rules only.
+	// Rules may have a retired type; events may not.
 	for _, name := range []string{"unheard-of", "CompanyStatusChanged"} {
 		r.refused(http.StatusNotFound, "", "no event type", acmeKey, "GET", "/eventTypes/"+name, "")
 	}
 }
 
 func TestAWrongEventTypeIsRefused(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.must(http.StatusOK, operatorKey, "PUT", "/eventTypes/Invoice%20paid", invoicePaid)
 	for _, test := range []struct {
 		path, body   string

@@ -14,7 +14,7 @@ import (
 	"herald"
 )
 
-// The keys that the fake knows; each is a Bearer token.
+// The keys that the fake accepts as Bearer tokens.
 const (
 	operatorKey = "operator"
 	acmeKey     = "acme"
@@ -23,8 +23,8 @@ const (
 
 var rival = uuid.MustParse("99999999-9999-4999-8999-999999999999")
 
-// fake keeps in memory what the store and the engine keep. It is honest: what
-// is put in by one call comes out by the others, and only to its owner.
+// fake stores in memory what the store and the engine would. Values written by one call
+// are returned by the others, and only to their client.
 type fake struct {
 	now         time.Time
 	events      []herald.Event // oldest first, as all lists here
@@ -53,7 +53,7 @@ func (*fake) Caller(r *http.Request) (herald.Caller, error) {
 	return herald.Caller{}, herald.Errorf(herald.CodeUnauthorized, "Unauthorized")
 }
 
-// Publish raises an alert with a delivery against every rule of the client.
+// Publish raises an alert with one delivery on every rule of the client.
 func (f *fake) Publish(_ context.Context, _ herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
 	if f.publishFail != nil {
 		return nil, f.publishFail
@@ -100,7 +100,7 @@ func (f *fake) accept(p herald.Publication) herald.Receipt {
 	return receipt
 }
 
-// newest returns up to limit items of newest first behind after, those that keep.
+// newest returns up to limit items after a cursor, newest first. It selects those for which keep is true.
 func newest[T any](items []T, after uuid.UUID, limit int, id func(T) uuid.UUID, keep func(T) bool) []T {
 	var list []T
 	for _, item := range slices.Backward(items) {

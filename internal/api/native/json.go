@@ -16,29 +16,29 @@ import (
 	"herald"
 )
 
-// maxDepth bounds how deep a body's objects and arrays lie in each other.
-// Several receivers' JSON libraries stop at 64 to 512, so data that is deeper
-// would be accepted here and fail there.
+// maxDepth bounds the nesting of a body's objects and arrays. Several receivers' JSON
+// libraries stop at a depth of 64 to 512. Deeper data would be accepted here and fail
+// there.
 const maxDepth = 60
 
-// maxShown is how much of a caller's own text an error repeats, in bytes.
+// maxShown bounds how much of a caller's text an error repeats, in bytes.
 const maxShown = 80
 
-// cursor reads a body strictly: members are named exactly, once each, and have
-// the type that is asked for. encoding/json alone takes names in any case, the
-// last of several equal ones, and invalid UTF-8. A method's error is a
-// *herald.Error whose Member is the path from where the method began.
+// cursor reads a body strictly. Names of members match exactly, each name occurs once, and
+// values have the required type. encoding/json alone matches names in any case, takes the
+// last of several equal members, and accepts invalid UTF-8. A method's error is a
+// *herald.Error; its Member is the path relative to the value that the method read.
 //
-// It walks JSON that newCursor has found valid, so it looks for no broken
-// syntax and reads every byte once.
+// newCursor has checked the syntax. So cursor does not look for syntax errors, and it reads
+// every byte once.
 type cursor struct {
 	json  []byte
 	at    int // the next byte to read
 	depth int
 }
 
-// newCursor returns a cursor at the start of a body that is exactly one JSON
-// value in UTF-8, or a CodeInvalid Error that says where it is not.
+// newCursor returns a cursor at the start of a body. The body must be exactly one JSON
+// value in UTF-8; otherwise the error is CodeInvalid and says where it is wrong.
 func newCursor(body []byte) (*cursor, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, herald.Invalid("", "The body is empty; send JSON.")
@@ -57,7 +57,7 @@ func newCursor(body []byte) (*cursor, error) {
 	return &cursor{json: body}, nil
 }
 
-// next skips blanks and returns the byte that follows, which stays to be read.
+// next skips blanks and returns the following byte without reading it.
 func (c *cursor) next() byte {
 	for {
 		switch b := c.json[c.at]; b {
@@ -69,8 +69,8 @@ func (c *cursor) next() byte {
 	}
 }
 
-// object reads an object and calls member for every member in turn, which must
-// read its value.
+// object reads an object. It calls member for every member, in order. The function must
+// read the member's value.
 func (c *cursor) object(member func(name string) error) error {
 	if err := c.open('{', "an object"); err != nil {
 		return err
@@ -97,8 +97,8 @@ func (c *cursor) object(member func(name string) error) error {
 	return nil
 }
 
-// array reads an array and calls element for every element in turn, which must
-// read it.
+// array reads an array. It calls element for every element, in order. The function must
+// read the element.
 func (c *cursor) array(element func(i int) error) error {
 	if err := c.open('[', "an array"); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (c *cursor) shut() {
 	c.at++
 }
 
-// skip reads any value; objects in it are held to naming members once.
+// skip reads any value. It refuses objects that name a member twice.
 func (c *cursor) skip() error {
 	switch c.next() {
 	case '{':
@@ -150,7 +150,7 @@ func (c *cursor) skip() error {
 	return nil
 }
 
-// quoted reads a string and returns it as it stands, quotes included.
+// quoted reads a string and returns its JSON text, with the quotes.
 func (c *cursor) quoted() []byte {
 	start := c.at
 	for c.at++; c.json[c.at] != '"'; c.at++ {
@@ -162,7 +162,7 @@ func (c *cursor) quoted() []byte {
 	return c.json[start:c.at]
 }
 
-// unquoted reads a string and returns what it means.
+// unquoted reads a string and returns its value.
 func (c *cursor) unquoted() string {
 	raw := c.quoted()
 	if !bytes.ContainsRune(raw, '\\') {
@@ -174,7 +174,7 @@ func (c *cursor) unquoted() string {
 	return text
 }
 
-// null reads a null if one is next and reports whether it was.
+// null reports whether the next value is null, and reads it if so.
 func (c *cursor) null() bool {
 	if c.next() != 'n' {
 		return false
@@ -183,8 +183,8 @@ func (c *cursor) null() bool {
 	return true
 }
 
-// text reads a string of at least least and at most most characters, without
-// NUL, which PostgreSQL's text does not hold.
+// text reads a string of at least least and at most most characters. It refuses NUL,
+// because PostgreSQL's text type cannot store it.
 func (c *cursor) text(least, most int) (string, error) {
 	if c.null() {
 		return "", nil
@@ -207,9 +207,9 @@ func (c *cursor) text(least, most int) (string, error) {
 	return text, nil
 }
 
-// hasLoneSurrogate reports whether a string, as it stands in JSON, escapes half
-// a surrogate pair. encoding/json reads each as U+FFFD, which would change a
-// text and make different idempotency keys one.
+// hasLoneSurrogate reports whether a string's JSON text escapes half a surrogate pair.
+// encoding/json decodes each such half as U+FFFD. That would change a text and make
+// different idempotency keys equal.
 func hasLoneSurrogate(raw []byte) bool {
 	for {
 		at := bytes.IndexByte(raw, '\\')
@@ -232,7 +232,7 @@ func hasLoneSurrogate(raw []byte) bool {
 	}
 }
 
-// escaped reads the four hexadecimal digits of an escape.
+// escaped parses the four hexadecimal digits of an escape.
 func escaped(digits []byte) rune {
 	n, _ := strconv.ParseUint(string(digits[:4]), 16, 16) // valid JSON cannot fail here
 	return rune(n)
@@ -249,7 +249,7 @@ func (c *cursor) id() (uuid.UUID, error) {
 	return parseID(c.unquoted())
 }
 
-// time reads a date-time after RFC 3339 and returns it in UTC.
+// time reads an RFC 3339 date-time and returns it in UTC.
 func (c *cursor) time() (time.Time, error) {
 	if c.null() {
 		return time.Time{}, nil
@@ -292,7 +292,7 @@ func (c *cursor) compact() (json.RawMessage, error) {
 	return compact.Bytes(), nil
 }
 
-// mistyped says that the next value is not what is wanted.
+// mistyped returns an error that names the wanted type and the next value's type.
 func (c *cursor) mistyped(want string) error {
 	got := "a number"
 	switch c.next() {
@@ -301,7 +301,7 @@ func (c *cursor) mistyped(want string) error {
 	case '[':
 		got = "an array"
 	case '"':
-		got = "the string " + shown(string(c.quoted()))
+		got = "the string " + short(string(c.quoted()))
 	case 't', 'f':
 		got = "true or false"
 	case 'n':
@@ -310,13 +310,13 @@ func (c *cursor) mistyped(want string) error {
 	return herald.Invalid("", "want %s, got %s", want, got)
 }
 
-// unknown says that an object has no such member; names are those it has.
+// unknown returns the error for an unknown member; names lists the known ones.
 func unknown(names string) error {
 	return herald.Invalid("", "no such member; there are %s", names)
 }
 
-// within puts the name of a member, or an index in brackets, before the member
-// that an error is about.
+// within prepends the name of a member, or an index in brackets, to the Member of an
+// error.
 func within(name string, err error) error {
 	var e *herald.Error
 	if !errors.As(err, &e) {
@@ -325,17 +325,17 @@ func within(name string, err error) error {
 	at := *e
 	switch {
 	case at.Member == "":
-		at.Member = shown(name)
+		at.Member = short(name)
 	case at.Member[0] == '[':
-		at.Member = shown(name) + at.Member
+		at.Member = short(name) + at.Member
 	default:
-		at.Member = shown(name) + "." + at.Member
+		at.Member = short(name) + "." + at.Member
 	}
 	return &at
 }
 
-// told puts the member that an error of a cursor is about before its message.
-func told(err error) error {
+// nameMember prepends a cursor error's Member to its Message.
+func nameMember(err error) error {
 	var e *herald.Error
 	if !errors.As(err, &e) || e.Member == "" {
 		return err
@@ -345,30 +345,30 @@ func told(err error) error {
 	return &at
 }
 
-// shown cuts a caller's text for an error that repeats it, and keeps out what is
-// not UTF-8: query strings are not checked for it.
-func shown(text string) string {
+// short truncates a caller's text for an error. It replaces invalid UTF-8, because query
+// strings are not checked for that.
+func short(text string) string {
 	if len(text) <= maxShown {
 		return strings.ToValidUTF8(text, "\ufffd")
 	}
 	return strings.ToValidUTF8(text[:maxShown], "") + "…"
 }
 
-// parseID takes a GUID in the hyphenated form only; uuid.Parse alone takes
-// braces, a urn and bare digits too.
+// parseID parses a GUID in the hyphenated form. uuid.Parse alone also accepts braces, a
+// URN and bare digits.
 func parseID(text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != 36 {
-		return uuid.Nil, herald.Invalid("", "%q is not a GUID such as 8a210b68-6988-11ed-a1eb-0242ac120002", shown(text))
+		return uuid.Nil, herald.Invalid("", "%q is not a GUID such as 8a210b68-6988-11ed-a1eb-0242ac120002", short(text))
 	}
 	return id, nil
 }
 
-// parseTime takes a date-time after RFC 3339 and returns it in UTC.
+// parseTime parses an RFC 3339 date-time and returns it in UTC.
 func parseTime(text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return time.Time{}, herald.Invalid("", "%q is not a date-time after RFC 3339 such as 2026-05-03T09:56:17Z", shown(text))
+		return time.Time{}, herald.Invalid("", "%q is not a date-time after RFC 3339 such as 2026-05-03T09:56:17Z", short(text))
 	}
 	return t.UTC(), nil
 }

@@ -1,20 +1,19 @@
-// Package native is Herald's own HTTP surface: publishing events, looking into
-// deliveries, accounts, the catalogue, and the contract of the whole API.
+// Package native is Herald's own HTTP surface: publishing events, reading deliveries,
+// managing clients, event types and mailboxes, the audit log, the health checks, and the
+// OpenAPI document of the whole API.
 //
-// It is strict in what it takes: a member or parameter that it does not know, a
-// wrong type, or a member that is there twice is a 400 that names it. Lists
-// have cursors: {"results": […], "next": id}, where next is the after of the
-// following page and absent on the last.
+// It is strict about requests. An unknown member or parameter, a wrong type, or a member
+// that occurs twice is a 400 that names it. Lists have cursors: {"results": […],
+// "next": id}. The next is the following page's after; the last page has none.
 //
-// A call is described where it is registered, see call: its huma.Operation goes
-// into the OpenAPI document, with the schemas of the Go types that it answers
-// with, and onto the mux. Only the describing is huma's. Its own way of serving
-// takes member names in any case, keeps the last of two equal members, answers
-// 422, and makes its errors by a package-level variable.
+// Each call is described where it is registered, see call. Its huma.Operation goes into the
+// OpenAPI document, with the schemas of the Go types of its answers, and onto the mux. Only
+// the description uses huma. Huma's own handlers match member names in any case, keep the
+// last of two equal members, answer 422, and build errors through a package-level variable.
 //
-// Error bodies, authentication and reading bodies lie in internal/api, the
-// calls compatible with Codat in internal/api/codat. What the calls do lies
-// behind the interfaces below.
+// Error bodies, authentication and reading bodies are in internal/api, the calls
+// compatible with Codat in internal/api/codat. The interfaces below do the work of the
+// calls.
 package native
 
 import (
@@ -30,63 +29,63 @@ import (
 	"herald/internal/catalogue"
 )
 
-// Authenticator tells who makes a request; an error is CodeUnauthorized.
+// Authenticator finds the caller of a request. Errors are those of api.Auth and ratelimit.Limiter.
 type Authenticator interface {
 	Caller(r *http.Request) (herald.Caller, error)
 }
 
-// Publisher keeps events.
+// Publisher accepts events.
 type Publisher interface {
-	// Publish keeps all publications or none, and returns once they are
+	// Publish stores all publications or none. It returns after they are
 	// durable. Their ClientID is set. An error about one of several is a
 	// *herald.ItemError.
 	Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error)
 }
 
-// Events reads what a client's events were.
+// Events reads a client's events.
 type Events interface {
-	// Events lists up to limit events, newest first, behind after unless
-	// that is uuid.Nil.
+	// Events lists up to limit events, newest first. It begins after the
+	// event after, unless that is uuid.Nil.
 	Events(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Event, error)
-	// Event returns an event and the alerts it raised, CodeNotFound when the
-	// client has no such event.
+	// Event returns an event and its alerts; CodeNotFound when the client
+	// has no such event.
 	Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error)
 }
 
-// Deliveries reads what a client's receivers are owed and were sent.
+// Deliveries reads a client's deliveries.
 type Deliveries interface {
-	// Deliveries lists what the filter leaves, newest first. What would take
-	// long to search is listed in parts: next is where to go on, uuid.Nil at
-	// the end.
+	// Deliveries lists the deliveries that meet the filter, newest first. A
+	// long search is split: next is the cursor of the following part,
+	// uuid.Nil at the end.
 	Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error)
-	// Delivery returns a delivery and its attempts, CodeNotFound when the
+	// Delivery returns a delivery and its attempts; CodeNotFound when the
 	// client has no such delivery.
 	Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error)
 }
 
-// Sender changes what a client's receivers are owed. CodeNotFound when the
-// client has no such delivery.
+// Sender redelivers and cancels. Its calls are CodeNotFound when the client has no such
+// delivery.
 type Sender interface {
-	// Redeliver makes a new delivery of the same alert, each time it is called.
+	// Redeliver makes a new delivery of the same alert; every call makes another.
 	Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
-	// Cancel ends a pending delivery; CodeConflict when it has ended.
+	// Cancel cancels a pending delivery; CodeConflict when it is not pending.
 	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
 }
 
-// Rules changes what a client's rules send.
+// Rules changes what a rule sends.
 type Rules interface {
-	// SetRuleAuthorization says whether a rule's webhook is sent the client's
+	// SetRuleAuthorization sets whether a rule's webhook gets the client's
 	// Authorization header; CodeNotFound when the client has no such rule.
 	SetRuleAuthorization(ctx context.Context, by herald.Caller, client, rule uuid.UUID, send bool) error
 }
 
-// Clients keeps the accounts. CodeNotFound when there is no such client.
+// Clients stores the clients. Its calls are CodeNotFound when there is no such client.
 type Clients interface {
-	// CreateClient returns the client and the plain text of its first key, which
-	// is a herald.Developer's without a role.
+	// CreateClient returns the client and the plain text of its first key. An
+	// empty role means herald.Developer.
 	CreateClient(ctx context.Context, by herald.Caller, name string, role herald.Role) (herald.Client, string, error)
-	// Clients lists up to limit clients, newest first, behind after unless
-	// that is uuid.Nil.
+	// Clients lists up to limit clients, newest first. It begins after the
+	// client after, unless that is uuid.Nil.
 	Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error)
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 	RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID, name string) error
@@ -95,34 +94,35 @@ type Clients interface {
 
 // Keys makes clients' API keys.
 type Keys interface {
-	// CreateKey returns the new key in plain text; CodeNotFound when there is
-	// no such client, CodeConflict when it has herald.MaxKeys.
+	// CreateKey returns the new key and its plain text; CodeNotFound when there
+	// is no such client, CodeConflict when it has herald.MaxKeys.
 	CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error)
 }
 
-// Audit reads what was changed.
+// Audit reads the audit log.
 type Audit interface {
-	// Changes lists up to limit changes, newest first, behind after unless that
-	// is uuid.Nil; a client other than uuid.Nil leaves only its own.
+	// Changes lists up to limit changes, newest first. It begins after the change
+	// after, unless that is uuid.Nil. A client other than uuid.Nil selects its
+	// changes only.
 	Changes(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error)
 }
 
-// Mailboxes keeps who wants no mail of a client.
+// Mailboxes stores which mailboxes get no more mail of a client.
 type Mailboxes interface {
-	// Unsubscribed lists them by address.
+	// Unsubscribed lists the mailboxes by address.
 	Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Unsubscribed, error)
-	// Resubscribe lets mail go there again; CodeNotFound when it was not
-	// stopped.
+	// Resubscribe allows mail to a mailbox again; CodeNotFound when the mailbox
+	// is not unsubscribed.
 	Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error
 }
 
-// EventTypes keeps the operator's own event types.
+// EventTypes stores the operator's own event types.
 type EventTypes interface {
-	// SaveEventType adds an event type or replaces the one of that name.
+	// SaveEventType adds an event type or replaces the type of that name.
 	SaveEventType(ctx context.Context, by herald.Caller, t herald.EventType) error
 }
 
-// Options are what the surface works with; all are needed.
+// Options are the surface's dependencies; all are required.
 type Options struct {
 	Auth       Authenticator
 	Publisher  Publisher
@@ -135,20 +135,20 @@ type Options struct {
 	Audit      Audit
 	Mailboxes  Mailboxes
 	EventTypes EventTypes
-	// Catalogue returns the event types as they are now.
+	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
-	// Ready says why the service cannot serve now, or nil.
+	// Ready returns why the service cannot serve now, or nil.
 	Ready func(ctx context.Context) error
-	// API takes the calls and their descriptions. Its document is served as it is
-	// when Register returns, so other surfaces describe theirs before.
+	// API gets the calls and their descriptions. Register serves the document as it
+	// is at its end, so other surfaces must describe their calls before.
 	API huma.API
 }
 
-// surface is what the calls share.
+// surface has the state that the calls share.
 type surface struct{ Options }
 
-// Register puts the surface's calls on the API's mux. The patterns name methods; 404 and
-// 405 are the mux's.
+// Register adds the surface's calls to the API's mux. The patterns name methods, so the mux
+// detects what is a 404 or a 405.
 func Register(o Options) error {
 	s := &surface{o}
 	s.registerEvents()
@@ -162,7 +162,7 @@ func Register(o Options) error {
 	return s.serveDocument()
 }
 
-// serveDocument puts the finished document on the mux.
+// serveDocument adds the finished document to the mux.
 func (s *surface) serveDocument() error {
 	document, err := openapi.Marshal(s.API.OpenAPI())
 	if err != nil {
@@ -175,7 +175,7 @@ func (s *surface) serveDocument() error {
 	return nil
 }
 
-// serve puts a handler on the mux under an operation's method and path.
+// serve adds a handler to the mux under an operation's method and path.
 func (s *surface) serve(op *huma.Operation, handler http.HandlerFunc) {
 	s.API.Adapter().Handle(op, func(ctx huma.Context) {
 		r, w := humago.Unwrap(ctx)

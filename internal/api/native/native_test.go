@@ -21,15 +21,15 @@ import (
 	"herald/internal/catalogue"
 )
 
-// rig is the surface over a fake.
-type rig struct {
+// fixture is the surface over a fake, without the middleware.
+type fixture struct {
 	*fake
 	t    *testing.T
 	mux  *http.ServeMux
 	head http.Header // of the next requests
 }
 
-func newRig(t *testing.T) *rig {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fake{
 		now:      time.Date(2026, 5, 3, 9, 0, 0, 0, time.UTC),
@@ -52,14 +52,14 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{fake: f, t: t, mux: mux, head: http.Header{}}
+	return &fixture{fake: f, t: t, mux: mux, head: http.Header{}}
 }
 
-// object is a JSON object as a test reads it.
+// object is a decoded JSON object.
 type object = map[string]any
 
 // do makes a request and returns the status and the body, an object or nil.
-func (r *rig) do(key, method, target, body string) (int, object) {
+func (r *fixture) do(key, method, target, body string) (int, object) {
 	r.t.Helper()
 	request := httptest.NewRequest(method, target, strings.NewReader(body))
 	request.Header = r.head.Clone()
@@ -85,8 +85,8 @@ func (r *rig) do(key, method, target, body string) (int, object) {
 	return recorder.Code, read
 }
 
-// must makes a request that has to be answered with status.
-func (r *rig) must(status int, key, method, target, body string) object {
+// must makes a request. The answer must have the given status.
+func (r *fixture) must(status int, key, method, target, body string) object {
 	r.t.Helper()
 	got, answer := r.do(key, method, target, body)
 	if got != status {
@@ -95,9 +95,9 @@ func (r *rig) must(status int, key, method, target, body string) object {
 	return answer
 }
 
-// refused makes a request that has to be refused with status, about member,
-// with an error that says text.
-func (r *rig) refused(status int, member, text, key, method, target, body string) {
+// refused makes a request. The answer must have the given status, name member, and have
+// text in its error.
+func (r *fixture) refused(status int, member, text, key, method, target, body string) {
 	r.t.Helper()
 	answer := r.must(status, key, method, target, body)
 	said, _ := answer["error"].(string)
@@ -120,14 +120,14 @@ func (r *rig) refused(status int, member, text, key, method, target, body string
 }
 
 // publish publishes an event of a type for acme and returns its id.
-func (r *rig) publish(kind string) string {
+func (r *fixture) publish(kind string) string {
 	r.t.Helper()
 	answer := r.must(http.StatusAccepted, acmeKey, "POST", "/events", `{"type":"`+kind+`"}`)
 	return answer["id"].(string)
 }
 
-// pages follows a list's cursors and returns the results' ids, page by page.
-func (r *rig) pages(key, path string, limit string) [][]string {
+// pages follows a list's cursors. It returns the ids of the results, page by page.
+func (r *fixture) pages(key, path string, limit string) [][]string {
 	r.t.Helper()
 	var pages [][]string
 	query := url.Values{"limit": {limit}}
@@ -152,7 +152,7 @@ type aCall struct {
 	body         string
 }
 
-// The calls beside the probes and the document.
+// calls are all calls except the health checks and the document.
 var calls = []aCall{
 	{"POST", "/events", withAnyKey, `{"type":"Data sync completed","clientId":"` + acme.String() + `"}`},
 	{"GET", "/events", withClientKey, ""},
@@ -177,7 +177,7 @@ var calls = []aCall{
 }
 
 func TestEveryCallNeedsAKey(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, c := range calls {
 		for _, key := range []string{"", "unknown"} {
 			r.refused(http.StatusUnauthorized, "", "Unauthorized", key, c.method, strings.Replace(c.path, "{id}", uuid.NewString(), 1), c.body)
@@ -186,7 +186,7 @@ func TestEveryCallNeedsAKey(t *testing.T) {
 }
 
 func TestTheWrongKindOfKeyIsToldWhichIsNeeded(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for _, c := range calls {
 		switch c.who {
 		case withClientKey:
@@ -204,7 +204,7 @@ func TestTheWrongKindOfKeyIsToldWhichIsNeeded(t *testing.T) {
 }
 
 func TestOtherClientsIdsAreNotFound(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := uuid.New()
 	r.rules[rule] = acme
 	event := r.publish("Data sync completed")
@@ -232,7 +232,7 @@ func TestOtherClientsIdsAreNotFound(t *testing.T) {
 }
 
 func TestUnknownAndRepeatedParametersAreNamed(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.refused(http.StatusBadRequest, "colour", "this call has limit, after", acmeKey, "GET", "/events?colour=red", "")
 	r.refused(http.StatusBadRequest, "limit", "this call has none", acmeKey, "GET", "/eventTypes?limit=1", "")
 	r.refused(http.StatusBadRequest, "limit", "given 2 times", acmeKey, "GET", "/events?limit=1&limit=2", "")
@@ -245,7 +245,7 @@ func TestUnknownAndRepeatedParametersAreNamed(t *testing.T) {
 }
 
 func TestTheProbesNeedNoKey(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	probe := func(path string) (int, string) {
 		recorder := httptest.NewRecorder()
 		r.mux.ServeHTTP(recorder, httptest.NewRequest("GET", path, nil))
@@ -269,7 +269,7 @@ func TestTheProbesNeedNoKey(t *testing.T) {
 }
 
 func TestClientsAreMadeListedRenamedAndDeleted(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	made := r.must(http.StatusCreated, operatorKey, "POST", "/clients", `{"name":"Acme"}`)
 	id := made["id"].(string)
 	if diff := cmp.Diff(object{"id": id, "name": "Acme", "apiKey": "key of Acme"}, made); diff != "" {
@@ -295,7 +295,7 @@ func TestClientsAreMadeListedRenamedAndDeleted(t *testing.T) {
 }
 
 func TestAClientsNameIsChecked(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	for body, text := range map[string]string{
 		`{}`:                     "missing",
 		`{"name":null}`:          "missing",
@@ -322,7 +322,7 @@ func TestAClientsNameIsChecked(t *testing.T) {
 }
 
 func TestARulesAuthorizationIsSwitched(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	rule := uuid.New()
 	r.rules[rule] = acme
 	path := "/rules/" + rule.String() + "/security"

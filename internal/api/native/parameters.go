@@ -22,7 +22,7 @@ const (
 	maxLimit     = 500
 )
 
-// pageParameters describe the parameters that every list has.
+// pageParameters returns the parameters that every list has.
 func pageParameters() []*huma.Param {
 	least, most := float64(1), float64(maxLimit)
 	limit := huma.Schema{Type: "integer", Minimum: &least, Maximum: &most, Default: defaultLimit}
@@ -32,8 +32,8 @@ func pageParameters() []*huma.Param {
 	}
 }
 
-// checkParameters refuses query parameters that a call does not describe, or that
-// are given more than once.
+// checkParameters refuses query parameters that a call does not describe, and parameters
+// that occur more than once.
 func checkParameters(r *http.Request, known []*huma.Param) error {
 	if r.URL.RawQuery == "" {
 		return nil
@@ -54,20 +54,20 @@ func checkParameters(r *http.Request, known []*huma.Param) error {
 			if len(names) > 0 {
 				has = "this call has " + strings.Join(names, ", ")
 			}
-			return told(herald.Invalid(shown(name), "no such parameter; %s", has))
+			return nameMember(herald.Invalid(short(name), "no such parameter; %s", has))
 		}
 		if len(given) > 1 {
-			return told(herald.Invalid(name, "given %d times; give it once", len(given)))
+			return nameMember(herald.Invalid(name, "given %d times; give it once", len(given)))
 		}
 		if !api.IsText(given[0]) {
-			return told(herald.Invalid(name, "%q holds U+0000, or is not UTF-8", shown(given[0])))
+			return nameMember(herald.Invalid(name, "%q holds U+0000, or is not UTF-8", short(given[0])))
 		}
 	}
 	return nil
 }
 
-// parameters reads a call's query parameters. One that is absent or empty is
-// the zero value. The first that is wrong is err.
+// parameters reads a call's query parameters. An absent or empty parameter is the zero
+// value. err is the first error.
 type parameters struct {
 	values url.Values
 	err    error
@@ -85,7 +85,7 @@ func (p *parameters) state(name string) *herald.State {
 	return parameter(p, name, func(text string) (*herald.State, error) {
 		state := new(herald.State)
 		if state.UnmarshalText([]byte(text)) != nil {
-			return nil, herald.Invalid("", "%q is not one of pending, delivered, failed and cancelled", shown(text))
+			return nil, herald.Invalid("", "%q is not one of pending, delivered, failed and cancelled", short(text))
 		}
 		return state, nil
 	})
@@ -98,13 +98,13 @@ func (p *parameters) limit() int {
 	return parameter(p, "limit", func(text string) (int, error) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxLimit {
-			return 0, herald.Invalid("", "%q is not a whole number from 1 to %d", shown(text), maxLimit)
+			return 0, herald.Invalid("", "%q is not a whole number from 1 to %d", short(text), maxLimit)
 		}
 		return n, nil
 	})
 }
 
-// parameter reads one parameter by parse.
+// parameter reads one parameter with parse.
 func parameter[T any](p *parameters, name string, parse func(string) (T, error)) (zero T) {
 	text := p.values.Get(name)
 	if text == "" {
@@ -115,7 +115,7 @@ func parameter[T any](p *parameters, name string, parse func(string) (T, error))
 		return value
 	}
 	if p.err == nil {
-		p.err = told(within(name, err))
+		p.err = nameMember(within(name, err))
 	}
 	return zero
 }

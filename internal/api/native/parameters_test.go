@@ -10,8 +10,8 @@ import (
 	"herald"
 )
 
-// FuzzParameters: whatever a list's query string says, it is read within the
-// limits of a page or refused with a 400 of readable length.
+// FuzzParameters: every query string of a list is read within the limits of a page, or
+// refused with a 400 of bounded length.
 func FuzzParameters(f *testing.F) {
 	for _, seed := range []string{
 		"", "limit=50&after=11111111-1111-4111-8111-111111111111", "limit=0", "limit=501", "limit=%2b7", "limit=9999999999999999999", "limit=1&limit=2",

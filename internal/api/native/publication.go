@@ -4,7 +4,7 @@ import (
 	"herald"
 )
 
-// Limits on a publication beside those of the herald package, in characters.
+// Limits on a publication in addition to those of package herald, in characters.
 const (
 	maxTypeName = 200
 	maxMessage  = 2000
@@ -12,10 +12,10 @@ const (
 
 const publicationMembers = "type, clientId, companyId, dataConnectionId, data, message, occurredAt and idempotencyKey"
 
-// decodePublish reads the body of a publish: one event or an array of them,
-// and many says which it was. An error is a *herald.Error that names the
-// member, for an array's event as in "[3].companyId". It is written by hand
-// because it runs for every event; see BenchmarkDecodePublish.
+// decodePublish reads the body of a publish: one event, or an array of them when many is
+// true. An error is a *herald.Error that names the member; for an event of an array such
+// as "[3].companyId". The decoder is hand-written because it runs for every event; see
+// BenchmarkDecodePublish.
 func decodePublish(body []byte) (pubs []herald.Publication, many bool, err error) {
 	c, err := newCursor(body)
 	if err != nil {
@@ -24,12 +24,12 @@ func decodePublish(body []byte) (pubs []herald.Publication, many bool, err error
 	switch c.next() {
 	case '{':
 		pubs = make([]herald.Publication, 1)
-		return pubs, false, told(c.publication(&pubs[0]))
+		return pubs, false, nameMember(c.publication(&pubs[0]))
 	case '[':
 		pubs, err = c.publications()
-		return pubs, true, told(err)
+		return pubs, true, nameMember(err)
 	default:
-		return nil, false, told(c.mistyped("an event object or an array of them"))
+		return nil, false, nameMember(c.mistyped("an event object or an array of them"))
 	}
 }
 

@@ -162,8 +162,8 @@ func TestDataMayBeAsDeepAsIsSaid(t *testing.T) {
 	}
 }
 
-// FuzzDecodePublish checks that what is accepted means what encoding/json takes
-// it to mean, and still does when it is written anew.
+// FuzzDecodePublish checks that an accepted body has the meaning that encoding/json gives
+// it, and keeps it when it is encoded again.
 func FuzzDecodePublish(f *testing.F) {
 	for _, seed := range []string{
 		wholeEvent, `[{"type":"t"},{"type":"u","data":{}}]`, `[]`, `{"type":"t","data":{"a":{"b":[1e5,-0,true,null]}}}`,
@@ -186,7 +186,7 @@ func FuzzDecodePublish(f *testing.F) {
 	})
 }
 
-// plainPublication is a publication in encoding/json's own terms.
+// plainPublication is a publication for encoding/json.
 type plainPublication struct {
 	Type           string          `json:"type"`
 	ClientID       uuid.UUID       `json:"clientId,omitzero"`

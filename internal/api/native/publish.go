@@ -16,10 +16,10 @@ import (
 	"herald/internal/api/openapi"
 )
 
-// idempotencyHeader is another place for a single event's idempotencyKey.
+// idempotencyHeader is the header that may have a single event's idempotencyKey.
 const idempotencyHeader = "Idempotency-Key"
 
-// publicationRequest describes one event of a publish; decodePublish reads it.
+// publicationRequest describes one event of a publish. decodePublish reads it.
 type publicationRequest struct {
 	_              struct{}       `additionalProperties:"false"`
 	Type           string         `json:"type" minLength:"1" maxLength:"200" doc:"The event type, in any spelling that GET /eventTypes lists." example:"Data sync completed"`
@@ -32,7 +32,7 @@ type publicationRequest struct {
 	IdempotencyKey string         `json:"idempotencyKey,omitempty" minLength:"1" maxLength:"256" doc:"The same key with the same content counts once per client within 24 hours and is answered as the first time."`
 }
 
-// receipts answers a publish of an array.
+// receipts is the answer to a publish of an array.
 type receipts struct {
 	Results []herald.Receipt `json:"results" doc:"One for every event, in their order."`
 }
@@ -78,7 +78,7 @@ func (s *surface) publish(r *http.Request, caller herald.Caller) (any, error) {
 			if many {
 				err = within(fmt.Sprintf("[%d]", i), err)
 			}
-			return nil, told(err)
+			return nil, nameMember(err)
 		}
 	}
 	results, err := s.Publisher.Publish(r.Context(), caller, pubs)
@@ -96,8 +96,8 @@ func (s *surface) publish(r *http.Request, caller herald.Caller) (any, error) {
 	return results[0], nil
 }
 
-// assign sets whose event it is. A client's key that names another client is
-// refused whether or not there is such a client, so that nothing is learnt.
+// assign sets the event's client. It refuses a client's key that names another client, no
+// matter whether that client exists, so that callers cannot find out which clients exist.
 func assign(p *herald.Publication, caller herald.Caller) error {
 	switch {
 	case caller.Operator && p.ClientID == uuid.Nil:
@@ -112,7 +112,7 @@ func assign(p *herald.Publication, caller herald.Caller) error {
 		Message: fmt.Sprintf("%s is not the client of this API key; leave it out", p.ClientID)}
 }
 
-// headerKey takes a single event's idempotency key from the header.
+// headerKey sets a single event's idempotency key from the header.
 func headerKey(r *http.Request, pubs []herald.Publication, many bool) error {
 	given := r.Header.Values(idempotencyHeader)
 	switch {
@@ -128,14 +128,14 @@ func headerKey(r *http.Request, pubs []herald.Publication, many bool) error {
 		return herald.Invalid(idempotencyHeader, "The header %s takes 1 to %d characters in UTF-8.", idempotencyHeader, herald.MaxIdempotencyKey)
 	}
 	if own := pubs[0].IdempotencyKey; own != "" && own != key {
-		return herald.Invalid("idempotencyKey", "idempotencyKey: %q differs from %q in the header %s; give one of them", shown(own), shown(key), idempotencyHeader)
+		return herald.Invalid("idempotencyKey", "idempotencyKey: %q differs from %q in the header %s; give one of them", short(own), short(key), idempotencyHeader)
 	}
 	pubs[0].IdempotencyKey = key
 	return nil
 }
 
-// ofItem puts the index of the event that a publisher's error is about before
-// the error's member and text, when there were several events.
+// ofItem handles a publisher's error about one event. If there were several events, it
+// prepends the event's index to the error's member and text.
 func ofItem(err error, many bool) error {
 	var item *herald.ItemError
 	if !errors.As(err, &item) {
@@ -147,5 +147,5 @@ func ofItem(err error, many bool) error {
 	}
 	at := *e
 	at.Message, _ = strings.CutPrefix(e.Message, e.Member+": ") // some say it already
-	return told(within(fmt.Sprintf("[%d]", item.Index), &at))
+	return nameMember(within(fmt.Sprintf("[%d]", item.Index), &at))
 }

@@ -9,14 +9,14 @@ import (
 	"herald/internal/api/openapi"
 )
 
-// What a rule's webhook can be sent as its Authorization header.
+// The values of ruleSecurity.Authorization.
 const (
 	inherit = "inherit" // the client's alertAuthHeader
 	without = "none"
 )
 
-// ruleSecurity says what a rule's webhook is sent as its Authorization header
-// (spec section 6.1.6).
+// ruleSecurity says which Authorization header a rule's webhook gets (spec section
+// 6.1.6).
 type ruleSecurity struct {
 	_             struct{} `additionalProperties:"false"`
 	Authorization string   `json:"authorization" enum:"inherit,none" doc:"inherit sends the alertAuthHeader of the client's profile, none sends no Authorization header."`
@@ -48,7 +48,7 @@ func (s *surface) setRuleSecurity(r *http.Request, caller herald.Caller) (ruleSe
 		return ruleSecurity{}, err
 	}
 	if a := security.Authorization; a != inherit && a != without {
-		return ruleSecurity{}, told(herald.Invalid("authorization", "%q; want %s or %s", shown(a), inherit, without))
+		return ruleSecurity{}, nameMember(herald.Invalid("authorization", "%q; want %s or %s", short(a), inherit, without))
 	}
 	return security, s.Rules.SetRuleAuthorization(r.Context(), caller, caller.Key.ClientID, rule, security.Authorization == inherit)
 }

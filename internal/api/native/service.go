@@ -11,8 +11,8 @@ import (
 	"herald/internal/api/openapi"
 )
 
-// registerService registers what needs no key: whether the process lives, and
-// whether the service can serve. Both answer with a line of text if so.
+// registerService registers the calls without a key: whether the process lives, and
+// whether the service can serve. A success is a line of text.
 func (s *surface) registerService() {
 	s.probe(huma.Operation{
 		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"Service"},
@@ -25,7 +25,7 @@ func (s *surface) registerService() {
 	}, s.readiness)
 }
 
-// readiness is CodeUnavailable whatever keeps the service from serving.
+// readiness returns CodeUnavailable for every error that keeps the service from serving.
 func (s *surface) readiness(r *http.Request) error {
 	err := s.Ready(r.Context())
 	if err == nil || herald.CodeOf(err) == herald.CodeUnavailable {

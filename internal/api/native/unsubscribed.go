@@ -10,7 +10,7 @@ import (
 	"herald/internal/api/openapi"
 )
 
-// unsubscribedList is not paged: people make its entries, by hand.
+// unsubscribedList has no pages: people unsubscribe one by one, so it stays short.
 type unsubscribedList struct {
 	Results []herald.Unsubscribed `json:"results"`
 }
@@ -35,7 +35,7 @@ func (s *surface) registerUnsubscribed() {
 	}, withClientKey, func(r *http.Request, caller herald.Caller) (openapi.NoBody, error) {
 		box := r.PathValue("address")
 		if !api.IsText(box) { // no database would take it for a key
-			return openapi.NoBody{}, herald.Errorf(herald.CodeNotFound, "No mailbox %q was found", shown(box))
+			return openapi.NoBody{}, herald.Errorf(herald.CodeNotFound, "No mailbox %q was found", short(box))
 		}
 		return openapi.NoBody{}, s.Mailboxes.Resubscribe(r.Context(), caller, caller.Key.ClientID, box)
 	})

@@ -1,9 +1,8 @@
-// Package openapi makes the OpenAPI document of the API: its frame, the form of
-// errors, and the description of a call from the Go types that it answers with.
+// Package openapi makes the OpenAPI document of the API: its general part, the form of
+// errors, and the description of a call from the Go types of its answers.
 //
-// Each surface describes its own calls: internal/api/native where it registers
-// them, internal/api/codat in a function of its own. Only describing is done here;
-// nothing is served.
+// Each surface describes its own calls: internal/api/native where it registers them,
+// internal/api/codat in its function Describe. This package serves nothing.
 package openapi
 
 import (
@@ -23,14 +22,14 @@ import (
 	"herald/internal/api"
 )
 
-// ErrorRef refers to the one form of all error answers (spec section 3).
+// ErrorRef refers to the form of all error answers (spec section 3).
 const ErrorRef = "#/components/responses/Error"
 
-// TooManyRef refers to the answer to a client that is over its rate limit.
+// TooManyRef refers to the answer to a client over its rate limit.
 const TooManyRef = "#/components/responses/TooMany"
 
-// New returns huma's side of the API: a document without calls, and the adapter
-// that puts calls on mux. Its pages and schemas are left out.
+// New returns a huma.API: a document without calls, and the adapter that adds calls to
+// mux. It serves none of huma's own pages and schemas.
 func New(mux *http.ServeMux, version string) huma.API {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	for from, to := range map[reflect.Type]reflect.Type{
@@ -60,7 +59,7 @@ func New(mux *http.ServeMux, version string) huma.API {
 		Security: []map[string][]string{{"basic": {}}, {"bearer": {}}},
 	}
 	config := huma.Config{OpenAPI: doc}
-	// Answers may grow members; the types of requests are closed one by one.
+	// Answers may get more members later. Each request type forbids unknown members itself.
 	config.AllowAdditionalPropertiesByDefault = true
 	made := humago.New(mux, config)
 	doc.Components.Responses = map[string]*huma.Response{
@@ -79,7 +78,7 @@ func New(mux *http.ServeMux, version string) huma.API {
 	return made
 }
 
-// The forms of domain words whose Go types do not tell them.
+// Schemas of domain types that reflection cannot derive from the Go types.
 type (
 	idForm      struct{}
 	objectForm  struct{}
@@ -102,29 +101,29 @@ func (outcomeForm) Schema(huma.Registry) *huma.Schema {
 	}}
 }
 
-// Schema leaves the list of reasons open: it may grow.
+// Schema does not list the reasons as an enum, because their number may grow.
 func (reasonForm) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: "string", Examples: []any{herald.ReasonStatus}}
 }
 
-// StateSchema describes a delivery's state.
+// StateSchema returns the schema of a delivery's state.
 func StateSchema() *huma.Schema {
 	return &huma.Schema{Type: "string", Enum: []any{
 		herald.Pending.String(), herald.Delivered.String(), herald.Failed.String(), herald.Cancelled.String(),
 	}}
 }
 
-// SchemaOf returns the schema of a Go type, by reference where it is a struct.
+// SchemaOf returns the schema of a Go type; a struct's schema is a reference.
 func SchemaOf[T any](doc *huma.OpenAPI) *huma.Schema {
 	return doc.Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
 }
 
-// JSON describes a body of JSON.
+// JSON returns the description of a JSON body.
 func JSON(schema *huma.Schema) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{"application/json": {Schema: schema}}
 }
 
-// QueryParameter describes a parameter of a call.
+// QueryParameter returns the description of a query parameter.
 func QueryParameter(name string, schema huma.Schema, description string) *huma.Param {
 	return &huma.Param{Name: name, In: "query", Schema: &schema, Description: description}
 }
@@ -133,26 +132,26 @@ func header(kind, format, description string) *huma.Header {
 	return &huma.Header{Description: description, Schema: &huma.Schema{Type: kind, Format: format}}
 }
 
-// RequestOf describes a body.
+// RequestOf returns the description of a required JSON body of type T.
 func RequestOf[T any](doc *huma.OpenAPI) *huma.RequestBody {
 	return &huma.RequestBody{Required: true, Content: JSON(SchemaOf[T](doc))}
 }
 
-// NoBody is the answer of a call that has only a status.
+// NoBody is the type of an answer that has only a status.
 type NoBody struct{}
 
-// Caller is who may make a call, as the document says it.
+// Caller says who may make a call.
 type Caller struct {
 	// Needs is a sentence about the key that the call needs.
 	Needs string
-	// Limited says that a client's key can make the call, so that the client's
-	// rate limit applies.
+	// Limited says that clients may make the call, so a client's rate limit applies
+	// to it.
 	Limited bool
 }
 
-// Describe completes an operation and adds it to the document: its path's
-// parameters, who may call it, its answer of type Out unless it says one
-// itself, and its errors.
+// Describe completes an operation and adds it to the document. It adds the path's
+// parameters, the sentence about the key, an answer of type Out unless the operation has
+// answers, and the errors.
 func Describe[Out any](doc *huma.OpenAPI, op *huma.Operation, who Caller) {
 	op.Description = strings.TrimSpace(op.Description + " " + who.Needs)
 	op.Parameters = append(pathParameters(op.Path), op.Parameters...)
@@ -173,8 +172,8 @@ func Describe[Out any](doc *huma.OpenAPI, op *huma.Operation, who Caller) {
 	doc.AddOperation(op)
 }
 
-// errorStatuses returns those that an operation names and those that follow
-// from its shape.
+// errorStatuses returns the error statuses that an operation names, and those that
+// follow from its body, parameters and path.
 func errorStatuses(op *huma.Operation) []int {
 	statuses := append([]int{
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError, http.StatusServiceUnavailable,
@@ -212,8 +211,8 @@ func pathParameters(path string) []*huma.Param {
 func Marshal(doc *huma.OpenAPI) ([]byte, error) {
 	for _, schema := range doc.Components.Schemas.Map() {
 		for _, member := range schema.Properties {
-			// huma lets every array be null, by a package-level setting;
-			// the calls answer with empty ones.
+			// huma's package-level setting allows null for every array; these
+			// calls answer with empty arrays.
 			if member.Type == huma.TypeArray {
 				member.Nullable = false
 			}

@@ -1,7 +1,6 @@
-// Package unsubscribe is what a mail's reader gets by its unsubscribe link: a
-// page with a button, and the button's POST, which mail programs may make by
-// themselves (RFC 8058). Nobody logs in: the link's token says who asks, and only
-// the service can make one.
+// Package unsubscribe serves a mail's unsubscribe link: a page with a button, and the
+// button's POST, which mail programs may also make (RFC 8058). There is no login. The
+// link's token authorizes the request, and only the service can make a token.
 package unsubscribe
 
 import (
@@ -18,21 +17,21 @@ import (
 	"herald/internal/secret"
 )
 
-// Path is where links lead; a token follows.
+// Path is the start of a link's path; the token follows.
 const Path = "/unsubscribe/"
 
-// purpose keeps tokens apart from what else is sealed.
+// purpose distinguishes tokens from other sealed values.
 var purpose = []byte("unsubscribe")
 
-// Store keeps who wants no mail.
+// Store stores which mailboxes get no more mail of a client.
 type Store interface {
 	// Unsubscribe stops a client's mail to a mailbox; CodeNotFound when there
 	// is no such client.
 	Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error
 }
 
-// Token says that its bearer may stop a client's mail to a mailbox. It is sealed,
-// so that it tells nothing and cannot be guessed.
+// Token returns the token that allows its bearer to stop a client's mail to a mailbox. It is
+// sealed, so it reveals nothing and cannot be guessed.
 func Token(box *secret.Box, client uuid.UUID, mailbox string) string {
 	return base64.RawURLEncoding.EncodeToString(box.Seal(append(client[:], mailbox...), purpose))
 }
@@ -51,10 +50,10 @@ func open(box *secret.Box, token string) (client uuid.UUID, mailbox string, err 
 	return uuid.UUID(plain[:len(client)]), string(plain[len(client):]), nil
 }
 
-// Register puts the page and its POST on mux.
+// Register adds the page and its POST to mux.
 func Register(mux *http.ServeMux, box *secret.Box, store Store) {
 	mux.HandleFunc("GET "+Path+"{token}", func(w http.ResponseWriter, r *http.Request) {
-		// A link may be followed by a program that only looks: it changes nothing.
+		// Mail scanners follow links, so a GET changes nothing.
 		if _, mailbox, err := open(box, r.PathValue("token")); err != nil {
 			show(w, http.StatusNotFound, page{Title: "This link is not valid", Text: "Open it from the mail again, in full."})
 		} else {
@@ -77,7 +76,7 @@ func Register(mux *http.ServeMux, box *secret.Box, store Store) {
 	})
 }
 
-// page is what the template shows.
+// page has the template's values.
 type page struct{ Title, Text, Button string }
 
 var html = template.Must(template.New("page").Parse(`<!DOCTYPE html>
