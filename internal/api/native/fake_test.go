@@ -100,12 +100,12 @@ func (f *fake) accept(p herald.Publication) herald.Receipt {
 	return receipt
 }
 
-// newest returns up to limit items after a cursor, newest first. It selects those for which keep is true.
-func newest[T any](items []T, after uuid.UUID, limit int, id func(T) uuid.UUID, keep func(T) bool) []T {
+// newest returns up to limit items after a cursor, newest first. It selects those for which match is true.
+func newest[T any](items []T, after uuid.UUID, limit int, id func(T) uuid.UUID, match func(T) bool) []T {
 	var list []T
 	for _, item := range slices.Backward(items) {
 		behind := after == uuid.Nil || id(item).String() < after.String()
-		if behind && keep(item) && len(list) < limit {
+		if behind && match(item) && len(list) < limit {
 			list = append(list, item)
 		}
 	}
@@ -132,7 +132,7 @@ func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []h
 }
 
 func (f *fake) Deliveries(_ context.Context, client uuid.UUID, q herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
-	keep := func(d herald.Delivery) bool {
+	match := func(d herald.Delivery) bool {
 		return d.ClientID == client &&
 			(q.State == nil || *q.State == d.State) &&
 			(q.Receiver == "" || q.Receiver == d.Address) &&
@@ -142,7 +142,7 @@ func (f *fake) Deliveries(_ context.Context, client uuid.UUID, q herald.Delivery
 			(q.Since.IsZero() || !d.RaisedAt.Before(q.Since)) &&
 			(q.Until.IsZero() || d.RaisedAt.Before(q.Until))
 	}
-	return newest(f.deliveries, q.After, q.Limit, func(d herald.Delivery) uuid.UUID { return d.ID }, keep), uuid.Nil, nil
+	return newest(f.deliveries, q.After, q.Limit, func(d herald.Delivery) uuid.UUID { return d.ID }, match), uuid.Nil, nil
 }
 
 func (f *fake) Delivery(_ context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error) {
@@ -201,13 +201,7 @@ func (f *fake) CreateClient(_ context.Context, _ herald.Caller, name string, _ h
 }
 
 func (f *fake) Clients(_ context.Context, after uuid.UUID, limit int) ([]herald.Client, error) {
-	var list []herald.Client
-	for _, c := range f.clients {
-		if c.ID.String() > after.String() && len(list) < limit {
-			list = append(list, c)
-		}
-	}
-	return list, nil
+	return newest(f.clients, after, limit, func(c herald.Client) uuid.UUID { return c.ID }, func(herald.Client) bool { return true }), nil
 }
 
 func (f *fake) client(id uuid.UUID) (int, error) {

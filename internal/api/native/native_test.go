@@ -282,7 +282,7 @@ func TestClientsAreMadeListedRenamedAndDeleted(t *testing.T) {
 		t.Error(diff)
 	}
 	other := r.must(http.StatusCreated, operatorKey, "POST", "/clients", `{"name":"Other"}`)["id"].(string)
-	if diff := cmp.Diff([][]string{{id}, {other}}, r.pages(operatorKey, "/clients", "1")); diff != "" {
+	if diff := cmp.Diff([][]string{{other}, {id}}, r.pages(operatorKey, "/clients", "1")); diff != "" {
 		t.Error(diff)
 	}
 	if answer := r.must(http.StatusNoContent, operatorKey, "DELETE", "/clients/"+id, ""); answer != nil {
