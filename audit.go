@@ -12,16 +12,16 @@ import (
 type Change struct {
 	ID       uuid.UUID `json:"id"`
 	At       time.Time `json:"at"`
-	ClientID uuid.UUID `json:"clientId,omitzero" doc:"Whose it is; absent for event types."`
+	ClientID uuid.UUID `json:"clientId,omitzero" doc:"The client concerned; absent for event types."`
 	Action   Action    `json:"action"`
-	Subject  string    `json:"subject" doc:"The id of what was changed, or its name."`
+	Subject  string    `json:"subject" doc:"The id of the changed thing, or its name."`
 	Actor    Actor     `json:"actor"`
 	APIKeyID uuid.UUID `json:"apiKeyId,omitzero" doc:"The key of an actor apiKey."`
 	Address  string    `json:"address,omitempty" doc:"Where the request came from."`
 	// Before and After are JSON objects without secrets. Before is absent when the
 	// subject was created, After when it was deleted.
 	Before json.RawMessage `json:"before,omitempty" doc:"Secrets are masked."`
-	After  json.RawMessage `json:"after,omitempty" doc:"Secrets are masked; one that was changed says so."`
+	After  json.RawMessage `json:"after,omitempty" doc:"Secrets are masked; a changed secret is marked as changed."`
 }
 
 // Action names a kind of thing and what was done to it.
@@ -49,6 +49,6 @@ type Actor string
 // The actors.
 const (
 	ActorOperator Actor = "operator" // the platform's operator
-	ActorKey      Actor = "apiKey"   // a client, by one of its keys
-	ActorReader   Actor = "reader"   // of a mail, by the link in it
+	ActorKey      Actor = "apiKey"   // a client that used one of its keys
+	ActorReader   Actor = "reader"   // a mail's reader who used the link in it
 )

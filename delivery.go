@@ -115,7 +115,7 @@ type Delivery struct {
 	DoneAt time.Time `json:"doneAt,omitzero"`
 }
 
-// DeliveryFilter narrows a list of deliveries; zero values do not narrow.
+// DeliveryFilter selects deliveries. A member with the zero value selects all.
 type DeliveryFilter struct {
 	State    *State
 	Receiver string // the whole address

@@ -18,7 +18,7 @@ type Delivery struct {
 	Attempts []herald.Attempt `json:"attempts,omitempty"`
 }
 
-// DeliveryFilter narrows a list of deliveries; zero values do not narrow.
+// DeliveryFilter selects deliveries. A member with the zero value selects all.
 type DeliveryFilter struct {
 	Cursor
 	// State is pending, delivered, failed or cancelled.

@@ -26,7 +26,7 @@ var accountColumns = []cli.Column[client.Account]{
 type clientsList struct {
 	connection
 	Limit int       `help:"Clients to show, at most 500." default:"50"`
-	After uuid.UUID `help:"Only those behind this one." placeholder:"ID"`
+	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
 }
 
 // Run lists clients.

@@ -199,15 +199,15 @@ func TestTriggerFillsInWhatTheTypeNeeds(t *testing.T) {
 
 // TestTailShowsEachDeliveryOnceAndWhenItChanges also checks the order, oldest first.
 func TestTailShowsEachDeliveryOnceAndWhenItChanges(t *testing.T) {
-	entry := func(id int, state string, attempts int) string {
+	delivery := func(id int, state string, attempts int) string {
 		return fmt.Sprintf(`{"id":"019ab0c1-2222-7333-8444-55555500%02d00","state":%q,"attemptCount":%d,"eventType":"Sync Failed","receiver":"https://acme.example/hook","raisedAt":"2026-11-23T03:00:00Z"}`, id, state, attempts)
 	}
-	looks := []string{
-		entry(1, "pending", 0),
-		entry(1, "pending", 0),
-		entry(2, "delivered", 1) + "," + entry(1, "pending", 1),
-		entry(2, "delivered", 1) + "," + entry(1, "failed", 2),
-		entry(2, "delivered", 1) + "," + entry(1, "failed", 2),
+	answers := []string{
+		delivery(1, "pending", 0),
+		delivery(1, "pending", 0),
+		delivery(2, "delivered", 1) + "," + delivery(1, "pending", 1),
+		delivery(2, "delivered", 1) + "," + delivery(1, "failed", 2),
+		delivery(2, "delivered", 1) + "," + delivery(1, "failed", 2),
 	}
 	all := []string{"1 pending 0", "1 pending 1", "2 delivered 1", "1 failed 2"}
 	for _, test := range []struct {
@@ -216,14 +216,14 @@ func TestTailShowsEachDeliveryOnceAndWhenItChanges(t *testing.T) {
 	}{{nil, all}, {[]string{"--failed"}, []string{all[1], all[3]}}} {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		look := 0
+		calls := 0
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			since, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("since"))
 			if ago := time.Since(since); err != nil || ago < 29*time.Second || ago > time.Minute {
 				t.Errorf("looks since %v (%v), want 30 s ago", since, err)
 			}
-			_, _ = io.WriteString(w, `{"results":[`+looks[min(look, len(looks)-1)]+`]}`) // fails only when the caller has gone
-			if look++; look > len(looks) {
+			_, _ = io.WriteString(w, `{"results":[`+answers[min(calls, len(answers)-1)]+`]}`) // fails only when the caller has gone
+			if calls++; calls > len(answers) {
 				cancel()
 			}
 		}))

@@ -26,8 +26,8 @@ func (c *connection) client() (*client.API, error) {
 // paging are the flags of lists with numbered pages.
 type paging struct {
 	Page     int    `help:"Page, from 1." default:"1"`
-	PageSize int    `help:"Results a page, at most 5000." default:"100"`
-	Query    string `help:"Narrow the list, as in \"type=Data sync completed\"." placeholder:"QUERY"`
+	PageSize int    `help:"Results per page, at most 5000." default:"100"`
+	Query    string `help:"Filter the list, as in \"type=Data sync completed\"." placeholder:"QUERY"`
 	OrderBy  string `help:"Member to sort by, descending with a - in front: --order-by=-MEMBER." placeholder:"MEMBER"`
 }
 

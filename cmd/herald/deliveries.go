@@ -50,7 +50,7 @@ type deliveriesList struct {
 	connection
 	deliveryFilter
 	Limit int       `help:"Deliveries to show, at most 500." default:"50"`
-	After uuid.UUID `help:"Only those behind this one." placeholder:"ID"`
+	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
 }
 
 // Run lists deliveries.

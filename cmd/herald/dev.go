@@ -103,7 +103,7 @@ func loadDevKeys(dir string) (*devKeys, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(text, &keys); err != nil || keys.OperatorKey == "" {
-		return nil, fmt.Errorf("%s holds no keys any more; delete it, and a new Demo is made", filepath.Join(dir, devFile))
+		return nil, fmt.Errorf("%s has no keys in it; delete it, and herald dev makes a new Demo", filepath.Join(dir, devFile))
 	}
 	return &keys, nil
 }

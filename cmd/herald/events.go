@@ -31,7 +31,7 @@ var eventColumns = []cli.Column[client.AcceptedEvent]{
 type eventsList struct {
 	connection
 	Limit int       `help:"Events to show, at most 500." default:"50"`
-	After uuid.UUID `help:"Only those behind this one." placeholder:"ID"`
+	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
 }
 
 // Run lists events.

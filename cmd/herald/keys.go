@@ -42,7 +42,7 @@ func (c *keysList) Run(ctx context.Context, out *streams) error {
 
 type keysCreate struct {
 	connection
-	Name   string    `arg:"" optional:"" help:"What the key is called, to tell it from others."`
+	Name   string    `arg:"" optional:"" help:"The key's name, which distinguishes it from other keys."`
 	Role   string    `help:"What it may do: administrator, developer or analyst (who only looks)." enum:"administrator,developer,analyst" default:"developer"`
 	Client uuid.UUID `help:"With the operator's key: the client that it is for." placeholder:"ID"`
 }
@@ -86,7 +86,7 @@ type auditCommand struct {
 	connection
 	Client uuid.UUID `help:"With the operator's key: only this client's changes." placeholder:"ID"`
 	Limit  int       `help:"Changes to show, at most 500." default:"50"`
-	After  uuid.UUID `help:"Only those behind this one." placeholder:"ID"`
+	After  uuid.UUID `help:"Only those after this one." placeholder:"ID"`
 }
 
 var changeColumns = []cli.Column[client.Change]{

@@ -25,15 +25,15 @@ type commands struct {
 	Dev          devCommand          `cmd:"" help:"Try it out: the service with a client, a receiver and rules in place."`
 	Trigger      triggerCommand      `cmd:"" help:"Publish an example event of a type."`
 	Tail         tailCommand         `cmd:"" help:"Show deliveries as they happen."`
-	Rules        rulesCommand        `cmd:"" help:"Set up who is told of what."`
-	Events       eventsCommand       `cmd:"" help:"Publish events and look at those published."`
-	Alerts       alertsCommand       `cmd:"" help:"Look at the alerts that events raised."`
-	Deliveries   deliveriesCommand   `cmd:"" help:"Look into deliveries, send again, cancel."`
-	Types        typesCommand        `cmd:"" help:"Look at the types of events."`
+	Rules        rulesCommand        `cmd:"" help:"Manage the rules: which events are sent to which receivers."`
+	Events       eventsCommand       `cmd:"" help:"Publish events and show published ones."`
+	Alerts       alertsCommand       `cmd:"" help:"Show the alerts that events raised."`
+	Deliveries   deliveriesCommand   `cmd:"" help:"Show deliveries, send them again, cancel them."`
+	Types        typesCommand        `cmd:"" help:"Show the event types."`
 	Clients      clientsCommand      `cmd:"" help:"Make, list and delete clients (operator)."`
 	Keys         keysCommand         `cmd:"" help:"Make, list and revoke API keys."`
-	Unsubscribed unsubscribedCommand `cmd:"" help:"Look at mailboxes that want no mail, and let mail go there again."`
-	Audit        auditCommand        `cmd:"" help:"Look at what was changed, and by whom."`
+	Unsubscribed unsubscribedCommand `cmd:"" help:"List mailboxes that get no mail, and allow mail to them again."`
+	Audit        auditCommand        `cmd:"" help:"Show the audit log: who changed what."`
 	Completion   completionCommand   `cmd:"" help:"Print a shell's completion script."`
 	Version      versionCommand      `cmd:"" help:"Print the version."`
 	Help         helpCommand         `cmd:"" help:"Show help, of a command if one is named."`

@@ -16,7 +16,7 @@ var errHelpShown = errors.New("help was shown")
 func newParser(ctx context.Context, out *streams) (*kong.Kong, error) {
 	return kong.New(&commands{},
 		kong.Name("herald"),
-		kong.Description("Tells people's systems when something happened: events in, webhooks out, nothing lost."),
+		kong.Description("Delivers events to people's systems as webhooks and mail, with retries."),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Writers(out.stdout, out.stderr),
 		kong.Exit(func(int) { panic(errHelpShown) }),

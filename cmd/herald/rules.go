@@ -75,7 +75,7 @@ func (c *rulesGet) Run(ctx context.Context, out *streams) error {
 type ruleFlags struct {
 	Company uuid.UUID `help:"Only events of this company; left out, of all." placeholder:"ID"`
 	Webhook string    `help:"Address to post alerts to." placeholder:"URL"`
-	Email   []string  `help:"Mailbox to tell; repeatable." placeholder:"ADDRESS"`
+	Email   []string  `help:"Mailbox that gets the alerts; repeatable." placeholder:"ADDRESS"`
 }
 
 func (f ruleFlags) rule(eventType string) client.Rule {

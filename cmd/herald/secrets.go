@@ -35,7 +35,7 @@ func (c *rotateKeyCommand) Run(out *streams) error {
 		fmt.Fprintf(out.stdout, "%s is prepared in %s: give every node this file, then run this without --prepare\n", name, file)
 		return nil
 	}
-	fmt.Fprintf(out.stdout, "%s seals from now on; a running service seals anew what it keeps, and says so in its log\n"+
-		"the other keys in %s still open: keep them while links in mails that were sent are to work\n", name, file)
+	fmt.Fprintf(out.stdout, "%s seals from now on; a running service seals its stored secrets again with it and logs the result\n"+
+		"the other keys in %s still open: keep them as long as links in sent mails must work\n", name, file)
 	return nil
 }

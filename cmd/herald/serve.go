@@ -19,7 +19,8 @@ import (
 	"herald/internal/policy"
 )
 
-// minOperatorKey is the shortest operator key, in characters. It excludes keys that people invent, such as "secret".
+// minOperatorKey is the length of the shortest operator key, in characters. It excludes
+// keys that people invent, such as "secret".
 const minOperatorKey = 32
 
 // serveCommand is `herald serve`: its flags are the service's configuration.
@@ -34,7 +35,7 @@ type serveCommand struct {
 	Database        string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
 	MigrateDatabase string        `help:"With PostgreSQL: where to make and change tables, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
 	NoMigrate       bool          `help:"Refuse to start on tables that are not up to date, see herald migrate." env:"HERALD_NO_MIGRATE"`
-	Retention       days          `help:"How long history is kept, in days (90d) or hours; longer than a delivery can be pending." env:"HERALD_RETENTION" default:"90d"`
+	Retention       days          `help:"Retention of history, in days (90d) or hours; longer than a delivery can be pending." env:"HERALD_RETENTION" default:"90d"`
 	NodeTimeout     time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
 	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 characters; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
 	AllowTarget     []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
@@ -112,7 +113,7 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		return config, usageError("--retry-schedule: %v", err)
 	}
 	if config.RetrySchedule == nil {
-		config.RetrySchedule = []time.Duration{} // none, where nil is the default
+		config.RetrySchedule = []time.Duration{} // empty means no retries; nil means the default
 	}
 	if err := c.configCallers(&config); err != nil {
 		return config, err

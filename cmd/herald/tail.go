@@ -16,8 +16,8 @@ import (
 // tailCommand is `herald tail`.
 type tailCommand struct {
 	connection
-	Since    time.Duration `help:"How far to look back first." default:"10s"`
-	Interval time.Duration `help:"How often to look." default:"1s"`
+	Since    time.Duration `help:"How old the first deliveries shown may be." default:"10s"`
+	Interval time.Duration `help:"Time between two requests for changes." default:"1s"`
 	Failed   bool          `help:"Only what fails or is being retried."`
 }
 

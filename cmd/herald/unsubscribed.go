@@ -10,7 +10,7 @@ import (
 // unsubscribedCommand is `herald unsubscribed`.
 type unsubscribedCommand struct {
 	List   unsubscribedList   `cmd:"" help:"List the mailboxes whose readers have stopped the client's mail."`
-	Delete unsubscribedDelete `cmd:"" help:"Let mail go to a mailbox again, when its reader asks for that."`
+	Delete unsubscribedDelete `cmd:"" help:"Allow mail to a mailbox again, when its reader asks for that."`
 }
 
 var unsubscribedColumns = []cli.Column[client.Unsubscribed]{

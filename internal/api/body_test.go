@@ -26,8 +26,8 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // bodyHolder is a call that reads its body and then blocks, so that the memory stays counted.
 type bodyHolder struct {
 	*api.Middleware
-	read chan struct{} // gets one for every body that was read
-	free chan struct{} // lets one go
+	read chan struct{} // gets a value for every body that was read
+	free chan struct{} // each value ends one blocked call
 	wait sync.WaitGroup
 }
 

@@ -119,8 +119,8 @@ func TestRetryAfterIsInWholeSecondsRoundedUp(t *testing.T) {
 		after time.Duration
 		want  string
 	}{
-		{herald.CodeUnavailable, 0, "1"}, // a 503 says when
-		{herald.CodeUnavailable, -1, ""}, // unless it never helps
+		{herald.CodeUnavailable, 0, "1"}, // a 503 always says when
+		{herald.CodeUnavailable, -1, ""}, // unless a retry never helps
 		{herald.CodeUnavailable, time.Millisecond, "1"},
 		{herald.CodeUnavailable, 1001 * time.Millisecond, "2"},
 		{herald.CodeTooMany, time.Minute, "60"},
@@ -144,7 +144,7 @@ func TestUnauthorizedSaysWhichSchemeIsWanted(t *testing.T) {
 }
 
 func TestBodyIsReadUpToTheLimit(t *testing.T) {
-	for _, length := range []int64{4, -1} { // said beforehand, or not
+	for _, length := range []int64{4, -1} { // with and without a Content-Length
 		r := httptest.NewRequest("POST", "/", io.NopCloser(strings.NewReader("1234")))
 		r.ContentLength = length
 		body, err := api.ReadBody(r, 4)

@@ -112,7 +112,7 @@ func (m *Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.duration.WithLabelValues(route, strconv.Itoa(out.status/100)+"xx").Observe(took.Seconds())
 	m.logRequest(r, out, info, route, took)
 	if aborted {
-		panic(http.ErrAbortHandler) // what net/http cuts a connection by
+		panic(http.ErrAbortHandler) // makes net/http close the connection
 	}
 }
 

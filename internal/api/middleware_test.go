@@ -149,7 +149,7 @@ func TestHalfAnAnswerIsCutOff(t *testing.T) {
 	if body, err := io.ReadAll(answer.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("body %q, error %v, want %v", body, err, io.ErrUnexpectedEOF)
 	}
-	server.Close() // which waits for the log line
+	server.Close() // waits for the log line
 	if line := s.line(t); line["level"] != "ERROR" || line["bytes"] != 7.0 {
 		t.Errorf("the log says %v", line)
 	}

@@ -50,7 +50,7 @@ func (t template) fill(kind *Type, e herald.Event) string {
 	if len(t.names) == 0 {
 		return t.text
 	}
-	var members map[string]any // read when first asked for
+	var members map[string]any // decoded on first use
 	var b strings.Builder
 	for i, name := range t.names {
 		b.WriteString(t.texts[i])
@@ -68,13 +68,13 @@ func (t template) fill(kind *Type, e herald.Event) string {
 				members = make(map[string]any)
 				decoder := json.NewDecoder(strings.NewReader(string(e.Data)))
 				decoder.UseNumber()
-				_ = decoder.Decode(&members) // without data all are empty
+				_ = decoder.Decode(&members) // without data every member is empty
 			}
 			b.WriteString(memberText(members, name))
 		}
 	}
 	b.WriteString(t.texts[len(t.names)])
-	return strings.ReplaceAll(b.String(), "\x00", "\ufffd") // data may hold NUL, columns of text may not
+	return strings.ReplaceAll(b.String(), "\x00", "\ufffd") // data may contain NUL; text columns cannot
 }
 
 func idText(id uuid.UUID) string {
@@ -86,7 +86,7 @@ func idText(id uuid.UUID) string {
 
 func memberText(members map[string]any, path string) string {
 	if path == "platformName" && (members[path] == nil || members[path] == "") {
-		path = "platformKey" // a publisher may know no better
+		path = "platformKey" // the publisher may know only the key
 	}
 	var value any = members
 	for name := range strings.SplitSeq(path, ".") {

@@ -41,7 +41,7 @@ func Check(spec herald.EventType) error {
 	case utf8.RuneCountInString(spec.Message) > maxTemplate:
 		return herald.Invalid("message", "message: more than %d characters.", maxTemplate)
 	case strings.Contains(spec.Message, "\x00"):
-		return herald.Invalid("message", "message: it holds the character U+0000, which cannot be kept.")
+		return herald.Invalid("message", "message: it holds the character U+0000, which cannot be stored.")
 	case len(spec.Schema) > maxSchema:
 		return herald.Invalid("schema", "schema: more than %d bytes.", maxSchema)
 	}
@@ -110,7 +110,7 @@ func compile(text json.RawMessage) (dataSchema, error) {
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
 	compiler.UseLoader(noLoader{})
-	const name = "schema:///" // absolute, or the library makes it a file in the service's directory
+	const name = "schema:///" // absolute: the library resolves a relative name against the working directory
 	if err := compiler.AddResource(name, document); err != nil {
 		return dataSchema{}, herald.Invalid("schema", "schema: %v", err)
 	}

@@ -95,9 +95,9 @@ func (p *Pair) reload() {
 	p.lastRead = now
 	renewed, err := p.parse(now)
 	if err != nil {
-		p.log.Error("the TLS certificate's files have changed and cannot be used; the one from before is served", "error", err)
+		p.log.Error("cannot use the changed TLS certificate files; the previous certificate stays in use", "error", err)
 		return
 	}
 	p.current = renewed
-	p.log.Info("the TLS certificate was renewed", "file", p.certFile, "notAfter", renewed.Leaf.NotAfter.UTC())
+	p.log.Info("the TLS certificate has been reloaded", "file", p.certFile, "notAfter", renewed.Leaf.NotAfter.UTC())
 }

@@ -20,7 +20,7 @@ const (
 	NotAuthorized = 3
 	NotFound      = 4
 	Conflict      = 5
-	Network       = 6 // or the service's fault
+	Network       = 6 // or a fault of the service
 	Interrupted   = 130
 )
 

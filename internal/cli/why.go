@@ -60,7 +60,7 @@ func cause(d client.Delivery) string {
 			return "It was cancelled because its client was deleted."
 		}
 		if d.Reason == herald.ReasonUnsubscribed {
-			return "It was cancelled because the mailbox's reader wants no mail; DELETE /unsubscribed/{address} starts it again."
+			return "It was cancelled because the mailbox's reader has unsubscribed; DELETE /unsubscribed/{address} allows mail again."
 		}
 		return "It was cancelled on request."
 	case herald.Failed:
@@ -88,7 +88,7 @@ func failure(d client.Delivery, a herald.Attempt) string {
 		return fmt.Sprintf("It failed for good because %s; only 408, 420, 429, 460, 502, 503, 504, 522 and 524 are retried.", why(a))
 	}
 	if a.Reason == herald.ReasonNone {
-		a.Reason = d.Reason // there was no attempt to tell
+		a.Reason = d.Reason // without an attempt the delivery has the reason
 	}
 	return fmt.Sprintf("It failed for good because %s; trying again would not change that.", why(a))
 }

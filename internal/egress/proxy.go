@@ -82,7 +82,7 @@ func isLocal(addr netip.Addr) bool {
 	}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return true // which cannot be ruled out
+		return true // it may be local, so refuse it
 	}
 	for _, a := range addrs {
 		if network, ok := a.(*net.IPNet); ok {

@@ -16,14 +16,14 @@ import (
 
 // Limits of the inbox.
 const (
-	maxReceived = 200     // webhooks and mails that are remembered
+	maxReceived = 200     // webhooks and mails that are stored
 	maxBody     = 1 << 20 // bytes of each that are read
 )
 
 // Received is a webhook or a mail that came in.
 type Received struct {
 	At time.Time `json:"at"`
-	// A webhook has a Path, a mail has a To.
+	// Path is set for a webhook, To for a mail.
 	Path    string          `json:"path,omitempty"`
 	To      string          `json:"to,omitempty"`
 	Headers http.Header     `json:"headers"`

@@ -22,7 +22,7 @@ func (i *Inbox) ServeMail(listener net.Listener) error {
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &session{inbox: i}, nil }))
 	server.Domain, server.MaxMessageBytes, server.MaxRecipients = "localhost", maxBody, 1
 	server.ReadTimeout, server.WriteTimeout = time.Minute, time.Minute
-	defer server.Close() // sessions that are open; the listener is closed
+	defer server.Close() // closes the open sessions; the listener is closed already
 	err := server.Serve(listener)
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, smtp.ErrServerClosed) {
 		return nil
@@ -48,7 +48,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 func (s *session) Data(r io.Reader) error {
 	message, err := mail.ReadMessage(r)
 	if err != nil {
-		return &smtp.SMTPError{Code: 554, Message: "this is no message"}
+		return &smtp.SMTPError{Code: 554, Message: "this is not a mail message"}
 	}
 	text, err := json.Marshal(textOf(message))
 	if err != nil {

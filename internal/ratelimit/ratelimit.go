@@ -39,7 +39,7 @@ type Limiter struct {
 
 	mu      sync.Mutex
 	clients map[uuid.UUID]*quota
-	swept   time.Time // when windows that are over were last forgotten
+	swept   time.Time // when sweep last ran
 }
 
 // quota counts one client's requests in its window.
@@ -72,7 +72,7 @@ func (l *Limiter) Caller(r *http.Request) (herald.Caller, error) {
 			Message: "Rate limit reached: " + strconv.Itoa(l.limit) + " requests in " + l.window.String() +
 				". Try again in " + strconv.Itoa(int(math.Ceil(left.Seconds()))) + " s."}
 	}
-	return caller, err // what a role forbids counts too
+	return caller, err // a request that the role forbids counts too
 }
 
 // take counts a client's request if the limit allows it. It returns how many requests

@@ -41,7 +41,7 @@ const version = 1
 // Box seals and opens secrets. It is safe for concurrent use.
 type Box struct {
 	ring atomic.Pointer[ring]
-	file *keyFile // where the keys come from; nil for a Box that has them for good
+	file *keyFile // the file with the keys; nil for a Box with fixed keys
 }
 
 // ring is the set of keys at one time.

@@ -91,11 +91,11 @@ func makeKeyFile(path string) error {
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return syncDirectory(dir) // whoever made it: this process will seal with it
+	return syncDirectory(dir) // even if another process made it, because this one will seal with its key
 }
 
 func syncDirectory(path string) error {
-	if runtime.GOOS == "windows" { // which cannot, and need not
+	if runtime.GOOS == "windows" { // Windows cannot sync a directory and need not
 		return nil
 	}
 	dir, err := os.Open(path)

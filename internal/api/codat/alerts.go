@@ -18,7 +18,7 @@ type alert struct {
 	RuleID           uuid.UUID       `json:"ruleId"`
 	RuleType         string          `json:"ruleType"`
 	CompanyID        uuid.UUID       `json:"companyId,omitzero"`
-	CompanyName      *string         `json:"companyName"` // not kept since bodies lost it in 2021
+	CompanyName      *string         `json:"companyName"` // null: bodies have not had it since 2021, so it is not stored
 	ClientID         uuid.UUID       `json:"clientId"`
 	ClientName       string          `json:"clientName"`
 	DataConnectionID *uuid.UUID      `json:"dataConnectionId"`

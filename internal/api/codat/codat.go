@@ -273,7 +273,7 @@ func pathID(s, thing string) (uuid.UUID, error) {
 type listing struct {
 	query.List
 	path    string
-	company uuid.UUID // leaves only what is about it, unless uuid.Nil
+	company uuid.UUID // selects what is about it, unless uuid.Nil
 }
 
 // readListing parses the parameters of a paged list.

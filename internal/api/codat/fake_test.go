@@ -223,18 +223,18 @@ func (f *fake) DeleteKey(_ context.Context, _ herald.Caller, client, key uuid.UU
 // onePage returns one page of a list and the number of items on all pages. It selects the
 // items for which in is true and that meet the query, in the list's order.
 func onePage[T any](all []T, l query.List, member func(T, string) string, in func(T) bool) ([]T, int) {
-	kept := slices.DeleteFunc(slices.Clone(all), func(item T) bool {
+	matching := slices.DeleteFunc(slices.Clone(all), func(item T) bool {
 		return !in(item) || !meets(l.Where, func(field string) string { return member(item, field) })
 	})
-	slices.SortStableFunc(kept, func(a, b T) int {
+	slices.SortStableFunc(matching, func(a, b T) int {
 		order := cmp.Compare(member(a, l.Order.Field.Name), member(b, l.Order.Field.Name))
 		if l.Order.Desc {
 			return -order
 		}
 		return order
 	})
-	start := min(l.Offset(), len(kept))
-	return kept[start:min(start+l.PageSize, len(kept))], len(kept)
+	start := min(l.Offset(), len(matching))
+	return matching[start:min(start+l.PageSize, len(matching))], len(matching)
 }
 
 // meets evaluates a query over members given as text; every item meets a nil query.

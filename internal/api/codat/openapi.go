@@ -84,7 +84,7 @@ func describeRules(doc *huma.OpenAPI) {
 	describeCall[rule](doc, huma.Operation{OperationID: "getRule", Method: http.MethodGet, Path: "/rules/{ruleId}", Tags: tags,
 		Summary: "Look up a rule"})
 	describeCall[rule](doc, huma.Operation{OperationID: "updateRule", Method: http.MethodPut, Path: "/rules/{ruleId}", Tags: tags,
-		Summary: "Replace a rule", Description: "A company left out makes it a rule for all companies.", RequestBody: openapi.RequestOf[ruleRequest](doc)})
+		Summary: "Replace a rule", Description: "Without a company it becomes a rule for all companies.", RequestBody: openapi.RequestOf[ruleRequest](doc)})
 	describeCall[openapi.NoBody](doc, huma.Operation{OperationID: "deleteRule", Method: http.MethodDelete, Path: "/rules/{ruleId}", Tags: tags,
 		Summary: "Delete a rule", Description: "Its alerts stay."})
 }
@@ -104,7 +104,7 @@ func describeProfile(doc *huma.OpenAPI) {
 	describeCall[profile](doc, huma.Operation{OperationID: "getProfile", Method: http.MethodGet, Path: "/profile", Tags: tags,
 		Summary: "Look up the client's profile"})
 	describeCall[profile](doc, huma.Operation{OperationID: "updateProfile", Method: http.MethodPut, Path: "/profile", Tags: tags,
-		Summary: "Replace the client's profile", Description: "What is left out is cleared.", RequestBody: openapi.RequestOf[profileRequest](doc)})
+		Summary: "Replace the client's profile", Description: "A member that is left out is cleared.", RequestBody: openapi.RequestOf[profileRequest](doc)})
 	describeCall[syncSettings](doc, huma.Operation{OperationID: "getSyncSettings", Method: http.MethodGet, Path: "/profile/syncSettings", Tags: tags,
 		Summary: "Learn the client's id"})
 }
@@ -118,6 +118,6 @@ func describeKeys(doc *huma.OpenAPI) {
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
 		RequestBody: &huma.RequestBody{Content: openapi.JSON(openapi.SchemaOf[apiKeyRequest](doc))}})
 	describeCall[openapi.NoBody](doc, huma.Operation{OperationID: "deleteKey", Method: http.MethodDelete, Path: "/apiKeys/{apiKeyId}", Tags: tags,
-		Summary: "Revoke an API key", Description: "At once and for good. The last key is kept: 409.",
+		Summary: "Revoke an API key", Description: "At once and for good. The last key cannot be revoked: 409.",
 		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusConflict}})
 }

@@ -55,7 +55,7 @@ func (s *surface) getProfile(r request) (reply, error) {
 	}
 	view := viewProfile(c.Profile)
 	if view.AlertAuthHeader != nil && !r.caller.MaySeeSecrets() {
-		masked := "…" // there is one, which is not shown
+		masked := "…" // says that there is a header without showing it
 		view.AlertAuthHeader = &masked
 	}
 	return reply{http.StatusOK, view}, nil
@@ -153,7 +153,7 @@ func headerValue(name, value string) error {
 	}
 	for i := range len(value) {
 		if c := value[i]; c != '\t' && (c < ' ' || c > '~') {
-			return invalid(name, "%s: the character at place %d cannot stand in a header; use visible ASCII.", name, i+1)
+			return invalid(name, "%s: the character at place %d is not allowed in a header; use visible ASCII.", name, i+1)
 		}
 	}
 	return nil

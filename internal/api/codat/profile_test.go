@@ -46,7 +46,7 @@ func TestAuthorizationHeaderIsTakenAsItIs(t *testing.T) {
 		}
 		r.must(200, "PUT", "/profile", string(body))
 		if got := r.clients[r.acme].Profile.AlertAuthHeader; got != value {
-			t.Errorf("%.50q is kept as %.50q", value, got)
+			t.Errorf("%.50q is stored as %.50q", value, got)
 		}
 	}
 }
@@ -174,10 +174,10 @@ func FuzzAlertAuthHeader(f *testing.F) {
 			}
 			return
 		}
-		kept := r.clients[r.acme].Profile.AlertAuthHeader
+		stored := r.clients[r.acme].Profile.AlertAuthHeader
 		bad := func(c rune) bool { return c != '\t' && (c < ' ' || c > '~') }
-		if kept != value || strings.ContainsFunc(kept, bad) || strings.Trim(kept, " \t") != kept || len(kept) > 4096 {
-			t.Errorf("%q is kept as %q", value, kept)
+		if stored != value || strings.ContainsFunc(stored, bad) || strings.Trim(stored, " \t") != stored || len(stored) > 4096 {
+			t.Errorf("%q is stored as %q", value, stored)
 		}
 	})
 }

@@ -39,8 +39,8 @@ func TestMinimalRuleIsForAllCompanies(t *testing.T) {
 			if strings.Contains(got, someID) {
 				t.Errorf("the caller's id is taken: %s", got)
 			}
-			if kept := r.rules[0]; kept.ClientID != r.acme || kept.CompanyID != uuid.Nil || kept.ID == uuid.Nil {
-				t.Errorf("kept as %+v", kept)
+			if stored := r.rules[0]; stored.ClientID != r.acme || stored.CompanyID != uuid.Nil || stored.ID == uuid.Nil {
+				t.Errorf("stored as %+v", stored)
 			}
 		})
 	}
@@ -72,7 +72,7 @@ func TestLastOfRepeatedMembersCounts(t *testing.T) {
 		rule := r.create(`{"type":"Sync Failed","Type":"Sync Completed","tYpE":"Sync Started",
 			"notifiers":{"webhook":"https://a.example/","WEBHOOK":"https://b.example/"}}`)
 		if rule.Type != "Sync Started" || rule.Webhook != "https://b.example/" {
-			t.Fatalf("kept as %+v", rule)
+			t.Fatalf("stored as %+v", rule)
 		}
 	}
 }
@@ -93,8 +93,8 @@ func TestEverySpellingIsAccepted(t *testing.T) {
 		}
 		body := r.must(200, "POST", "/rules", fmt.Sprintf(`{"type":%s}`, quoted))
 		same(t, spelling, `{"id":"ID","type":"`+spelling+`","notifiers":{"emails":[]}}`, withoutID(body))
-		if kept := r.rules[len(r.rules)-1]; kept.Type != name || kept.PostedType != spelling {
-			t.Errorf("%q is kept as type %q, posted %q; want %q", spelling, kept.Type, kept.PostedType, name)
+		if stored := r.rules[len(r.rules)-1]; stored.Type != name || stored.PostedType != spelling {
+			t.Errorf("%q is stored as type %q, posted %q; want %q", spelling, stored.Type, stored.PostedType, name)
 		}
 	}
 	for _, kind := range types.Types() {
@@ -201,7 +201,7 @@ func TestWebhookThatMayNotBeCalledIsRefused(t *testing.T) {
 	}
 	for _, address := range []string{"http://example.com", "HTTPS://example.com:8443/a/b?c=d", "https://8.8.8.8/"} {
 		if rule := r.create(`{"type":"Sync Failed","notifiers":{"webhook":"` + address + `"}}`); rule.Webhook != address {
-			t.Errorf("%q is kept as %q", address, rule.Webhook)
+			t.Errorf("%q is stored as %q", address, rule.Webhook)
 		}
 	}
 }
@@ -263,7 +263,7 @@ func TestRuleIsReplaced(t *testing.T) {
 	}
 	want := []herald.Rule{{ID: rule.ID, ClientID: r.acme, Type: "Sync Failed", PostedType: "Sync Failed", WithoutAuthorization: true}}
 	if diff := cmp.Diff(want, r.rules, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("kept (-want +got):\n%s", diff)
+		t.Errorf("stored (-want +got):\n%s", diff)
 	}
 	for _, id := range []string{`"` + someID + `"`, `"x"`, `7`, `"` + zeroID + `"`} {
 		r.refused("id", "PUT", path, `{"id":`+id+`,"type":"Sync Failed"}`)
@@ -300,10 +300,10 @@ func FuzzRuleBody(f *testing.F) {
 			}
 			return
 		}
-		kept := r.rules[0]
+		stored := r.rules[0]
 		r.rules = nil
-		if kept.ClientID != r.acme || kept.Type == "" || kept.PostedType == "" || strings.ContainsRune(fmt.Sprint(kept), 0) {
-			t.Errorf("%q is kept as %+v", body, kept)
+		if stored.ClientID != r.acme || stored.Type == "" || stored.PostedType == "" || strings.ContainsRune(fmt.Sprint(stored), 0) {
+			t.Errorf("%q is stored as %+v", body, stored)
 		}
 		again := r.as(acmeKey, "POST", "/rules", got.Body.String())
 		if again.Code != 200 || withoutID(again.Body.String()) != withoutID(got.Body.String()) {

@@ -14,7 +14,7 @@ func (s *surface) registerAudit() {
 	call(s, huma.Operation{
 		OperationID: "listChanges", Method: http.MethodGet, Path: "/audit", Tags: []string{"Audit"},
 		DefaultStatus: http.StatusOK,
-		Summary:       "List what was changed, and by whom",
+		Summary:       "List the audit log",
 		Description: "Newest first: changes of rules, API keys, profiles, mailboxes, clients and event types. A client sees its own; " +
 			"an analyst's key sees none.",
 		Parameters: append([]*huma.Param{

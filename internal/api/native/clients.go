@@ -48,13 +48,13 @@ type keyRequest struct {
 // accountRequest describes the body that renames a client.
 type accountRequest struct {
 	_    struct{} `additionalProperties:"false"`
-	Name string   `json:"name" minLength:"1" maxLength:"200" doc:"What the client is called, in its webhooks too."`
+	Name string   `json:"name" minLength:"1" maxLength:"200" doc:"The client's name, which its webhooks carry."`
 }
 
 // newAccountRequest describes the body that makes a client.
 type newAccountRequest struct {
 	_    struct{}    `additionalProperties:"false"`
-	Name string      `json:"name" minLength:"1" maxLength:"200" doc:"What the client is called, in its webhooks too."`
+	Name string      `json:"name" minLength:"1" maxLength:"200" doc:"The client's name, which its webhooks carry."`
 	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer" doc:"What the client's first API key may do."`
 }
 
@@ -95,7 +95,7 @@ func (s *surface) registerClients() {
 		OperationID: "deleteClient", Method: http.MethodDelete, Path: "/clients/{id}", Tags: tags,
 		DefaultStatus: http.StatusNoContent,
 		Summary:       "Delete a client",
-		Description:   "Its keys are revoked at once and what is pending is cancelled. Its history goes when its time is up.",
+		Description:   "Its keys are revoked at once and its pending deliveries are cancelled. Its history is deleted after the retention.",
 	}, withOperatorKey, s.deleteClient)
 }
 
@@ -126,7 +126,7 @@ func readRole(c *cursor) (herald.Role, error) {
 	return herald.Role(text), err
 }
 
-var errNoName = nameMember(herald.Invalid("name", "missing; say what the client is called"))
+var errNoName = nameMember(herald.Invalid("name", "missing; give the client's name"))
 
 func (s *surface) createClient(r *http.Request, caller herald.Caller) (newAccount, error) {
 	name, role, err := readNamed(r, maxClientName, true)

@@ -22,14 +22,14 @@ func (s *surface) registerDeliveries() {
 		OperationID: "listDeliveries", Method: http.MethodGet, Path: "/deliveries", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK,
 		Summary:       "List the client's deliveries",
-		Description:   "Newest first. Filters narrow it together. A page can have fewer deliveries than its limit, or none, and a next: so many were looked at that the search goes on there.",
+		Description:   "Newest first. A delivery must meet all filters. A page can have fewer deliveries than its limit, or none, and still have a next: the search continues there.",
 		Parameters:    append(deliveryFilters(), pageParameters()...),
 	}, withClientKey, s.listDeliveries)
 	call(s, huma.Operation{
 		OperationID: "getDelivery", Method: http.MethodGet, Path: "/deliveries/{id}", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK,
 		Summary:       "Look up a delivery",
-		Description:   "With every attempt: what was sent, secrets masked, what came back, how long it took and what went wrong.",
+		Description:   "With every attempt: the request with secrets masked, the response, the timings and the error.",
 	}, withClientKey, s.getDelivery)
 	call(s, huma.Operation{
 		OperationID: "redeliver", Method: http.MethodPost, Path: "/deliveries/{id}/redeliver", Tags: []string{"Deliveries"},

@@ -20,7 +20,7 @@ func TestADeliveryShowsItsAttempts(t *testing.T) {
 	d := r.deliveries[0]
 	path := "/deliveries/" + d.ID.String()
 	if attempts := r.must(http.StatusOK, acmeKey, "GET", path, "")["attempts"].([]any); len(attempts) != 0 {
-		t.Errorf("attempts of a fresh delivery: %v", attempts)
+		t.Errorf("attempts of a new delivery: %v", attempts)
 	}
 	r.attempts[d.ID] = []herald.Attempt{{DeliveryID: d.ID, N: 1, At: r.now, Outcome: herald.OutcomeRetry, Status: 503, Reason: herald.ReasonStatus}}
 	want := object{

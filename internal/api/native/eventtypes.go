@@ -79,7 +79,7 @@ func (s *surface) registerEventTypes() {
 		OperationID: "saveEventType", Method: http.MethodPut, Path: "/eventTypes/{name}", Tags: tags,
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusConflict},
 		Summary:     "Add an event type, or replace one that was added",
-		Description: "It holds for all clients, from the next event on. The name of a built-in type is a 409.",
+		Description: "It applies to all clients, from the next event on. The name of a built-in type is a 409.",
 		RequestBody: openapi.RequestOf[eventTypeRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.saveEventType)
 }

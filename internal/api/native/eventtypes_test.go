@@ -36,7 +36,7 @@ func TestAnEventTypeIsAddedAndReplaced(t *testing.T) {
 		t.Error(diff)
 	}
 	if len(r.eventTypes) != 1 {
-		t.Errorf("%d event types are kept", len(r.eventTypes))
+		t.Errorf("%d event types are stored", len(r.eventTypes))
 	}
 }
 
@@ -95,6 +95,6 @@ func TestAWrongEventTypeIsRefused(t *testing.T) {
 		r.refused(test.status, test.member, test.text, operatorKey, "PUT", "/eventTypes/"+test.path, test.body)
 	}
 	if len(r.eventTypes) != 1 {
-		t.Errorf("%d event types are kept", len(r.eventTypes))
+		t.Errorf("%d event types are stored", len(r.eventTypes))
 	}
 }

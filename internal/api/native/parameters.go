@@ -27,8 +27,8 @@ func pageParameters() []*huma.Param {
 	least, most := float64(1), float64(maxLimit)
 	limit := huma.Schema{Type: "integer", Minimum: &least, Maximum: &most, Default: defaultLimit}
 	return []*huma.Param{
-		openapi.QueryParameter("limit", limit, "How many results a page has at most."),
-		openapi.QueryParameter("after", huma.Schema{Type: "string", Format: "uuid"}, "The next of the page before."),
+		openapi.QueryParameter("limit", limit, "The largest number of results in a page."),
+		openapi.QueryParameter("after", huma.Schema{Type: "string", Format: "uuid"}, "The next of the previous page."),
 	}
 }
 

@@ -23,10 +23,10 @@ const idempotencyHeader = "Idempotency-Key"
 type publicationRequest struct {
 	_              struct{}       `additionalProperties:"false"`
 	Type           string         `json:"type" minLength:"1" maxLength:"200" doc:"The event type, in any spelling that GET /eventTypes lists." example:"Data sync completed"`
-	ClientID       uuid.UUID      `json:"clientId,omitzero" doc:"Whose event it is. Needed with the operator's key; a client's key publishes for its own client only."`
-	CompanyID      uuid.UUID      `json:"companyId,omitzero" doc:"Whom the event is about. Left out, or the GUID of zeros: the client as a whole."`
+	ClientID       uuid.UUID      `json:"clientId,omitzero" doc:"The event's client. Required with the operator's key; a client's key publishes for its own client only."`
+	CompanyID      uuid.UUID      `json:"companyId,omitzero" doc:"The company that the event is about. Left out, or the GUID of zeros: the client as a whole."`
 	ConnectionID   uuid.UUID      `json:"dataConnectionId,omitzero" doc:"The data connection concerned."`
-	Data           map[string]any `json:"data,omitempty" doc:"What the receivers get as Data. Kept as it is written, but for blanks."`
+	Data           map[string]any `json:"data,omitempty" doc:"What the receivers get as Data. Stored as written, without blanks between tokens."`
 	Message        string         `json:"message,omitempty" maxLength:"2000" doc:"What the receivers get as Message; left out, the event type's own wording."`
 	OccurredAt     time.Time      `json:"occurredAt,omitzero" doc:"When it happened; left out, when it was accepted."`
 	IdempotencyKey string         `json:"idempotencyKey,omitempty" minLength:"1" maxLength:"256" doc:"The same key with the same content counts once per client within 24 hours and is answered as the first time."`
@@ -46,11 +46,11 @@ func (s *surface) registerPublish() {
 		DefaultStatus: http.StatusAccepted,
 		Errors:        []int{http.StatusConflict, http.StatusUnprocessableEntity},
 		Summary:       "Publish an event, or up to 1,000 of them",
-		Description: "Answered when the events, their alerts and their deliveries are kept. Of an array all is accepted or nothing, and an error names the index. " +
+		Description: "The answer comes after the events, their alerts and their deliveries are stored. All events of an array are accepted or none; an error names the index. " +
 			"One event takes at most 1 MiB, an array 16 MiB. An idempotency key that was used with other content is a 422; while its first use is under way it is a 409. A null counts as left out.",
 		Parameters: []*huma.Param{{
 			Name: idempotencyHeader, In: "header", Schema: &huma.Schema{Type: "string"},
-			Description: "The idempotencyKey of a single event, for clients that set it there.",
+			Description: "The idempotencyKey of a single event, for publishers that set it there.",
 		}},
 		RequestBody: &huma.RequestBody{Required: true, Content: openapi.JSON(&huma.Schema{OneOf: []*huma.Schema{event, events}})},
 		Responses: map[string]*huma.Response{"202": {

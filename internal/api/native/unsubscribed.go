@@ -19,8 +19,8 @@ func (s *surface) registerUnsubscribed() {
 	call(s, huma.Operation{
 		OperationID: "listUnsubscribed", Method: http.MethodGet, Path: "/unsubscribed", Tags: []string{"Mail"},
 		DefaultStatus: http.StatusOK,
-		Summary:       "List the mailboxes that want no mail",
-		Description:   "Their readers have stopped it by a mail's link. Deliveries to them end cancelled.",
+		Summary:       "List the mailboxes that get no mail",
+		Description:   "Their readers have unsubscribed with a mail's link. Deliveries to them are cancelled.",
 	}, withClientKey, func(r *http.Request, caller herald.Caller) (unsubscribedList, error) {
 		boxes, err := s.Mailboxes.Unsubscribed(r.Context(), caller.Key.ClientID)
 		if boxes == nil {
@@ -31,7 +31,7 @@ func (s *surface) registerUnsubscribed() {
 	call(s, huma.Operation{
 		OperationID: "resubscribe", Method: http.MethodDelete, Path: "/unsubscribed/{address}", Tags: []string{"Mail"},
 		DefaultStatus: http.StatusNoContent,
-		Summary:       "Let mail go to a mailbox again", Description: "For when its reader asks for that.",
+		Summary:       "Allow mail to a mailbox again", Description: "Use it when the mailbox's reader asks for that.",
 	}, withClientKey, func(r *http.Request, caller herald.Caller) (openapi.NoBody, error) {
 		box := r.PathValue("address")
 		if !api.IsText(box) { // no database would take it for a key

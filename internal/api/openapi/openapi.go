@@ -52,7 +52,7 @@ func New(mux *http.ServeMux, version string) huma.API {
 		Components: &huma.Components{
 			Schemas: registry,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
-				"basic":  {Type: "http", Scheme: "basic", Description: "Base64 of the API key alone; key: and :key, as generic clients make them, are taken too."},
+				"basic":  {Type: "http", Scheme: "basic", Description: "Base64 of the API key alone; key: and :key, as generic clients make them, are accepted too."},
 				"bearer": {Type: "http", Scheme: "bearer", Description: "The API key as it is."},
 			},
 		},
@@ -65,7 +65,7 @@ func New(mux *http.ServeMux, version string) huma.API {
 	doc.Components.Responses = map[string]*huma.Response{
 		"Error": {Description: "What is wrong, and with which member.", Content: JSON(SchemaOf[api.ErrorBody](doc))},
 		"TooMany": {
-			Description: "Over the client's rate limit, where the operator has set one; nothing was accepted. All answers to a client's key have these headers then, but for Retry-After.",
+			Description: "Over the client's rate limit, where the operator has set one; nothing was accepted. Then all answers to a client's key have these headers, except Retry-After.",
 			Content:     JSON(SchemaOf[api.ErrorBody](doc)),
 			Headers: map[string]*huma.Header{
 				"Retry-After":            header("integer", "", "Seconds until a request may succeed."),
