@@ -54,7 +54,7 @@ func testRulesAreListedAsAsked(t *testing.T, f *fixture) {
 		{"page=2&pageSize=3", uuid.Nil, []int{3}, 4},
 		{"page=9", uuid.Nil, nil, 4},
 		{"", company, []int{1}, 1},
-		{"query=type%3DData sync completed", uuid.Nil, []int{1}, 1}, // as posted, which is what a rule shows
+		{"query=type%3DData sync completed", uuid.Nil, []int{1}, 1}, // a rule shows its type as posted
 		{"query=id=" + rules[2].ID.String(), uuid.Nil, []int{2}, 1},
 		{"query=companyId!=" + company.String(), uuid.Nil, []int{2}, 1},
 		{"query=notifiers.webhook~example/x || {type=sync-failed %26%26 notifiers.webhook~hook}", uuid.Nil, []int{0, 1}, 2},
@@ -111,17 +111,17 @@ func testUpdatedRuleKeepsItsAuthorization(t *testing.T, f *fixture) {
 func TestEveryChangeRaisesTheVersion(t *testing.T) { onBoth(t, testEveryChangeRaisesTheVersion) }
 
 func testEveryChangeRaisesTheVersion(t *testing.T, f *fixture) {
-	var told int
+	var notified int
 	f.changed = func(id uuid.UUID) {
 		if id == f.client.ID {
-			told++
+			notified++
 		}
 	}
 	key, _, err := f.CreateKey(t.Context(), operator, f.client.ID, "second", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	told = 0
+	notified = 0
 	last, err := f.Version(t.Context(), f.client.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func testEveryChangeRaisesTheVersion(t *testing.T, f *fixture) {
 		{"key deleted", func() error { return f.DeleteKey(t.Context(), operator, f.client.ID, key.ID) }},
 		{"event type", func() error { return f.SaveEventType(t.Context(), operator, herald.EventType{Name: "own"}) }},
 	} {
-		before := told
+		before := notified
 		if err := change.do(); err != nil {
 			t.Fatalf("%s: %v", change.name, err)
 		}
@@ -147,8 +147,8 @@ func testEveryChangeRaisesTheVersion(t *testing.T, f *fixture) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if now <= last || told != before+1 {
-			t.Errorf("%s: version %d after %d, told %d times", change.name, now, last, told-before)
+		if now <= last || notified != before+1 {
+			t.Errorf("%s: version %d after %d, Changed was called %d times", change.name, now, last, notified-before)
 		}
 		last = now
 	}

@@ -17,20 +17,20 @@ func TestAcceptedEventIsListedWithWhatItOwes(t *testing.T) {
 }
 
 func testAcceptedEventIsListedWithWhatItOwes(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	receipts := f.accept(entry)
-	want := []herald.Receipt{{EventID: entry.Event.ID, AlertCount: 1, AlertIDs: []uuid.UUID{entry.Alerts[0].ID}}}
+	prepared := f.prepare(f.client, true)
+	receipts := f.accept(prepared)
+	want := []herald.Receipt{{EventID: prepared.Event.ID, AlertCount: 1, AlertIDs: []uuid.UUID{prepared.Alerts[0].ID}}}
 	if diff := cmp.Diff(want, receipts); diff != "" {
 		t.Errorf("receipts (-want +got):\n%s", diff)
 	}
-	event, alerts, err := f.Event(t.Context(), f.client.ID, entry.Event.ID)
+	event, alerts, err := f.Event(t.Context(), f.client.ID, prepared.Event.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(event.Data) != `{"syncId":"1"}` || len(alerts) != 1 || alerts[0].RuleID != f.rule.ID || alerts[0].ClientName != "Acme" {
 		t.Errorf("event %+v with alerts %+v", event, alerts)
 	}
-	d, attempts := f.delivery(entry.Alerts[0].Items[0].ID)
+	d, attempts := f.delivery(prepared.Alerts[0].Items[0].ID)
 	if d.State != herald.Pending || !d.InFlight || d.AttemptCount != 0 || len(attempts) != 0 || d.Address != hook {
 		t.Errorf("delivery %+v with attempts %v", d, attempts)
 	}
@@ -39,24 +39,24 @@ func testAcceptedEventIsListedWithWhatItOwes(t *testing.T, f *fixture) {
 func TestRecordedAttemptEndsTheDelivery(t *testing.T) { onBoth(t, testRecordedAttemptEndsTheDelivery) }
 
 func testRecordedAttemptEndsTheDelivery(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	f.accept(entry)
-	due := entry.Alerts[0].Items[0]
-	a := attempt(due, herald.OutcomeDelivered, 200)
-	if err := f.Record(work.Result{Item: due, Attempt: a, State: herald.Delivered}); err != nil {
+	prepared := f.prepare(f.client, true)
+	f.accept(prepared)
+	item := prepared.Alerts[0].Items[0]
+	a := attempt(item, herald.OutcomeDelivered, 200)
+	if err := f.Record(work.Result{Item: item, Attempt: a, State: herald.Delivered}); err != nil {
 		t.Fatal(err)
 	}
-	d, attempts := f.delivery(due.ID)
+	d, attempts := f.delivery(item.ID)
 	if d.State != herald.Delivered || d.AttemptCount != 1 || d.DoneAt.IsZero() || !d.NextAttemptAt.IsZero() {
 		t.Errorf("delivery %+v", d)
 	}
 	if diff := cmp.Diff([]herald.Attempt{*a}, attempts); diff != "" {
 		t.Errorf("attempts (-want +got):\n%s", diff)
 	}
-	if again := f.Record(work.Result{Item: due, Attempt: a, State: herald.Failed}); !errors.Is(again, work.ErrNotHeld) {
+	if again := f.Record(work.Result{Item: item, Attempt: a, State: herald.Failed}); !errors.Is(again, work.ErrNotHeld) {
 		t.Errorf("recording what has ended: %v, want ErrNotHeld", again)
 	}
-	if d, _ := f.delivery(due.ID); d.State != herald.Delivered {
+	if d, _ := f.delivery(item.ID); d.State != herald.Delivered {
 		t.Errorf("a late result changed the delivery to %v", d.State)
 	}
 }
@@ -66,13 +66,13 @@ func TestStaleEntryIsRefusedAndItsNeighboursAreKept(t *testing.T) {
 }
 
 func testStaleEntryIsRefusedAndItsNeighboursAreKept(t *testing.T, f *fixture) {
-	stale := f.entry(f.client, true)
+	stale := f.prepare(f.client, true)
 	other := f.newClient("Other")
-	fresh := f.entry(other, true)
+	current := f.prepare(other, true)
 	if err := f.RenameClient(t.Context(), operator, f.client.ID, "Acme Ltd"); err != nil {
 		t.Fatal(err)
 	}
-	requests := []*request{{client: f.client.ID, entries: []work.PreparedEvent{stale}}, {client: other.ID, entries: []work.PreparedEvent{fresh}}}
+	requests := []*request{{client: f.client.ID, events: []work.PreparedEvent{stale}}, {client: other.ID, events: []work.PreparedEvent{current}}}
 	errs := f.commitTogether(requests)
 	if !errors.Is(errs[0], work.ErrStale) || errs[1] != nil {
 		t.Errorf("errors %v, want ErrStale for the first alone", errs)
@@ -80,20 +80,20 @@ func testStaleEntryIsRefusedAndItsNeighboursAreKept(t *testing.T, f *fixture) {
 	if _, _, err := f.Event(t.Context(), f.client.ID, stale.Event.ID); herald.CodeOf(err) != herald.CodeNotFound {
 		t.Errorf("the stale event is there: %v", err)
 	}
-	if _, _, err := f.Event(t.Context(), other.ID, fresh.Event.ID); err != nil {
-		t.Errorf("the fresh event is not there: %v", err)
+	if _, _, err := f.Event(t.Context(), other.ID, current.Event.ID); err != nil {
+		t.Errorf("the current event is not there: %v", err)
 	}
 }
 
-// commitTogether commits works as one batch, whatever the loop would do.
+// commitTogether commits requests as one batch, without the loop of the writer.
 func (f *fixture) commitTogether(requests []*request) []error {
-	for _, k := range requests {
-		k.answer = make(chan error, 1)
+	for _, req := range requests {
+		req.answer = make(chan error, 1)
 	}
 	f.writer.commit(requests)
 	var errs []error
-	for _, k := range requests {
-		errs = append(errs, <-k.answer)
+	for _, req := range requests {
+		errs = append(errs, <-req.answer)
 	}
 	return errs
 }
@@ -103,13 +103,13 @@ func TestOneBadRequestFailsAlone(t *testing.T) { onBoth(t, testOneBadRequestFail
 func testOneBadRequestFailsAlone(t *testing.T, f *fixture) {
 	var requests []*request
 	for range 50 {
-		requests = append(requests, &request{client: f.client.ID, entries: []work.PreparedEvent{f.entry(f.client, true)}})
+		requests = append(requests, &request{client: f.client.ID, events: []work.PreparedEvent{f.prepare(f.client, true)}})
 	}
 	const bad = 17
-	requests[bad].entries[0].Event.ID = requests[3].entries[0].Event.ID // a key that is taken
+	requests[bad].events[0].Event.ID = requests[3].events[0].Event.ID // violates the primary key
 	for i, err := range f.commitTogether(requests) {
 		if (err != nil) != (i == bad) {
-			t.Errorf("work %d: error %v", i, err)
+			t.Errorf("request %d: error %v", i, err)
 		}
 	}
 	events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
@@ -117,7 +117,7 @@ func testOneBadRequestFailsAlone(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	if len(events) != 49 {
-		t.Errorf("%d events are kept, want 49", len(events))
+		t.Errorf("%d events are stored, want 49", len(events))
 	}
 }
 
@@ -127,7 +127,7 @@ func TestRepeatedKeyIsAnsweredAsTheFirstTime(t *testing.T) {
 
 func testRepeatedKeyIsAnsweredAsTheFirstTime(t *testing.T, f *fixture) {
 	keyed := func(key string, content byte) work.PreparedEvent {
-		e := f.entry(f.client, true)
+		e := f.prepare(f.client, true)
 		e.IdempotencyKey, e.Fingerprint = key, [32]byte{content}
 		return e
 	}
@@ -149,8 +149,8 @@ func testRepeatedKeyIsAnsweredAsTheFirstTime(t *testing.T, f *fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(events) != 2 { // "k" and "a"; "new" fell with its array
-		t.Errorf("%d events are kept, want 2", len(events))
+	if len(events) != 2 { // "k" and "a"; "new" was refused with its array
+		t.Errorf("%d events are stored, want 2", len(events))
 	}
 }
 
@@ -162,7 +162,7 @@ func testManyPublishersShareCommits(t *testing.T, f *fixture) {
 	for range publishers {
 		wg.Go(func() {
 			for range each {
-				if _, err := f.Accept([]work.PreparedEvent{f.entry(f.client, false)}); err != nil {
+				if _, err := f.Accept([]work.PreparedEvent{f.prepare(f.client, false)}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -177,20 +177,20 @@ func testManyPublishersShareCommits(t *testing.T, f *fixture) {
 
 func TestBatchIsFilledInTurns(t *testing.T) {
 	w := &writer{waiting: make(map[uuid.UUID]*clientQueue), wake: make(chan struct{}, 1)}
-	hog, small := uuid.New(), uuid.New()
+	busy, quiet := uuid.New(), uuid.New()
 	for range 2 * batchRows {
-		if err := w.enqueue(&request{client: hog, rows: 1}); err != nil {
+		if err := w.enqueue(&request{client: busy, rows: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.enqueue(&request{client: small, rows: 1}); err != nil {
+	if err := w.enqueue(&request{client: quiet, rows: 1}); err != nil {
 		t.Fatal(err)
 	}
 	batch := w.fill()
 	if len(batch) != batchRows {
 		t.Errorf("the batch has %d requests, want %d", len(batch), batchRows)
 	}
-	if batch[1].client != small {
-		t.Error("the second client is not next, behind one work of the first")
+	if batch[1].client != quiet {
+		t.Error("the second client is not next, after one request of the first")
 	}
 }

@@ -19,14 +19,14 @@ func TestSecondProcessOnTheDirectoryIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("opened twice: %v", err)
 	}
-	f.accept(f.entry(f.client, true)) // the first is none the worse
+	f.accept(f.prepare(f.client, true)) // the first process still works
 	if _, err := os.Stat(filepath.Join(dir, lockFile)); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestRefusedForTheMomentIsRunAgain is fault 11: transactions that lock each other out
-// on PostgreSQL are run again inside, and nobody sees it.
+// TestRefusedForTheMomentIsRunAgain is fault 11: when two transactions deadlock on PostgreSQL,
+// the store runs one again, and its caller gets no error.
 func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 	f := newFixture(t, Options{Database: postgres.Database(t)})
 	one, other := f.newClient("one"), f.newClient("other")
@@ -34,11 +34,11 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 		_, err := tx.ExecContext(t.Context(), `UPDATE clients SET name = $1 WHERE id = $2`, name, c.ID[:])
 		return err
 	}
-	// Each holds one row and wants the other's: PostgreSQL ends one of them.
+	// Each transaction locks one row and then the other's: PostgreSQL ends one of them.
 	held, done := make(chan struct{}, 2), make(chan error, 2)
-	both := func(name string, mine, yours herald.Client) {
+	lockBoth := func(name string, mine, yours herald.Client) {
 		tries := 0
-		done <- f.change(t.Context(), "deadlock", func(tx *sql.Tx) error {
+		done <- f.inTransaction(t.Context(), "deadlock", func(tx *sql.Tx) error {
 			if tries++; tries > 1 {
 				t.Log(name, "is run again")
 			}
@@ -56,8 +56,8 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 			return rename(tx, yours, name)
 		})
 	}
-	go both("first", one, other)
-	go both("second", other, one)
+	go lockBoth("first", one, other)
+	go lockBoth("second", other, one)
 	for range 2 {
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -69,6 +69,6 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 	}
 	b, err := f.Client(t.Context(), other.ID)
 	if err != nil || a.Profile.Name != b.Profile.Name {
-		t.Errorf("the clients are called %q and %q, %v: a transaction took place by half", a.Profile.Name, b.Profile.Name, err)
+		t.Errorf("the clients are called %q and %q, %v: a transaction was committed in part", a.Profile.Name, b.Profile.Name, err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"herald/internal/test/postgres"
 )
 
-// TestBinariesAndTablesOfDifferentAge: a binary starts on newer tables that still
-// serve it, and refuses others with a word.
+// TestBinariesAndTablesOfDifferentAge: a binary starts on newer tables that still serve it. On
+// tables that do not, it returns an error that says that it is too old.
 func TestBinariesAndTablesOfDifferentAge(t *testing.T) {
 	onBoth(t, func(t *testing.T, f *fixture) {
 		o := f.options
@@ -44,8 +44,8 @@ func TestBinariesAndTablesOfDifferentAge(t *testing.T) {
 	})
 }
 
-// TestMigrateByHand: with NoMigrate a database that lacks migrations is refused,
-// and Migrate says what it applies.
+// TestMigrateByHand: with NoMigrate, Open returns an error when a migration is missing, and
+// Migrate returns the migrations that it applies.
 func TestMigrateByHand(t *testing.T) {
 	for name, o := range map[string]Options{"sqlite": {Dir: t.TempDir()}, "postgres": {Database: postgres.Database(t)}} {
 		t.Run(name, func(t *testing.T) {

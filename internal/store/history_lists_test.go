@@ -28,23 +28,23 @@ func listOf(t *testing.T, s query.Schema, parameters string) query.List {
 	return l
 }
 
-// TestEveryMemberOfAnAlertCanBeAskedFor runs a query on each member that the
-// schema names, so that none lacks a column.
+// TestEveryMemberOfAnAlertCanBeAskedFor queries each member that the schema names: each must
+// have a column.
 func TestEveryMemberOfAnAlertCanBeAskedFor(t *testing.T) {
 	onBoth(t, testEveryMemberOfAnAlertCanBeAskedFor)
 }
 
 func testEveryMemberOfAnAlertCanBeAskedFor(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	entry.Event.CompanyID, entry.Event.ConnectionID = uuid.New(), uuid.New()
-	f.accept(entry)
-	later := f.entry(f.client, true) // without company and connection
+	prepared := f.prepare(f.client, true)
+	prepared.Event.CompanyID, prepared.Event.ConnectionID = uuid.New(), uuid.New()
+	f.accept(prepared)
+	later := f.prepare(f.client, true) // without company and connection
 	f.accept(later)
-	alert, second := entry.Alerts[0], later.Alerts[0]
+	alert, second := prepared.Alerts[0], later.Alerts[0]
 	at := herald.TimeOf(alert.ID)
 	for _, q := range []string{
-		"id=" + alert.ID.String(), "alertId=" + alert.ID.String(), "companyId=" + entry.Event.CompanyID.String(),
-		"clientId=" + f.client.ID.String() + " && dataConnectionId=" + entry.Event.ConnectionID.String(),
+		"id=" + alert.ID.String(), "alertId=" + alert.ID.String(), "companyId=" + prepared.Event.CompanyID.String(),
+		"clientId=" + f.client.ID.String() + " && dataConnectionId=" + prepared.Event.ConnectionID.String(),
 		"ruleId=" + f.rule.ID.String() + " && raisedOnUtc=" + at.Format(time.RFC3339Nano),
 		"ruleType=Sync Failed && message~sync && message~failed || raisedOnUtc<=" + at.Format(time.RFC3339Nano),
 		"raisedOnUtc!=" + herald.TimeOf(second.ID).Format(time.RFC3339Nano),
@@ -72,15 +72,15 @@ func TestDeliveriesAreFilteredAndPaged(t *testing.T) { onBoth(t, testDeliveriesA
 func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 	var ids []uuid.UUID // newest first
 	for n := range 12 {
-		entry := f.entry(f.client, true)
+		prepared := f.prepare(f.client, true)
 		if n%3 == 0 {
-			entry.Event.CompanyID = uuid.MustParse("11111111-1111-4111-8111-111111111111")
+			prepared.Event.CompanyID = uuid.MustParse("11111111-1111-4111-8111-111111111111")
 		}
-		f.accept(entry)
-		due := entry.Alerts[0].Items[0]
-		ids = append([]uuid.UUID{due.ID}, ids...)
+		f.accept(prepared)
+		item := prepared.Alerts[0].Items[0]
+		ids = append([]uuid.UUID{item.ID}, ids...)
 		state := []herald.State{herald.Delivered, herald.Failed, herald.Pending, herald.Delivered}[n%4]
-		if err := f.Record(work.Result{Item: due, Attempt: attempt(due, herald.OutcomeRetry, 503), State: state, Delay: time.Hour}); err != nil {
+		if err := f.Record(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeRetry, 503), State: state, Delay: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,21 +136,21 @@ func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 	}
 }
 
-// TestSearchIsBounded: what would be searched one by one is counted first; too many
-// alerts are refused with advice that, taken, is enough.
+// TestSearchIsBounded: alerts that would be searched one by one are counted first. The error for
+// too many gives advice, and a query that follows it succeeds.
 func TestSearchIsBounded(t *testing.T) { onBoth(t, testSearchIsBounded) }
 
 func testSearchIsBounded(t *testing.T, f *fixture) {
 	now := time.Now()
-	f.makeRoom(now.Add(-30 * time.Hour))
-	var entries []work.PreparedEvent
+	f.makeOldPartitions(now.Add(-30 * time.Hour))
+	var events []work.PreparedEvent
 	for i := range 60 { // two an hour
-		entries = append(entries, f.entryOf(now.Add(-time.Duration(i)*30*time.Minute), f.rule.ID))
+		events = append(events, f.prepareAt(now.Add(-time.Duration(i)*30*time.Minute), f.rule.ID))
 	}
-	f.accept(entries...)
+	f.accept(events...)
 	f.tallyAll()
 	f.searchLimit = 20
-	message := entries[0].Alerts[0].Message
+	message := events[0].Alerts[0].Message
 	ask := func(text string) (int, error) {
 		_, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, listOf(t, query.Alerts(), "query="+url.QueryEscape(text)))
 		return total, err
@@ -162,10 +162,10 @@ func testSearchIsBounded(t *testing.T, f *fixture) {
 		t.Errorf("with the advice %q: %d alerts, %v", advice, total, err)
 	}
 	for text, want := range map[string]int{
-		"raisedOnUtc>=" + now.Add(-24*time.Hour).Add(-time.Second).UTC().Format(time.RFC3339): 49, // needs no looking at
-		"ruleId=" + f.rule.ID.String():       60,
-		"ruleId=" + uuid.NewString():         0,
-		"id=" + alertID(entries[0]).String(): 1,
+		"raisedOnUtc>=" + now.Add(-24*time.Hour).Add(-time.Second).UTC().Format(time.RFC3339): 49, // counted by tallies, not searched
+		"ruleId=" + f.rule.ID.String():      60,
+		"ruleId=" + uuid.NewString():        0,
+		"id=" + alertID(events[0]).String(): 1,
 	} {
 		total, err := ask(text)
 		if err != nil || total != want {
@@ -176,15 +176,15 @@ func testSearchIsBounded(t *testing.T, f *fixture) {
 	wantCode(t, err, herald.CodeUnavailable)
 }
 
-// TestDeliveriesAreSearchedInParts: a filter that finds little in much goes on where
-// the page before stopped, and misses nothing.
+// TestDeliveriesAreSearchedInParts: a filter that few deliveries match continues where the page
+// before stopped, and misses none.
 func TestDeliveriesAreSearchedInParts(t *testing.T) { onBoth(t, testDeliveriesAreSearchedInParts) }
 
 func testDeliveriesAreSearchedInParts(t *testing.T, f *fixture) {
 	company := uuid.New()
 	var want []uuid.UUID
 	for i := range 60 {
-		e := f.entry(f.client, false)
+		e := f.prepare(f.client, false)
 		if i%25 == 0 {
 			e.Event.CompanyID = company
 			want = append(want, e.Alerts[0].Items[0].ID)

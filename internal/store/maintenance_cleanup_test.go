@@ -11,23 +11,23 @@ import (
 func TestExpiredKeyIsForgotten(t *testing.T) { onBoth(t, testExpiredKeyIsForgotten) }
 
 func testExpiredKeyIsForgotten(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	entry.IdempotencyKey = "k"
-	f.accept(entry)
+	prepared := f.prepare(f.client, true)
+	prepared.IdempotencyKey = "k"
+	f.accept(prepared)
 	if _, err := f.write.ExecContext(t.Context(), `UPDATE idempotency SET expires_at = 1`); err != nil {
 		t.Fatal(err)
 	}
-	again := f.entry(f.client, true)
+	again := f.prepare(f.client, true)
 	again.IdempotencyKey = "k"
 	again.Fingerprint = [32]byte{9}
 	if got := f.accept(again)[0].EventID; got != again.Event.ID {
-		t.Errorf("a key that has run out still stands for %v", got)
+		t.Errorf("an expired key still has the receipt of %v", got)
 	}
 	if _, err := f.write.ExecContext(t.Context(), `UPDATE idempotency SET expires_at = 1`); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := f.ExpireIdempotencyKeys(t.Context()); n != 1 || err != nil {
-		t.Errorf("Forget = %d, %v, want 1", n, err)
+		t.Errorf("ExpireIdempotencyKeys = %d, %v, want 1", n, err)
 	}
 }
 
@@ -36,8 +36,8 @@ func TestDeletedClientsDeliveriesAreCancelled(t *testing.T) {
 }
 
 func testDeletedClientsDeliveriesAreCancelled(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, false)
-	f.accept(entry)
+	prepared := f.prepare(f.client, false)
+	f.accept(prepared)
 	if err := f.DeleteClient(t.Context(), operator, f.client.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -46,10 +46,10 @@ func testDeletedClientsDeliveriesAreCancelled(t *testing.T, f *fixture) {
 	if n, err := f.CancelDeletedClients(t.Context()); n != 1 || err != nil {
 		t.Fatalf("CancelDeletedClients = %d, %v, want 1", n, err)
 	}
-	if d, _ := f.delivery(entry.Alerts[0].Items[0].ID); d.State != herald.Cancelled || d.Reason != herald.ReasonClientDeleted {
+	if d, _ := f.delivery(prepared.Alerts[0].Items[0].ID); d.State != herald.Cancelled || d.Reason != herald.ReasonClientDeleted {
 		t.Errorf("delivery %+v, want it cancelled with its client", d)
 	}
-	_, err = f.Accept([]work.PreparedEvent{f.entry(f.client, true)})
+	_, err = f.Accept([]work.PreparedEvent{f.prepare(f.client, true)})
 	if !errors.Is(err, work.ErrStale) { // version 0: there is none
 		t.Logf("accepting for a deleted client: %v", err)
 	}

@@ -38,11 +38,11 @@ func (f *fixture) expireAll() {
 	}
 }
 
-// deliverAll records every delivery that waits as delivered.
+// deliverAll claims every waiting delivery and records it as delivered.
 func (f *fixture) deliverAll() {
 	f.t.Helper()
-	for due := f.claim(100); len(due) > 0; due = f.claim(100) {
-		for _, d := range due {
+	for items := f.claim(100); len(items) > 0; items = f.claim(100) {
+		for _, d := range items {
 			if err := f.Record(work.Result{Item: d, Attempt: attempt(d, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
 				f.t.Fatal(err)
 			}
@@ -50,20 +50,20 @@ func (f *fixture) deliverAll() {
 	}
 }
 
-// TestHistoryGoesWhenRetentionIsOver: what is older is gone from every list and
-// from the disk, unless a delivery of it is still pending.
-func TestHistoryGoesWhenRetentionIsOver(t *testing.T) {
-	onBoth(t, testHistoryGoesWhenRetentionIsOver)
+// TestHistoryExpires: history older than the retention is deleted and in no list, unless one of
+// its deliveries is still pending.
+func TestHistoryExpires(t *testing.T) {
+	onBoth(t, testHistoryExpires)
 }
 
-func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
+func testHistoryExpires(t *testing.T, f *fixture) {
 	now := time.Now()
-	f.makeRoom(now.Add(-120 * 24 * time.Hour))
-	pending := f.entryOf(now.Add(-100*24*time.Hour), f.rule.ID)
+	f.makeOldPartitions(now.Add(-120 * 24 * time.Hour))
+	pending := f.prepareAt(now.Add(-100*24*time.Hour), f.rule.ID)
 	gone := []work.PreparedEvent{
-		f.entryOf(now.Add(-119*24*time.Hour), f.rule.ID), f.entryOf(now.Add(-110*24*time.Hour), f.rule.ID),
+		f.prepareAt(now.Add(-119*24*time.Hour), f.rule.ID), f.prepareAt(now.Add(-110*24*time.Hour), f.rule.ID),
 	}
-	kept := f.entryOf(now.Add(-80*24*time.Hour), f.rule.ID)
+	kept := f.prepareAt(now.Add(-80*24*time.Hour), f.rule.ID)
 	f.accept(append(gone, kept)...)
 	f.deliverAll()
 	f.accept(pending)
@@ -89,7 +89,7 @@ func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
 	wantCode(t, err, herald.CodeNotFound)
 	_, err = f.AddDelivery(t.Context(), f.client.ID, alertID(gone[0]), origin, hook)
 	wantCode(t, err, herald.CodeNotFound)
-	f.deliverAll() // it still finds its body
+	f.deliverAll() // the pending delivery still finds its body
 	f.expireAll()
 	list(1)
 	for _, table := range []string{"events", "alerts", "deliveries", "attempts"} {
@@ -101,17 +101,17 @@ func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
 		t.Errorf("%d tallies are left, want the rule's and the client's", n)
 	}
 	if d, attempts := f.delivery(kept.Alerts[0].Items[0].ID); d.State != herald.Delivered || len(attempts) != 1 {
-		t.Errorf("what is kept is %+v with %d attempts", d, len(attempts))
+		t.Errorf("the kept delivery is %+v with %d attempts", d, len(attempts))
 	}
 }
 
-// TestPartitionsGoBesideAReader: a reader that stays open delays the end of old
-// weeks, and nobody else.
-func TestPartitionsGoBesideAReader(t *testing.T) {
+// TestOpenReaderDelaysOnlyDroppingPartitions: while a reader stays open, old partitions are not
+// dropped, but events are accepted and read.
+func TestOpenReaderDelaysOnlyDroppingPartitions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, Options{Database: postgres.Database(t)})
-	f.makeRoom(time.Now().Add(-120 * 24 * time.Hour))
-	old := f.entryOf(time.Now().Add(-119*24*time.Hour), f.rule.ID)
+	f.makeOldPartitions(time.Now().Add(-120 * 24 * time.Hour))
+	old := f.prepareAt(time.Now().Add(-119*24*time.Hour), f.rule.ID)
 	f.accept(old)
 	f.deliverAll()
 	weeks := f.rows("pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'p'")
@@ -122,11 +122,11 @@ func TestPartitionsGoBesideAReader(t *testing.T) {
 	if n, err := first(t.Context(), reader, scanInt, `SELECT count(*) FROM events`); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	expired := make(chan error)
 	go func() {
-		_, err := f.Expire(impatient)
+		_, err := f.Expire(short)
 		expired <- err
 	}()
 	for waiting := true; waiting; {
@@ -137,7 +137,7 @@ func TestPartitionsGoBesideAReader(t *testing.T) {
 			}
 			waiting = false
 		default:
-			f.accept(f.entry(f.client, true))
+			f.accept(f.prepare(f.client, true))
 			if _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10); err != nil {
 				t.Error(err)
 			}
@@ -151,5 +151,5 @@ func TestPartitionsGoBesideAReader(t *testing.T) {
 	if left >= weeks {
 		t.Errorf("%d partitions are left of %d", left, weeks)
 	}
-	f.accept(f.entry(f.client, true))
+	f.accept(f.prepare(f.client, true))
 }

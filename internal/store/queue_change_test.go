@@ -14,18 +14,18 @@ func TestCancelledDeliveryKeepsTheAttemptThatWasUnderWay(t *testing.T) {
 }
 
 func testCancelledDeliveryKeepsTheAttemptThatWasUnderWay(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	f.accept(entry)
-	due := entry.Alerts[0].Items[0]
-	if err := f.CancelDelivery(t.Context(), f.client.ID, due.ID); err != nil {
+	prepared := f.prepare(f.client, true)
+	f.accept(prepared)
+	item := prepared.Alerts[0].Items[0]
+	if err := f.CancelDelivery(t.Context(), f.client.ID, item.ID); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, f.CancelDelivery(t.Context(), f.client.ID, due.ID), herald.CodeConflict)
-	wantCode(t, f.CancelDelivery(t.Context(), f.newClient("Other").ID, due.ID), herald.CodeNotFound)
-	if err := f.Record(work.Result{Item: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}); !errors.Is(err, work.ErrNotHeld) {
+	wantCode(t, f.CancelDelivery(t.Context(), f.client.ID, item.ID), herald.CodeConflict)
+	wantCode(t, f.CancelDelivery(t.Context(), f.newClient("Other").ID, item.ID), herald.CodeNotFound)
+	if err := f.Record(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200), State: herald.Delivered}); !errors.Is(err, work.ErrNotHeld) {
 		t.Errorf("recording: %v, want ErrNotHeld", err)
 	}
-	d, attempts := f.delivery(due.ID)
+	d, attempts := f.delivery(item.ID)
 	if d.State != herald.Cancelled || d.Reason != herald.ReasonCancelled || len(attempts) != 1 {
 		t.Errorf("delivery %+v with %d attempts, want it cancelled with one", d, len(attempts))
 	}
@@ -34,9 +34,9 @@ func testCancelledDeliveryKeepsTheAttemptThatWasUnderWay(t *testing.T, f *fixtur
 func TestRedeliveriesAreNumberedOn(t *testing.T) { onBoth(t, testRedeliveriesAreNumberedOn) }
 
 func testRedeliveriesAreNumberedOn(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	f.accept(entry)
-	alert := entry.Alerts[0].ID
+	prepared := f.prepare(f.client, true)
+	f.accept(prepared)
+	alert := prepared.Alerts[0].ID
 	for n := 1; n < herald.MaxDeliveries; n++ {
 		id, err := f.AddDelivery(t.Context(), f.client.ID, alert, origin, hook)
 		if err != nil || id != herald.DeliveryID(alert, n) {
@@ -50,13 +50,13 @@ func testRedeliveriesAreNumberedOn(t *testing.T, f *fixture) {
 func TestRedeliveriesAtOnceAllCount(t *testing.T) { onBoth(t, testRedeliveriesAtOnceAllCount) }
 
 func testRedeliveriesAtOnceAllCount(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	f.accept(entry)
+	prepared := f.prepare(f.client, true)
+	f.accept(prepared)
 	const many = 20
 	var wg sync.WaitGroup
 	for range many {
 		wg.Go(func() {
-			if _, err := f.AddDelivery(t.Context(), f.client.ID, entry.Alerts[0].ID, origin, hook); err != nil {
+			if _, err := f.AddDelivery(t.Context(), f.client.ID, prepared.Alerts[0].ID, origin, hook); err != nil {
 				t.Error(err)
 			}
 		})

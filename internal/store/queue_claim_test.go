@@ -15,11 +15,11 @@ import (
 func TestRetryWaitsUntilItIsDue(t *testing.T) { onBoth(t, testRetryWaitsUntilItIsDue) }
 
 func testRetryWaitsUntilItIsDue(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	f.accept(entry)
-	due := entry.Alerts[0].Items[0]
-	failed := attempt(due, herald.OutcomeRetry, 503)
-	if err := f.Record(work.Result{Item: due, Attempt: failed, State: herald.Pending, Delay: time.Hour, Retries: 1}); err != nil {
+	prepared := f.prepare(f.client, true)
+	f.accept(prepared)
+	item := prepared.Alerts[0].Items[0]
+	failed := attempt(item, herald.OutcomeRetry, 503)
+	if err := f.Record(work.Result{Item: item, Attempt: failed, State: herald.Pending, Delay: time.Hour, Retries: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.claim(10); len(got) != 0 {
@@ -49,9 +49,9 @@ func TestClaimTakesTheLongestDueFirst(t *testing.T) { onBoth(t, testClaimTakesTh
 func testClaimTakesTheLongestDueFirst(t *testing.T, f *fixture) {
 	var want []uuid.UUID
 	for range 5 {
-		entry := f.entry(f.client, false)
-		f.accept(entry)
-		want = append(want, entry.Alerts[0].Items[0].ID)
+		prepared := f.prepare(f.client, false)
+		f.accept(prepared)
+		want = append(want, prepared.Alerts[0].Items[0].ID)
 	}
 	var got []uuid.UUID
 	for _, d := range append(f.claim(3), f.claim(3)...) {
@@ -67,7 +67,7 @@ func TestHandedBackDeliveryIsClaimedForTheSameAttempt(t *testing.T) {
 }
 
 func testHandedBackDeliveryIsClaimedForTheSameAttempt(t *testing.T, f *fixture) {
-	f.accept(f.entry(f.client, false))
+	f.accept(f.prepare(f.client, false))
 	first := f.claim(1)
 	if err := f.HandBack(t.Context(), first); err != nil {
 		t.Fatal(err)
@@ -82,16 +82,16 @@ func TestLanesAreFoundBehindAnyNumberOfOthers(t *testing.T) {
 }
 
 func testLanesAreFoundBehindAnyNumberOfOthers(t *testing.T, f *fixture) {
-	const clients, lanesEach = 3, 150 // more lanes than one look returns, also across a client's end
+	const clients, lanesEach = 3, 150 // more lanes than one call of Lanes returns; a call also ends within a client
 	want := make(map[work.Lane]bool)
 	for range clients {
 		c := f.newClient("many lanes")
 		for n := range lanesEach {
-			entry := f.entry(c, false)
-			due := &entry.Alerts[0].Items[0]
-			due.Origin = fmt.Sprintf("https://r%d.example:443", n)
-			want[work.Lane{Client: c.ID, Origin: due.Origin}] = true
-			f.accept(entry)
+			prepared := f.prepare(c, false)
+			item := &prepared.Alerts[0].Items[0]
+			item.Origin = fmt.Sprintf("https://r%d.example:443", n)
+			want[work.Lane{Client: c.ID, Origin: item.Origin}] = true
+			f.accept(prepared)
 		}
 	}
 	got := make(map[work.Lane]bool)

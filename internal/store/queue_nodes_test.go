@@ -15,10 +15,10 @@ func TestOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T) {
 }
 
 func testOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
-	f.accept(entry)
-	// A second incarnation of the node buries the first: whatever that held is
-	// an orphan. On an embedded database registering does it.
+	prepared := f.prepare(f.client, true)
+	f.accept(prepared)
+	// A second incarnation of the node declares the first dead: the deliveries that
+	// the first held are orphans. On an embedded database Register removes the first.
 	dead := f.node.Load()
 	if err := f.Register(t.Context()); err != nil {
 		t.Fatal(err)
@@ -28,11 +28,11 @@ func testOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T, f *fixture) {
 		if err != nil || len(others) != 1 {
 			t.Fatalf("other nodes: %v, %v; want the dead one", others, err)
 		}
-		if buried, err := f.DeclareDead(t.Context(), dead, others[dead]+1); buried || err != nil {
-			t.Fatalf("a node whose beat went on was buried: %v, %v", buried, err)
+		if removed, err := f.DeclareDead(t.Context(), dead, others[dead]+1); removed || err != nil {
+			t.Fatalf("a node was declared dead after another heartbeat: %v, %v", removed, err)
 		}
-		if buried, err := f.DeclareDead(t.Context(), dead, others[dead]); !buried || err != nil {
-			t.Fatalf("burying the dead node: %v, %v", buried, err)
+		if removed, err := f.DeclareDead(t.Context(), dead, others[dead]); !removed || err != nil {
+			t.Fatalf("declaring the dead node dead: %v, %v", removed, err)
 		}
 	}
 	last, n, err := f.FreeOrphans(t.Context(), uuid.Nil)
@@ -50,8 +50,8 @@ func testOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T, f *fixture) {
 	if len(attempts) != 1 || attempts[0].Outcome != herald.OutcomeUnknown || attempts[0].Reason != herald.ReasonInterrupted {
 		t.Errorf("attempts %+v, want one that may have been sent", attempts)
 	}
-	// The result of the first incarnation comes late and must not count.
-	late := entry.Alerts[0].Items[0]
+	// A late result of the first incarnation must not count.
+	late := prepared.Alerts[0].Items[0]
 	if err := f.Record(work.Result{Item: late, Attempt: attempt(late, herald.OutcomeRejected, 400), State: herald.Failed}); !errors.Is(err, work.ErrNotHeld) {
 		t.Errorf("the late result: %v, want ErrNotHeld", err)
 	}

@@ -29,7 +29,7 @@ const (
 	origin = "https://receiver.example:443"
 )
 
-// onBoth runs a test on a fresh database of each kind.
+// onBoth runs a test on a new database of each kind.
 func onBoth(t *testing.T, test func(*testing.T, *fixture)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
@@ -70,7 +70,7 @@ func testBox(t testing.TB) *secret.Box {
 	return secret.NewBox(keys...)
 }
 
-// operator makes changes that it does not matter who makes.
+// operator is the caller of changes in tests where the caller does not matter.
 var operator = herald.Caller{Operator: true}
 
 func (f *fixture) newClient(name string) herald.Client {
@@ -91,17 +91,18 @@ func (f *fixture) newRule(c herald.Client) herald.Rule {
 	return r
 }
 
-// entry makes an entry that raises one alert with one delivery.
-func (f *fixture) entry(c herald.Client, held bool) work.PreparedEvent {
+// prepare returns an event that raises one alert with one delivery.
+func (f *fixture) prepare(c herald.Client, held bool) work.PreparedEvent {
 	f.t.Helper()
 	version, err := f.Version(f.t.Context(), c.ID)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return f.entryAt(c, version, held)
+	return f.prepareOn(c, version, held)
 }
 
-func (f *fixture) entryAt(c herald.Client, version int64, held bool) work.PreparedEvent {
+// prepareOn returns an event that was prepared on a version of its client.
+func (f *fixture) prepareOn(c herald.Client, version int64, held bool) work.PreparedEvent {
 	event := herald.Event{ID: herald.NewEventID(), ClientID: c.ID, Type: "Sync Failed", OccurredAt: time.Now(), Data: []byte(`{"syncId":"1"}`)}
 	alert := herald.AlertID(event.ID, 1)
 	return work.PreparedEvent{Event: event, ClientVersion: version, Alerts: []work.PreparedAlert{{
@@ -113,9 +114,9 @@ func (f *fixture) entryAt(c herald.Client, version int64, held bool) work.Prepar
 	}}}
 }
 
-func (f *fixture) accept(entries ...work.PreparedEvent) []herald.Receipt {
+func (f *fixture) accept(events ...work.PreparedEvent) []herald.Receipt {
 	f.t.Helper()
-	receipts, err := f.Accept(entries)
+	receipts, err := f.Accept(events)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -124,11 +125,11 @@ func (f *fixture) accept(entries ...work.PreparedEvent) []herald.Receipt {
 
 func (f *fixture) claim(n int) []work.Item {
 	f.t.Helper()
-	due, err := f.Claim(f.t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: n}})
+	items, err := f.Claim(f.t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: n}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return due
+	return items
 }
 
 func (f *fixture) delivery(id uuid.UUID) (herald.Delivery, []herald.Attempt) {
@@ -192,11 +193,11 @@ func TestRestartFindsEverything(t *testing.T) {
 func TestClosedStoreRefuses(t *testing.T) { onBoth(t, testClosedStoreRefuses) }
 
 func testClosedStoreRefuses(t *testing.T, f *fixture) {
-	entry := f.entry(f.client, true)
+	prepared := f.prepare(f.client, true)
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := f.Accept([]work.PreparedEvent{entry})
+	_, err := f.Accept([]work.PreparedEvent{prepared})
 	wantCode(t, err, herald.CodeUnavailable)
 }
 
