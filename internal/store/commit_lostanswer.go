@@ -35,7 +35,7 @@ const (
 // without events needs no check: recording a result again is harmless, and its caller
 // repeats it until it gets an answer.
 //
-// The database may not answer before lostAnswerTimeout ends. Then the node may
+// The database may not answer before ctx or lostAnswerTimeout ends. Then the node may
 // hold deliveries that are not in its memory, so wasCommitted marks it as uncertain. Its
 // next Heartbeat makes it register again, and FreeOrphans frees those deliveries.
 func (s *Store) wasCommitted(ctx context.Context, batch []*request) bool {
@@ -43,13 +43,13 @@ func (s *Store) wasCommitted(ctx context.Context, batch []*request) bool {
 	if !found {
 		return false
 	}
-	for deadline := time.Now().Add(lostAnswerTimeout); ; time.Sleep(lostAnswerPause) {
+	for deadline := time.Now().Add(lostAnswerTimeout); ; {
 		committed, err := s.outcome(ctx, event)
 		if err == nil {
 			s.log.Warn("a commit lost its answer; the database returned the outcome", "committed", committed)
 			return committed
 		}
-		if time.Now().After(deadline) {
+		if time.Now().After(deadline) || !sleep(ctx, lostAnswerPause) {
 			s.log.Error("a commit lost its answer, and the database did not return the outcome", "error", err)
 			s.uncertain.Store(true)
 			return false

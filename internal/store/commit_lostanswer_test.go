@@ -2,12 +2,16 @@ package store
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
 	"errors"
 	"io"
 	"net"
 	"net/url"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -161,4 +165,28 @@ func TestUncertainNodeRegistersAgain(t *testing.T) {
 	if _, err := f.Heartbeat(t.Context()); err != nil {
 		t.Errorf("the heartbeat after registering again: %v", err)
 	}
+}
+
+// TestWaitForALostAnswerEndsWithItsContext: while the database does not return the outcome
+// of a commit, the wait ends with its context and leaves the node uncertain.
+func TestWaitForALostAnswerEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, Options{Dir: t.TempDir()})
+		f.dialect.pauseBatches = func(context.Context, *sql.Tx) error { return errors.New("the database is away") }
+		prepared := f.prepare(f.client, true)
+		req := &request{events: []work.PreparedEvent{prepared}, receipts: []herald.Receipt{{EventID: prepared.Event.ID}}}
+		const timeout = 3 * lostAnswerPause / 2
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		began := time.Now()
+		if f.wasCommitted(ctx, []*request{req}) {
+			t.Error("the event counts as committed")
+		}
+		if waited := time.Since(began); waited != timeout {
+			t.Errorf("waited %v, want %v: the context ends between two attempts", waited, timeout)
+		}
+		if !f.uncertain.Load() {
+			t.Error("the node is not uncertain of what it holds")
+		}
+	})
 }

@@ -235,10 +235,8 @@ func (s *Store) retry(ctx context.Context, fn func() error) error {
 		if err == nil || n == retryLimit || errors.As(err, &lost) || s.dialect.classify(err) != faultTransient {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, time.Duration(n)*retryPause) {
 			return err
-		case <-time.After(time.Duration(n) * retryPause):
 		}
 	}
 }
