@@ -1,11 +1,13 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"herald"
 	"herald/internal/test/postgres"
@@ -35,10 +37,12 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 		return err
 	}
 	// Each transaction locks one row and then the other's: PostgreSQL ends one of them.
-	held, done := make(chan struct{}, 2), make(chan error, 2)
-	lockBoth := func(name string, mine, yours herald.Client) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	oneLocked, otherLocked, done := make(chan struct{}), make(chan struct{}), make(chan error, 2)
+	lockBoth := func(name string, mine, yours herald.Client, locked, yoursLocked chan struct{}) {
 		tries := 0
-		done <- f.inTransaction(t.Context(), "deadlock", func(tx *sql.Tx) error {
+		done <- f.inTransaction(ctx, "deadlock", func(tx *sql.Tx) error {
 			if tries++; tries > 1 {
 				t.Log(name, "is run again")
 			}
@@ -46,18 +50,18 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 				return err
 			}
 			if tries == 1 {
-				held <- struct{}{}
-				for len(held) < 2 && tries == 1 {
-					if err := f.Ping(t.Context()); err != nil {
-						return err
-					}
+				close(locked)
+				select {
+				case <-yoursLocked:
+				case <-ctx.Done():
+					return ctx.Err()
 				}
 			}
 			return rename(tx, yours, name)
 		})
 	}
-	go lockBoth("first", one, other)
-	go lockBoth("second", other, one)
+	go lockBoth("first", one, other, oneLocked, otherLocked)
+	go lockBoth("second", other, one, otherLocked, oneLocked)
 	for range 2 {
 		if err := <-done; err != nil {
 			t.Error(err)

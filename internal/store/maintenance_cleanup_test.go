@@ -36,7 +36,7 @@ func TestDeletedClientsDeliveriesAreCancelled(t *testing.T) {
 }
 
 func testDeletedClientsDeliveriesAreCancelled(t *testing.T, f *fixture) {
-	prepared := f.prepare(f.client, false)
+	prepared, stale := f.prepare(f.client, false), f.prepare(f.client, true)
 	f.accept(prepared)
 	if err := f.DeleteClient(t.Context(), operator, f.client.ID); err != nil {
 		t.Fatal(err)
@@ -49,8 +49,7 @@ func testDeletedClientsDeliveriesAreCancelled(t *testing.T, f *fixture) {
 	if d, _ := f.delivery(prepared.Alerts[0].Items[0].ID); d.State != herald.Cancelled || d.Reason != herald.ReasonClientDeleted {
 		t.Errorf("delivery %+v, want it cancelled with its client", d)
 	}
-	_, err = f.Accept([]work.PreparedEvent{f.prepare(f.client, true)})
-	if !errors.Is(err, work.ErrStale) { // version 0: there is none
-		t.Logf("accepting for a deleted client: %v", err)
+	if _, err = f.Accept([]work.PreparedEvent{stale}); !errors.Is(err, work.ErrStale) {
+		t.Errorf("accepting for a deleted client: %v, want ErrStale", err)
 	}
 }
