@@ -13,62 +13,62 @@ import (
 	"herald/internal/secret"
 )
 
-// What the audit log tells of a thing before and after a change.
+// The records that the audit log holds in its columns before and after.
 type (
-	ruleTold struct {
+	auditedRule struct {
 		Type          string    `json:"type"`
 		CompanyID     uuid.UUID `json:"companyId,omitzero"`
 		Webhook       string    `json:"webhook,omitempty"`
 		Emails        []string  `json:"emails,omitempty"`
 		Authorization bool      `json:"authorization"`
 	}
-	keyTold struct {
+	auditedKey struct {
 		Name string      `json:"name,omitempty"`
 		Role herald.Role `json:"role"`
 	}
-	profileTold struct {
+	auditedProfile struct {
 		Name string `json:"name"`
 		storedProfile
 		AlertAuthHeader string `json:"alertAuthHeader,omitempty"`
 	}
-	clientTold struct {
+	auditedClient struct {
 		Name string `json:"name"`
 	}
 )
 
-func tellRule(r herald.Rule) *ruleTold {
-	return &ruleTold{Type: r.PostedType, CompanyID: r.CompanyID, Webhook: r.Webhook, Emails: r.Emails, Authorization: !r.WithoutAuthorization}
+func auditRule(r herald.Rule) *auditedRule {
+	return &auditedRule{Type: r.PostedType, CompanyID: r.CompanyID, Webhook: r.Webhook, Emails: r.Emails, Authorization: !r.WithoutAuthorization}
 }
 
-// tellProfile tells nothing of the Authorization header but that there is one, and
-// that it was another.
-func tellProfile(p herald.Profile, another bool) *profileTold {
-	told := &profileTold{Name: p.Name, storedProfile: storeProfile(p)}
+// auditProfile returns a profile with its Authorization header masked: the audit log
+// holds no secrets. headerChanged marks a header whose value has changed.
+func auditProfile(p herald.Profile, headerChanged bool) *auditedProfile {
+	audited := &auditedProfile{Name: p.Name, storedProfile: storeProfile(p)}
 	if p.AlertAuthHeader != "" {
-		told.AlertAuthHeader = secret.MaskAuthorization(p.AlertAuthHeader)
-		if another {
-			told.AlertAuthHeader += " (changed)"
+		audited.AlertAuthHeader = secret.MaskAuthorization(p.AlertAuthHeader)
+		if headerChanged {
+			audited.AlertAuthHeader += " (changed)"
 		}
 	}
-	return told
+	return audited
 }
 
-// change is what is told of one change.
-type change struct {
+// auditEntry is one change to be written to the audit log.
+type auditEntry struct {
 	client        uuid.UUID
 	action        herald.Action
 	subject       string
-	before, after any // nil for what was not, or is no more
+	before, after any // nil before the subject existed, or after it was deleted
 }
 
-// note adds a change to the audit log, in the transaction that makes it. One that
-// changed nothing is not worth an entry.
-func note(ctx context.Context, tx *sql.Tx, by herald.Caller, c change) error {
-	before, err := told(c.before)
+// audit adds an entry to the audit log, in the transaction that makes the change. It
+// adds none when before and after are equal.
+func audit(ctx context.Context, tx *sql.Tx, by herald.Caller, e auditEntry) error {
+	before, err := encodeAudited(e.before)
 	if err != nil {
 		return err
 	}
-	after, err := told(c.after)
+	after, err := encodeAudited(e.after)
 	if err != nil {
 		return err
 	}
@@ -81,25 +81,26 @@ func note(ctx context.Context, tx *sql.Tx, by herald.Caller, c change) error {
 		address = by.Address.String()
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO audit (id, client_id, action, subject, actor, key_id, address, before, after)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, id[:], idOrNull(c.client), string(c.action), c.subject, string(by.Actor()), idOrNull(by.Key.ID), address, before, after)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, id[:], idOrNull(e.client), string(e.action), e.subject, string(by.Actor()), idOrNull(by.Key.ID), address, before, after)
 	return err
 }
 
-func told(thing any) ([]byte, error) {
-	if thing == nil {
+func encodeAudited(record any) ([]byte, error) {
+	if record == nil {
 		return nil, nil
 	}
-	text, err := json.Marshal(thing)
+	text, err := json.Marshal(record)
 	if err != nil {
 		return nil, fmt.Errorf("encode for the audit log: %w", err)
 	}
 	return text, nil
 }
 
-// Changes lists up to limit entries of the audit log, newest first, behind after
-// unless that is uuid.Nil; a client other than uuid.Nil leaves only its own.
+// Changes lists up to limit entries of the audit log, newest first. It lists only
+// entries older than after, unless after is uuid.Nil, and only those of client, unless
+// client is uuid.Nil.
 func (s *Store) Changes(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error) {
-	ctx, cancel := listing(ctx)
+	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	c := conditions{parts: []string{"id >= (SELECT kept_from FROM history)"}}
 	if client != uuid.Nil {
@@ -109,7 +110,7 @@ func (s *Store) Changes(ctx context.Context, client, after uuid.UUID, limit int)
 		c.add("id < %s", after)
 	}
 	changes, err := list(ctx, s.read, scanChange, `SELECT id, client_id, action, subject, actor, key_id, address, before, after
-FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.place(limit), c.args...)
+FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
 	return changes, s.failed("list the audit log", err)
 }
 
@@ -120,10 +121,10 @@ func scanChange(rows *sql.Rows) (c herald.Change, err error) {
 	return c, err
 }
 
-// ExpireChanges deletes, in one bounded step, entries of the audit log that are not
-// kept any more; it returns how many.
+// ExpireChanges deletes entries of the audit log that are older than the kept history, in
+// one step of at most step entries. It returns how many.
 func (s *Store) ExpireChanges(ctx context.Context) (n int, err error) {
-	err = s.change(ctx, "delete old entries of the audit log", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete old entries of the audit log", func(tx *sql.Tx) error {
 		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM audit WHERE id IN (
 SELECT id FROM audit WHERE id < (SELECT kept_from FROM history) ORDER BY id LIMIT $1)`, step))
 		n = int(deleted)

@@ -14,8 +14,8 @@ import (
 	"herald/internal/work"
 )
 
-// storedProfile is what clients.profile holds; the name and the authorization
-// have columns of their own.
+// storedProfile is the JSON in the column clients.profile. The name and the
+// Authorization header have columns of their own.
 type storedProfile struct {
 	LogoURL            string   `json:"logoUrl,omitempty"`
 	IconURL            string   `json:"iconUrl,omitempty"`
@@ -59,23 +59,24 @@ func (s *Store) scanClient(rows *sql.Rows) (herald.Client, error) {
 	return c, nil
 }
 
-// authContext binds a sealed alertAuthHeader to its client and purpose.
+// authContext binds a sealed alertAuthHeader to its client and purpose: copied to
+// another row, it cannot be opened.
 func authContext(client uuid.UUID) []byte {
 	return append([]byte("alertAuthHeader "), client[:]...)
 }
 
-// CreateClient makes a client with its first API key, which is returned in
-// plain text this once; no role is herald.Developer.
+// CreateClient makes a client with its first API key. The key is returned in plain
+// text this once. An empty role means herald.Developer.
 func (s *Store) CreateClient(ctx context.Context, by herald.Caller, name string, role herald.Role) (herald.Client, string, error) {
 	c := herald.Client{ID: herald.NewID(), Profile: herald.Profile{Name: name}, Version: 1}
 	var plain string
-	err := s.change(ctx, "create a client", func(tx *sql.Tx) error {
+	err := s.inTransaction(ctx, "create a client", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO clients (id, name, profile, version) VALUES ($1, $2, $3, $4)`,
 			c.ID[:], name, []byte(`{}`), c.Version)
 		if err != nil {
 			return err
 		}
-		if err := note(ctx, tx, by, change{c.ID, herald.ClientCreated, c.ID.String(), nil, clientTold{name}}); err != nil {
+		if err := audit(ctx, tx, by, auditEntry{c.ID, herald.ClientCreated, c.ID.String(), nil, auditedClient{name}}); err != nil {
 			return err
 		}
 		_, plain, err = addKey(ctx, tx, by, c.ID, "", role)
@@ -84,7 +85,7 @@ func (s *Store) CreateClient(ctx context.Context, by herald.Caller, name string,
 	return c, plain, err
 }
 
-// Client returns a client, CodeNotFound when there is none.
+// Client returns a client. The error is CodeNotFound when there is none.
 func (s *Store) Client(ctx context.Context, id uuid.UUID) (herald.Client, error) {
 	return s.client(ctx, s.read, id)
 }
@@ -97,10 +98,10 @@ func (s *Store) client(ctx context.Context, q querier, id uuid.UUID) (herald.Cli
 	return c, s.failed("read a client", err)
 }
 
-// Clients lists up to limit clients, newest first, behind after unless that is
-// uuid.Nil.
+// Clients lists up to limit clients, newest first. It lists only clients older than
+// after, unless after is uuid.Nil.
 func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error) {
-	ctx, cancel := listing(ctx)
+	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	var c conditions
 	c.add("deleted_at IS NULL")
@@ -108,11 +109,12 @@ func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]hera
 		c.add("id < %s", after)
 	}
 	clients, err := list(ctx, s.read, s.scanClient,
-		`SELECT `+clientColumns+` FROM clients WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.place(limit), c.args...)
+		`SELECT `+clientColumns+` FROM clients WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
 	return clients, s.failed("list clients", err)
 }
 
-// RenameClient changes a client's name, CodeNotFound when there is none.
+// RenameClient changes a client's name. The error is CodeNotFound when there is no such
+// client.
 func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID, name string) error {
 	return s.changeClient(ctx, id, "rename a client", func(tx *sql.Tx) error {
 		before, err := s.client(ctx, tx, id)
@@ -122,11 +124,12 @@ func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID
 		if _, err := tx.ExecContext(ctx, `UPDATE clients SET name = $1 WHERE id = $2`, name, id[:]); err != nil {
 			return err
 		}
-		return note(ctx, tx, by, change{id, herald.ClientRenamed, id.String(), clientTold{before.Profile.Name}, clientTold{name}})
+		return audit(ctx, tx, by, auditEntry{id, herald.ClientRenamed, id.String(), auditedClient{before.Profile.Name}, auditedClient{name}})
 	})
 }
 
-// SaveProfile replaces a client's profile, CodeNotFound when there is none.
+// SaveProfile replaces a client's profile. The error is CodeNotFound when there is no
+// such client.
 func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID, p herald.Profile) error {
 	stored, err := json.Marshal(storeProfile(p))
 	if err != nil {
@@ -145,14 +148,14 @@ func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID,
 		if err != nil {
 			return err
 		}
-		another := before.Profile.AlertAuthHeader != p.AlertAuthHeader
-		return note(ctx, tx, by, change{id, herald.ProfileUpdated, id.String(), tellProfile(before.Profile, false), tellProfile(p, another)})
+		headerChanged := before.Profile.AlertAuthHeader != p.AlertAuthHeader
+		return audit(ctx, tx, by, auditEntry{id, herald.ProfileUpdated, id.String(), auditProfile(before.Profile, false), auditProfile(p, headerChanged)})
 	})
 }
 
-// DeleteClient revokes a client's keys and drops its rules at once. What is
-// pending is cancelled afterwards in steps, see CancelDeletedClients; history
-// stays. CodeNotFound when there is no such client.
+// DeleteClient revokes a client's keys and deletes its rules at once.
+// CancelDeletedClients cancels its pending deliveries afterwards, in steps. Its history
+// stays. The error is CodeNotFound when there is no such client.
 func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID) error {
 	return s.changeClient(ctx, id, "delete a client", func(tx *sql.Tx) error {
 		before, err := s.client(ctx, tx, id)
@@ -168,21 +171,22 @@ func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID
 		if err != nil {
 			return err
 		}
-		return note(ctx, tx, by, change{id, herald.ClientDeleted, id.String(), clientTold{before.Profile.Name}, nil})
+		return audit(ctx, tx, by, auditEntry{id, herald.ClientDeleted, id.String(), auditedClient{before.Profile.Name}, nil})
 	})
 }
 
-// Version returns a client's present version, 0 when there is no such client.
+// Version returns a client's present version, or 0 when there is no such client.
 func (s *Store) Version(ctx context.Context, id uuid.UUID) (int64, error) {
-	version, err := first(ctx, s.read, scanInt, clientVersionSQL, s.planned(id[:])...)
+	version, err := first(ctx, s.read, scanInt, clientVersionSQL, s.withCachedPlan(id[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
 	return version, s.failed("read a client's version", err)
 }
 
-// Snapshot returns all that deciding and sending need of a client, as it was
-// at one version. CodeNotFound when there is no such client.
+// Snapshot reads a client's state. It reads the version first, so a change during the read
+// makes the state count as older than it is, and thus as stale. The error is CodeNotFound
+// when there is no such client.
 func (s *Store) Snapshot(ctx context.Context, id uuid.UUID) (work.ClientState, error) {
 	var snap work.ClientState
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})

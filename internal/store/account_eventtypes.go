@@ -28,15 +28,16 @@ func eventTypes(ctx context.Context, q querier) ([]herald.EventType, error) {
 	}, `SELECT spec FROM event_types ORDER BY name`)
 }
 
-// SaveEventType makes or replaces an operator's own event type. It counts as a
-// change of every client, so that no event is decided on the old one.
+// SaveEventType makes or replaces one of the operator's own event types. It raises the
+// version of every client, so that no event is committed that was prepared on the old
+// type.
 func (s *Store) SaveEventType(ctx context.Context, by herald.Caller, t herald.EventType) error {
 	spec, err := json.Marshal(t)
 	if err != nil {
 		return fmt.Errorf("encode an event type: %w", err)
 	}
 	var clients []uuid.UUID
-	err = s.change(ctx, "save an event type", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "save an event type", func(tx *sql.Tx) error {
 		before, err := first(ctx, tx, scanBytes, `SELECT spec FROM event_types WHERE name = $1`, t.Name)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
@@ -46,11 +47,11 @@ ON CONFLICT (name) DO UPDATE SET spec = excluded.spec`, t.Name, spec)
 		if err != nil {
 			return err
 		}
-		c := change{action: herald.EventTypeSaved, subject: t.Name, after: json.RawMessage(spec)}
+		entry := auditEntry{action: herald.EventTypeSaved, subject: t.Name, after: json.RawMessage(spec)}
 		if before != nil {
-			c.before = json.RawMessage(before)
+			entry.before = json.RawMessage(before)
 		}
-		if err := note(ctx, tx, by, c); err != nil {
+		if err := audit(ctx, tx, by, entry); err != nil {
 			return err
 		}
 		clients, err = list(ctx, tx, scanID, `UPDATE clients SET version = version + 1 WHERE deleted_at IS NULL RETURNING id`)

@@ -22,23 +22,27 @@ func scanKey(rows *sql.Rows) (k herald.Key, err error) {
 	return k, err
 }
 
-// KeyByHash returns the API key with a hash, CodeNotFound when there is none.
+// KeyByHash returns the API key with a hash. The error is CodeNotFound when there is
+// none.
 func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error) {
-	k, err := first(ctx, s.read, scanKey, `SELECT `+keyColumns+` FROM keys WHERE hash = $1`, s.planned(hash[:])...)
+	k, err := first(ctx, s.read, scanKey, `SELECT `+keyColumns+` FROM keys WHERE hash = $1`, s.withCachedPlan(hash[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, herald.Errorf(herald.CodeNotFound, "No API key was found")
 	}
 	return k, s.failed("look up an API key", err)
 }
 
-// Keys lists a client's API keys in the order of their making.
+// Keys lists a client's API keys, oldest first.
 func (s *Store) Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error) {
 	keys, err := list(ctx, s.read, scanKey, `SELECT `+keyColumns+` FROM keys WHERE client_id = $1 ORDER BY id`, client[:])
 	return keys, s.failed("list API keys", err)
 }
 
-// CreateKey makes an API key and returns it in plain text this once; no role is
-// herald.Developer. CodeConflict when the client has herald.MaxKeys.
+// CreateKey makes an API key and returns it in plain text this once. An empty role means
+// herald.Developer.
+//
+// Errors: CodeNotFound when there is no such client, CodeConflict when it has
+// herald.MaxKeys keys already.
 func (s *Store) CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (k herald.Key, plain string, err error) {
 	err = s.changeClient(ctx, client, "create an API key", func(tx *sql.Tx) error {
 		n, err := first(ctx, tx, scanInt, `SELECT count(*) FROM keys WHERE client_id = $1`, client[:])
@@ -46,7 +50,7 @@ func (s *Store) CreateKey(ctx context.Context, by herald.Caller, client uuid.UUI
 			return err
 		}
 		if n >= herald.MaxKeys {
-			return herald.Errorf(herald.CodeConflict, // the vendor's own words, spec section 6.2
+			return herald.Errorf(herald.CodeConflict, // the text of spec section 6.2
 				"Maximum number of API keys reached. To create a new API key, delete an unused key and try again.")
 		}
 		k, plain, err = addKey(ctx, tx, by, client, name, role)
@@ -63,12 +67,13 @@ func addKey(ctx context.Context, tx *sql.Tx, by herald.Caller, client uuid.UUID,
 	if err != nil {
 		return k, plain, err
 	}
-	return k, plain, note(ctx, tx, by, change{client, herald.KeyCreated, k.ID.String(), nil, keyTold{k.Name, k.Role}})
+	return k, plain, audit(ctx, tx, by, auditEntry{client, herald.KeyCreated, k.ID.String(), nil, auditedKey{k.Name, k.Role}})
 }
 
-// DeleteKey revokes an API key; CodeNotFound when the client has no such key,
-// CodeConflict for its last one, CodeForbidden when it is not the caller's to
-// delete.
+// DeleteKey revokes an API key.
+//
+// Errors: CodeNotFound when the client has no such key, CodeConflict for its last key,
+// CodeForbidden when the caller's role may not delete it.
 func (s *Store) DeleteKey(ctx context.Context, by herald.Caller, client, key uuid.UUID) error {
 	return s.changeClient(ctx, client, "delete an API key", func(tx *sql.Tx) error {
 		k, err := first(ctx, tx, scanKey, `DELETE FROM keys WHERE id = $1 AND client_id = $2 RETURNING `+keyColumns, key[:], client[:])
@@ -88,6 +93,6 @@ func (s *Store) DeleteKey(ctx context.Context, by herald.Caller, client, key uui
 		if err != nil {
 			return err
 		}
-		return note(ctx, tx, by, change{client, herald.KeyDeleted, key.String(), keyTold{k.Name, k.Role}, nil})
+		return audit(ctx, tx, by, auditEntry{client, herald.KeyDeleted, key.String(), auditedKey{k.Name, k.Role}, nil})
 	})
 }

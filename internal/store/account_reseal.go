@@ -9,9 +9,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Reseal seals anew, in one bounded step, secrets that are not sealed with the
-// present key; it returns how many. One that cannot be opened stays as it is and is
-// part of the error. Nodes may do it beside each other.
+// Reseal seals secrets with the present key that are sealed with an older one, in one
+// step of at most step rows. It returns how many. A secret that no key opens stays as
+// it is and is part of the error. Several nodes may call Reseal at the same time.
 func (s *Store) Reseal(ctx context.Context) (n int, err error) {
 	prefix := s.box.Prefix()
 	type sealed struct {
@@ -28,13 +28,13 @@ func (s *Store) Reseal(ctx context.Context) (n int, err error) {
 			return o, err
 		}, `SELECT id, auth FROM clients WHERE auth IS NOT NULL AND substr(auth, 1, $1) <> $2 AND id > $3 ORDER BY id LIMIT $4`, len(prefix), prefix, after[:], step)
 		if err != nil {
-			return n, s.failed("look for secrets to seal anew", err)
+			return n, s.failed("read secrets sealed with an older key", err)
 		}
 		if len(old) == 0 {
 			return n, errors.Join(failed...)
 		}
 		before := len(failed)
-		err = s.change(ctx, "seal secrets anew", func(tx *sql.Tx) error {
+		err = s.inTransaction(ctx, "seal secrets with the present key", func(tx *sql.Tx) error {
 			n, failed = 0, failed[:before]
 			for _, o := range old {
 				plain, err := s.box.Open(o.auth, authContext(o.client))
@@ -42,7 +42,7 @@ func (s *Store) Reseal(ctx context.Context) (n int, err error) {
 					failed = append(failed, fmt.Errorf("alertAuthHeader of client %s: %w", o.client, err))
 					continue
 				}
-				// It may have been changed since it was read.
+				// The condition on auth spares a header that was saved since the read.
 				changed, err := affected(tx.ExecContext(ctx, `UPDATE clients SET auth = $1 WHERE id = $2 AND auth = $3`,
 					s.box.Seal(plain, authContext(o.client)), o.client[:], o.auth))
 				if err != nil {
@@ -55,6 +55,6 @@ func (s *Store) Reseal(ctx context.Context) (n int, err error) {
 		if err != nil || n > 0 {
 			return n, errors.Join(append(failed, err)...)
 		}
-		after = old[len(old)-1].client // none of these can be opened; others may
+		after = old[len(old)-1].client // no key opens any of these; later ones may open
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"herald/internal/secret"
 )
 
-// TestSecretsAreSealedAnew: after a change of keys everything is sealed with the
-// first, in steps; what no key opens is told and stays.
-func TestSecretsAreSealedAnew(t *testing.T) { onBoth(t, testSecretsAreSealedAnew) }
+// TestSecretsAreResealed: after a change of keys, every secret is sealed with the first key. A
+// secret that no key opens stays and is named in the error.
+func TestSecretsAreResealed(t *testing.T) { onBoth(t, testSecretsAreResealed) }
 
-func testSecretsAreSealedAnew(t *testing.T, f *fixture) {
+func testSecretsAreResealed(t *testing.T, f *fixture) {
 	keys := []secret.Key{{1}, {2}, {3}}
 	save := func(name string, key secret.Key) herald.Client {
 		f.box = secret.NewBox(key)

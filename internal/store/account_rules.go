@@ -43,10 +43,10 @@ func noRule(id uuid.UUID) error {
 	return herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", id)
 }
 
-// Rules lists a page of a client's rules and counts them all; a company other
-// than uuid.Nil leaves only the rules bound to it.
+// Rules returns a page of a client's rules and the number of all that match. Unless
+// company is uuid.Nil, only the rules bound to it match.
 func (s *Store) Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error) {
-	ctx, cancel := listing(ctx)
+	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	c := conditions{columns: map[string]string{
 		"id": "id", "type": "posted_type", "companyId": "company_id", "notifiers.webhook": "webhook",
@@ -55,18 +55,18 @@ func (s *Store) Rules(ctx context.Context, client, company uuid.UUID, l query.Li
 	if company != uuid.Nil {
 		c.add("company_id = %s", company)
 	}
-	c.narrow(l.Where)
+	c.addQuery(l.Where)
 	total, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM rules WHERE `+c.where(), c.args...)
 	if err != nil {
 		return nil, 0, s.failed("count rules", err)
 	}
 	text := `SELECT ` + ruleColumns + ` FROM rules WHERE ` + c.where() + ` ORDER BY ` + c.orderBy(l.Order) +
-		` LIMIT ` + c.place(l.PageSize) + ` OFFSET ` + c.place(l.Offset())
+		` LIMIT ` + c.bind(l.PageSize) + ` OFFSET ` + c.bind(l.Offset())
 	rules, err := list(ctx, s.read, scanRule, text, c.args...)
 	return rules, int(total), s.failed("list rules", err)
 }
 
-// Rule returns a client's rule, CodeNotFound when there is none.
+// Rule returns a client's rule. The error is CodeNotFound when there is none.
 func (s *Store) Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error) {
 	r, err := readRule(ctx, s.read, client, id)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -75,8 +75,8 @@ func (s *Store) Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, er
 	return r, s.failed("read a rule", err)
 }
 
-// CreateRule keeps a new rule under the id it has. Events published from now on
-// meet it.
+// CreateRule stores a new rule under the id it has. It applies to events published
+// after it returns. The error is CodeNotFound when there is no such client.
 func (s *Store) CreateRule(ctx context.Context, by herald.Caller, r herald.Rule) error {
 	emails, err := encodeEmails(r.Emails)
 	if err != nil {
@@ -88,13 +88,13 @@ func (s *Store) CreateRule(ctx context.Context, by herald.Caller, r herald.Rule)
 		if err != nil {
 			return err
 		}
-		return note(ctx, tx, by, change{r.ClientID, herald.RuleCreated, r.ID.String(), nil, tellRule(r)})
+		return audit(ctx, tx, by, auditEntry{r.ClientID, herald.RuleCreated, r.ID.String(), nil, auditRule(r)})
 	})
 }
 
-// UpdateRule replaces a rule's type, company and notifiers and returns the rule
-// as it is then; WithoutAuthorization stays. CodeNotFound when there is no such
-// rule.
+// UpdateRule replaces a rule's type, company and notifiers and returns the updated rule.
+// It does not change WithoutAuthorization. The error is CodeNotFound when there is no
+// such rule.
 func (s *Store) UpdateRule(ctx context.Context, by herald.Caller, r herald.Rule) (herald.Rule, error) {
 	emails, err := encodeEmails(r.Emails)
 	if err != nil {
@@ -110,8 +110,8 @@ WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
 	return updated, err
 }
 
-// SetRuleAuthorization switches the client's Authorization header on or off for
-// one rule, CodeNotFound when there is no such rule.
+// SetRuleAuthorization switches the client's Authorization header on or off for one
+// rule. The error is CodeNotFound when there is no such rule.
 func (s *Store) SetRuleAuthorization(ctx context.Context, by herald.Caller, client, rule uuid.UUID, send bool) error {
 	return s.changeRule(ctx, by, herald.RuleUpdated, client, rule, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE rules SET send_auth = $1 WHERE client_id = $2 AND id = $3`, send, client[:], rule[:])
@@ -119,9 +119,9 @@ func (s *Store) SetRuleAuthorization(ctx context.Context, by herald.Caller, clie
 	})
 }
 
-// DeleteRule drops a rule: events published from now on raise no alert on it.
-// Its alerts stay, and what they owe is still delivered. CodeNotFound when
-// there is no such rule.
+// DeleteRule deletes a rule: events published after it returns raise no alert by it. The
+// rule's alerts stay, and their pending deliveries are still made. The error is
+// CodeNotFound when there is no such rule.
 func (s *Store) DeleteRule(ctx context.Context, by herald.Caller, client, rule uuid.UUID) error {
 	return s.changeRule(ctx, by, herald.RuleDeleted, client, rule, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE client_id = $1 AND id = $2`, client[:], rule[:])
@@ -129,7 +129,8 @@ func (s *Store) DeleteRule(ctx context.Context, by herald.Caller, client, rule u
 	})
 }
 
-// changeRule runs fn on a rule that exists, and tells the audit log what came of it.
+// changeRule runs fn on a rule that exists, and writes the rule before and after fn to
+// the audit log.
 func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, fn func(*sql.Tx) error) error {
 	return s.changeClient(ctx, client, "change a rule", func(tx *sql.Tx) error {
 		before, err := readRule(ctx, tx, client, rule)
@@ -142,14 +143,14 @@ func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.
 		if err != nil {
 			return err
 		}
-		c := change{client: client, action: action, subject: rule.String(), before: tellRule(before)}
+		entry := auditEntry{client: client, action: action, subject: rule.String(), before: auditRule(before)}
 		switch after, err := readRule(ctx, tx, client, rule); {
 		case err == nil:
-			c.after = tellRule(after)
+			entry.after = auditRule(after)
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
 		}
-		return note(ctx, tx, by, c)
+		return audit(ctx, tx, by, entry)
 	})
 }
 
@@ -157,8 +158,8 @@ func readRule(ctx context.Context, q querier, client, rule uuid.UUID) (herald.Ru
 	return first(ctx, q, scanRule, `SELECT `+ruleColumns+` FROM rules WHERE client_id = $1 AND id = $2`, client[:], rule[:])
 }
 
-// RulesWithEmails counts the rules, of all clients, that name mailboxes.
+// RulesWithEmails counts the rules of all clients that have e-mail notifiers.
 func (s *Store) RulesWithEmails(ctx context.Context) (int, error) {
 	n, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM rules WHERE emails <> '[]'`)
-	return int(n), s.failed("count rules with mailboxes", err)
+	return int(n), s.failed("count rules with e-mail notifiers", err)
 }

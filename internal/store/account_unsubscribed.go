@@ -11,8 +11,8 @@ import (
 	"herald"
 )
 
-// Unsubscribe stops a client's mail to a mailbox; again does nothing. CodeNotFound
-// when there is no such client.
+// Unsubscribe stops a client's mail to a mailbox. A second call does nothing. The error
+// is CodeNotFound when there is no such client.
 func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
 	return s.changeClient(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
@@ -20,11 +20,11 @@ func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.U
 		if err != nil || n == 0 {
 			return err
 		}
-		return note(ctx, tx, by, change{client: client, action: herald.MailboxUnsubscribed, subject: strings.ToLower(box)})
+		return audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxUnsubscribed, subject: strings.ToLower(box)})
 	})
 }
 
-// Unsubscribed lists the mailboxes that want no mail of a client, by address.
+// Unsubscribed lists the mailboxes that have unsubscribed from a client's mail, by address.
 func (s *Store) Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Unsubscribed, error) {
 	boxes, err := unsubscribed(ctx, s.read, client)
 	return boxes, s.failed("list unsubscribed mailboxes", err)
@@ -39,8 +39,8 @@ func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Un
 	}, `SELECT address, at FROM unsubscribed WHERE client_id = $1 ORDER BY address`, client[:])
 }
 
-// Resubscribe lets a client's mail go to a mailbox again; CodeNotFound when it was
-// not stopped.
+// Resubscribe lets a client's mail go to a mailbox again. The error is CodeNotFound when
+// the mailbox has not unsubscribed, or when there is no such client.
 func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
 	return s.changeClient(ctx, client, "resubscribe a mailbox", func(tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], strings.ToLower(box)))
@@ -50,6 +50,6 @@ func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.U
 		if err != nil {
 			return err
 		}
-		return note(ctx, tx, by, change{client: client, action: herald.MailboxResubscribed, subject: strings.ToLower(box)})
+		return audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxResubscribed, subject: strings.ToLower(box)})
 	})
 }

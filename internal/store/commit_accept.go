@@ -5,27 +5,29 @@ import (
 	"herald/internal/work"
 )
 
-// Accept keeps entries with their alerts and deliveries, all or none, and
-// returns when they are synced to disk: one receipt an entry, in order. An
-// entry that repeats an idempotency key with the same content is answered with
-// the receipt of the first time and adds nothing; the caller knows it by the
-// receipt's EventID, which is not the entry's.
+// Accept stores events with their alerts and deliveries, all or none. It returns when
+// they are synced to disk, with one receipt per event, in order. There must be at least
+// one event.
 //
-// Errors: work.ErrStale when a client has changed since its entry was
-// decided, an *herald.ItemError for a key used before with other content
-// (CodeMismatch), CodeUnavailable when the database takes nothing right now.
-func (s *Store) Accept(entries []work.PreparedEvent) ([]herald.Receipt, error) {
-	k := &request{client: entries[0].Event.ClientID, entries: entries}
-	for i := range entries {
-		k.rows++
-		k.bytes += len(entries[i].Event.Data)
-		for j := range entries[i].Alerts {
-			k.rows += 1 + len(entries[i].Alerts[j].Items)
-			k.bytes += len(entries[i].Alerts[j].Head)
+// An event that repeats an idempotency key with the same content adds nothing and gets
+// the receipt of the first use. The caller sees that by the receipt's EventID, which is
+// not the event's own.
+//
+// Errors: work.ErrStale when a client has changed since its event was prepared; a
+// *herald.ItemError with CodeMismatch for a key that was used before with other content;
+// CodeUnavailable when the database fails or too much waits to be written.
+func (s *Store) Accept(events []work.PreparedEvent) ([]herald.Receipt, error) {
+	req := &request{client: events[0].Event.ClientID, events: events}
+	for i := range events {
+		req.rows++
+		req.bytes += len(events[i].Event.Data)
+		for j := range events[i].Alerts {
+			req.rows += 1 + len(events[i].Alerts[j].Items)
+			req.bytes += len(events[i].Alerts[j].Head)
 		}
 	}
-	if err := s.writer.do(k); err != nil {
+	if err := s.writer.do(req); err != nil {
 		return nil, err
 	}
-	return k.receipts, nil
+	return req.receipts, nil
 }

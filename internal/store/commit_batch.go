@@ -9,20 +9,20 @@ import (
 	"herald/internal/work"
 )
 
-// batch is what one transaction of the writer adds and moves, gathered from its
-// works before anything is written. How it is written is the dialect's: row by
-// row in prepared statements on SQLite, a statement per table on PostgreSQL.
+// batch is the rows that one transaction of the writer adds and moves. newBatch collects
+// them from the requests before anything is written. The dialect writes them: row by row
+// with prepared statements on SQLite, one statement per table on PostgreSQL.
 type batch struct {
 	node int64
-	now  int64 // microseconds, by the database's clock where it has one
+	now  int64 // the result of dialect.now
 
-	events     []*herald.Event
-	alerts     []alertRow
-	items      []*work.Item
-	keys       []keyRow
-	recordings []*request
+	events  []*herald.Event
+	alerts  []alertRow
+	items   []*work.Item
+	keys    []keyRow
+	results []*request
 
-	talliedTo uuid.UUID // alerts with smaller ids have to be tallied with the batch
+	talliedTo uuid.UUID // the batch itself adds alerts with smaller ids to their tallies
 }
 
 type alertRow struct {
@@ -30,41 +30,41 @@ type alertRow struct {
 	event *herald.Event
 }
 
-// keyRow is an idempotency key to keep.
+// keyRow is an idempotency key to store.
 type keyRow struct {
-	idempotent
+	idempotencyKey
 	fingerprint [32]byte
 	event       uuid.UUID
 	alerts      int
 	expires     int64
 }
 
-// idempotent is an idempotency key of a client.
-type idempotent struct {
+// idempotencyKey is an idempotency key of a client.
+type idempotencyKey struct {
 	client uuid.UUID
 	key    string
 }
 
-// firstUse is what an idempotency key stands for.
+// firstUse is the event that first used an idempotency key.
 type firstUse struct {
 	fingerprint [32]byte
 	event       uuid.UUID
 	alerts      int
 }
 
-// gather decides which of the works can be written, by what the transaction has
-// found, and collects their rows. What is wrong with one work alone goes into its
-// refused, and nothing of it into the batch.
+// newBatch checks the requests against the preconditions that the transaction has read,
+// and collects the rows of those that can be written. It sets refused of the others and
+// leaves them out.
 func newBatch(requests []*request, found preconditions, node int64) *batch {
 	b := &batch{node: node, now: found.now, talliedTo: found.talliedTo}
-	for _, k := range requests {
-		k.refused = nil
-		if k.recording != nil {
-			b.recordings = append(b.recordings, k)
+	for _, req := range requests {
+		req.refused = nil
+		if req.result != nil {
+			b.results = append(b.results, req)
 			continue
 		}
-		if k.refused = k.check(found.versions, found.used); k.refused == nil {
-			b.add(k, found.used)
+		if req.refused = req.check(found.versions, found.used); req.refused == nil {
+			b.add(req, found.used)
 		}
 	}
 	return b
@@ -73,9 +73,9 @@ func newBatch(requests []*request, found preconditions, node int64) *batch {
 func clientsOf(requests []*request) []uuid.UUID {
 	seen := make(map[uuid.UUID]bool)
 	var clients []uuid.UUID
-	for _, k := range requests {
-		for i := range k.entries {
-			if id := k.entries[i].Event.ClientID; !seen[id] {
+	for _, req := range requests {
+		for i := range req.events {
+			if id := req.events[i].Event.ClientID; !seen[id] {
 				seen[id] = true
 				clients = append(clients, id)
 			}
@@ -84,32 +84,33 @@ func clientsOf(requests []*request) []uuid.UUID {
 	return clients
 }
 
-func keysOf(requests []*request) []idempotent {
-	var keys []idempotent
-	for _, k := range requests {
-		for i := range k.entries {
-			if e := &k.entries[i]; e.IdempotencyKey != "" {
-				keys = append(keys, idempotent{e.Event.ClientID, e.IdempotencyKey})
+func keysOf(requests []*request) []idempotencyKey {
+	var keys []idempotencyKey
+	for _, req := range requests {
+		for i := range req.events {
+			if e := &req.events[i]; e.IdempotencyKey != "" {
+				keys = append(keys, idempotencyKey{e.Event.ClientID, e.IdempotencyKey})
 			}
 		}
 	}
 	return keys
 }
 
-// check says what keeps a work from being written: a client that has changed
-// since, or an idempotency key that was used with other content.
-func (k *request) check(versions map[uuid.UUID]int64, used map[idempotent]firstUse) error {
-	var own map[idempotent][32]byte // first used by this very work
-	for i := range k.entries {
-		e := &k.entries[i]
+// check returns an error for a request that must not be written: work.ErrStale when a
+// client has changed since, or an *herald.ItemError when an idempotency key was used
+// before with other content.
+func (req *request) check(versions map[uuid.UUID]int64, used map[idempotencyKey]firstUse) error {
+	var inRequest map[idempotencyKey][32]byte // keys that this request uses first
+	for i := range req.events {
+		e := &req.events[i]
 		if versions[e.Event.ClientID] != e.ClientVersion {
 			return work.ErrStale
 		}
 		if e.IdempotencyKey == "" {
 			continue
 		}
-		id := idempotent{e.Event.ClientID, e.IdempotencyKey}
-		first, found := own[id]
+		id := idempotencyKey{e.Event.ClientID, e.IdempotencyKey}
+		first, found := inRequest[id]
 		if before, ok := used[id]; ok {
 			first, found = before.fingerprint, true
 		}
@@ -118,37 +119,37 @@ func (k *request) check(versions map[uuid.UUID]int64, used map[idempotent]firstU
 				Message: "The idempotency key " + e.IdempotencyKey + " was used before for an event with other content. Use a new key for a new event."}}
 		}
 		if !found {
-			if own == nil {
-				own = make(map[idempotent][32]byte)
+			if inRequest == nil {
+				inRequest = make(map[idempotencyKey][32]byte)
 			}
-			own[id] = e.Fingerprint
+			inRequest[id] = e.Fingerprint
 		}
 	}
 	return nil
 }
 
-// add puts a work's entries into the batch and fills in its receipts. An entry
-// whose key has been used adds nothing and has the receipt of the first use,
-// which may be one of the same batch.
-func (b *batch) add(k *request, used map[idempotent]firstUse) {
-	k.receipts = make([]herald.Receipt, len(k.entries))
-	for i := range k.entries {
-		e := &k.entries[i]
-		id := idempotent{e.Event.ClientID, e.IdempotencyKey}
+// add adds a request's events to the batch and sets its receipts. An event whose key was
+// used before adds nothing and gets the receipt of the first use. That may be another
+// event of the same batch.
+func (b *batch) add(req *request, used map[idempotencyKey]firstUse) {
+	req.receipts = make([]herald.Receipt, len(req.events))
+	for i := range req.events {
+		e := &req.events[i]
+		id := idempotencyKey{e.Event.ClientID, e.IdempotencyKey}
 		if first, repeat := used[id]; repeat && e.IdempotencyKey != "" {
-			k.receipts[i] = receipt(first.event, first.alerts)
+			req.receipts[i] = receipt(first.event, first.alerts)
 			continue
 		}
-		k.receipts[i] = receipt(e.Event.ID, len(e.Alerts))
+		req.receipts[i] = receipt(e.Event.ID, len(e.Alerts))
 		if e.IdempotencyKey != "" {
 			used[id] = firstUse{e.Fingerprint, e.Event.ID, len(e.Alerts)}
 			b.keys = append(b.keys, keyRow{id, e.Fingerprint, e.Event.ID, len(e.Alerts), b.now + herald.IdempotencyTTL.Microseconds()})
 		}
-		b.addEntry(e)
+		b.addPrepared(e)
 	}
 }
 
-func (b *batch) addEntry(e *work.PreparedEvent) {
+func (b *batch) addPrepared(e *work.PreparedEvent) {
 	b.events = append(b.events, &e.Event)
 	for i := range e.Alerts {
 		a := &e.Alerts[i]
@@ -167,8 +168,8 @@ func receipt(event uuid.UUID, alerts int) herald.Receipt {
 	return r
 }
 
-// assignNode sets the Node of an item that this node is to hold. It returns the
-// value of queue.node: NULL for an item that is not to be held.
+// assignNode sets the Node of an item that this node will hold. It returns the value of
+// queue.node: NULL for an item that no node will hold.
 func (b *batch) assignNode(d *work.Item) *int64 {
 	if !d.Held {
 		return nil
@@ -177,7 +178,7 @@ func (b *batch) assignNode(d *work.Item) *int64 {
 	return &d.Node
 }
 
-// dueAt is when a recording's next attempt is due.
-func (b *batch) dueAt(r *recording) int64 {
+// dueAt returns when the next attempt after a result is due, in microseconds.
+func (b *batch) dueAt(r *encodedResult) int64 {
 	return b.now + max(r.Delay, 0).Round(time.Microsecond).Microseconds()
 }

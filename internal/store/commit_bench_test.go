@@ -9,8 +9,8 @@ import (
 	"herald/internal/work"
 )
 
-// BenchmarkAcceptAndRecord is one event's whole life at the writer, with many
-// at a time: accepted with one delivery, and that recorded as delivered.
+// BenchmarkAcceptAndRecord measures the writer with many concurrent events. Each is accepted
+// with one delivery, which is then recorded as delivered.
 func BenchmarkAcceptAndRecord(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) { acceptAndRecord(b, Options{Dir: b.TempDir()}) })
 	b.Run("postgres", func(b *testing.B) { acceptAndRecord(b, Options{Database: postgres.Database(b)}) })
@@ -38,12 +38,12 @@ func acceptAndRecord(b *testing.B, o Options) {
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			entry := f.entryAt(f.client, version, true)
-			if _, err := s.Accept([]work.PreparedEvent{entry}); err != nil {
+			prepared := f.prepareOn(f.client, version, true)
+			if _, err := s.Accept([]work.PreparedEvent{prepared}); err != nil {
 				failed.Add(1)
 			}
-			due := entry.Alerts[0].Items[0]
-			if err := s.Record(work.Result{Item: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
+			item := prepared.Alerts[0].Items[0]
+			if err := s.Record(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
 				failed.Add(1)
 			}
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// lostAnswer is a commit that ended with an error. Whether it took place is
-// unknown: the connection may have broken before it or after.
+// lostAnswer is the error of a commit whose outcome is unknown: the connection may have
+// broken before the commit or after it.
 type lostAnswer struct{ error }
 
 func (e *lostAnswer) Unwrap() error { return e.error }
@@ -23,41 +23,43 @@ func (s *Store) commit(tx *sql.Tx) error {
 	return err
 }
 
-// How long the writer asks whether a commit took place whose answer was lost.
+// Limits for finding the outcome of a commit whose answer was lost: the writer asks the
+// database for lostAnswerTimeout, and pauses after each failure.
 const (
-	lostAnswerPatience = 5 * time.Second
-	lostAnswerPause    = 100 * time.Millisecond
+	lostAnswerTimeout = 5 * time.Second
+	lostAnswerPause   = 100 * time.Millisecond
 )
 
-// landed reports whether a batch was committed whose answer was lost. A batch is
-// whole or not at all, so one of its events tells. Without an event it does not
-// matter: results are recorded again until that is answered, which is harmless.
+// wasCommitted reports whether a batch was committed whose answer was lost. A batch is
+// committed whole or not at all, so it is enough to look for one of its events. A batch
+// without events needs no check: recording a result again is harmless, and its caller
+// repeats it until it gets an answer.
 //
-// When the database does not answer in time, the node is in doubt: what was
-// committed is held by it and not in its memory. Its next Beat then lets it
-// begin anew, so that all of that is given back.
+// The database may not answer before ctx or lostAnswerTimeout ends. Then the node may
+// hold deliveries that are not in its memory, so wasCommitted marks it as uncertain. Its
+// next Heartbeat makes it register again, and FreeOrphans frees those deliveries.
 func (s *Store) wasCommitted(ctx context.Context, batch []*request) bool {
 	event, found := addedEvent(batch)
 	if !found {
 		return false
 	}
-	for deadline := time.Now().Add(lostAnswerPatience); ; time.Sleep(lostAnswerPause) {
-		wasCommitted, err := s.outcome(ctx, event)
-		switch {
-		case err == nil:
-			s.log.Warn("the answer to a commit was lost; the database was asked what became of it", "committed", wasCommitted)
-			return wasCommitted
-		case time.Now().After(deadline):
-			s.log.Error("the answer to a commit was lost, and the database does not say what became of it", "error", err)
+	for deadline := time.Now().Add(lostAnswerTimeout); ; {
+		committed, err := s.outcome(ctx, event)
+		if err == nil {
+			s.log.Warn("a commit lost its answer; the database returned the outcome", "committed", committed)
+			return committed
+		}
+		if time.Now().After(deadline) || !sleep(ctx, lostAnswerPause) {
+			s.log.Error("a commit lost its answer, and the database did not return the outcome", "error", err)
 			s.uncertain.Store(true)
 			return false
 		}
 	}
 }
 
-// outcome reports whether an event was committed, once no batch is under way: the
-// server goes on with one after its connection broke.
-func (s *Store) outcome(ctx context.Context, event uuid.UUID) (wasCommitted bool, err error) {
+// outcome reports whether an event was committed. It first waits until no batch is being
+// written: the server may still be carrying out a COMMIT whose connection broke.
+func (s *Store) outcome(ctx context.Context, event uuid.UUID) (committed bool, err error) {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
@@ -66,16 +68,16 @@ func (s *Store) outcome(ctx context.Context, event uuid.UUID) (wasCommitted bool
 	if err == nil {
 		var n int64
 		n, err = first(ctx, tx, scanInt, `SELECT count(*) FROM events WHERE id = $1`, event[:])
-		wasCommitted = n > 0
+		committed = n > 0
 	}
-	return wasCommitted, errors.Join(err, tx.Rollback())
+	return committed, errors.Join(err, tx.Rollback())
 }
 
-// addedEvent returns the id of an event that a batch adds.
+// addedEvent returns the id of an event that a batch adds, or false when it adds none.
 func addedEvent(batch []*request) (uuid.UUID, bool) {
-	for _, k := range batch {
-		for i := range k.receipts {
-			if id := k.entries[i].Event.ID; k.refused == nil && k.receipts[i].EventID == id {
+	for _, req := range batch {
+		for i := range req.receipts {
+			if id := req.events[i].Event.ID; req.refused == nil && req.receipts[i].EventID == id {
 				return id, true
 			}
 		}
@@ -83,8 +85,8 @@ func addedEvent(batch []*request) (uuid.UUID, bool) {
 	return uuid.Nil, false
 }
 
-// leaveInDoubt takes this node off the list when it is in doubt of what it
-// holds, and reports whether it was.
+// leaveIfUncertain removes this node from the table of nodes if it may hold deliveries
+// that it does not know of, and reports whether it did.
 func (s *Store) leaveIfUncertain(ctx context.Context, tx *sql.Tx) (bool, error) {
 	if !s.uncertain.Load() {
 		return false, nil

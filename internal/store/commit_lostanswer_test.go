@@ -2,12 +2,16 @@ package store
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
 	"errors"
 	"io"
 	"net"
 	"net/url"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -17,37 +21,37 @@ import (
 	"herald/internal/work"
 )
 
-// cutter is a proxy before PostgreSQL that can cut a connection when the answer to
-// a COMMIT comes back.
-type cutter struct {
+// cuttingProxy is a proxy before PostgreSQL. When armed, it cuts a connection at the next
+// answer to a COMMIT.
+type cuttingProxy struct {
 	listener net.Listener
 	server   string
 	armed    atomic.Bool
 	cuts     atomic.Int32
-	instead  []byte // what the client gets for an answer
+	reply    []byte // sent to the client in place of the answer
 }
 
-func newCutter(t *testing.T, server string) *cutter {
+func newCuttingProxy(t *testing.T, server string) *cuttingProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cutter{listener: l, server: server}
+	c := &cuttingProxy{listener: l, server: server}
 	go func() {
 		for {
 			client, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go c.pass(client)
+			go c.forward(client)
 		}
 	}()
 	t.Cleanup(func() { l.Close() })
 	return c
 }
 
-func (c *cutter) pass(client net.Conn) {
+func (c *cuttingProxy) forward(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", c.server)
 	if err != nil {
@@ -66,8 +70,8 @@ func (c *cutter) pass(client net.Conn) {
 		}
 		if bytes.Contains(buffer[:n], []byte("COMMIT\x00")) && c.armed.CompareAndSwap(true, false) {
 			c.cuts.Add(1)
-			_, _ = client.Write(c.instead)
-			return // it is committed, and the answer goes nowhere
+			_, _ = client.Write(c.reply)
+			return // the server has committed, and the client never gets the answer
 		}
 		if _, err := client.Write(buffer[:n]); err != nil {
 			return
@@ -75,25 +79,25 @@ func (c *cutter) pass(client net.Conn) {
 	}
 }
 
-// newCutFixture is a fixture behind a cutter that answers what it is given.
-func newCutFixture(t *testing.T, instead []byte) (*fixture, *cutter) {
+// newCutFixture returns a fixture behind a cuttingProxy that sends reply in place of answers.
+func newCutFixture(t *testing.T, reply []byte) (*fixture, *cuttingProxy) {
 	t.Helper()
 	address, err := url.Parse(postgres.Database(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := newCutter(t, address.Host)
-	proxy.instead = instead
+	proxy := newCuttingProxy(t, address.Host)
+	proxy.reply = reply
 	address.Host = proxy.listener.Addr().String()
 	return newFixture(t, Options{Database: address.String()}), proxy
 }
 
-// TestLostAnswerToACommit is fault 33: the connection is cut between COMMIT and
-// its answer; nothing is doubled and nothing is dropped.
+// TestLostAnswerToACommit is fault 33: the connection is cut between COMMIT and its answer.
+// No event is stored twice and none is lost.
 func TestLostAnswerToACommit(t *testing.T) {
 	t.Run("cut", func(t *testing.T) { testLostAnswerToACommit(t, nil) })
-	// A server that is shut down says so to all, and to one whose COMMIT it has
-	// just carried out.
+	// A server that shuts down sends FATAL on every connection, also after a COMMIT
+	// that it has carried out.
 	fatal := (&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "57P01", Message: "terminating connection"})
 	text, err := fatal.Encode(nil)
 	if err != nil {
@@ -102,17 +106,17 @@ func TestLostAnswerToACommit(t *testing.T) {
 	t.Run("shut down", func(t *testing.T) { testLostAnswerToACommit(t, text) })
 }
 
-func testLostAnswerToACommit(t *testing.T, instead []byte) {
-	f, proxy := newCutFixture(t, instead)
+func testLostAnswerToACommit(t *testing.T, reply []byte) {
+	f, proxy := newCutFixture(t, reply)
 	for range 10 {
-		entry := f.entry(f.client, true)
+		prepared := f.prepare(f.client, true)
 		proxy.armed.Store(true)
-		receipts := f.accept(entry)
-		if receipts[0].EventID != entry.Event.ID {
-			t.Fatalf("the receipt names %v, want %v", receipts[0].EventID, entry.Event.ID)
+		receipts := f.accept(prepared)
+		if receipts[0].EventID != prepared.Event.ID {
+			t.Fatalf("the receipt names %v, want %v", receipts[0].EventID, prepared.Event.ID)
 		}
-		due := entry.Alerts[0].Items[0]
-		if err := f.Record(work.Result{Item: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
+		item := prepared.Alerts[0].Items[0]
+		if err := f.Record(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
 			t.Fatalf("the delivery is not held by this node: %v", err)
 		}
 	}
@@ -125,32 +129,32 @@ func testLostAnswerToACommit(t *testing.T, instead []byte) {
 	}
 }
 
-// TestLostAnswerToAClaim: what was claimed is held by a node that does not know of
-// it, so the node begins anew, and it is made.
+// TestLostAnswerToAClaim: the node holds a delivery that it does not know of, so its next
+// heartbeat makes it register again.
 func TestLostAnswerToAClaim(t *testing.T) {
 	f, proxy := newCutFixture(t, nil)
-	f.accept(f.entry(f.client, false))
-	wants := []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1}}
+	f.accept(f.prepare(f.client, false))
+	claims := []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1}}
 	proxy.armed.Store(true)
-	if due, err := f.Claim(t.Context(), wants); err == nil {
-		t.Fatalf("the claim was answered: %+v", due)
+	if items, err := f.Claim(t.Context(), claims); err == nil {
+		t.Fatalf("the claim was answered: %+v", items)
 	}
-	if due := f.claim(1); len(due) != 0 {
-		t.Fatalf("the claim did not take place: %+v", due)
+	if items := f.claim(1); len(items) != 0 {
+		t.Fatalf("the claim did not take place: %+v", items)
 	}
 	if _, err := f.Heartbeat(t.Context()); !errors.Is(err, work.ErrDeclaredDead) {
-		t.Errorf("the next beat: %v, want ErrBuried", err)
+		t.Errorf("the next heartbeat: %v, want ErrDeclaredDead", err)
 	}
 }
 
-// TestNodeInDoubtBeginsAnew: a node that cannot learn what became of a commit
-// gives back all that it holds.
-func TestNodeInDoubtBeginsAnew(t *testing.T) {
+// TestUncertainNodeRegistersAgain: when a node does not know the outcome of a commit, all
+// deliveries that it holds become orphans.
+func TestUncertainNodeRegistersAgain(t *testing.T) {
 	f := newFixture(t, Options{Database: postgres.Database(t)})
-	f.accept(f.entry(f.client, true))
+	f.accept(f.prepare(f.client, true))
 	f.uncertain.Store(true)
 	if _, err := f.Heartbeat(t.Context()); err != work.ErrDeclaredDead {
-		t.Fatalf("beating in doubt: %v, want ErrBuried", err)
+		t.Fatalf("the heartbeat of an uncertain node: %v, want ErrDeclaredDead", err)
 	}
 	if err := f.Register(t.Context()); err != nil {
 		t.Fatal(err)
@@ -159,6 +163,30 @@ func TestNodeInDoubtBeginsAnew(t *testing.T) {
 		t.Errorf("FreeOrphans = %d, %v; want 1", n, err)
 	}
 	if _, err := f.Heartbeat(t.Context()); err != nil {
-		t.Errorf("beating anew: %v", err)
+		t.Errorf("the heartbeat after registering again: %v", err)
 	}
+}
+
+// TestWaitForALostAnswerEndsWithItsContext: while the database does not return the outcome
+// of a commit, the wait ends with its context and leaves the node uncertain.
+func TestWaitForALostAnswerEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, Options{Dir: t.TempDir()})
+		f.dialect.pauseBatches = func(context.Context, *sql.Tx) error { return errors.New("the database is away") }
+		prepared := f.prepare(f.client, true)
+		req := &request{events: []work.PreparedEvent{prepared}, receipts: []herald.Receipt{{EventID: prepared.Event.ID}}}
+		const timeout = 3 * lostAnswerPause / 2
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		began := time.Now()
+		if f.wasCommitted(ctx, []*request{req}) {
+			t.Error("the event counts as committed")
+		}
+		if waited := time.Since(began); waited != timeout {
+			t.Errorf("waited %v, want %v: the context ends between two attempts", waited, timeout)
+		}
+		if !f.uncertain.Load() {
+			t.Error("the node is not uncertain of what it holds")
+		}
+	})
 }

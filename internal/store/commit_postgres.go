@@ -15,15 +15,15 @@ import (
 	"herald/internal/work"
 )
 
-// On PostgreSQL a batch is one statement a table, over arrays, and goes to the
-// server in two parts: one to look, one to write and commit. Each round trip is two
-// switches between processes, which cost more than most of these statements.
+// On PostgreSQL a batch is one statement per table, over arrays. It goes to the server in
+// two round trips: the first reads the preconditions, the second writes and commits. Each
+// round trip costs two process switches, which take longer than most of the statements.
 //
-// They keep the plans that were made for their first runs, when the queue may have
-// been empty. So they find rows by keys alone, in forms that leave the planner no
-// choice when it does not read whole tables (enable_seqscan is off): no join with a
-// table that can grow, but a LATERAL of one row, or an IN that IS TRUE keeps from
-// becoming a join.
+// The statements keep the plans of their first runs, when the queue may have been empty.
+// So they find rows by keys alone, in forms that leave the planner no choice once it may
+// not read whole tables (enable_seqscan is off). None joins a table that can grow. They
+// use a LATERAL of one row instead, or an IN with IS TRUE, which the planner does not turn
+// into a join.
 
 // postgresBatch is the writer's transaction on PostgreSQL.
 type postgresBatch struct {
@@ -31,7 +31,7 @@ type postgresBatch struct {
 	store *Store
 }
 
-func postgresBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotent) (batchTx, preconditions, error) {
+func postgresBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
 	conn, err := s.batches.Acquire(ctx)
 	if err != nil {
 		return nil, preconditions{}, err
@@ -44,17 +44,17 @@ func postgresBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []id
 	return t, found, nil
 }
 
-func (t *postgresBatch) preconditions(ctx context.Context, clients []uuid.UUID, keys []idempotent) (preconditions, error) {
+func (t *postgresBatch) preconditions(ctx context.Context, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
 	var (
 		p     pgx.Batch
-		found = preconditions{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotent]firstUse)}
+		found = preconditions{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
 	)
 	p.Queue(`BEGIN`)
-	p.Queue(postgresOpenSQL, tallyLock, stalledAfter).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&found.now, nil, nil, nil, nil) // the others only act
+	p.Queue(postgresOpenSQL, tallyLock, idleTransactionTimeout).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&found.now, nil, nil, nil, nil) // the other columns have only side effects
 	})
 	if len(clients) > 0 {
-		// The lock lets other batches in and makes a change of the client wait.
+		// FOR SHARE lets other batches run and makes a change of the client wait.
 		queueList(&p, func(rows pgx.Rows) error {
 			var (
 				id      uuid.UUID
@@ -72,12 +72,13 @@ WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clien
 	return found, t.conn.SendBatch(ctx, &p).Close()
 }
 
-// A plan's cost, which a table read whole makes look huge, is no reason to compile it.
+// postgresOpenSQL opens the writer's transaction. jit is off because enable_seqscan = off
+// makes some plans look so expensive that PostgreSQL would compile them.
 const postgresOpenSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
 pg_advisory_xact_lock_shared($1, hashtext(current_schema()))::text, set_config('idle_in_transaction_session_timeout', $2, true),
 set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
-func findKeys(p *pgx.Batch, keys []idempotent, found *preconditions) {
+func findKeys(p *pgx.Batch, keys []idempotencyKey, found *preconditions) {
 	var (
 		clients [][]byte
 		texts   []string
@@ -87,7 +88,7 @@ func findKeys(p *pgx.Batch, keys []idempotent, found *preconditions) {
 	}
 	queueList(p, func(rows pgx.Rows) error {
 		var (
-			id          idempotent
+			id          idempotencyKey
 			u           firstUse
 			fingerprint []byte
 			expires     int64
@@ -102,8 +103,9 @@ func findKeys(p *pgx.Batch, keys []idempotent, found *preconditions) {
 LATERAL (SELECT * FROM idempotency i WHERE i.client_id = k.client_id AND i.key = k.key LIMIT 1) i`, clients, texts)
 }
 
-// commit's last statement is COMMIT. What fails before it keeps the server from
-// going on to it; what fails without an answer leaves open if it got there.
+// commit sends the batch with COMMIT as its last statement. When an earlier statement
+// fails, the server skips COMMIT. When the connection fails without an answer, the outcome
+// of COMMIT is unknown.
 func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
 	w := &postgresWriting{batch: b, moved: make(map[uuid.UUID]bool)}
 	w.all()
@@ -119,25 +121,26 @@ func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
 		return t.rollback(ctx, err)
 	}
 	t.conn.Release()
-	for _, k := range b.recordings {
-		if !w.moved[k.recording.Item.ID] {
-			k.refused = work.ErrNotHeld
+	for _, req := range b.results {
+		if !w.moved[req.result.Item.ID] {
+			req.refused = work.ErrNotHeld
 		}
 	}
 	return nil
 }
 
-// rollback ends the transaction after err, and the connection where that fails.
+// rollback ends the transaction after err and returns err with any further error. If it
+// cannot end the transaction, the connection is closed.
 func (t *postgresBatch) rollback(ctx context.Context, err error) error {
 	if !t.conn.Conn().IsClosed() {
 		_, rollback := t.conn.Exec(ctx, `ROLLBACK`)
 		err = errors.Join(err, rollback)
 	}
-	t.conn.Release() // which closes one that is still in a transaction
+	t.conn.Release() // closes a connection that is still in a transaction
 	return err
 }
 
-// queueList calls scan for every row of a statement's result.
+// queueList adds a statement to p and calls scan for every row of its result.
 func queueList(p *pgx.Batch, scan func(pgx.Rows) error, text string, args ...any) {
 	p.Queue(text, args...).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
@@ -157,7 +160,7 @@ func uuids(ids []uuid.UUID) [][]byte {
 	return all
 }
 
-// postgresWriting puts one batch into what is sent together.
+// postgresWriting collects the statements that write one batch.
 type postgresWriting struct {
 	pgx.Batch
 	*batch
@@ -192,8 +195,9 @@ func (t *postgresWriting) addKeys() {
 		clients, texts, fingerprints = append(clients, k.client[:]), append(texts, k.key), append(fingerprints, k.fingerprint[:])
 		events, alerts, expires = append(events, k.event[:]), append(alerts, int64(k.alerts)), append(expires, k.expires)
 	}
-	// A key that another node has just used must not be used again: there is no
-	// NULL in expires_at, so the batch fails, and finds the key when it is run again.
+	// Another node may have used a key since the preconditions were read. Then
+	// expires_at becomes NULL, which violates NOT NULL: the batch fails, runs again
+	// and finds the key (see keyInUse).
 	t.Queue(`INSERT INTO idempotency (client_id, key, fingerprint, first_event, n, expires_at)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::bigint[], $6::bigint[])
 ON CONFLICT (client_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, first_event = excluded.first_event, n = excluded.n,
@@ -259,11 +263,11 @@ q(id, client_id, lane, address, made_at, node, attempt, retries)`,
 		ids, clients, lanes, addresses, t.now, made, nodes, attempts, retries)
 }
 
-// retry puts back what has another attempt coming: row by row, because a join
-// would be needed to give each row values of its own.
+// retry lets deliveries wait for their next attempts. It takes one statement per row: one
+// statement for all would need a join to give each row its own values.
 func (t *postgresWriting) retry() {
-	for _, k := range t.recordings {
-		if r := k.recording; r.State == herald.Pending {
+	for _, req := range t.results {
+		if r := req.result; r.State == herald.Pending {
 			t.Queue(retryQueueSQL, t.dueAt(r), r.Retries, r.Item.ID[:], r.Item.Node, r.Item.Attempt).Exec(func(tag pgconn.CommandTag) error {
 				t.moved[r.Item.ID] = tag.RowsAffected() > 0
 				return nil
@@ -272,15 +276,15 @@ func (t *postgresWriting) retry() {
 	}
 }
 
-// end moves what has ended to history.
+// end moves deliveries that have ended to history.
 func (t *postgresWriting) end() {
 	var (
 		ids, clients            [][]byte
 		addresses, reasons      []string
 		attempts, states, nodes []int64
 	)
-	for _, k := range t.recordings {
-		if r := k.recording; r.State != herald.Pending {
+	for _, req := range t.results {
+		if r := req.result; r.State != herald.Pending {
 			ids, clients, addresses = append(ids, r.Item.ID[:]), append(clients, r.Item.ClientID[:]), append(addresses, r.Item.Address)
 			attempts, nodes = append(attempts, int64(r.Item.Attempt)), append(nodes, r.Item.Node)
 			states, reasons = append(states, int64(r.State)), append(reasons, string(r.Reason))
@@ -311,8 +315,8 @@ func (t *postgresWriting) addAttempts() {
 		numbers, at, statuses             []int64
 		outcomes, reasons, errs           []string
 	)
-	for _, k := range t.recordings {
-		r, a := k.recording, k.recording.Attempt
+	for _, req := range t.results {
+		r, a := req.result, req.result.Attempt
 		if a == nil {
 			continue
 		}
@@ -329,9 +333,9 @@ SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::big
 ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses)
 }
 
-// Several nodes can claim from one lane at once: each passes over the rows that
-// another is taking. The ids are found first, as an array, because a join would
-// let the planner read the whole queue.
+// postgresClaimSQL lets several nodes claim from one lane at once: SKIP LOCKED passes over
+// the rows that another node is claiming. It first collects the ids in an array, because a
+// join would let the planner read the whole queue.
 const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
   SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) w(client_id, lane, n, floor), LATERAL (
     SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at BETWEEN w.floor AND $6
@@ -351,17 +355,17 @@ func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Cl
 	return list(ctx, tx, scanClaimed(node), postgresClaimSQL, node, clients, lanes, numbers, floors, now)
 }
 
-func postgresReadBodies(ctx context.Context, s *Store, due []work.Item) error {
+func postgresReadBodies(ctx context.Context, s *Store, items []work.Item) error {
 	type body struct {
 		rule       uuid.UUID
 		head, data []byte
 	}
 	var (
 		alerts [][]byte
-		bodies = make(map[uuid.UUID]body, len(due))
+		bodies = make(map[uuid.UUID]body, len(items))
 	)
-	for i := range due {
-		alert := herald.AlertOf(due[i].ID)
+	for i := range items {
+		alert := herald.AlertOf(items[i].ID)
 		alerts = append(alerts, alert[:])
 	}
 	_, err := list(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
@@ -373,12 +377,12 @@ func postgresReadBodies(ctx context.Context, s *Store, due []work.Item) error {
 		bodies[id] = b
 		return none, err
 	}, `SELECT a.id, a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ANY($1::uuid[])`, alerts)
-	for i := range due {
-		b, found := bodies[herald.AlertOf(due[i].ID)]
+	for i := range items {
+		b, found := bodies[herald.AlertOf(items[i].ID)]
 		if err == nil && !found {
-			err = fmt.Errorf("the alert of the pending delivery %s is gone", due[i].ID)
+			err = fmt.Errorf("the alert of the pending delivery %s is missing", items[i].ID)
 		}
-		due[i].RuleID, due[i].Body = b.rule, work.Body(b.head, b.data)
+		items[i].RuleID, items[i].Body = b.rule, work.Body(b.head, b.data)
 	}
 	return err
 }

@@ -7,40 +7,39 @@ import (
 	"herald/internal/work"
 )
 
-// recording is a work.Result with its records encoded, which is done
-// before the writer's loop.
-type recording struct {
+// encodedResult is a work.Result with the JSON of its attempt. The JSON is encoded before
+// the writer's loop, which must not wait for it.
+type encodedResult struct {
 	work.Result
 	timings, request, response []byte
 }
 
-// Record keeps the result of an attempt: the delivery moves to history, or
-// waits for its next attempt and is no longer held. The attempt itself is kept
-// in any case.
+// Record stores the result of an attempt and returns when it is synced to disk. The
+// delivery moves to history, or it waits for its next attempt and no node holds it. The
+// attempt is stored even if the result is refused.
 //
-// Errors: work.ErrNotHeld when the delivery was cancelled or taken over in
-// the meantime; CodeUnavailable when the database takes nothing right now, and
-// then the same call can be made again.
+// Errors: work.ErrNotHeld when the delivery was cancelled or another node took it over;
+// CodeUnavailable when the database fails. The caller can then repeat the call.
 func (s *Store) Record(r work.Result) error {
-	k, err := newRecording(r)
+	encoded, err := encodeResult(r)
 	if err != nil {
 		return err
 	}
-	return s.writer.do(&request{client: r.Item.ClientID, rows: 3, bytes: len(k.timings) + len(k.request) + len(k.response), recording: k})
+	return s.writer.do(&request{client: r.Item.ClientID, rows: 3, bytes: len(encoded.timings) + len(encoded.request) + len(encoded.response), result: encoded})
 }
 
-func newRecording(r work.Result) (*recording, error) {
-	k := &recording{Result: r}
+func encodeResult(r work.Result) (*encodedResult, error) {
+	encoded := &encodedResult{Result: r}
 	if r.Attempt == nil {
-		return k, nil
+		return encoded, nil
 	}
 	for _, part := range []struct {
 		value any
 		into  *[]byte
 	}{
-		{r.Attempt.Timings, &k.timings},
-		{r.Attempt.Request, &k.request},
-		{r.Attempt.Response, &k.response},
+		{r.Attempt.Timings, &encoded.timings},
+		{r.Attempt.Request, &encoded.request},
+		{r.Attempt.Response, &encoded.response},
 	} {
 		text, err := json.Marshal(part.value)
 		if err != nil {
@@ -48,5 +47,5 @@ func newRecording(r work.Result) (*recording, error) {
 		}
 		*part.into = text
 	}
-	return k, nil
+	return encoded, nil
 }

@@ -11,8 +11,9 @@ import (
 	"herald/internal/work"
 )
 
-// statements are what the writer runs for every event on SQLite, prepared once:
-// binding thousands of values to one statement costs it quadratic time.
+// statements are the statements that the writer runs for every row on SQLite, prepared
+// once. One statement with thousands of values per table would be slower: binding them
+// takes SQLite quadratic time.
 type statements struct {
 	clientVersion *sql.Stmt
 	talliedTo     *sql.Stmt
@@ -53,8 +54,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 	addQueueSQL = `INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 
-	// What ends or goes back must still be held by this node for this very
-	// attempt: a node that was too slow cannot overwrite another's result.
+	// A delivery ends or waits again only if this node still holds it for this
+	// attempt. So a node that was too slow cannot overwrite another's result.
 	endQueueSQL = `DELETE FROM queue WHERE id = $1 AND node = $2 AND attempt = $3`
 
 	retryQueueSQL = `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1, retries = $2
@@ -63,12 +64,13 @@ WHERE id = $3 AND node = $4 AND attempt = $5`
 	addDeliverySQL = `INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
 VALUES ($1, $2, $3, $4, $5, $6)`
 
-	// Another node may have put "may have been sent" in this attempt's place.
+	// Another node may have recorded this attempt as "may have been sent"
+	// already, see FreeOrphans.
 	addAttemptSQL = `INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`
 )
 
-// each calls fn with every statement's place and text.
+// each calls fn with the field and the text of every statement.
 func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 	for _, row := range []struct {
 		stmt **sql.Stmt
@@ -105,7 +107,7 @@ func (s *statements) close() error {
 	return errors.Join(errs...)
 }
 
-// in returns the statements bound to a transaction.
+// in returns a copy of the statements that is bound to a transaction.
 func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
 	_ = s.each(func(stmt **sql.Stmt, _ string) error {
 		*stmt = tx.StmtContext(ctx, *stmt)
@@ -120,7 +122,7 @@ type sqliteBatch struct {
 	statements
 }
 
-func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotent) (batchTx, preconditions, error) {
+func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, preconditions{}, err
@@ -137,8 +139,8 @@ func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idem
 	return t, found, nil
 }
 
-func (t *sqliteBatch) preconditions(ctx context.Context, now int64, clients []uuid.UUID, keys []idempotent) (preconditions, error) {
-	found := preconditions{now: now, versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotent]firstUse)}
+func (t *sqliteBatch) preconditions(ctx context.Context, now int64, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
+	found := preconditions{now: now, versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
 	for _, id := range clients {
 		var v int64
 		err := t.clientVersion.QueryRowContext(ctx, id[:]).Scan(&v)
@@ -184,8 +186,8 @@ func (t *sqliteWriting) all() error {
 	if err := t.accept(); err != nil {
 		return err
 	}
-	for _, k := range t.recordings {
-		if err := t.record(k); err != nil {
+	for _, req := range t.results {
+		if err := t.record(req); err != nil {
 			return err
 		}
 	}
@@ -225,15 +227,15 @@ func (t *sqliteWriting) accept() error {
 	return nil
 }
 
-func (t *sqliteWriting) record(k *request) error {
-	held, err := t.moveOn(k.recording)
+func (t *sqliteWriting) record(req *request) error {
+	held, err := t.moveDelivery(req.result)
 	if err != nil {
 		return err
 	}
 	if !held {
-		k.refused = work.ErrNotHeld
+		req.refused = work.ErrNotHeld
 	}
-	r, a := k.recording, k.recording.Attempt
+	r, a := req.result, req.result.Attempt
 	if a == nil {
 		return nil
 	}
@@ -241,8 +243,9 @@ func (t *sqliteWriting) record(k *request) error {
 		r.timings, r.request, r.response)
 }
 
-// moveOn ends the delivery, or lets it wait for its next attempt, and reports whether this node still held it.
-func (t *sqliteWriting) moveOn(r *recording) (bool, error) {
+// moveDelivery ends the delivery, or lets it wait for its next attempt. It reports whether
+// this node still held it.
+func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	d := &r.Item
 	if r.State == herald.Pending {
 		n, err := affected(t.retryQueue.ExecContext(t.ctx, t.dueAt(r), r.Retries, d.ID[:], d.Node, d.Attempt))
@@ -270,16 +273,16 @@ func sqliteClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Clai
 	return claimed, nil
 }
 
-func sqliteReadBodies(ctx context.Context, s *Store, due []work.Item) error {
-	for i := range due {
-		alert := herald.AlertOf(due[i].ID)
+func sqliteReadBodies(ctx context.Context, s *Store, items []work.Item) error {
+	for i := range items {
+		alert := herald.AlertOf(items[i].ID)
 		var head, data []byte
 		err := s.read.QueryRowContext(ctx, `SELECT a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1`,
-			alert[:]).Scan(&due[i].RuleID, &head, &data)
+			alert[:]).Scan(&items[i].RuleID, &head, &data)
 		if err != nil {
 			return err
 		}
-		due[i].Body = work.Body(head, data)
+		items[i].Body = work.Body(head, data)
 	}
 	return nil
 }

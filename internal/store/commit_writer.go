@@ -12,61 +12,61 @@ import (
 	"herald/internal/work"
 )
 
-// Bounds of the writer. A batch is as large as what gathered while the one
-// before was being synced; the bounds keep one transaction short, so that
-// nobody waits long behind it, and memory finite when the disk is slow.
+// Bounds of the writer. A batch holds the requests that arrived while the batch before was
+// being synced. batchRows and batchBytes keep one transaction short, so that no request
+// waits long behind it. waitingBytes bounds the memory when the disk is slow.
 const (
 	batchRows    = 4000
 	batchBytes   = 8 << 20
 	waitingBytes = 64 << 20
 )
 
-// A commit costs a sync and the rewriting of each table's last page, whatever
-// it holds. So while works come in quickly, the writer lets some gather: at most
-// for the dialect's gatherFor, and no more than gatherWorks. One that comes alone
-// goes at once.
+// A commit has a fixed cost: a sync, and rewriting the last page of each table. So while
+// requests arrive quickly, the writer waits for more of them before it begins a batch:
+// for the dialect's gatherFor at most, and until there are gatherRequests. After a batch of
+// at most gatherAbove requests it does not wait.
 const (
 	gatherRequests = 128
-	gatherAbove    = 4 // requests in the batch before
+	gatherAbove    = 4
 )
 
-// writer is the group commit: one loop takes what waits, writes it in one
-// transaction, and answers everybody once it is synced. Clients take turns in
-// filling a batch, so that one who publishes without pause does not make the
-// others wait for more than a batch.
+// writer is the group commit: one loop takes the waiting requests, writes them in one
+// transaction, and answers each once it is synced. A batch takes requests from clients in
+// turn, so that a client that publishes without pause delays others by one batch at most.
 type writer struct {
 	store *Store
 	ended chan struct{}
 
 	mu       sync.Mutex
 	waiting  map[uuid.UUID]*clientQueue
-	ring     []*clientQueue // the clients that have something waiting, in turn
+	ring     []*clientQueue // the clients with waiting requests, in turn
 	requests int
 	bytes    int
 	closed   bool
 	wake     chan struct{}
 }
 
-// lineup is what waits of one client.
+// clientQueue is the waiting requests of one client.
 type clientQueue struct {
 	client   uuid.UUID
 	requests []*request
 }
 
-// work is one caller's part of a batch: entries to accept or an attempt to
-// record. It succeeds or fails as a whole.
+// request is one caller's part of a batch: events to accept or a result to record. It
+// succeeds or fails as a whole.
 type request struct {
 	client uuid.UUID
 	rows   int
 	bytes  int
 
-	entries  []work.PreparedEvent
+	events   []work.PreparedEvent
 	receipts []herald.Receipt
 
-	recording *recording
+	result *encodedResult
 
-	// refused is what is wrong with this work alone; nothing of it has been
-	// written then, or all that should be.
+	// refused is an error of this request alone; the rest of the batch is
+	// committed. Nothing of a refused request is written, except the attempt of
+	// a result.
 	refused error
 	answer  chan error
 }
@@ -84,35 +84,35 @@ func newWriter(s *Store) *writer {
 
 var errWriterClosed = &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second, Message: "The service is stopping. Try again."}
 
-// do hands work in and waits for its commit. It does not wait for ctx: what
-// was handed in may be committed in any case, and the caller must know.
-func (w *writer) do(k *request) error {
-	k.answer = make(chan error, 1)
-	if err := w.enqueue(k); err != nil {
+// do enqueues a request and waits for its commit. It takes no context: a request that is
+// enqueued may be committed in any case, and the caller must know the outcome.
+func (w *writer) do(req *request) error {
+	req.answer = make(chan error, 1)
+	if err := w.enqueue(req); err != nil {
 		return err
 	}
-	return <-k.answer
+	return <-req.answer
 }
 
-func (w *writer) enqueue(k *request) error {
+func (w *writer) enqueue(req *request) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.closed:
 		return errWriterClosed
-	case k.recording == nil && w.bytes+k.bytes > waitingBytes:
+	case req.result == nil && w.bytes+req.bytes > waitingBytes:
 		return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
 			Message: "More is being published than the disk takes. Try again."}
 	}
-	l := w.waiting[k.client]
-	if l == nil {
-		l = &clientQueue{client: k.client}
-		w.waiting[k.client] = l
-		w.ring = append(w.ring, l)
+	queue := w.waiting[req.client]
+	if queue == nil {
+		queue = &clientQueue{client: req.client}
+		w.waiting[req.client] = queue
+		w.ring = append(w.ring, queue)
 	}
-	l.requests = append(l.requests, k)
+	queue.requests = append(queue.requests, req)
 	w.requests++
-	w.bytes += k.bytes
+	w.bytes += req.bytes
 	if w.requests == 1 || w.requests == gatherRequests {
 		w.signal()
 	}
@@ -126,9 +126,9 @@ func (w *writer) signal() {
 	}
 }
 
-// take waits until there is something to write, lets more gather if the batch
-// before was not small, and fills a batch in turns. It returns nil when the
-// writer is closed and nothing waits any more.
+// take waits for requests and returns a batch. If the batch before had more than
+// gatherAbove requests, it also waits for more to arrive. It returns nil when the writer is
+// closed and no request waits.
 func (w *writer) take(before int) []*request {
 	gather := time.NewTimer(w.store.dialect.gatherFor)
 	defer gather.Stop()
@@ -149,23 +149,25 @@ func (w *writer) take(before int) []*request {
 	}
 }
 
+// fill removes a batch from the waiting requests: one request of each client in turn, up
+// to the bounds. The caller holds mu.
 func (w *writer) fill() []*request {
 	var batch []*request
 	for rows, bytes := 0, 0; len(w.ring) > 0 && rows < batchRows && bytes < batchBytes; {
-		l := w.ring[0]
-		k := l.requests[0]
-		l.requests = l.requests[1:]
+		queue := w.ring[0]
+		req := queue.requests[0]
+		queue.requests = queue.requests[1:]
 		w.ring = w.ring[1:]
-		if len(l.requests) > 0 {
-			w.ring = append(w.ring, l)
+		if len(queue.requests) > 0 {
+			w.ring = append(w.ring, queue)
 		} else {
-			delete(w.waiting, l.client)
+			delete(w.waiting, queue.client)
 		}
-		rows += k.rows
-		bytes += k.bytes
+		rows += req.rows
+		bytes += req.bytes
 		w.requests--
-		w.bytes -= k.bytes
-		batch = append(batch, k)
+		w.bytes -= req.bytes
+		batch = append(batch, req)
 	}
 	return batch
 }
@@ -177,11 +179,10 @@ func (w *writer) run() {
 	}
 }
 
-// commit writes a batch and answers it. When the database refuses it for a
-// statement's sake, the batch is halved until the work at fault stands alone:
-// one bad request fails alone.
+// commit writes a batch and answers its requests. When a statement is at fault, it commits
+// each half of the batch by itself, and so on, so that one bad request fails alone.
 func (w *writer) commit(batch []*request) {
-	// Nobody's context ends a batch, which is many callers'.
+	// A batch belongs to many callers, so no caller's context may end it.
 	ctx := context.Background()
 	err := w.store.retry(ctx, func() error { return w.transaction(ctx, batch) })
 	if lost := (*lostAnswer)(nil); errors.As(err, &lost) && w.store.wasCommitted(ctx, batch) {
@@ -194,11 +195,11 @@ func (w *writer) commit(batch []*request) {
 		return
 	}
 	err = w.store.failed("commit", err)
-	for _, k := range batch {
+	for _, req := range batch {
 		if err != nil {
-			k.answer <- err
+			req.answer <- err
 		} else {
-			k.answer <- k.refused
+			req.answer <- req.refused
 		}
 	}
 }
@@ -212,7 +213,7 @@ func (w *writer) transaction(ctx context.Context, requests []*request) error {
 	return tx.commit(ctx, newBatch(requests, found, s.node.Load()))
 }
 
-// close lets the writer finish what waits and refuses what comes.
+// close refuses new requests and returns when the waiting ones are answered.
 func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true

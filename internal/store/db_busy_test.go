@@ -1,11 +1,13 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"herald"
 	"herald/internal/test/postgres"
@@ -19,14 +21,14 @@ func TestSecondProcessOnTheDirectoryIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("opened twice: %v", err)
 	}
-	f.accept(f.entry(f.client, true)) // the first is none the worse
+	f.accept(f.prepare(f.client, true)) // the first process still works
 	if _, err := os.Stat(filepath.Join(dir, lockFile)); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestRefusedForTheMomentIsRunAgain is fault 11: transactions that lock each other out
-// on PostgreSQL are run again inside, and nobody sees it.
+// TestRefusedForTheMomentIsRunAgain is fault 11: when two transactions deadlock on PostgreSQL,
+// the store runs one again, and its caller gets no error.
 func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 	f := newFixture(t, Options{Database: postgres.Database(t)})
 	one, other := f.newClient("one"), f.newClient("other")
@@ -34,11 +36,13 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 		_, err := tx.ExecContext(t.Context(), `UPDATE clients SET name = $1 WHERE id = $2`, name, c.ID[:])
 		return err
 	}
-	// Each holds one row and wants the other's: PostgreSQL ends one of them.
-	held, done := make(chan struct{}, 2), make(chan error, 2)
-	both := func(name string, mine, yours herald.Client) {
+	// Each transaction locks one row and then the other's: PostgreSQL ends one of them.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	oneLocked, otherLocked, done := make(chan struct{}), make(chan struct{}), make(chan error, 2)
+	lockBoth := func(name string, mine, yours herald.Client, locked, yoursLocked chan struct{}) {
 		tries := 0
-		done <- f.change(t.Context(), "deadlock", func(tx *sql.Tx) error {
+		done <- f.inTransaction(ctx, "deadlock", func(tx *sql.Tx) error {
 			if tries++; tries > 1 {
 				t.Log(name, "is run again")
 			}
@@ -46,18 +50,18 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 				return err
 			}
 			if tries == 1 {
-				held <- struct{}{}
-				for len(held) < 2 && tries == 1 {
-					if err := f.Ping(t.Context()); err != nil {
-						return err
-					}
+				close(locked)
+				select {
+				case <-yoursLocked:
+				case <-ctx.Done():
+					return ctx.Err()
 				}
 			}
 			return rename(tx, yours, name)
 		})
 	}
-	go both("first", one, other)
-	go both("second", other, one)
+	go lockBoth("first", one, other, oneLocked, otherLocked)
+	go lockBoth("second", other, one, otherLocked, oneLocked)
 	for range 2 {
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -69,6 +73,6 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 	}
 	b, err := f.Client(t.Context(), other.ID)
 	if err != nil || a.Profile.Name != b.Profile.Name {
-		t.Errorf("the clients are called %q and %q, %v: a transaction took place by half", a.Profile.Name, b.Profile.Name, err)
+		t.Errorf("the clients are called %q and %q, %v: a transaction was committed in part", a.Profile.Name, b.Profile.Name, err)
 	}
 }

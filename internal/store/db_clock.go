@@ -5,36 +5,37 @@ import (
 	"time"
 )
 
-// steadyClock tells the time for the embedded database, where due times are this
-// machine's. When the system's clock is set back, it goes on from where it was:
-// retries would wait for as long as the clock was set back by. When it is set
-// forward, it follows: what that makes due early is bounded in flight as ever.
+// steadyClock is a clock that never goes back. The embedded database takes its due times
+// from it. When the system's clock is set back, steadyClock goes on from its last time:
+// otherwise retries would wait longer by as much as the clock was set back. When the
+// system's clock is set forward, steadyClock follows. Deliveries are due early then, but
+// the limits on attempts in flight still apply.
 type steadyClock struct {
-	// read returns the system's time and, from any beginning, the time that has
-	// gone by.
+	// read returns the system's time, and the time elapsed since a fixed moment.
 	read func() (wall time.Time, elapsed time.Duration)
 
-	mu   sync.Mutex
-	wall time.Time // the last that was told, and what had gone by then
-	at   time.Duration
+	mu sync.Mutex
+	// The last time that now returned, and the elapsed time at that moment.
+	lastWall    time.Time
+	lastElapsed time.Duration
 }
 
 func newSteadyClock() *steadyClock {
-	began := time.Now()
+	start := time.Now()
 	return &steadyClock{read: func() (time.Time, time.Duration) {
 		now := time.Now()
-		return now.Round(0), now.Sub(began) // a difference of monotonic readings
+		return now.Round(0), now.Sub(start) // uses the monotonic clock
 	}}
 }
 
-// now returns microseconds since the epoch.
+// now returns the time in microseconds since the epoch.
 func (c *steadyClock) now() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, elapsed := c.read()
-	if goneOn := c.wall.Add(elapsed - c.at); goneOn.After(wall) {
-		wall = goneOn
+	if continued := c.lastWall.Add(elapsed - c.lastElapsed); continued.After(wall) {
+		wall = continued
 	}
-	c.wall, c.at = wall, elapsed
+	c.lastWall, c.lastElapsed = wall, elapsed
 	return micros(wall)
 }

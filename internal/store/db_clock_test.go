@@ -12,22 +12,22 @@ func TestClockIsNotSetBack(t *testing.T) {
 	pass := func(d time.Duration) {
 		wall, elapsed = wall.Add(d), elapsed+d
 	}
-	told := func(want time.Time) {
+	check := func(want time.Time) {
 		t.Helper()
 		if got := fromMicros(c.now()); !got.Equal(want) {
-			t.Errorf("it tells %v, want %v", got, want)
+			t.Errorf("the clock returns %v, want %v", got, want)
 		}
 	}
-	told(wall)
+	check(wall)
 	pass(time.Minute)
-	told(wall)
+	check(wall)
 	right := wall
 	wall = wall.Add(-time.Hour) // set back
-	told(right)
+	check(right)
 	pass(20 * time.Second)
-	told(right.Add(20 * time.Second))
+	check(right.Add(20 * time.Second))
 	wall = wall.Add(2 * time.Hour) // set forward
-	told(wall)
+	check(wall)
 	pass(time.Second)
-	told(wall)
+	check(wall)
 }

@@ -11,70 +11,74 @@ import (
 	"herald/internal/work"
 )
 
-// dialect holds where the databases truly differ. Statements that both take
-// as they are stand beside their callers.
+// dialect holds the differences between the two databases. A statement that both accept is
+// not here but beside its caller.
 type dialect struct {
-	// name is the migrations' directory.
+	// name is the name of the directory of migrations.
 	name string
-	// shared says that other nodes may use the database beside this one. An
-	// embedded one belongs to this process, by its directory's lock.
+	// shared says that several nodes may use the database. The embedded one
+	// belongs to one process: its directory is locked.
 	shared bool
-	// classify says what kind of failure an error of the driver is.
+	// classify returns the kind of fault that an error of the driver is.
 	classify func(error) fault
-	// unanswered says whether an error of a commit leaves open if it took place.
+	// unanswered reports whether the outcome of a commit is unknown after an error.
 	unanswered func(error) bool
-	// gatherFor is how long works that come in quickly gather before a batch.
+	// gatherFor is how long the writer waits for more requests before a batch.
 	gatherFor time.Duration
-	// hot, as a statement's first argument on PostgreSQL, lets it keep its plan.
-	hot pgx.QueryExecMode
-	// alertOf is an expression for the alert's id in a delivery's id.
+	// planMode, as a statement's first argument on PostgreSQL, lets the statement
+	// keep its plan. See withCachedPlan.
+	planMode pgx.QueryExecMode
+	// alertOf returns an SQL expression for the alert's id in a delivery's id.
 	alertOf func(delivery string) string
-	// joinOfAlert joins a table of deliveries to the alerts a: those of each
-	// alert, found by their ids, and not the other way round.
+	// joinOfAlert returns the text that joins a table of deliveries to the alerts
+	// a. The database reads the alerts first and finds the deliveries of each by
+	// their ids.
 	joinOfAlert func(table, alias string) string
-	// forUpdate and forShare lock the rows that a SELECT finds, where that is
-	// needed, against other changes or against every other transaction that
-	// locks them.
+	// forUpdate and forShare end a SELECT and lock its rows: forShare against
+	// changes, forUpdate also against other locks. Both are empty on SQLite,
+	// where one transaction writes at a time.
 	forUpdate, forShare string
 
-	// now returns the time in microseconds: the database's where nodes share
-	// it, because their clocks differ.
+	// now returns the time in microseconds. It is the database's time where nodes
+	// share the database, because their clocks differ.
 	now func(ctx context.Context, q querier) (int64, error)
-	// begin begins the writer's transaction, which it keeps from running beside
-	// keepTallying. It returns what entries of these clients and with these keys
-	// are checked against, and keeps it from being changed until the transaction
-	// ends.
-	begin func(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotent) (batchTx, preconditions, error)
-	// keepTallying keeps batches from being written until the transaction ends.
+	// begin begins the writer's transaction, which never runs at the same time as
+	// one that has called pauseBatches. It returns the preconditions of events of
+	// these clients with these keys. Other transactions cannot change the
+	// clients' versions until this one ends.
+	begin func(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error)
+	// pauseBatches waits for the batches being written and lets no other begin
+	// until the transaction ends.
 	pauseBatches func(ctx context.Context, tx *sql.Tx) error
-	// claim lets a node hold due deliveries, of each lane the longest due from
-	// its floor on.
+	// claim lets a node hold due deliveries: of each lane the longest due first,
+	// without those that are due before the lane's floor.
 	claim func(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) ([]claimedRow, error)
-	// readBodies fills in what is to be sent.
-	readBodies func(ctx context.Context, s *Store, due []work.Item) error
+	// readBodies sets the RuleID and the Body of items.
+	readBodies func(ctx context.Context, s *Store, items []work.Item) error
 }
 
-// batchTx is the writer's transaction, which has begun.
+// batchTx is the writer's transaction, after its begin.
 type batchTx interface {
-	// commit writes a batch, sets refused of works whose delivery is not held
-	// any more, and commits. After an error nothing was written, unless that is
-	// a lostAnswer.
+	// commit writes a batch and commits. It sets refused of results whose
+	// deliveries this node does not hold any more. After an error nothing was
+	// written, unless the error is a lostAnswer.
 	commit(ctx context.Context, b *batch) error
 }
 
-// standing is what a batch finds in the database that its entries depend on.
+// preconditions are the contents of the database that decide which requests of a batch can
+// be written.
 type preconditions struct {
-	now       int64                   // microseconds, by the database's clock where it has one
-	versions  map[uuid.UUID]int64     // of the clients; one that there is not has 0
-	used      map[idempotent]firstUse // of the keys, those in use
-	talliedTo uuid.UUID               // alerts with smaller ids count themselves
+	now       int64                       // the result of dialect.now
+	versions  map[uuid.UUID]int64         // of the clients; 0 or missing for a client that does not exist
+	used      map[idempotencyKey]firstUse // of the keys, those that have been used
+	talliedTo uuid.UUID                   // the batch itself adds alerts with smaller ids to their tallies
 }
 
 // fault is a kind of failure of the database.
 type fault int
 
 const (
-	faultStatement fault = iota // this statement is at fault; others may pass
-	faultPassing                // the same transaction may pass if run again
-	faultDatabase               // nothing passes right now: disk full, gone
+	faultStatement fault = iota // this statement is wrong; others may succeed
+	faultTransient              // the same transaction may succeed if run again at once
+	faultDatabase               // nothing succeeds right now: the disk is full, the server is away
 )

@@ -12,8 +12,8 @@ import (
 	"herald/internal/work"
 )
 
-// TestFullDiskIsUnavailableAndPasses is fault 7: while there is no room nothing
-// is acknowledged and nothing is lost, and when there is again all goes on.
+// TestFullDiskIsUnavailableAndPasses is fault 7: while the disk is full, the store acknowledges
+// nothing and loses nothing. When there is room again, it goes on.
 func TestFullDiskIsUnavailableAndPasses(t *testing.T) {
 	f := newFixture(t, Options{Dir: t.TempDir()})
 	pages, err := first(t.Context(), f.write, scanInt, `PRAGMA page_count`)
@@ -27,10 +27,10 @@ func TestFullDiskIsUnavailableAndPasses(t *testing.T) {
 		}
 	}
 	limit(pages + 20)
-	var kept []work.PreparedEvent
+	var accepted []work.PreparedEvent
 	for {
-		entry := f.entry(f.client, true)
-		_, err := f.Accept([]work.PreparedEvent{entry})
+		prepared := f.prepare(f.client, true)
+		_, err := f.Accept([]work.PreparedEvent{prepared})
 		if err != nil {
 			wantCode(t, err, herald.CodeUnavailable)
 			var known *herald.Error
@@ -39,23 +39,23 @@ func TestFullDiskIsUnavailableAndPasses(t *testing.T) {
 			}
 			break
 		}
-		kept = append(kept, entry)
-		if len(kept) > 10000 {
+		accepted = append(accepted, prepared)
+		if len(accepted) > 10000 {
 			t.Fatal("twenty pages hold ten thousand events")
 		}
 	}
-	due := kept[0].Alerts[0].Items[0]
-	result := work.Result{Item: due, Attempt: attempt(due, herald.OutcomeDelivered, 200), State: herald.Delivered}
-	result.Attempt.Response.Body = strings.Repeat("x", 64<<10) // more than is left
+	item := accepted[0].Alerts[0].Items[0]
+	result := work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200), State: herald.Delivered}
+	result.Attempt.Response.Body = strings.Repeat("x", 64<<10) // more than the space left
 	wantCode(t, f.Record(result), herald.CodeUnavailable)
 
 	limit(1 << 30)
 	if err := f.Record(result); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
-	f.accept(f.entry(f.client, true))
+	f.accept(f.prepare(f.client, true))
 	events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 20000)
-	if err != nil || len(events) != len(kept)+1 {
-		t.Errorf("%d events, %v; want the %d that were acknowledged and one", len(events), err, len(kept))
+	if err != nil || len(events) != len(accepted)+1 {
+		t.Errorf("%d events, %v; want the %d that were acknowledged and one more", len(events), err, len(accepted))
 	}
 }

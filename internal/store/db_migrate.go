@@ -11,17 +11,16 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// Each migration ends by saying, in the table compatibility, which is the oldest
-// binary that it still serves: by the newest migration which that one knows. So
-// nodes of two versions can run beside each other while they are replaced one by
-// one, and a binary that is too old for the tables refuses to start.
+// migrations are the migrations of both databases. Each migration ends by writing to the
+// table compatibility which binaries the tables still serve: those that know at least the
+// migration with that number. So nodes of two versions can run at the same time while
+// they are replaced one by one, and a binary that is too old refuses to start.
 //
 //go:embed migrations
 var migrations embed.FS
 
-// Migrate brings the database's tables up to date without serving, and returns
-// the names of the migrations that it applied. Of Options it takes Dir, Database
-// and MigrateDatabase.
+// Migrate applies the missing migrations without starting the writer, and returns the
+// names of those that it applied. Of Options it uses Dir, Database and MigrateDatabase.
 func Migrate(ctx context.Context, o Options) (applied []string, err error) {
 	s := &Store{}
 	if err := s.open(ctx, o); err != nil {
@@ -31,8 +30,8 @@ func Migrate(ctx context.Context, o Options) (applied []string, err error) {
 	return s.migrate(ctx, o)
 }
 
-// migrate applies the migrations that the database does not have yet, or with
-// o.NoMigrate refuses a database that lacks some.
+// migrate applies the missing migrations. With o.NoMigrate it returns an error instead when
+// one is missing.
 func (s *Store) migrate(ctx context.Context, o Options) (applied []string, err error) {
 	dir, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
 	if err != nil {
@@ -52,6 +51,8 @@ func (s *Store) migrate(ctx context.Context, o Options) (applied []string, err e
 	return applied, err
 }
 
+// up applies the missing migrations and returns their names. With refuse it returns an
+// error instead when one is missing.
 func up(ctx context.Context, d goose.Dialect, db *sql.DB, dir fs.FS, refuse bool) ([]string, error) {
 	provider, err := goose.NewProvider(d, db, dir)
 	if err != nil {
@@ -75,12 +76,12 @@ func up(ctx context.Context, d goose.Dialect, db *sql.DB, dir fs.FS, refuse bool
 	return applied, err
 }
 
-// served says whether tables that a newer binary has changed still serve this
-// one, which knows less.
+// served returns an error if a newer binary has changed the tables so that they do not
+// serve this one any more.
 func served(ctx context.Context, db *sql.DB, has, knows int64) error {
 	from, err := first(ctx, db, scanInt, `SELECT serves_from FROM compatibility`)
 	if err != nil {
-		return fmt.Errorf("ask which binaries the tables serve: %w", err)
+		return fmt.Errorf("read which binaries the tables serve: %w", err)
 	}
 	if knows < from {
 		return fmt.Errorf("a newer Herald has brought the database's tables to version %d, which serves binaries from version %d on; this binary knows %d and is too old: install a newer one",
@@ -89,16 +90,16 @@ func served(ctx context.Context, db *sql.DB, has, knows int64) error {
 	return nil
 }
 
-// whileLocked runs fn while a transaction of its own holds a lock, so that of
-// nodes that start together one migrates and the others wait. A lock of a
-// transaction works behind a proxy that pools transactions; a session's does not.
+// whileLocked runs fn while a transaction of its own holds a lock. So when nodes start
+// together, one migrates and the others wait. The lock belongs to a transaction, because a
+// session's lock does not work behind a proxy that pools transactions.
 func whileLocked(ctx context.Context, db *sql.DB, fn func() error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	// Not as a SELECT: its portal would hold a snapshot, for which detaching a
-	// partition waits.
+	// DO instead of SELECT: the portal of a SELECT would hold a snapshot, and
+	// detaching a partition would wait for it.
 	lock := fmt.Sprintf(`DO $$ BEGIN PERFORM pg_advisory_xact_lock(%d, hashtext(current_schema())); END $$`, migrationLock)
 	if _, err := tx.ExecContext(ctx, lock); err != nil {
 		return errors.Join(err, tx.Rollback())

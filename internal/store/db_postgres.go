@@ -22,29 +22,30 @@ import (
 )
 
 const (
-	// postgresConnections bounds a node's connections: the writer, the
-	// claimer, the keepers, and reads, which are short.
+	// postgresConnections bounds a node's connections. The writer has one. Claims,
+	// heartbeats, maintenance and reads, which are short, share the others.
 	postgresConnections = 16
-	// cancelPatience is how long the server has to end a statement that is
-	// cancelled before the connection is given up.
-	cancelPatience = 5 * time.Second
-	// postgresConnect bounds the making of one, unless the DSN says.
-	postgresConnect = 10 * time.Second
+	// cancelTimeout is how long the server has to end a cancelled statement
+	// before the connection is closed.
+	cancelTimeout = 5 * time.Second
+	// connectTimeout bounds connecting, unless the address has a connect_timeout.
+	connectTimeout = 10 * time.Second
 )
 
 func postgresDialect() dialect {
 	return dialect{
 		name:      "postgres",
 		shared:    true,
-		gatherFor: 300 * time.Microsecond, // as much gathers during the round trips
+		gatherFor: 300 * time.Microsecond, // more requests arrive during the round trips anyway
 		classify:  classifyPostgres,
 		unanswered: func(err error) bool {
-			// An error is an answer, and it is no. What ends the connection is
-			// none: it can come behind a COMMIT that took place.
+			// An ERROR of the server says that the commit did not take place.
+			// FATAL and PANIC end the connection and say nothing: they can come
+			// after a COMMIT that took place.
 			var server *pgconn.PgError
 			return !errors.As(err, &server) || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC"
 		},
-		joinOfAlert: func(table, alias string) string { // the limit keeps the planner from turning it round
+		joinOfAlert: func(table, alias string) string { // the LIMIT keeps the planner from reading the deliveries first
 			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
 ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + alias
 		},
@@ -59,23 +60,24 @@ ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + 
 	}
 }
 
-// openPostgres opens the database at address and refuses one that would
-// acknowledge what it may lose.
+// openPostgres opens the database at address. It returns an error if fsync or
+// synchronous_commit is off: a crash could lose commits that were acknowledged.
 func (s *Store) openPostgres(ctx context.Context, address string) error {
 	config, err := postgresConfig(address)
 	if err != nil {
 		return err
 	}
-	// Statements are planned when they are run: the queue has ten rows now and a
-	// million in a minute, and a plan that was kept would be for the other. Only
-	// what every batch does, in one way whatever the tables hold, keeps its plan;
-	// not even that if the address asks for another way of running statements, as
-	// a proxy that pools transactions needs.
+	// Most statements are planned each time they run: the queue may have ten rows
+	// now and a million in a minute, and a cached plan would suit only one of
+	// them. The writer's statements and those of withCachedPlan run the same way
+	// whatever the tables hold, so they keep their plans. They do not if the
+	// address sets default_query_exec_mode, as a proxy that pools transactions
+	// needs.
 	if s.batches, err = postgresBatches(ctx, *config); err != nil {
 		return err
 	}
-	s.dialect.hot = config.DefaultQueryExecMode
-	if s.dialect.hot == pgx.QueryExecModeCacheStatement {
+	s.dialect.planMode = config.DefaultQueryExecMode
+	if s.dialect.planMode == pgx.QueryExecModeCacheStatement {
 		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	s.write = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(withoutJIT))
@@ -96,14 +98,14 @@ func (s *Store) openPostgres(ctx context.Context, address string) error {
 	return nil
 }
 
-// withoutJIT keeps a connection from compiling statements: a list that is dear on
-// paper is read in less time than that takes.
+// withoutJIT switches off compiling of statements on a connection: compiling a list's
+// statement takes longer than running it, whatever cost the planner expects.
 func withoutJIT(ctx context.Context, c *pgx.Conn) error {
 	_, err := c.Exec(ctx, `SET jit = off`)
 	return err
 }
 
-// postgresBatches makes the writer's connection, when it is needed.
+// postgresBatches returns a pool of one connection, which only the writer uses.
 func postgresBatches(ctx context.Context, c pgx.ConnConfig) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig("")
 	if err != nil {
@@ -119,20 +121,21 @@ func postgresConfig(address string) (*pgx.ConnConfig, error) {
 		return nil, fmt.Errorf("database address: %w", err)
 	}
 	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = postgresConnect
+		config.ConnectTimeout = connectTimeout
 	}
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "herald"
 	}
-	// A statement whose time is up ends on the server too, and its connection is
-	// good for the next.
+	// When the context of a statement ends, cancel the statement on the server, so
+	// that the connection can run the next one.
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelPatience}
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelTimeout}
 	}
 	return config, nil
 }
 
-// onDirectAddress runs fn on the database that tables are made and changed on.
+// onDirectAddress runs fn on the database at o.MigrateDatabase, or on the store's own
+// connections when that is empty.
 func (s *Store) onDirectAddress(ctx context.Context, o Options, fn func(*sql.DB) error) error {
 	if o.MigrateDatabase == "" {
 		return fn(s.write)
@@ -155,14 +158,14 @@ func classifyPostgres(err error) fault {
 	)
 	switch {
 	case errors.As(err, &server) && server.Code == keyInUse && server.TableName == "idempotency":
-		return faultPassing
+		return faultTransient
 	case errors.As(err, &server):
 		return classifyState(server.Code)
 	case pgconn.SafeToRetry(err):
-		return faultPassing
+		return faultTransient
 	case errors.As(err, &network), pgconn.Timeout(err), errors.Is(err, sql.ErrConnDone), errors.Is(err, driver.ErrBadConn),
 		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-		return faultDatabase // the connection broke, in whatever it was about
+		return faultDatabase // the connection broke
 	default:
 		var connect *pgconn.ConnectError
 		if errors.As(err, &connect) {
@@ -172,17 +175,19 @@ func classifyPostgres(err error) fault {
 	}
 }
 
-// keyInUse is how a batch fails whose idempotency key another node has just used.
+// keyInUse is the SQLSTATE of a batch with an idempotency key that another node has just
+// used. See addKeys.
 const keyInUse = "23502" // not_null_violation
 
-// classifyState goes by the class of an SQLSTATE (PostgreSQL, appendix A).
+// classifyState returns the fault of an SQLSTATE, mostly by its class (PostgreSQL manual,
+// appendix A).
 func classifyState(code string) fault {
 	switch {
 	case code == "40001", code == "40P01", code == "55P03": // serialization, deadlock, lock timeout
-		return faultPassing
+		return faultTransient
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
-		code == "25006", // connection, resources, operator's intervention, system; read-only after a failover
-		code == "23514": // no partition for an id: this node's clock is weeks off
+		code == "25006", // connection, resources, operator intervention, system; read-only after a failover
+		code == "23514": // no partition for an id: this node's clock is wrong by weeks
 		return faultDatabase
 	default:
 		return faultStatement
@@ -193,21 +198,21 @@ func postgresNow(ctx context.Context, q querier) (int64, error) {
 	return first(ctx, q, scanInt, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`)
 }
 
-// Classes of Herald's own among PostgreSQL's advisory locks; the other half of a
-// lock's number stands for the schema.
+// Keys of Herald's advisory locks in PostgreSQL. The second key of each lock is the hash of
+// the schema's name.
 const (
 	migrationLock = 0x68657261
-	// tallyLock is held by batches together, and alone by who moves the line of
-	// what is tallied.
+	// tallyLock is shared by the batches being written. Tally takes it
+	// exclusively to move tallied_to.
 	tallyLock = 0x68657262
 )
 
-// stalledAfter is how long a transaction may do nothing before the database ends
-// it: a node that is stopped in one would keep others waiting.
-const stalledAfter = "10s"
+// idleTransactionTimeout is how long the writer's transaction may be idle before the
+// database ends it. Without it, a node that stalls inside one would block others.
+const idleTransactionTimeout = "10s"
 
-// postgresKeepTallying waits for the batches under way, and makes others wait;
-// not for long, because one of them may be a stalled node's.
+// postgresPauseBatches waits for the batches being written and makes new ones wait. It
+// waits 50 ms at most, because a stalled node may be writing one.
 func postgresPauseBatches(ctx context.Context, tx *sql.Tx) error {
 	if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '50ms'`); err != nil {
 		return err

@@ -14,33 +14,33 @@ type querier interface {
 	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
 }
 
-// list reads all rows of a statement with a function that scans one.
+// list returns all rows of a statement. scan scans one row.
 func list[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
 	rows, err := q.QueryContext(ctx, text, args...)
 	if err != nil {
-		return nil, because(ctx, err)
+		return nil, withContextError(ctx, err)
 	}
 	var all []T
 	for rows.Next() {
 		one, err := scan(rows)
 		if err != nil {
-			return nil, errors.Join(because(ctx, err), rows.Close())
+			return nil, errors.Join(withContextError(ctx, err), rows.Close())
 		}
 		all = append(all, one)
 	}
-	return all, because(ctx, errors.Join(rows.Err(), rows.Close()))
+	return all, withContextError(ctx, errors.Join(rows.Err(), rows.Close()))
 }
 
-// because adds the end of ctx to an error that it may be the reason for: a
-// database that was told to stop calls that an error of its own.
-func because(ctx context.Context, err error) error {
+// withContextError joins the error of ctx to err when ctx has ended: a driver reports a
+// statement that was cancelled as an error of the database.
+func withContextError(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return errors.Join(ctx.Err(), err)
 	}
 	return err
 }
 
-// first returns the first row of a statement, sql.ErrNoRows when there is none.
+// first returns the first row of a statement. The error is sql.ErrNoRows when there is none.
 func first[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) (T, error) {
 	rows, err := list(ctx, q, scan, text, args...)
 	if err == nil && len(rows) == 0 {
@@ -73,12 +73,12 @@ func scanText(rows *sql.Rows) (text string, err error) {
 	return text, err
 }
 
-// planned are the arguments of a statement that is to keep its plan: one that
-// finds single rows by their keys, which goes by the same indexes whatever the
-// tables hold. Planning it costs more than running it, where there are partitions.
-func (s *Store) planned(args ...any) []any {
+// withCachedPlan returns the arguments of a statement that keeps its plan. It is only for
+// statements that find single rows by their keys: they use the same indexes whatever the
+// tables hold. With partitions, planning such a statement costs more than running it.
+func (s *Store) withCachedPlan(args ...any) []any {
 	if !s.dialect.shared {
 		return args
 	}
-	return slices.Insert(args, 0, any(s.dialect.hot))
+	return slices.Insert(args, 0, any(s.dialect.planMode))
 }

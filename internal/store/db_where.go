@@ -12,17 +12,17 @@ import (
 	"herald/internal/query"
 )
 
-// conditions gathers what a list is narrowed by, with the values that the
-// numbered placeholders stand for.
+// conditions collects the conditions of a WHERE clause and the values of their numbered
+// placeholders.
 type conditions struct {
-	columns map[string]string // of the fields that a query may name
+	columns map[string]string // the columns of the fields that a query may name
 	parts   []string
 	args    []any
-	used    []string // columns that a query has named
+	used    []string // the columns that a query has named
 }
 
-// place adds a value and returns its placeholder.
-func (c *conditions) place(value any) string {
+// bind adds a value and returns its placeholder.
+func (c *conditions) bind(value any) string {
 	switch v := value.(type) {
 	case uuid.UUID:
 		value = v[:]
@@ -33,13 +33,13 @@ func (c *conditions) place(value any) string {
 	return "$" + strconv.Itoa(len(c.args))
 }
 
-// add adds a condition; each %s in it stands for the next value.
+// add adds a condition. Each %s in it is replaced by the placeholder of the next value.
 func (c *conditions) add(format string, values ...any) {
-	places := make([]any, len(values))
+	placeholders := make([]any, len(values))
 	for i, v := range values {
-		places[i] = c.place(v)
+		placeholders[i] = c.bind(v)
 	}
-	c.parts = append(c.parts, fmt.Sprintf(format, places...))
+	c.parts = append(c.parts, fmt.Sprintf(format, placeholders...))
 }
 
 // where returns the conditions as a WHERE clause's text.
@@ -50,8 +50,8 @@ func (c *conditions) uses(alias string) bool {
 	return slices.ContainsFunc(c.used, func(column string) bool { return strings.HasPrefix(column, alias+".") })
 }
 
-// narrow adds what a query asks for; nil asks for nothing.
-func (c *conditions) narrow(n query.Node) {
+// addQuery adds the condition of a query. nil adds none.
+func (c *conditions) addQuery(n query.Node) {
 	if n != nil {
 		c.parts = append(c.parts, c.node(n))
 	}
@@ -66,7 +66,7 @@ func (c *conditions) node(n query.Node) string {
 	case query.Clause:
 		return c.clause(n)
 	default:
-		panic(fmt.Sprintf("store: a query's node of type %T", n))
+		panic(fmt.Sprintf("store: unknown query node %T", n))
 	}
 }
 
@@ -78,37 +78,38 @@ func (c *conditions) clause(n query.Clause) string {
 	}
 	switch n.Op {
 	case query.Contains:
-		// Both databases have their own word for "contains"; they share this.
-		return fmt.Sprintf("replace(%s, %s, '') <> %[1]s", column, c.place(n.Value))
+		// The databases have different functions for "contains". replace works
+		// in both.
+		return fmt.Sprintf("replace(%s, %s, '') <> %[1]s", column, c.bind(n.Value))
 	case query.NotEqual:
-		return fmt.Sprintf("%s <> %s", column, c.place(n.Value))
+		return fmt.Sprintf("%s <> %s", column, c.bind(n.Value))
 	default:
-		return fmt.Sprintf("%s = %s", column, c.place(n.Value))
+		return fmt.Sprintf("%s = %s", column, c.bind(n.Value))
 	}
 }
 
-// instant compares when something was raised, which its id says: the instant
-// is the range of ids from its first to the one before the next microsecond's.
+// instant returns the condition on when an alert was raised. The id holds that time, so the
+// condition compares ids: an instant is the range of ids of one microsecond.
 func (c *conditions) instant(column string, op query.Op, at time.Time) string {
 	instant := instantOf(at)
 	from, to := instant.from, instant.to
 	switch op {
 	case query.Less:
-		return fmt.Sprintf("%s < %s", column, c.place(from))
+		return fmt.Sprintf("%s < %s", column, c.bind(from))
 	case query.GreaterOrEqual:
-		return fmt.Sprintf("%s >= %s", column, c.place(from))
+		return fmt.Sprintf("%s >= %s", column, c.bind(from))
 	case query.LessOrEqual:
-		return fmt.Sprintf("%s < %s", column, c.place(to))
+		return fmt.Sprintf("%s < %s", column, c.bind(to))
 	case query.Greater:
-		return fmt.Sprintf("%s >= %s", column, c.place(to))
+		return fmt.Sprintf("%s >= %s", column, c.bind(to))
 	case query.NotEqual:
-		return fmt.Sprintf("(%[1]s < %[2]s OR %[1]s >= %[3]s)", column, c.place(from), c.place(to))
+		return fmt.Sprintf("(%[1]s < %[2]s OR %[1]s >= %[3]s)", column, c.bind(from), c.bind(to))
 	default:
-		return fmt.Sprintf("(%[1]s >= %[2]s AND %[1]s < %[3]s)", column, c.place(from), c.place(to))
+		return fmt.Sprintf("(%[1]s >= %[2]s AND %[1]s < %[3]s)", column, c.bind(from), c.bind(to))
 	}
 }
 
-// orderBy returns an order's ORDER BY text; what is equal goes by id.
+// orderBy returns the text after ORDER BY. Rows with equal values are ordered by id.
 func (c *conditions) orderBy(o query.Order) string {
 	direction := ""
 	if o.Desc {

@@ -19,7 +19,7 @@ const alertColumns = `a.id, a.client_id, a.event_id, a.rule_id, a.type, a.compan
 
 func scanAlert(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows) }
 
-// scanAlertAnd scans what comes behind alertColumns, too.
+// scanAlertAnd scans alertColumns and the columns after them.
 func scanAlertAnd(rows *sql.Rows, more ...any) (a herald.Alert, err error) {
 	var data []byte
 	err = rows.Scan(append([]any{&a.ID, &a.ClientID, &a.EventID, &a.RuleID, &a.Type, &a.CompanyID, &a.ConnectionID, &a.Message, &data, &a.ClientName}, more...)...)
@@ -27,13 +27,13 @@ func scanAlertAnd(rows *sql.Rows, more ...any) (a herald.Alert, err error) {
 	return a, err
 }
 
-// alertsOf reads the alerts whose ids a statement returns.
+// alertsOf returns the alerts whose ids the statement ids selects.
 func (s *Store) alertsOf(ctx context.Context, ids string, args []any, o query.Order) ([]herald.Alert, error) {
 	return list(ctx, s.read, scanAlert, `SELECT `+alertColumns+` FROM (`+ids+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
 ORDER BY p.id`+direction(o), args...)
 }
 
-// direction of an order of alerts, which are only ever ordered by id.
+// direction returns the text after ORDER BY id. Alerts are always ordered by id.
 func direction(o query.Order) string {
 	if o.Desc {
 		return " DESC"
@@ -41,21 +41,22 @@ func direction(o query.Order) string {
 	return ""
 }
 
-// tooWide tells who asked for too much how to ask for less.
-func tooWide(err error, narrower string) error {
+// adviseTimeRange adds advice to the error of a list that took too long: to limit its time
+// range, with example as an example.
+func adviseTimeRange(err error, example string) error {
 	if known := (*herald.Error)(nil); errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
-		told := *known
-		told.Message = "There is too much to search in the time that a list may take. Narrow it in time, for example with " + narrower + "."
-		return &told
+		advised := *known
+		advised.Message = "The list takes too long to search. Limit its time range, for example with " + example + "."
+		return &advised
 	}
 	return err
 }
 
 func aDayAgo() string { return time.Now().UTC().Add(-24 * time.Hour).Format("2006-01-02T15:04:05Z") }
 
-// Alert returns a client's alert, CodeNotFound when there is none.
+// Alert returns a client's alert. The error is CodeNotFound when there is none.
 func (s *Store) Alert(ctx context.Context, client, id uuid.UUID) (herald.Alert, error) {
-	a, err := first(ctx, s.read, scanAlert, `SELECT `+alertColumns+alertsFrom+` WHERE a.id = $1 AND a.client_id = $2`, s.planned(id[:], client[:])...)
+	a, err := first(ctx, s.read, scanAlert, `SELECT `+alertColumns+alertsFrom+` WHERE a.id = $1 AND a.client_id = $2`, s.withCachedPlan(id[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, herald.Errorf(herald.CodeNotFound, "No alert was found with ID %s", id)
 	}
@@ -74,10 +75,10 @@ func scanEvent(rows *sql.Rows) (e herald.Event, err error) {
 	return e, err
 }
 
-// Events lists up to limit of a client's events, newest first, behind after
-// unless that is uuid.Nil.
+// Events lists up to limit of a client's events, newest first. It lists only events older
+// than after, unless after is uuid.Nil.
 func (s *Store) Events(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Event, error) {
-	ctx, cancel := listing(ctx)
+	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	var c conditions
 	c.add("client_id = %s", client)
@@ -86,14 +87,14 @@ func (s *Store) Events(ctx context.Context, client, after uuid.UUID, limit int) 
 		c.add("id < %s", after)
 	}
 	events, err := list(ctx, s.read, scanEvent,
-		`SELECT `+eventColumns+` FROM events WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.place(limit), c.args...)
+		`SELECT `+eventColumns+` FROM events WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
 	return events, s.failed("list events", err)
 }
 
-// Event returns a client's event with the alerts it raised, CodeNotFound when
-// there is none.
+// Event returns a client's event with the alerts that it raised. The error is CodeNotFound
+// when there is none.
 func (s *Store) Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
-	e, err := first(ctx, s.read, scanEvent, `SELECT `+eventColumns+` FROM events WHERE id = $1 AND client_id = $2`, s.planned(id[:], client[:])...)
+	e, err := first(ctx, s.read, scanEvent, `SELECT `+eventColumns+` FROM events WHERE id = $1 AND client_id = $2`, s.withCachedPlan(id[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return e, nil, herald.Errorf(herald.CodeNotFound, "No event was found with ID %s", id)
 	}

@@ -14,7 +14,8 @@ import (
 	"herald"
 )
 
-// What is pending and what has ended, in the same columns, to be put together.
+// The columns of pending deliveries and of those that have ended are the same, so that a
+// UNION can join them.
 const (
 	pendingColumns = `q.id, q.client_id, a.rule_id, a.type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at`
 	endedColumns   = `d.id, d.client_id, a.rule_id, a.type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at`
@@ -40,15 +41,16 @@ func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 	return d, err
 }
 
-// Deliveries lists a client's deliveries, newest alert first. One that would have
-// to search too much returns what it has found so far and where to go on, as After;
-// that is uuid.Nil at the end of what there is, or at f.Limit deliveries.
+// Deliveries lists up to f.Limit of a client's deliveries, newest alert first. A list that
+// would have to search too many rows returns the deliveries found so far, and in next the
+// value of f.After for the call that continues. next is uuid.Nil when f.Limit deliveries
+// were found or there are no more.
 //
-// The list starts from where its rows are few: from the queue for what is
-// pending, from an index of its own for what has failed or was cancelled, and
-// from the alerts for the rest, most of which have a delivery to show.
+// The list reads the table where its rows are few: the queue for pending deliveries, an
+// index of their own for failed and cancelled ones, and the alerts for the rest, because
+// most alerts have a delivery to list.
 func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
-	ctx, cancel := listing(ctx)
+	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	switch {
 	case f.State == nil || *f.State == herald.Delivered:
@@ -56,32 +58,33 @@ func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.Deliv
 	case *f.State == herald.Pending:
 		found, next, err = s.deliveriesIn(ctx, pendingColumns, "queue q", client, f)
 	default:
-		// The index is known by its words: state >= 2.
+		// SQLite and PostgreSQL use the partial index only with its own condition,
+		// state >= 2.
 		found, next, err = s.deliveriesIn(ctx, endedColumns, "deliveries d", client, f, "d.state >= 2", fmt.Sprintf("d.state = %d", *f.State))
 	}
-	return found, next, tooWide(s.failed("list deliveries", err), "since="+aDayAgo())
+	return found, next, adviseTimeRange(s.failed("list deliveries", err), "since="+aDayAgo())
 }
 
-// A list of deliveries looks at so many rows in one go, and begins no other when so
-// much time has gone by.
+// Limits of a list of deliveries: a chunk has longestChunk rows at most, and no chunk begins
+// after searchTime.
 const (
 	longestChunk = 1000
 	searchTime   = 50 * time.Millisecond
 )
 
-// newest gathers f.Limit deliveries from the newest on, some ids at a time: ids
-// lists those before one, of alerts or of deliveries, and of finds what is wanted
-// between two of them.
-func (s *Store) newest(f herald.DeliveryFilter, ids func(before uuid.UUID, n int) ([]uuid.UUID, error), of func(from, to uuid.UUID) ([]herald.Delivery, error)) (found []herald.Delivery, next uuid.UUID, err error) {
+// collectNewest collects f.Limit deliveries, newest first, chunk by chunk. ids returns the n
+// newest ids, of alerts or of deliveries, that are smaller than before. between returns the
+// deliveries that match f for the ids from from to to, both included.
+func (s *Store) collectNewest(f herald.DeliveryFilter, ids func(before uuid.UUID, n int) ([]uuid.UUID, error), between func(from, to uuid.UUID) ([]herald.Delivery, error)) (found []herald.Delivery, next uuid.UUID, err error) {
 	before, chunk, began := lastID, f.Limit, time.Now()
-	for looked := 0; looked < s.searchLimit && time.Since(began) < searchTime; chunk = min(2*chunk, longestChunk) {
+	for searched := 0; searched < s.searchLimit && time.Since(began) < searchTime; chunk = min(2*chunk, longestChunk) {
 		some, err := ids(before, chunk)
 		if err != nil || len(some) == 0 {
 			return found, uuid.Nil, err
 		}
 		before = some[len(some)-1]
-		looked += len(some)
-		more, err := of(before, some[0])
+		searched += len(some)
+		more, err := between(before, some[0])
 		if found = append(found, more...); err != nil || len(found) >= f.Limit || len(some) < chunk {
 			return found[:min(len(found), f.Limit)], uuid.Nil, err
 		}
@@ -89,54 +92,55 @@ func (s *Store) newest(f herald.DeliveryFilter, ids func(before uuid.UUID, n int
 	return found, before, nil
 }
 
-// deliveriesIn lists from one table of deliveries.
+// deliveriesIn lists the deliveries in one table, queue or deliveries. more are further
+// conditions.
 func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client uuid.UUID, f herald.DeliveryFilter, more ...string) ([]herald.Delivery, uuid.UUID, error) {
 	alias := table[len(table)-1:]
-	wanted := func() conditions {
+	matching := func() conditions {
 		c := conditions{parts: slices.Clone(more)}
 		c.add(alias+".client_id = %s", client)
-		c.to(alias, f)
+		c.receiver(alias, f)
 		return c
 	}
 	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
-		c := wanted()
+		c := matching()
 		end, bounds := span{to: before}, f
 		if f.After != uuid.Nil {
 			end.before(f.After)
 			bounds.After = uuid.Nil
 		}
 		c.add(alias+".id < %s", end.to)
-		c.raised(alias, bounds)
-		return list(ctx, s.read, scanID, `SELECT `+alias+`.id FROM `+table+` WHERE `+c.where()+` ORDER BY `+alias+`.id DESC LIMIT `+c.place(n), c.args...)
+		c.idRange(alias, bounds)
+		return list(ctx, s.read, scanID, `SELECT `+alias+`.id FROM `+table+` WHERE `+c.where()+` ORDER BY `+alias+`.id DESC LIMIT `+c.bind(n), c.args...)
 	}
-	of := func(from, to uuid.UUID) ([]herald.Delivery, error) {
-		c := wanted()
+	between := func(from, to uuid.UUID) ([]herald.Delivery, error) {
+		c := matching()
 		c.add(alias+".id BETWEEN %s AND %s", from, to)
 		c.ofAlert(f)
 		return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
 JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
-ORDER BY `+alias+`.id DESC LIMIT `+c.place(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
+ORDER BY `+alias+`.id DESC LIMIT `+c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 	}
-	return s.newest(f, ids, of)
+	return s.collectNewest(f, ids, between)
 }
 
 // deliveriesByAlert lists the deliveries of the newest alerts.
 func (s *Store) deliveriesByAlert(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
 		var c conditions
-		end := span{to: before} // one bound: SQLite would take the worse of two
+		end := span{to: before} // one bound, because SQLite may choose the worse of two
 		if f.After != uuid.Nil {
-			end.before(herald.DeliveryID(herald.AlertOf(f.After), 1)) // the alert itself included
+			end.before(herald.DeliveryID(herald.AlertOf(f.After), 1)) // includes the alert of f.After itself
 		}
 		c.add("a.client_id = %s", client)
 		c.add("a.id < %s", end.to)
-		c.raised("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
-		return list(ctx, s.read, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.place(n), c.args...)
+		c.idRange("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
+		return list(ctx, s.read, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.bind(n), c.args...)
 	}
-	return s.newest(f, ids, func(from, to uuid.UUID) ([]herald.Delivery, error) { return s.deliveriesOf(ctx, client, from, to, f) })
+	return s.collectNewest(f, ids, func(from, to uuid.UUID) ([]herald.Delivery, error) { return s.deliveriesOf(ctx, client, from, to, f) })
 }
 
-// deliveriesOf lists deliveries of the alerts from one to another.
+// deliveriesOf lists the deliveries of the alerts with ids from from to to, both included.
 func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, error) {
 	var c conditions
 	part := func(columns, table, alias string) string {
@@ -144,23 +148,23 @@ func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f 
 		c.add("a.client_id = %s", client)
 		c.add("a.id BETWEEN %s AND %s", from, to)
 		if f.After != uuid.Nil {
-			c.add("NOT "+alias+".id >= %s", f.After) // in words that SQLite does not take for the better bound
+			c.add("NOT "+alias+".id >= %s", f.After) // SQLite would use "id < x" as the index bound, which is worse than the alert's
 		}
 		c.ofAlert(f)
-		c.to(alias, f)
+		c.receiver(alias, f)
 		return `SELECT ` + columns + ` FROM alerts a ` + s.dialect.joinOfAlert(table, alias) + ` WHERE ` + c.where()
 	}
 	text := part(endedColumns, "deliveries d", "d")
 	if f.State == nil {
 		text += ` UNION ALL ` + part(pendingColumns, "queue q", "q")
 	} else {
-		text += ` AND d.state = ` + c.place(int(*f.State))
+		text += ` AND d.state = ` + c.bind(int(*f.State))
 	}
 	return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
-		c.place(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
+		c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 }
 
-// ofAlert adds the conditions on the alert whose delivery it is.
+// ofAlert adds the conditions on the columns of the alert.
 func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 	if f.Type != "" {
 		c.add("a.type = %s", f.Type)
@@ -170,9 +174,9 @@ func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 	}
 }
 
-// raised adds the conditions on the id, which is an alert's or a delivery's: those
-// of one alert are one range, and tell when it was raised.
-func (c *conditions) raised(alias string, f herald.DeliveryFilter) {
+// idRange adds the conditions on the id, of an alert or of a delivery. The id holds the time
+// when the alert was raised, and the ids of one alert's deliveries are one range.
+func (c *conditions) idRange(alias string, f herald.DeliveryFilter) {
 	c.add(alias + ".id >= (SELECT kept_from FROM history)")
 	if f.Alert != uuid.Nil {
 		c.add(alias+".id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
@@ -188,24 +192,24 @@ func (c *conditions) raised(alias string, f herald.DeliveryFilter) {
 	}
 }
 
-// to adds the condition on where a delivery goes.
-func (c *conditions) to(alias string, f herald.DeliveryFilter) {
+// receiver adds the condition on a delivery's address.
+func (c *conditions) receiver(alias string, f herald.DeliveryFilter) {
 	if f.Receiver != "" {
 		c.add(alias+".address = %s", f.Receiver)
 	}
 }
 
-// Delivery returns a client's delivery with its attempts, CodeNotFound when
-// there is none.
+// Delivery returns a client's delivery with its attempts, in their order. The error is
+// CodeNotFound when there is none.
 func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error) {
-	ctx, cancel := listing(ctx)
+	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	alert := herald.AlertOf(id)
 	d, err := first(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (
 SELECT `+pendingColumns+` FROM alerts a JOIN queue q ON q.id = $1 WHERE a.id = $2
 UNION ALL
 SELECT `+endedColumns+` FROM alerts a JOIN deliveries d ON d.id = $1 WHERE a.id = $2
-) x WHERE x.client_id = $3`, s.planned(id[:], alert[:], client[:])...)
+) x WHERE x.client_id = $3`, s.withCachedPlan(id[:], alert[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, nil, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
 	}
@@ -213,7 +217,7 @@ SELECT `+endedColumns+` FROM alerts a JOIN deliveries d ON d.id = $1 WHERE a.id 
 		return d, nil, s.failed("read a delivery", err)
 	}
 	attempts, err := list(ctx, s.read, scanAttempt,
-		`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, s.planned(id[:])...)
+		`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, s.withCachedPlan(id[:])...)
 	return d, attempts, s.failed("read a delivery's attempts", err)
 }
 

@@ -13,46 +13,49 @@ import (
 	"herald/internal/query"
 )
 
-// searchLimit is how many alerts a list looks at one by one. What is asked of
-// more is refused, or answered in parts, at once and on every machine alike,
-// rather than after the deadline on some: both databases look at this many in
-// well under 100 ms (docs/performance.md).
+// searchLimit is how many alerts a list may search one by one. A list over more is refused,
+// or returned in parts. So the result does not depend on the machine's speed, as it would
+// with a deadline alone. Both databases search this many in well under 100 ms
+// (docs/performance.md).
 const searchLimit = 40_000
 
-// span is a range of ids: from one to before another.
+// span is a range of ids: from is included, to is not.
 type span struct{ from, to uuid.UUID }
 
-// lastID is behind all ids.
+// lastID is greater than all ids.
 var lastID = uuid.Max
 
+// after excludes the ids smaller than id.
 func (s *span) after(id uuid.UUID) {
 	if bytes.Compare(id[:], s.from[:]) > 0 {
 		s.from = id
 	}
 }
 
+// before excludes id and the ids greater than it.
 func (s *span) before(id uuid.UUID) {
 	if bytes.Compare(id[:], s.to[:]) < 0 {
 		s.to = id
 	}
 }
 
-// search is what a list of alerts is asked for.
+// search is the query of a list of alerts, split by how each part is answered.
 type search struct {
-	client, rule uuid.UUID // a rule of uuid.Nil is every rule
+	client, rule uuid.UUID // uuid.Nil means every rule
 	span
-	rest query.Node // what has to be looked at one by one; nil for nothing
+	rest query.Node // the part that has to be searched alert by alert; nil for none
 }
 
-// narrow takes from a query what an index or a tally answers: when alerts were
-// raised, which is in their ids, and by which rule. The rest stays.
-func (s *search) narrow(n query.Node) {
+// addQuery adds the condition of a query. The conditions that an index or a tally answers
+// go into span and rule: when alerts were raised, which their ids hold, and by which rule.
+// The others go into rest.
+func (s *search) addQuery(n query.Node) {
 	switch n := n.(type) {
 	case nil:
 		return
 	case query.And:
-		s.narrow(n.Left)
-		s.narrow(n.Right)
+		s.addQuery(n.Left)
+		s.addQuery(n.Right)
 		return
 	case query.Clause:
 		id, isID := n.Value.(uuid.UUID)
@@ -63,7 +66,7 @@ func (s *search) narrow(n query.Node) {
 			return
 		case n.Field.Name == "id":
 			s.after(id)
-			s.before(herald.DeliveryID(id, 1)) // no alert has that id
+			s.before(herald.DeliveryID(id, 1)) // the next id, which no alert has
 			return
 		}
 		if at, ok := n.Value.(time.Time); ok && s.raised(n.Op, at) {
@@ -77,8 +80,8 @@ func (s *search) narrow(n query.Node) {
 	}
 }
 
-// raised narrows the span to what was raised before, at or after an instant, and
-// reports whether that is one span.
+// raised limits the span to alerts raised before, at or after an instant. It reports false
+// for an operator whose matches are not one span.
 func (s *search) raised(op query.Op, at time.Time) bool {
 	instant := instantOf(at)
 	switch op {
@@ -99,54 +102,54 @@ func (s *search) raised(op query.Op, at time.Time) bool {
 	return true
 }
 
-// instantOf is the ids of what was raised at an instant, by the microsecond.
+// instantOf returns the ids of alerts raised at an instant, which lasts a microsecond.
 func instantOf(at time.Time) span {
 	return span{herald.FirstIDAt(at), herald.FirstIDAt(at.Truncate(time.Microsecond).Add(time.Microsecond))}
 }
 
-// Alerts lists a page of a client's alerts and counts them all; a rule or a
-// company other than uuid.Nil leaves only theirs. What there is too much to
-// search for is CodeUnavailable, and says how to narrow it.
+// Alerts returns a page of a client's alerts and the number of all that match. Unless they
+// are uuid.Nil, only alerts by rule and of company match. When more alerts than searchLimit
+// would have to be searched, the error is CodeUnavailable and says how to limit the query.
 func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
-	ctx, cancel := listing(ctx)
+	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	keptFrom, err := first(ctx, s.read, scanID, `SELECT kept_from FROM history`)
 	if err != nil {
 		return nil, 0, s.failed("read how far history reaches", err)
 	}
 	q := search{client: client, rule: rule, span: span{keptFrom, lastID}}
-	q.narrow(l.Where)
+	q.addQuery(l.Where)
 	count, err := s.countAlerts(ctx, q)
 	if err != nil {
 		return nil, 0, s.failed("count alerts", err)
 	}
 	if q.rest == nil && company == uuid.Nil {
-		return s.pageOfAll(ctx, q, l, count)
+		return s.pageByTallies(ctx, q, l, count)
 	}
 	if count.total > s.searchLimit {
-		return nil, 0, s.tooMany(ctx, q, count)
+		return nil, 0, s.tooManyAlerts(ctx, q, count)
 	}
-	return s.pageOfFound(ctx, q, company, l)
+	return s.pageBySearch(ctx, q, company, l)
 }
 
-// pageOfAll is a page of what needs no looking at.
-func (s *Store) pageOfAll(ctx context.Context, q search, l query.List, count alertCount) ([]herald.Alert, int, error) {
+// pageByTallies returns a page of a search without rest. The tallies count it.
+func (s *Store) pageByTallies(ctx context.Context, q search, l query.List, count alertCount) ([]herald.Alert, int, error) {
 	if l.Offset() >= count.total {
 		return nil, count.total, nil
 	}
-	place, skip, err := s.findPlace(ctx, q, l, count)
+	page, skip, err := s.findPageStart(ctx, q, l, count)
 	if err != nil {
 		return nil, 0, s.failed("find a page of alerts", err)
 	}
 	c := q.conditions()
-	c.add("a.id >= %s", place.from)
-	c.add("a.id < %s", place.to)
+	c.add("a.id >= %s", page.from)
+	c.add("a.id < %s", page.to)
 	alerts, err := s.alertsOf(ctx, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
-		` LIMIT `+c.place(l.PageSize)+` OFFSET `+c.place(skip), c.args, l.Order)
+		` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(skip), c.args, l.Order)
 	return alerts, count.total, s.failed("list alerts", err)
 }
 
-// conditions are those on the client and the rule.
+// conditions returns the conditions on the client and the rule.
 func (s *search) conditions() *conditions {
 	c := &conditions{columns: map[string]string{
 		"id": "a.id", "companyId": "a.company_id", "clientId": "a.client_id", "ruleId": "a.rule_id", "ruleType": "a.type",
@@ -159,36 +162,36 @@ func (s *search) conditions() *conditions {
 	return c
 }
 
-// pageOfFound is a page of what was found by looking at all.
-func (s *Store) pageOfFound(ctx context.Context, q search, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
+// pageBySearch returns a page of a search that reads every alert of its span.
+func (s *Store) pageBySearch(ctx context.Context, q search, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
 	c := q.conditions()
 	c.add("a.id >= %s", q.from)
 	c.add("a.id < %s", q.to)
 	if company != uuid.Nil {
 		c.add("a.company_id = %s", company)
 	}
-	c.narrow(q.rest)
+	c.addQuery(q.rest)
 	from := ` FROM alerts a`
 	if c.uses("e") {
 		from = alertsFrom
-		c.add("e.id >= %s", herald.EventOf(q.from)) // which follows, and the planner does not know
+		c.add("e.id >= %s", herald.EventOf(q.from)) // follows from a.id, which the planner does not know
 		c.add("e.id < %s", q.to)
 	}
 	var total int
 	alerts, err := list(ctx, s.read, func(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows, &total) },
 		`SELECT `+alertColumns+`, p.total FROM (SELECT a.id, count(*) OVER () AS total`+from+` WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
-			` LIMIT `+c.place(l.PageSize)+` OFFSET `+c.place(l.Offset())+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
+			` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(l.Offset())+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
 ORDER BY p.id`+direction(l.Order), c.args...)
-	if err == nil && len(alerts) == 0 && l.Offset() > 0 { // behind the last page
+	if err == nil && len(alerts) == 0 && l.Offset() > 0 { // after the last page there is no row with the total
 		n, err := first(ctx, s.read, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args[:len(c.args)-2]...)
 		return nil, int(n), s.failed("count alerts", err)
 	}
 	return alerts, total, s.failed("search alerts", err)
 }
 
-// tooMany says how to ask for less: since when there are no more alerts than are
-// looked at.
-func (s *Store) tooMany(ctx context.Context, q search, count alertCount) error {
+// tooManyAlerts returns the error for a search of more than searchLimit alerts. As an example
+// it names the earliest hour since which there are at most searchLimit.
+func (s *Store) tooManyAlerts(ctx context.Context, q search, count alertCount) error {
 	hours, err := s.hours(ctx, q, count, query.Order{Desc: true})
 	if err != nil {
 		return s.failed("count alerts", err)

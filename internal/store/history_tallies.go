@@ -16,30 +16,30 @@ import (
 	"herald/internal/query"
 )
 
-// Counting millions of alerts takes too long for a list's total, so they are
-// counted once, into tallies by the hour. The line between what is tallied and
-// what is not is an id, tallied_to, which follows the present:
+// Each alert is counted once, in a tally of its hour, because counting millions of alerts
+// for a list's total takes too long. The id tallied_to, which follows the present, divides
+// alerts that are tallied from those that are not:
 //
 //	kept_from                                      tallied_to       now
-//	    │ tallies: one number an hour, for each rule    │ counted when │
-//	    │ and, under uuid.Nil, for all of the client's  │    asked     │
+//	    │ tallies: one number per hour, for each rule   │  counted by  │
+//	    │ and, under uuid.Nil, for the whole client     │   the list   │
 //
-// An alert that is committed late, with an id before the line (a slow commit, a
-// node whose clock is behind), is added to its tally by its own batch. So that
-// each is counted once, the line moves only while no batch is under way.
+// A late alert is committed with an id before tallied_to, by a slow commit or by a node
+// whose clock is behind. Its own batch adds it to its tally. So that no alert is counted
+// twice or not at all, tallied_to moves only while no batch is being written.
 
 const (
-	// tallyLag is how far behind the present the line stays: most commits take
-	// less and cost nothing.
+	// tallyLag is how far tallied_to stays behind the present. Most commits take
+	// less, so their alerts are not late and their batches add to no tallies.
 	tallyLag = 10 * time.Second
-	// tallyStep is how many alerts one step counts; batches wait for it.
+	// tallyStep is how many alerts one step counts at most. Batches wait for it.
 	tallyStep = 5000
 )
 
-// Tally moves the line on by one bounded step, and returns how many alerts it
-// counted if there are more.
+// Tally moves tallied_to on by one step: within one hour, and by tallyStep alerts at most.
+// It returns 0 when no alerts are left to count, and tallyStep when there may be more.
 func (s *Store) Tally(ctx context.Context) (n int, err error) {
-	err = s.change(ctx, "count alerts", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "count alerts", func(tx *sql.Tx) error {
 		n = 0
 		if err := s.dialect.pauseBatches(ctx, tx); err != nil {
 			return err
@@ -79,10 +79,11 @@ func (s *Store) Tally(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// addToTally ends an INSERT into tallies, for those that are there.
+// addToTally ends an INSERT into tallies: it adds to a tally that exists.
 const addToTally = ` ON CONFLICT (client_id, rule_id, hour) DO UPDATE SET n = tallies.n + excluded.n`
 
-// tallyRange adds the alerts of an hour with ids from one to before another.
+// tallyRange counts the alerts of one hour with ids from from to before to, and sets
+// tallied_to to to.
 func tallyRange(ctx context.Context, tx *sql.Tx, hour time.Time, from, to uuid.UUID) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO tallies (client_id, rule_id, hour, n)
 SELECT client_id, rule_id, $1, count(*) FROM alerts WHERE id >= $2 AND id < $3 GROUP BY client_id, rule_id`+addToTally, micros(hour), from[:], to[:])
@@ -98,29 +99,28 @@ SELECT client_id, $4, $1, count(*) FROM alerts WHERE id >= $2 AND id < $3 GROUP 
 	return err
 }
 
-// tally is which number an alert adds to.
-type tally struct {
+// tallyKey is the key of a tally. A rule of uuid.Nil means the whole client.
+type tallyKey struct {
 	client, rule uuid.UUID
 	hour         int64
 }
 
-// addLateSQL adds to one tally.
+// addLateSQL adds late alerts to one tally.
 const addLateSQL = `INSERT INTO tallies (client_id, rule_id, hour, n) VALUES ($1, $2, $3, $4)` + addToTally
 
-// tallyLate calls add with the arguments of addLateSQL for those of a batch's
-// alerts that are behind the line. They are few.
+// tallyLate calls add with the arguments of addLateSQL, once for each tally that the late
+// alerts of a batch belong to. They are few.
 func (b *batch) tallyLate(add func(args ...any) error) error {
-	late := make(map[tally]int)
+	late := make(map[tallyKey]int)
 	for _, a := range b.alerts {
 		if bytes.Compare(a.ID[:], b.talliedTo[:]) < 0 {
 			hour := micros(herald.TimeOf(a.ID).Truncate(time.Hour))
-			late[tally{a.event.ClientID, a.RuleID, hour}]++
-			late[tally{a.event.ClientID, uuid.Nil, hour}]++
+			late[tallyKey{a.event.ClientID, a.RuleID, hour}]++
+			late[tallyKey{a.event.ClientID, uuid.Nil, hour}]++
 		}
 	}
-	// In one order everywhere, so that batches of two nodes do not lock each
-	// other out.
-	for _, t := range slices.SortedFunc(maps.Keys(late), tally.compare) {
+	// All nodes use the same order, so that their batches do not deadlock.
+	for _, t := range slices.SortedFunc(maps.Keys(late), tallyKey.compare) {
 		if err := add(t.client[:], t.rule[:], t.hour, late[t]); err != nil {
 			return err
 		}
@@ -128,17 +128,17 @@ func (b *batch) tallyLate(add func(args ...any) error) error {
 	return nil
 }
 
-func (t tally) compare(o tally) int {
+func (t tallyKey) compare(o tallyKey) int {
 	return cmp.Or(bytes.Compare(t.client[:], o.client[:]), bytes.Compare(t.rule[:], o.rule[:]), cmp.Compare(t.hour, o.hour))
 }
 
-// alertCount is how many alerts a search spans, in the parts that are counted
-// apart:
+// alertCount is the number of alerts in the span of a search, in parts that are counted
+// separately:
 //
 //	span.from    from                 talliedTo      to       span.to
 //	    │  head    │  tallies, by the hour  │  open    │  tail    │
 //
-// from and to are full hours. A span within one hour is all head.
+// from and to are full hours. A span that has no full hour is all head.
 type alertCount struct {
 	from, to         uuid.UUID
 	total            int
@@ -146,7 +146,7 @@ type alertCount struct {
 	talliedTo        uuid.UUID
 }
 
-// countAlerts counts the alerts that a search spans.
+// countAlerts counts the alerts in the span of a search.
 func (s *Store) countAlerts(ctx context.Context, q search) (alertCount, error) {
 	c := alertCount{from: herald.FirstIDAt(herald.TimeOf(q.from).Add(time.Hour - time.Microsecond).Truncate(time.Hour)), to: lastID}
 	if q.to != lastID {
@@ -159,7 +159,7 @@ func (s *Store) countAlerts(ctx context.Context, q search) (alertCount, error) {
 	if q.rule != uuid.Nil {
 		alerts += `a.rule_id = $2 AND `
 	}
-	// "NOT <" are words that SQLite does not take for the better bound.
+	// "NOT <" keeps SQLite from choosing the worse of two bounds for its index.
 	return first(ctx, s.read, func(rows *sql.Rows) (alertCount, error) {
 		err := rows.Scan(&c.total, &c.head, &c.open, &c.tail, &c.talliedTo)
 		c.total += c.head + c.open + c.tail
@@ -169,13 +169,13 @@ func (s *Store) countAlerts(ctx context.Context, q search) (alertCount, error) {
 h.tallied_to FROM history h`, q.client[:], q.rule[:], micros(herald.TimeOf(c.from)), micros(herald.TimeOf(c.to)), q.from[:], c.from[:], c.to[:], q.to[:])
 }
 
-// hour is what is tallied of one.
+// hour is the tally of one hour.
 type hour struct {
 	at time.Time
 	n  int
 }
 
-// hours returns the tallies of the full hours that a search spans.
+// hours returns the tallies of the full hours in the span of a search.
 func (s *Store) hours(ctx context.Context, q search, c alertCount, o query.Order) ([]hour, error) {
 	return list(ctx, s.read, func(rows *sql.Rows) (h hour, err error) {
 		var us int64
@@ -186,26 +186,27 @@ func (s *Store) hours(ctx context.Context, q search, c alertCount, o query.Order
 		q.client[:], q.rule[:], micros(herald.TimeOf(c.from)), micros(herald.TimeOf(c.to)))
 }
 
-// skipFew is how many alerts are passed over one by one.
-const skipFew = 1000
+// maxSkip is how many alerts an OFFSET may skip one by one. findPageStart skips whole hours
+// when there are more.
+const maxSkip = 1000
 
-// findPlace finds where a page begins without passing over all that lies before:
-// so many alerts into a span.
-func (s *Store) findPlace(ctx context.Context, q search, l query.List, c alertCount) (place span, skip int, err error) {
-	place, skip = q.span, l.Offset()
-	before := c.head // what lies on this side of the tallies
+// findPageStart returns where a page begins: skip alerts into the span page. It skips whole
+// hours by their tallies instead of reading all alerts before the page.
+func (s *Store) findPageStart(ctx context.Context, q search, l query.List, c alertCount) (page span, skip int, err error) {
+	page, skip = q.span, l.Offset()
+	before := c.head // the alerts before the first full hour, in the list's order
 	if l.Order.Desc {
 		before = c.tail + c.open
 	}
-	if skip <= skipFew || skip < before || c.from == c.to {
-		return place, skip, nil
+	if skip <= maxSkip || skip < before || c.from == c.to {
+		return page, skip, nil
 	}
 	skip -= before
 	if l.Order.Desc {
-		place.before(c.to)
-		place.before(c.talliedTo)
+		page.before(c.to)
+		page.before(c.talliedTo)
 	} else {
-		place.after(c.from)
+		page.after(c.from)
 	}
 	hours, err := s.hours(ctx, q, c, l.Order)
 	for _, h := range hours {
@@ -214,12 +215,12 @@ func (s *Store) findPlace(ctx context.Context, q search, l query.List, c alertCo
 		}
 		skip -= h.n
 		if l.Order.Desc {
-			place.before(herald.FirstIDAt(h.at))
+			page.before(herald.FirstIDAt(h.at))
 		} else {
 			end := span{to: c.talliedTo}
 			end.before(herald.FirstIDAt(h.at.Add(time.Hour)))
-			place.after(end.to)
+			page.after(end.to)
 		}
 	}
-	return place, skip, err
+	return page, skip, err
 }

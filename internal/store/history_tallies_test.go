@@ -21,10 +21,10 @@ import (
 	"herald/internal/work"
 )
 
-// entryOf makes an entry that was raised at a time, with one delivery that waits.
-func (f *fixture) entryOf(at time.Time, rule uuid.UUID) work.PreparedEvent {
+// prepareAt returns an event whose alert was raised at a time, with one waiting delivery.
+func (f *fixture) prepareAt(at time.Time, rule uuid.UUID) work.PreparedEvent {
 	f.t.Helper()
-	e := f.entry(f.client, false)
+	e := f.prepare(f.client, false)
 	e.Event.ID = herald.FirstIDAt(at)
 	rand.Read(e.Event.ID[9:13]) //nolint:errcheck // it never fails
 	e.Event.ID[8] = 0x80
@@ -34,8 +34,8 @@ func (f *fixture) entryOf(at time.Time, rule uuid.UUID) work.PreparedEvent {
 	return e
 }
 
-// makeRoom makes the partitions that old entries need, where there are any.
-func (f *fixture) makeRoom(from time.Time) {
+// makeOldPartitions makes the partitions from a time on, on PostgreSQL.
+func (f *fixture) makeOldPartitions(from time.Time) {
 	f.t.Helper()
 	if f.dialect.shared {
 		if err := makePartitionsFrom(f.t.Context(), f.write, from, int(time.Since(from)/week)+1); err != nil {
@@ -59,36 +59,35 @@ func (f *fixture) tallyAll() {
 
 func alertID(e work.PreparedEvent) uuid.UUID { return e.Alerts[0].ID }
 
-// TestEveryPageAndTotalIsAsIfCounted holds pages found by tallies against a
-// plain list: both orders, all of a client and one rule, tallied, late and open
-// alerts.
+// TestEveryPageAndTotalIsAsIfCounted compares pages found by tallies with a plain list: in both
+// orders, for a whole client and for one rule, with tallied, late and untallied alerts.
 func TestEveryPageAndTotalIsAsIfCounted(t *testing.T) {
 	onBoth(t, testEveryPageAndTotalIsAsIfCounted)
 }
 
 func testEveryPageAndTotalIsAsIfCounted(t *testing.T, f *fixture) {
 	now := time.Now()
-	f.makeRoom(now.Add(-40 * time.Hour))
+	f.makeOldPartitions(now.Add(-40 * time.Hour))
 	rules := []uuid.UUID{f.rule.ID, f.newRule(f.client).ID}
-	var entries []work.PreparedEvent
+	var events []work.PreparedEvent
 	raise := func(n int, youngest, oldest time.Duration) {
 		var some []work.PreparedEvent
 		for range n {
 			age := youngest + mathrand.N(oldest-youngest)
-			some = append(some, f.entryOf(now.Add(-age), rules[mathrand.IntN(len(rules))]))
+			some = append(some, f.prepareAt(now.Add(-age), rules[mathrand.IntN(len(rules))]))
 		}
 		f.accept(some...)
-		entries = append(entries, some...)
+		events = append(events, some...)
 	}
 	raise(1800, time.Minute, 36*time.Hour)
 	f.tallyAll()
-	raise(300, 0, 36*time.Hour) // most of them behind the line
+	raise(300, 0, 36*time.Hour) // most of them are late
 	raise(300, 0, tallyLag/2)
-	slices.SortFunc(entries, func(a, b work.PreparedEvent) int { return bytes.Compare(a.Event.ID[:], b.Event.ID[:]) })
+	slices.SortFunc(events, func(a, b work.PreparedEvent) int { return bytes.Compare(a.Event.ID[:], b.Event.ID[:]) })
 	ago := func(d time.Duration) string { return now.Add(-d).UTC().Format(time.RFC3339Nano) }
 	for _, test := range []struct {
 		rule             uuid.UUID
-		oldest, youngest time.Duration // of a span; 0 is none
+		oldest, youngest time.Duration // the ends of a span; 0 means none
 	}{
 		{}, {rule: rules[1]}, {oldest: 30 * time.Hour}, {youngest: 5 * time.Hour}, {oldest: 29*time.Hour + 17*time.Minute, youngest: 40 * time.Minute},
 		{oldest: 20 * time.Minute, youngest: 5 * time.Minute}, {oldest: 90 * time.Minute, youngest: 30 * time.Minute},
@@ -98,7 +97,7 @@ func testEveryPageAndTotalIsAsIfCounted(t *testing.T, f *fixture) {
 			want []uuid.UUID
 			span []string
 		)
-		for _, e := range entries {
+		for _, e := range events {
 			age := now.Sub(herald.TimeOf(e.Event.ID))
 			if (test.rule == uuid.Nil || e.Alerts[0].RuleID == test.rule) && (test.oldest == 0 || age <= test.oldest) && (test.youngest == 0 || age > test.youngest) {
 				want = append(want, alertID(e))
@@ -110,9 +109,9 @@ func testEveryPageAndTotalIsAsIfCounted(t *testing.T, f *fixture) {
 		if test.youngest > 0 {
 			span = append(span, "raisedOnUtc<"+ago(test.youngest))
 		}
-		narrow := ""
+		filter := ""
 		if len(span) > 0 {
-			narrow = "&query=" + url.QueryEscape(strings.Join(span, "&&"))
+			filter = "&query=" + url.QueryEscape(strings.Join(span, "&&"))
 		}
 		for _, order := range []string{"id", "-id"} {
 			if order == "-id" {
@@ -120,7 +119,7 @@ func testEveryPageAndTotalIsAsIfCounted(t *testing.T, f *fixture) {
 			}
 			var got []uuid.UUID
 			for page := 1; page == 1 || (page-1)*70 < len(want); page++ {
-				l := listOf(t, query.Alerts(), "pageSize=70&orderBy="+order+"&page="+strconv.Itoa(page)+narrow)
+				l := listOf(t, query.Alerts(), "pageSize=70&orderBy="+order+"&page="+strconv.Itoa(page)+filter)
 				alerts, total, err := f.Alerts(t.Context(), f.client.ID, test.rule, uuid.Nil, l)
 				if err != nil || total != len(want) {
 					t.Fatalf("%+v, page %d: total %d, %v; want %d", test, page, total, err, len(want))
@@ -135,13 +134,13 @@ func testEveryPageAndTotalIsAsIfCounted(t *testing.T, f *fixture) {
 		}
 	}
 	l := listOf(t, query.Alerts(), "query=ruleId="+rules[1].String())
-	if _, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, l); err != nil || total == 0 || total == len(entries) {
-		t.Errorf("asked for one rule: %d of %d alerts, %v", total, len(entries), err)
+	if _, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, l); err != nil || total == 0 || total == len(events) {
+		t.Errorf("asked for one rule: %d of %d alerts, %v", total, len(events), err)
 	}
 }
 
-// TestEachAlertIsCountedOnce has batches with ids on both sides of the line
-// committed while the line moves.
+// TestEachAlertIsCountedOnce commits batches with ids before and after tallied_to while Tally
+// moves it.
 func TestEachAlertIsCountedOnce(t *testing.T) { onBoth(t, testEachAlertIsCountedOnce) }
 
 func testEachAlertIsCountedOnce(t *testing.T, f *fixture) {
@@ -154,7 +153,7 @@ func testEachAlertIsCountedOnce(t *testing.T, f *fixture) {
 	for range publishers {
 		publishing.Go(func() {
 			for range each {
-				e := f.entryOf(time.Now().Add(-tallyLag+mathrand.N(200*time.Millisecond)-100*time.Millisecond), f.rule.ID)
+				e := f.prepareAt(time.Now().Add(-tallyLag+mathrand.N(200*time.Millisecond)-100*time.Millisecond), f.rule.ID)
 				e.ClientVersion = version
 				if _, err := f.Accept([]work.PreparedEvent{e}); err != nil {
 					t.Error(err)
@@ -179,6 +178,6 @@ func testEachAlertIsCountedOnce(t *testing.T, f *fixture) {
 	}
 	tallied, err := first(t.Context(), f.read, scanInt, `SELECT coalesce(CAST(sum(n) AS bigint), 0) FROM tallies`)
 	if err != nil || tallied == 0 {
-		t.Errorf("%d are tallied (%v): the test shows nothing", tallied, err)
+		t.Errorf("%d are tallied (%v): the test proves nothing", tallied, err)
 	}
 }

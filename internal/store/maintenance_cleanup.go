@@ -10,15 +10,16 @@ import (
 	"herald"
 )
 
-// CancelDeletedClients ends, in one bounded step, pending deliveries of clients
-// that have been deleted and that no node holds; it returns how many.
+// CancelDeletedClients cancels pending deliveries of deleted clients, in one step of at most
+// step deliveries. It leaves out those that a node holds: their result ends them, or a later
+// step. It returns how many it found.
 func (s *Store) CancelDeletedClients(ctx context.Context) (n int, err error) {
 	waiting, err := list(ctx, s.read, scanID, `SELECT q.id FROM clients c JOIN queue q ON q.client_id = c.id AND q.node IS NULL
 WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
 	if err != nil || len(waiting) == 0 {
-		return 0, s.failed("look for a deleted client's deliveries", err)
+		return 0, s.failed("read a deleted client's deliveries", err)
 	}
-	err = s.change(ctx, "cancel a deleted client's deliveries", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "cancel a deleted client's deliveries", func(tx *sql.Tx) error {
 		for _, id := range waiting {
 			if _, err := cancelDelivery(ctx, tx, id, herald.ReasonClientDeleted, false); err != nil {
 				return err
@@ -29,8 +30,8 @@ WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
 	return len(waiting), err
 }
 
-// ExpireIdempotencyKeys deletes, in one bounded step, idempotency keys that have run out; it
-// returns how many.
+// ExpireIdempotencyKeys deletes expired idempotency keys, in one step of at most step keys.
+// It returns how many it found.
 func (s *Store) ExpireIdempotencyKeys(ctx context.Context) (n int, err error) {
 	type key struct {
 		client uuid.UUID
@@ -42,9 +43,9 @@ func (s *Store) ExpireIdempotencyKeys(ctx context.Context) (n int, err error) {
 		return k, err
 	}, `SELECT client_id, key FROM idempotency WHERE expires_at <= $1 LIMIT $2`, now, step)
 	if err != nil || len(keys) == 0 {
-		return 0, s.failed("look for old idempotency keys", err)
+		return 0, s.failed("read expired idempotency keys", err)
 	}
-	err = s.change(ctx, "forget old idempotency keys", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete expired idempotency keys", func(tx *sql.Tx) error {
 		for _, k := range keys {
 			_, err := tx.ExecContext(ctx, `DELETE FROM idempotency WHERE client_id = $1 AND key = $2 AND expires_at <= $3`, k.client[:], k.text, now)
 			if err != nil {

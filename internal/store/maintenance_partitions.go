@@ -12,27 +12,27 @@ import (
 	"herald"
 )
 
-// On PostgreSQL history lies in partitions of a week by the time in their ids, so
-// that what retention is over for is dropped as a whole: deleting row by row
-// would cost as much as writing did. They are made weeks ahead and attached,
-// which lets reads and writes go on; a partition that goes is detached
-// concurrently, which waits for readers and lets nobody wait.
+// On PostgreSQL each table of history has one partition per week, by the time in the ids.
+// So history older than the retention is dropped a week at a time: deleting it row by row
+// would cost as much as writing it did. Partitions are made weeks ahead and then attached,
+// which does not block reads and writes. An old partition is detached concurrently, which
+// waits for its readers and blocks nobody.
 
-// partitioned are the tables of history, and the column that each is led by.
+// partitioned maps the tables of history to the column of their partitions.
 var partitioned = map[string]string{"events": "id", "alerts": "id", "deliveries": "id", "attempts": "delivery_id"}
 
 const (
 	week = 7 * 24 * time.Hour
-	// Partitions are there for ids of other weeks too, because nodes' clocks
-	// differ, and because they are to be there when nobody could make them.
+	// Partitions exist for ids of other weeks too: nodes' clocks differ, and for
+	// some weeks it may be impossible to make new ones.
 	weeksBack  = 1
 	weeksAhead = 4
-	// partitionPatience bounds each statement that changes partitions: it may
-	// have to wait for a reader, and is tried again later.
-	partitionPatience = 30 * time.Second
+	// partitionTimeout bounds making or dropping one partition, which may have to
+	// wait for a reader. The next Expire tries again.
+	partitionTimeout = 30 * time.Second
 )
 
-// partition is a week of one table, named by its first day.
+// partition is one week of one table. Its name ends with its first day.
 type partition struct {
 	table string
 	from  time.Time
@@ -40,7 +40,7 @@ type partition struct {
 
 func (p partition) String() string { return p.table + "_" + p.from.Format("20060102") }
 
-// makePartitions makes what is missing of the weeks around now.
+// makePartitions makes the missing partitions of the weeks around now.
 func makePartitions(ctx context.Context, db *sql.DB) error {
 	now, err := postgresNow(ctx, db)
 	if err != nil {
@@ -49,19 +49,20 @@ func makePartitions(ctx context.Context, db *sql.DB) error {
 	return makePartitionsFrom(ctx, db, fromMicros(now).Add(-weeksBack*week), weeksBack+weeksAhead+1)
 }
 
+// makePartitionsFrom makes the missing partitions of so many weeks from the week of from.
 func makePartitionsFrom(ctx context.Context, db *sql.DB, from time.Time, weeks int) error {
 	names, err := list(ctx, db, scanText, `SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relispartition`)
 	if err != nil {
 		return err
 	}
-	there := make(map[string]bool, len(names))
+	existing := make(map[string]bool, len(names))
 	for _, name := range names {
-		there[name] = true
+		existing[name] = true
 	}
 	for table, column := range partitioned {
 		for n := range weeks {
 			p := partition{table, from.Add(time.Duration(n) * week).Truncate(week)} // a Monday, UTC
-			if there[p.String()] {
+			if existing[p.String()] {
 				continue
 			}
 			if err := p.make(ctx, db, column); err != nil {
@@ -72,10 +73,10 @@ func makePartitionsFrom(ctx context.Context, db *sql.DB, from time.Time, weeks i
 	return nil
 }
 
-// make makes the table first and attaches it then: a partition that is created
-// as one would lock its parent against everybody.
+// make makes the table first and then attaches it. CREATE TABLE … PARTITION OF would lock
+// the parent table against all reads and writes.
 func (p partition) make(ctx context.Context, db *sql.DB, column string) error {
-	ctx, cancel := context.WithTimeout(ctx, partitionPatience)
+	ctx, cancel := context.WithTimeout(ctx, partitionTimeout)
 	defer cancel()
 	from, to := herald.FirstIDAt(p.from), herald.FirstIDAt(p.from.Add(week))
 	_, err := db.ExecContext(ctx, fmt.Sprintf(`DO $$ BEGIN
@@ -89,8 +90,8 @@ END $$`, p, p.table, column, from, to))
 // partitionName matches the names that partition.String makes.
 var partitionName = regexp.MustCompile(`^(events|alerts|deliveries|attempts)_(\d{8})$`)
 
-// dropPartitions drops the partitions that end before keptFrom. One that a
-// reader holds on to for long is left for the next time.
+// dropPartitions drops the partitions that end before keptFrom. When a reader blocks one for
+// longer than partitionTimeout, it returns an error, and the next call continues there.
 func dropPartitions(ctx context.Context, db *sql.DB, keptFrom uuid.UUID) error {
 	type found struct {
 		name              string
@@ -121,10 +122,10 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' ORDER 
 	return nil
 }
 
-// drop takes a partition out and drops it, from wherever an attempt before was
-// interrupted.
+// drop detaches a partition and drops it. It continues where an earlier, interrupted drop
+// stopped: attached says that it is still attached, pending that detaching has begun.
 func (p partition) drop(ctx context.Context, db *sql.DB, attached, pending bool) error {
-	ctx, cancel := context.WithTimeout(ctx, partitionPatience)
+	ctx, cancel := context.WithTimeout(ctx, partitionTimeout)
 	defer cancel()
 	detach := "CONCURRENTLY"
 	if pending {
@@ -132,9 +133,9 @@ func (p partition) drop(ctx context.Context, db *sql.DB, attached, pending bool)
 	}
 	if attached {
 		if _, err := db.ExecContext(ctx, fmt.Sprintf(`ALTER TABLE %s DETACH PARTITION %s %s`, p.table, p, detach)); err != nil {
-			return because(ctx, err)
+			return withContextError(ctx, err)
 		}
 	}
 	_, err := db.ExecContext(ctx, `DROP TABLE `+p.String())
-	return because(ctx, err)
+	return withContextError(ctx, err)
 }

@@ -11,18 +11,17 @@ import (
 	"herald"
 )
 
-// DefaultRetention is how long history is kept unless Options say otherwise.
+// DefaultRetention is how long history is kept if Options.Retention is 0.
 const DefaultRetention = 90 * 24 * time.Hour
 
-// Expire takes history out of sight that is older than retention, by whole
-// hours, and deletes it: on PostgreSQL by dropping weeks that have gone as a
-// whole, on SQLite in one bounded step. What belongs to a delivery that is
-// pending stays, however old. It returns how many rows it deleted if there may
-// be more.
+// Expire hides history older than the retention, by whole hours, and deletes it. On
+// PostgreSQL it drops the partitions that have expired completely, and returns 0. On SQLite
+// it deletes rows in one step, at most step per table, and returns how many; 0 means that
+// none are left. History since the oldest pending delivery stays, whatever its age.
 func (s *Store) Expire(ctx context.Context) (n int, err error) {
 	keptFrom, err := s.advanceRetention(ctx)
 	if err != nil {
-		return 0, s.failed("move the end of retention", err)
+		return 0, s.failed("move the start of the kept history", err)
 	}
 	if s.dialect.shared {
 		return 0, s.failed("drop old history", s.onDirectAddress(ctx, s.options, func(db *sql.DB) error {
@@ -31,17 +30,18 @@ func (s *Store) Expire(ctx context.Context) (n int, err error) {
 			})
 		}))
 	}
-	err = s.change(ctx, "delete old history", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete old history", func(tx *sql.Tx) error {
 		n, err = deleteBefore(ctx, tx, keptFrom)
 		return err
 	})
 	return n, err
 }
 
-// moveKeptFrom sets and returns the id that history is kept from.
+// advanceRetention sets and returns kept_from, the smallest id of the history that is kept.
 func (s *Store) advanceRetention(ctx context.Context) (keptFrom uuid.UUID, err error) {
-	err = s.change(ctx, "move the end of retention", func(tx *sql.Tx) error {
-		// The lock first: who makes a delivery of an old alert holds it too.
+	err = s.inTransaction(ctx, "move the start of the kept history", func(tx *sql.Tx) error {
+		// Take the lock first. AddDelivery takes it too, so no alert expires while it
+		// gets a new delivery.
 		if _, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forUpdate); err != nil {
 			return err
 		}
@@ -70,8 +70,9 @@ func (s *Store) advanceRetention(ctx context.Context) (keptFrom uuid.UUID, err e
 	return keptFrom, err
 }
 
-// deleteBefore deletes up to step rows of each table of history. The events go
-// first: without its event nothing is found by its id any more.
+// deleteBefore deletes up to step rows of each table of history, and returns how many. It
+// deletes events first: reads of events and alerts join them, so these are not found any
+// more.
 func deleteBefore(ctx context.Context, tx *sql.Tx, keptFrom uuid.UUID) (all int, err error) {
 	for _, text := range []string{
 		`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < $1 ORDER BY id LIMIT $2)`,
@@ -88,10 +89,10 @@ func deleteBefore(ctx context.Context, tx *sql.Tx, keptFrom uuid.UUID) (all int,
 	return all, nil
 }
 
-// ExpireTallies deletes, in one bounded step, tallies of hours that are not kept
-// any more; it returns how many.
+// ExpireTallies deletes tallies of hours before the kept history, in one step of at most step
+// tallies. It returns how many.
 func (s *Store) ExpireTallies(ctx context.Context) (n int, err error) {
-	err = s.change(ctx, "delete old tallies", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete old tallies", func(tx *sql.Tx) error {
 		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM tallies WHERE (client_id, rule_id, hour) IN (
 SELECT client_id, rule_id, hour FROM tallies WHERE hour < (SELECT kept_hour FROM history) ORDER BY hour LIMIT $1)`, step))
 		n = int(deleted)

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -40,11 +38,11 @@ func (f *fixture) expireAll() {
 	}
 }
 
-// deliverAll records every delivery that waits as delivered.
+// deliverAll claims every waiting delivery and records it as delivered.
 func (f *fixture) deliverAll() {
 	f.t.Helper()
-	for due := f.claim(100); len(due) > 0; due = f.claim(100) {
-		for _, d := range due {
+	for items := f.claim(100); len(items) > 0; items = f.claim(100) {
+		for _, d := range items {
 			if err := f.Record(work.Result{Item: d, Attempt: attempt(d, herald.OutcomeDelivered, 200), State: herald.Delivered}); err != nil {
 				f.t.Fatal(err)
 			}
@@ -52,20 +50,20 @@ func (f *fixture) deliverAll() {
 	}
 }
 
-// TestHistoryGoesWhenRetentionIsOver: what is older is gone from every list and
-// from the disk, unless a delivery of it is still pending.
-func TestHistoryGoesWhenRetentionIsOver(t *testing.T) {
-	onBoth(t, testHistoryGoesWhenRetentionIsOver)
+// TestHistoryExpires: history older than the retention is deleted and in no list, unless one of
+// its deliveries is still pending.
+func TestHistoryExpires(t *testing.T) {
+	onBoth(t, testHistoryExpires)
 }
 
-func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
+func testHistoryExpires(t *testing.T, f *fixture) {
 	now := time.Now()
-	f.makeRoom(now.Add(-120 * 24 * time.Hour))
-	pending := f.entryOf(now.Add(-100*24*time.Hour), f.rule.ID)
+	f.makeOldPartitions(now.Add(-120 * 24 * time.Hour))
+	pending := f.prepareAt(now.Add(-100*24*time.Hour), f.rule.ID)
 	gone := []work.PreparedEvent{
-		f.entryOf(now.Add(-119*24*time.Hour), f.rule.ID), f.entryOf(now.Add(-110*24*time.Hour), f.rule.ID),
+		f.prepareAt(now.Add(-119*24*time.Hour), f.rule.ID), f.prepareAt(now.Add(-110*24*time.Hour), f.rule.ID),
 	}
-	kept := f.entryOf(now.Add(-80*24*time.Hour), f.rule.ID)
+	kept := f.prepareAt(now.Add(-80*24*time.Hour), f.rule.ID)
 	f.accept(append(gone, kept)...)
 	f.deliverAll()
 	f.accept(pending)
@@ -91,7 +89,7 @@ func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
 	wantCode(t, err, herald.CodeNotFound)
 	_, err = f.AddDelivery(t.Context(), f.client.ID, alertID(gone[0]), origin, hook)
 	wantCode(t, err, herald.CodeNotFound)
-	f.deliverAll() // it still finds its body
+	f.deliverAll() // the pending delivery still finds its body
 	f.expireAll()
 	list(1)
 	for _, table := range []string{"events", "alerts", "deliveries", "attempts"} {
@@ -103,17 +101,17 @@ func testHistoryGoesWhenRetentionIsOver(t *testing.T, f *fixture) {
 		t.Errorf("%d tallies are left, want the rule's and the client's", n)
 	}
 	if d, attempts := f.delivery(kept.Alerts[0].Items[0].ID); d.State != herald.Delivered || len(attempts) != 1 {
-		t.Errorf("what is kept is %+v with %d attempts", d, len(attempts))
+		t.Errorf("the kept delivery is %+v with %d attempts", d, len(attempts))
 	}
 }
 
-// TestPartitionsGoBesideAReader: a reader that stays open delays the end of old
-// weeks, and nobody else.
-func TestPartitionsGoBesideAReader(t *testing.T) {
+// TestOpenReaderDelaysOnlyDroppingPartitions: while a reader stays open, old partitions are not
+// dropped, but events are accepted and read.
+func TestOpenReaderDelaysOnlyDroppingPartitions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, Options{Database: postgres.Database(t)})
-	f.makeRoom(time.Now().Add(-120 * 24 * time.Hour))
-	old := f.entryOf(time.Now().Add(-119*24*time.Hour), f.rule.ID)
+	f.makeOldPartitions(time.Now().Add(-120 * 24 * time.Hour))
+	old := f.prepareAt(time.Now().Add(-119*24*time.Hour), f.rule.ID)
 	f.accept(old)
 	f.deliverAll()
 	weeks := f.rows("pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'p'")
@@ -124,11 +122,11 @@ func TestPartitionsGoBesideAReader(t *testing.T) {
 	if n, err := first(t.Context(), reader, scanInt, `SELECT count(*) FROM events`); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	expired := make(chan error)
 	go func() {
-		_, err := f.Expire(impatient)
+		_, err := f.Expire(short)
 		expired <- err
 	}()
 	for waiting := true; waiting; {
@@ -139,7 +137,7 @@ func TestPartitionsGoBesideAReader(t *testing.T) {
 			}
 			waiting = false
 		default:
-			f.accept(f.entry(f.client, true))
+			f.accept(f.prepare(f.client, true))
 			if _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10); err != nil {
 				t.Error(err)
 			}
@@ -153,69 +151,5 @@ func TestPartitionsGoBesideAReader(t *testing.T) {
 	if left >= weeks {
 		t.Errorf("%d partitions are left of %d", left, weeks)
 	}
-	f.accept(f.entry(f.client, true))
-}
-
-// TestBinariesAndTablesOfDifferentAge: a binary starts on newer tables that still
-// serve it, and refuses others with a word.
-func TestBinariesAndTablesOfDifferentAge(t *testing.T) {
-	onBoth(t, func(t *testing.T, f *fixture) {
-		o := f.options
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
-		}
-		open := func(change string, o Options) error {
-			t.Helper()
-			s := &Store{options: o}
-			if err := s.open(t.Context(), o); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.write.ExecContext(t.Context(), change); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.closeDatabase(); err != nil {
-				t.Fatal(err)
-			}
-			s, err := Open(t.Context(), o)
-			if err != nil {
-				return err
-			}
-			return s.Close()
-		}
-		if err := open(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (1000, true)`, o); err != nil {
-			t.Errorf("tables that still serve this binary: %v", err)
-		}
-		err := open(`UPDATE compatibility SET serves_from = 1000`, o)
-		if err == nil || !strings.Contains(err.Error(), "too old") {
-			t.Errorf("tables that do not serve this binary: %v", err)
-		}
-	})
-}
-
-// TestMigrateByHand: with NoMigrate a database that lacks migrations is refused,
-// and Migrate says what it applies.
-func TestMigrateByHand(t *testing.T) {
-	for name, o := range map[string]Options{"sqlite": {Dir: t.TempDir()}, "postgres": {Database: postgres.Database(t)}} {
-		t.Run(name, func(t *testing.T) {
-			byHand := o
-			byHand.NoMigrate, byHand.Box = true, testBox(t)
-			_, err := Open(t.Context(), byHand)
-			if err == nil || !strings.Contains(err.Error(), "herald migrate") {
-				t.Errorf("an empty database: %v", err)
-			}
-			for _, want := range []string{"[00001_rules_service.sql]", "[]"} {
-				applied, err := Migrate(t.Context(), o)
-				if got := fmt.Sprint(applied); err != nil || got != want {
-					t.Errorf("applied %s, %v; want %s", got, err, want)
-				}
-			}
-			s, err := Open(t.Context(), byHand)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	f.accept(f.prepare(f.client, true))
 }

@@ -11,15 +11,15 @@ import (
 	"herald"
 )
 
-// cancelDelivery moves a pending delivery to history, one that a node holds
-// only if heldToo, and reports whether there was one.
-func cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald.Reason, heldToo bool) (bool, error) {
+// cancelDelivery moves a pending delivery to history as cancelled, and reports whether it
+// did. It moves a delivery that a node holds only if includeHeld.
+func cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald.Reason, includeHeld bool) (bool, error) {
 	var (
 		client  uuid.UUID
 		address string
 	)
 	err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND (node IS NULL OR $2) RETURNING client_id, address`,
-		id[:], heldToo).Scan(&client, &address)
+		id[:], includeHeld).Scan(&client, &address)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -30,9 +30,9 @@ func cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald
 	return true, err
 }
 
-// CancelDelivery ends a client's pending delivery; an attempt under way may
-// still arrive. CodeNotFound when there is no such delivery, CodeConflict when
-// it has ended.
+// CancelDelivery cancels a client's pending delivery. An attempt that is under way may still
+// arrive at the receiver. The error is CodeNotFound when there is no such delivery, and
+// CodeConflict when it has ended.
 func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error {
 	d, _, err := s.Delivery(ctx, client, id)
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 	if d.State != herald.Pending {
 		return herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s. Only a pending one can be cancelled.", id, d.State)
 	}
-	return s.change(ctx, "cancel a delivery", func(tx *sql.Tx) error {
+	return s.inTransaction(ctx, "cancel a delivery", func(tx *sql.Tx) error {
 		cancelled, err := cancelDelivery(ctx, tx, id, herald.ReasonCancelled, true)
 		if err == nil && !cancelled {
 			return herald.Errorf(herald.CodeConflict, "The delivery %s has just ended. Only a pending one can be cancelled.", id)
@@ -50,18 +50,19 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 	})
 }
 
-// AddDelivery makes another delivery of an alert that exists, waiting to be
-// claimed, and returns its id. CodeConflict when the alert has
-// herald.MaxDeliveries.
+// AddDelivery makes another delivery of an alert, which waits to be claimed, and returns its
+// id. The error is CodeNotFound when there is no such alert, and CodeConflict when the alert
+// has herald.MaxDeliveries. The caller must check that the alert is the client's.
 func (s *Store) AddDelivery(ctx context.Context, client, alert uuid.UUID, origin, address string) (uuid.UUID, error) {
 	var id uuid.UUID
-	err := s.change(ctx, "make a delivery", func(tx *sql.Tx) error {
-		// While this is locked, no history is deleted that the delivery needs.
+	err := s.inTransaction(ctx, "make a delivery", func(tx *sql.Tx) error {
+		// The lock keeps Expire from deleting the history that the delivery needs.
 		keptFrom, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forShare)
 		if err != nil {
 			return err
 		}
-		// The alert's row makes those queue up who count its deliveries.
+		// The lock on the alert's row makes concurrent calls for one alert wait, so that
+		// two deliveries do not get the same number.
 		_, err = first(ctx, tx, scanID, `SELECT id FROM alerts WHERE id = $1 AND id >= $2 `+s.dialect.forUpdate, alert[:], keptFrom[:])
 		if errors.Is(err, sql.ErrNoRows) {
 			return herald.Errorf(herald.CodeNotFound, "No alert was found with ID %s", alert)

@@ -13,16 +13,16 @@ import (
 	"herald/internal/work"
 )
 
-// lanesLimit is how many lanes one look at what waits returns.
+// lanesLimit is how many lanes one call of Lanes returns at most. lanesSQL repeats it.
 const lanesLimit = 256
 
-// step bounds one transaction of housekeeping in rows.
+// step is how many rows one transaction of the background work changes at most.
 const step = 500
 
-// lanesSQL walks the index from lane to lane, whatever stands in each: 256
-// lanes take a millisecond beside a million rows. The lane after one is looked
-// up as the first of the same client, or else of the next client, because a
-// comparison of row values would read the whole backlog on SQLite.
+// lanesSQL steps through the index from lane to lane and skips the other rows of each: with a
+// million rows, 256 lanes take a millisecond. It reads the next lane of the same client, or
+// else the first lane of the next client, because a comparison of row values would read the
+// whole queue on SQLite.
 const lanesSQL = `WITH RECURSIVE lane(id, client_id, lane, due_at) AS (
   SELECT q.id, q.client_id, q.lane, q.due_at FROM queue q WHERE q.id = coalesce(
     (SELECT n.id FROM queue n WHERE n.node IS NULL AND n.client_id = $1 AND n.lane > $2 ORDER BY n.lane, n.due_at LIMIT 1),
@@ -33,14 +33,15 @@ const lanesSQL = `WITH RECURSIVE lane(id, client_id, lane, due_at) AS (
     (SELECT n.id FROM queue n WHERE n.node IS NULL AND n.client_id > l.client_id ORDER BY n.client_id, n.lane, n.due_at LIMIT 1)))
 SELECT client_id, lane, due_at FROM lane LIMIT 256`
 
-// Lanes returns lanes with deliveries that no node holds, in the order of
-// clients and origins, beginning behind after. Fewer than 256 are the last.
+// Lanes returns lanes with deliveries that no node holds, ordered by client and origin,
+// beginning after the lane after. It returns LanesLimit lanes, or fewer when they are the
+// last.
 func (s *Store) Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane, error) {
-	ctx, cancel := listing(ctx)
+	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	now, err := s.dialect.now(ctx, s.read)
 	if err != nil {
-		return nil, s.failed("ask the database's clock", err)
+		return nil, s.failed("read the database's clock", err)
 	}
 	lanes, err := list(ctx, s.read, func(rows *sql.Rows) (w work.WaitingLane, err error) {
 		var due int64
@@ -48,17 +49,19 @@ func (s *Store) Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane,
 		w.DueIn = time.Duration(due-now) * time.Microsecond
 		return w, err
 	}, lanesSQL, after.Client[:], after.Origin)
-	return lanes, s.failed("look for lanes that wait", err)
+	return lanes, s.failed("list the waiting lanes", err)
 }
 
-// LanesLimit is how many lanes Lanes returns at the most.
+// LanesLimit is how many lanes Lanes returns at most.
 func (s *Store) LanesLimit() int { return lanesLimit }
 
-// Claim takes due deliveries for this node, of each lane up to what is wanted
-// and the longest due first.
+// Claim lets this node hold due deliveries: of each lane up to N, the longest due first. It
+// returns them, longest due first. If it cannot read their bodies before ctx ends, it hands
+// them back and returns an error. If the answer of its commit is lost, the next Heartbeat
+// returns work.ErrDeclaredDead, because the node may hold them.
 func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
 	var claimed []claimedRow
-	err := s.change(ctx, "claim deliveries", func(tx *sql.Tx) error {
+	err := s.inTransaction(ctx, "claim deliveries", func(tx *sql.Tx) error {
 		now, err := s.dialect.now(ctx, tx)
 		if err != nil {
 			return err
@@ -67,40 +70,40 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, er
 		return err
 	})
 	if lost := (*lostAnswer)(nil); errors.As(err, &lost) {
-		s.uncertain.Store(true) // it may hold what it has not been told of
+		s.uncertain.Store(true) // this node may hold deliveries that it does not know of
 	}
 	if err != nil {
 		return nil, err
 	}
 	s.floors.raise(claims, claimed)
-	// RETURNING promises no order.
+	// The rows of RETURNING have no order.
 	slices.SortFunc(claimed, func(a, b claimedRow) int {
 		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
 	})
-	due := make([]work.Item, len(claimed))
+	items := make([]work.Item, len(claimed))
 	for i := range claimed {
-		due[i] = claimed[i].Item
+		items[i] = claimed[i].Item
 	}
-	// What is claimed is held: it must not be forgotten because the database goes
-	// away just now.
-	for wait := bodiesPause; ; wait = min(2*wait, longBodiesPause) {
-		err := s.failed("read what is to be sent", s.dialect.readBodies(ctx, s, due))
+	// This node holds the items now. If it dropped them because the database is
+	// away, nobody would send them.
+	for wait := firstBodiesPause; ; wait = min(2*wait, maxBodiesPause) {
+		err := s.failed("read the bodies of claimed deliveries", s.dialect.readBodies(ctx, s, items))
 		if err == nil {
-			return due, nil
+			return items, nil
 		}
 		if herald.CodeOf(err) != herald.CodeUnavailable || !sleep(ctx, wait) {
-			return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), due))
+			return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
 		}
 	}
 }
 
-// Waits of a claim for the database to come back.
+// Pauses of Claim while the database is away: they double from the first to the longest.
 const (
-	bodiesPause     = 50 * time.Millisecond
-	longBodiesPause = time.Second
+	firstBodiesPause = 50 * time.Millisecond
+	maxBodiesPause   = time.Second
 )
 
-// sleep waits for d and reports whether ctx let it.
+// sleep waits for d. It returns false at once when ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -112,13 +115,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// floorLasts is how long a claim goes by a floor: what is handed back is older
-// than what was claimed after it, and waits no longer than this.
-const floorLasts = 5 * time.Second
+// floorTTL is how long claims of a lane use a floor. A delivery that is handed back is due
+// before the floor, so it may wait this long to be claimed again.
+const floorTTL = 5 * time.Second
 
-// floors remember how far lanes have been claimed. While a transaction holds an
-// old snapshot, such as a dump's, PostgreSQL cannot forget rows that were claimed
-// since; a claim would pass over all of them again, if it did not begin behind.
+// floors holds the floor of each lane: the due time up to which its deliveries have been
+// claimed. While a transaction holds an old snapshot, such as pg_dump's, PostgreSQL cannot
+// remove the index entries of rows claimed since. Each claim would read all of them again if
+// it did not begin at the floor.
 type floors struct {
 	mu    sync.Mutex
 	lanes map[work.Lane]floor
@@ -129,7 +133,7 @@ type floor struct {
 	until time.Time
 }
 
-// of returns what the due times of each claim begin with, 0 for no floor.
+// of returns the floor of each claim's lane, in microseconds; 0 means none.
 func (f *floors) of(claims []work.Claim) []int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -142,38 +146,38 @@ func (f *floors) of(claims []work.Claim) []int64 {
 	return from
 }
 
-// raise notes what has been claimed. A lane that had less than was wanted is
-// looked at from its beginning the next time.
+// raise sets the floors after a claim. It removes the floor of a lane that had fewer due
+// deliveries than the claim asked for, so the next claim begins at the lane's start.
 func (f *floors) raise(claims []work.Claim, claimed []claimedRow) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	type tally struct {
+	type taken struct {
 		n    int
 		last int64
 	}
-	taken := make(map[work.Lane]tally, len(claims))
+	byLane := make(map[work.Lane]taken, len(claims))
 	for i := range claimed {
 		lane := work.Lane{Client: claimed[i].ClientID, Origin: claimed[i].Origin}
-		taken[lane] = tally{taken[lane].n + 1, max(taken[lane].last, claimed[i].dueAt)}
+		byLane[lane] = taken{byLane[lane].n + 1, max(byLane[lane].last, claimed[i].dueAt)}
 	}
 	if f.lanes == nil {
 		f.lanes = make(map[work.Lane]floor)
 	}
 	now := time.Now()
 	for _, claim := range claims {
-		t, before := taken[claim.Lane], f.lanes[claim.Lane]
+		t, before := byLane[claim.Lane], f.lanes[claim.Lane]
 		switch {
 		case t.n < claim.N:
 			delete(f.lanes, claim.Lane)
 		case now.Before(before.until):
 			f.lanes[claim.Lane] = floor{t.last, before.until}
 		default:
-			f.lanes[claim.Lane] = floor{t.last, now.Add(floorLasts)}
+			f.lanes[claim.Lane] = floor{t.last, now.Add(floorTTL)}
 		}
 	}
 }
 
-// claimedRow is a delivery that has been claimed, with what it was claimed by.
+// claimedRow is a claimed delivery with the due time that orders it.
 type claimedRow struct {
 	work.Item
 	dueAt int64
@@ -181,7 +185,7 @@ type claimedRow struct {
 
 const claimedColumns = `id, client_id, lane, address, made_at, due_at, attempt, retries`
 
-// scanClaimed scans claimedColumns of a delivery that node has claimed.
+// scanClaimed returns a function that scans claimedColumns of a delivery claimed by node.
 func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
 	return func(rows *sql.Rows) (r claimedRow, err error) {
 		var made int64
@@ -191,10 +195,11 @@ func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
 	}
 }
 
-// HandBack gives deliveries that this node holds back without an attempt.
+// HandBack ends this node's hold on deliveries without an attempt, so that they can be
+// claimed again. It skips deliveries that this node does not hold any more.
 func (s *Store) HandBack(ctx context.Context, held []work.Item) error {
 	for part := range slices.Chunk(held, step) {
-		err := s.change(ctx, "hand deliveries back", func(tx *sql.Tx) error {
+		err := s.inTransaction(ctx, "hand deliveries back", func(tx *sql.Tx) error {
 			for _, d := range part {
 				_, err := tx.ExecContext(ctx, `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`,
 					d.ID[:], d.Node, d.Attempt)

@@ -11,10 +11,10 @@ import (
 	"herald/internal/work"
 )
 
-// BenchmarkClaim measures one look of the claimer beside a backlog: a walk over
-// up to 256 lanes that wait, and a claim of 8 deliveries from each of 64. What it
-// costs must not depend on how much waits. "beside a snapshot" has had a fifth of
-// the backlog claimed while a transaction held on to what was there before.
+// BenchmarkClaim measures one round of the claimer with a full queue: listing up to 256 waiting
+// lanes, and claiming 8 deliveries from each of 64. The time must not depend on the size of the
+// queue. In "beside a snapshot", a fifth of the queue has been claimed while a transaction held
+// an older snapshot.
 func BenchmarkClaim(b *testing.B) {
 	for _, database := range []string{"sqlite", "postgres"} {
 		for _, size := range []struct{ rows, lanes int }{{1000, 1000}, {100_000, 1000}, {1_000_000, 1000}, {1_000_000, 20_000}, {1_000_000, 1}} {
@@ -53,23 +53,23 @@ func benchmarkClaim(b *testing.B, s *Store, rows int, snapshot bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.claimFrom(b, first64[:min(64, len(first64))], 1, true) // the floors are set by what went before
-	var walks, claims time.Duration
+	s.claimFrom(b, first64[:min(64, len(first64))], 1, true) // sets the floors
+	var listing, claiming time.Duration
 	for b.Loop() {
 		began := time.Now()
 		lanes, err := s.Lanes(b.Context(), work.Lane{})
 		if err != nil {
 			b.Fatal(err)
 		}
-		walks += time.Since(began)
+		listing += time.Since(began)
 		began = time.Now()
 		if n := s.claimFrom(b, lanes[:min(64, len(lanes))], 8, false); n == 0 {
 			b.Fatal("nothing was claimed")
 		}
-		claims += time.Since(began)
+		claiming += time.Since(began)
 	}
-	b.ReportMetric(float64(walks.Microseconds())/1000/float64(b.N), "ms/walk")
-	b.ReportMetric(float64(claims.Microseconds())/1000/float64(b.N), "ms/claim")
+	b.ReportMetric(float64(listing.Microseconds())/1000/float64(b.N), "ms/walk")
+	b.ReportMetric(float64(claiming.Microseconds())/1000/float64(b.N), "ms/claim")
 }
 
 func (s *Store) snapshotLevel() sql.IsolationLevel {
@@ -79,24 +79,24 @@ func (s *Store) snapshotLevel() sql.IsolationLevel {
 	return sql.LevelDefault
 }
 
-// claimFrom claims from lanes in a transaction, which is rolled back without commit.
+// claimFrom claims n deliveries from each lane, and rolls the claim back unless commit is set.
 func (s *Store) claimFrom(b *testing.B, lanes []work.WaitingLane, n int, commit bool) int {
 	tx, err := s.write.BeginTx(b.Context(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	wants := make([]work.Claim, len(lanes))
+	claims := make([]work.Claim, len(lanes))
 	for i := range lanes {
-		wants[i] = work.Claim{Lane: lanes[i].Lane, N: n}
+		claims[i] = work.Claim{Lane: lanes[i].Lane, N: n}
 	}
-	claimed, err := s.dialect.claim(b.Context(), tx, s.node.Load(), wants, s.floors.of(wants), micros(time.Now()))
+	claimed, err := s.dialect.claim(b.Context(), tx, s.node.Load(), claims, s.floors.of(claims), micros(time.Now()))
 	if err != nil {
 		b.Fatal(err)
 	}
 	if !commit {
 		err = tx.Rollback()
 	} else if err = tx.Commit(); err == nil {
-		s.floors.raise(wants, claimed)
+		s.floors.raise(claims, claimed)
 	}
 	if err != nil {
 		b.Fatal(err)
@@ -104,7 +104,7 @@ func (s *Store) claimFrom(b *testing.B, lanes []work.WaitingLane, n int, commit 
 	return len(claimed)
 }
 
-// openBacklog opens a database with so many deliveries due, spread evenly.
+// openBacklog opens a database with so many due deliveries, spread evenly over the lanes.
 func openBacklog(b *testing.B, database string, rows, lanes int) *Store {
 	b.Helper()
 	o := Options{Dir: b.TempDir()}

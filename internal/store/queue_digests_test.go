@@ -12,73 +12,73 @@ import (
 	"herald/internal/work"
 )
 
-// mails accepts n mails to one mailbox, held by this node.
-func (f *fixture) mails(n int, box string) []work.Item {
+// acceptMails accepts n mails to one mailbox, held by this node.
+func (f *fixture) acceptMails(n int, box string) []work.Item {
 	f.t.Helper()
-	var due []work.Item
+	var items []work.Item
 	for range n {
-		e := f.entry(f.client, true)
+		e := f.prepare(f.client, true)
 		d := &e.Alerts[0].Items[0]
 		d.Origin, d.Address = herald.MailScheme, herald.MailScheme+box
 		f.accept(e)
-		due = append(due, *d)
+		items = append(items, *d)
 	}
-	return due
+	return items
 }
 
 func (f *fixture) decideMail(d work.Item, window time.Duration) (policy.MailAction, []work.DigestEntry) {
 	f.t.Helper()
-	turn, digest, err := f.DecideMail(f.t.Context(), d, policy.Digest{Limit: 3, Window: window})
+	action, digest, err := f.DecideMail(f.t.Context(), d, policy.Digest{Limit: 3, Window: window})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return turn, digest
+	return action, digest
 }
 
-// claimMail waits until a mail is due and claims it; there must be one alone.
+// claimMail waits until a mail is due and claims it. Only one may be due.
 func (f *fixture) claimMail() work.Item {
 	f.t.Helper()
 	lane := work.Lane{Client: f.client.ID, Origin: herald.MailScheme}
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		due, err := f.Claim(f.t.Context(), []work.Claim{{Lane: lane, N: 100}})
-		if err != nil || len(due) > 1 {
-			f.t.Fatalf("%d mails are due, %v", len(due), err)
+		items, err := f.Claim(f.t.Context(), []work.Claim{{Lane: lane, N: 100}})
+		if err != nil || len(items) > 1 {
+			f.t.Fatalf("%d mails are items, %v", len(items), err)
 		}
-		if len(due) == 1 {
-			return due[0]
+		if len(items) == 1 {
+			return items[0]
 		}
 	}
 	f.t.Fatal("no mail is due")
 	return work.Item{}
 }
 
-// TestStormBecomesADigest: what a mailbox is spared ends with the digest.
+// TestStormBecomesADigest: deliveries of mails over the limit end with the digest.
 func TestStormBecomesADigest(t *testing.T) { onBoth(t, testStormBecomesADigest) }
 
 func testStormBecomesADigest(t *testing.T, f *fixture) {
 	const window = 200 * time.Millisecond
-	all := f.mails(10, "Ann@acme.example")
-	var turns []policy.MailAction
+	all := f.acceptMails(10, "Ann@acme.example")
+	var actions []policy.MailAction
 	for _, d := range all {
-		turn, _ := f.decideMail(d, window)
-		turns = append(turns, turn)
+		action, _ := f.decideMail(d, window)
+		actions = append(actions, action)
 	}
-	for i, turn := range turns {
-		if want := i < 3; want != (turn == policy.SendMail) || !want && !turn.Waits() {
-			t.Errorf("mail %d: turn %d", i, turn)
+	for i, action := range actions {
+		if want := i < 3; want != (action == policy.SendMail) || !want && !action.Waits() {
+			t.Errorf("mail %d: action %d", i, action)
 		}
 	}
-	if turn, _ := f.decideMail(f.mails(1, "bob@acme.example")[0], window); turn != policy.SendMail {
-		t.Errorf("another mailbox: turn %d", turn)
+	if action, _ := f.decideMail(f.acceptMails(1, "bob@acme.example")[0], window); action != policy.SendMail {
+		t.Errorf("another mailbox: action %d", action)
 	}
 	carrier := f.claimMail()
-	turn, digest := f.decideMail(carrier, window)
-	if turn != policy.SendDigest || len(digest) != 7 || digest[0].DeliveryID != all[3].ID || digest[0].Message == "" || digest[0].Type != "Sync Failed" {
-		t.Fatalf("turn %d with %+v, want a digest of 7", turn, digest)
+	action, digest := f.decideMail(carrier, window)
+	if action != policy.SendDigest || len(digest) != 7 || digest[0].DeliveryID != all[3].ID || digest[0].Message == "" || digest[0].Type != "Sync Failed" {
+		t.Fatalf("action %d with %+v, want a digest of 7", action, digest)
 	}
-	late := f.mails(1, "ANN@acme.example")[0] // while the digest is being sent
-	if turn, _ := f.decideMail(late, window); !turn.Waits() {
-		t.Errorf("a late mail: turn %d", turn)
+	late := f.acceptMails(1, "ANN@acme.example")[0] // while the digest is being sent
+	if action, _ := f.decideMail(late, window); !action.Waits() {
+		t.Errorf("a late mail: action %d", action)
 	}
 	result := work.Result{Item: carrier, Attempt: attempt(carrier, herald.OutcomeDelivered, 250), State: herald.Delivered}
 	if err := f.RecordDigest(t.Context(), result, digest, window); err != nil {
@@ -92,28 +92,28 @@ func testStormBecomesADigest(t *testing.T, f *fixture) {
 			t.Errorf("delivery %s is %s after %d attempts", g.DeliveryID, d.State, len(attempts))
 		}
 	}
-	// The late one carries the next.
+	// The late mail is the carrier of the next digest.
 	carrier = f.claimMail()
-	if turn, digest := f.decideMail(carrier, window); turn != policy.SendDigest || len(digest) != 1 || carrier.ID != late.ID {
-		t.Errorf("turn %d with %+v", turn, digest)
+	if action, digest := f.decideMail(carrier, window); action != policy.SendDigest || len(digest) != 1 || carrier.ID != late.ID {
+		t.Errorf("action %d with %+v", action, digest)
 	}
 	result.Item, result.Attempt = carrier, attempt(carrier, herald.OutcomeDelivered, 250)
 	if err := f.RecordDigest(t.Context(), result, []work.DigestEntry{{DeliveryID: late.ID}}, window); err != nil {
 		t.Fatal(err)
 	}
-	if turn, _ := f.decideMail(f.mails(1, "ann@acme.example")[0], window); turn != policy.SendMail {
-		t.Errorf("after the storm: turn %d", turn)
+	if action, _ := f.decideMail(f.acceptMails(1, "ann@acme.example")[0], window); action != policy.SendMail {
+		t.Errorf("after the storm: action %d", action)
 	}
 }
 
-// TestDigestWithoutACarrierFindsAnother: a client may cancel the delivery that
-// the others wait for.
+// TestDigestWithoutACarrierFindsAnother: a client cancels the carrier, and RepairDigests assigns
+// another.
 func TestDigestWithoutACarrierFindsAnother(t *testing.T) {
 	onBoth(t, testDigestWithoutACarrierFindsAnother)
 }
 
 func testDigestWithoutACarrierFindsAnother(t *testing.T, f *fixture) {
-	all := f.mails(6, "ann@acme.example")
+	all := f.acceptMails(6, "ann@acme.example")
 	for _, d := range all {
 		f.decideMail(d, time.Hour)
 	}
@@ -127,9 +127,9 @@ func testDigestWithoutACarrierFindsAnother(t *testing.T, f *fixture) {
 		t.Errorf("again: %d digests, %v", n, err)
 	}
 	carrier := f.claimMail()
-	turn, digest := f.decideMail(carrier, time.Hour)
-	if turn != policy.SendDigest || len(digest) != 2 || carrier.ID != all[4].ID {
-		t.Errorf("turn %d with %+v carried by %s", turn, digest, carrier.ID)
+	action, digest := f.decideMail(carrier, time.Hour)
+	if action != policy.SendDigest || len(digest) != 2 || carrier.ID != all[4].ID {
+		t.Errorf("action %d with %+v carried by %s", action, digest, carrier.ID)
 	}
 	if d, _ := f.delivery(uuid.UUID(all[5].ID)); d.State != herald.Pending {
 		t.Errorf("the parked one is %s", d.State)

@@ -10,11 +10,11 @@ import (
 	"herald/internal/work"
 )
 
-// Register makes this process a node under a new number. On an embedded database it
-// removes the nodes before it: the data directory's lock says that they are gone.
-// FreeOrphans frees what those held.
+// Register makes this process a node with a new number, its incarnation. On an embedded
+// database it removes all earlier nodes: the lock on the data directory shows that they have
+// ended. FreeOrphans frees the deliveries that they held.
 func (s *Store) Register(ctx context.Context) error {
-	return s.change(ctx, "register this node", func(tx *sql.Tx) error {
+	return s.inTransaction(ctx, "register this node", func(tx *sql.Tx) error {
 		node, err := first(ctx, tx, scanInt, `INSERT INTO nodes (beat) VALUES (0) RETURNING id`)
 		if err != nil {
 			return err
@@ -30,15 +30,16 @@ func (s *Store) Register(ctx context.Context) error {
 	})
 }
 
-// Shared says whether other nodes may use the database beside this one.
+// Shared reports whether several nodes may use the database.
 func (s *Store) Shared() bool { return s.dialect.shared }
 
-// Heartbeat adds one to this node's count and returns the counts of all others.
-// work.ErrDeclaredDead when another node has declared this one dead, or when it has
-// to register anew because it is uncertain of what it holds.
+// Heartbeat adds one to this node's count and returns the counts of the other nodes, by
+// number. The error is work.ErrDeclaredDead when another node has declared this one dead, or
+// when this node may hold deliveries that it does not know of. In both cases the caller must
+// call Register.
 func (s *Store) Heartbeat(ctx context.Context) (map[int64]int64, error) {
 	others := make(map[int64]int64)
-	err := s.change(ctx, "make a heartbeat", func(tx *sql.Tx) error {
+	err := s.inTransaction(ctx, "record a heartbeat", func(tx *sql.Tx) error {
 		clear(others)
 		if left, err := s.leaveIfUncertain(ctx, tx); left || err != nil {
 			return err
@@ -65,32 +66,36 @@ func (s *Store) Heartbeat(ctx context.Context) (map[int64]int64, error) {
 	return others, nil
 }
 
-// DeclareDead removes another node from the list if its count is still that one,
-// and reports whether this call did.
+// DeclareDead removes another node if its count is still count, and reports whether this call
+// removed it. FreeOrphans frees the deliveries that it held.
 func (s *Store) DeclareDead(ctx context.Context, node, count int64) (bool, error) {
 	var n int64
-	err := s.change(ctx, "declare a node dead", func(tx *sql.Tx) (err error) {
+	err := s.inTransaction(ctx, "declare a node dead", func(tx *sql.Tx) (err error) {
 		n, err = affected(tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1 AND beat = $2`, node, count))
 		return err
 	})
 	return n > 0, err
 }
 
-// Leave takes this node off the list.
+// Leave removes this node. It must hold no deliveries any more: another node would treat them
+// as orphans.
 func (s *Store) Leave(ctx context.Context) error {
-	return s.change(ctx, "take this node off the list", func(tx *sql.Tx) error {
+	return s.inTransaction(ctx, "remove this node", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
 		return err
 	})
 }
 
+// orphansSQL reads deliveries that are held by nodes that are not registered any more.
 const orphansSQL = `SELECT id, client_id, address, node, attempt FROM queue
 WHERE id > $1 AND node IS NOT NULL AND node NOT IN (SELECT id FROM nodes) ORDER BY id LIMIT $2`
 
-// FreeOrphans lets deliveries that a dead node held be claimed again, in the
-// order of their ids and behind after; it returns the last one's id, and how
-// many there were, none when it is through. Whether their requests were sent is
-// unknown, so each gets an attempt on record that says so; it uses up no retry.
+// FreeOrphans ends the hold of dead nodes on deliveries, so that they can be claimed again. One
+// call frees at most step deliveries with ids greater than after, in the order of their ids.
+// It returns the id of the last one and how many it found; 0 means that none are left.
+//
+// Whether the requests of the dead node were sent is unknown. So each delivery gets an attempt
+// with herald.OutcomeUnknown, which uses up no retry.
 func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUID, n int, err error) {
 	type orphan struct {
 		work.Item
@@ -101,9 +106,9 @@ func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUI
 		return o, err
 	}, orphansSQL, after[:], step)
 	if err != nil || len(orphans) == 0 {
-		return after, 0, s.failed("look for a dead node's deliveries", err)
+		return after, 0, s.failed("read a dead node's deliveries", err)
 	}
-	err = s.change(ctx, "free a dead node's deliveries", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "free a dead node's deliveries", func(tx *sql.Tx) error {
 		now, err := s.dialect.now(ctx, tx)
 		if err != nil {
 			return err
@@ -118,7 +123,7 @@ WHERE id = $2 AND node = $3 AND attempt = $4`, now, o.ID[:], o.node, o.Attempt))
 				continue
 			}
 			_, err = tx.ExecContext(ctx, addAttemptSQL, o.ID[:], o.Attempt, now, string(herald.OutcomeUnknown), 0, string(herald.ReasonInterrupted),
-				"The node that held this delivery stopped without saying how far it was; the request may have been sent.", nil, nil, nil)
+				"The node that held this delivery stopped before it recorded a result; the request may have been sent.", nil, nil, nil)
 			if err != nil {
 				return err
 			}

@@ -1,28 +1,28 @@
-// Package store keeps all that Herald must not forget: clients, rules, events with
-// the alerts and deliveries that they cause, and every attempt.
+// Package store stores all durable data: clients, rules, events with the alerts and
+// deliveries that they cause, and every attempt.
 //
 // The file names are grouped:
 //
-//	commit_*       the group commit: accepting events and recording results. The heart.
-//	queue_*        what is pending: claims, nodes, digests, cancelling, sending again
+//	commit_*       the group commit: accepting events and recording results
+//	queue_*        pending deliveries: claims, nodes, digests, cancelling, redelivery
 //	history_*      events, alerts, deliveries and attempts, their lists and counts
 //	account_*      clients, keys, rules, event types, mailboxes, the audit log
-//	maintenance_*  what runs in small steps in the background: retention, clean-up
+//	maintenance_*  background work in small steps: retention, clean-up
 //	db_*           the two databases, migrations, transactions, reading rows
 //
 // It is one package because one transaction often writes to several of these groups.
-// A commit writes events, queue and counts; cancelling moves a row of the queue to
-// history; a rule's change raises the version that the next commit checks. Packages
-// would have to export what only they may use.
+// A commit writes events, queue and counts. Cancelling moves a row of the queue to
+// history. A change to a rule raises the version that the next commit checks. Separate
+// packages would have to export details that only these groups may use.
 //
-// Frequent writes go through the writer (commit_writer.go). One loop takes all
-// requests that wait, commits them in one transaction, synced to disk, and answers
-// each. Rare writes, such as rules, have their own transactions. Reads have their own
-// connections and see a consistent snapshot.
+// Frequent writes go through the writer (commit_writer.go). One loop takes all waiting
+// requests, commits them in one transaction, synced to disk, and answers each. Rare
+// writes, such as rules, have their own transactions. On SQLite, reads have their own
+// connections, so that they do not wait for the writer.
 //
-// A pending delivery is one row of queue. When it ends it moves to deliveries. Rows of
-// attempts, events and alerts are only added. A row of queue waits to be claimed (node
-// is NULL), or one incarnation of a node holds it:
+// A pending delivery is one row of queue. When it ends, it moves to deliveries. Rows of
+// attempts, events and alerts are added and never changed; retention deletes them. A row
+// of queue waits to be claimed (node is NULL), or one incarnation of a node holds it:
 //
 //	accepted with room in memory ──▶ held ──recorded: ended──▶ (gone) deliveries
 //	                                 ▲  │
@@ -30,8 +30,10 @@
 //	                                 │  ▼
 //	accepted without room ────────▶ waiting ──cancelled──▶ (gone) deliveries
 //
-// Whom an event concerns is decided in internal/intake, when to try again in
-// internal/policy.
+// Cancelling also ends a delivery that a node holds, if its client asks for it.
+//
+// internal/intake decides whom an event concerns. internal/policy decides when to retry.
+// internal/delivery claims deliveries and sends them.
 package store
 
 import (
@@ -51,35 +53,37 @@ import (
 	"herald/internal/secret"
 )
 
-// readDeadline bounds every read for a list. A reader that stays open keeps
-// SQLite's log from being emptied: one of 12 s grew it to 1.7 GB.
+// readDeadline bounds every read for a list, and Ping. While a reader stays open, SQLite cannot
+// truncate its write-ahead log: one read of 12 s let the log grow to 1.7 GB.
 const readDeadline = 2 * time.Second
 
-// Options say how to open a Store.
+// Options are the options of Open. Only Box and either Dir or Database are required.
 type Options struct {
-	// Dir is the data directory of the embedded SQLite database; it is made
-	// when it does not exist. It is not used with Database.
+	// Dir is the data directory of the embedded SQLite database. Open makes it
+	// when it does not exist. It is unused when Database is set.
 	Dir string
 	// Database is the address of a PostgreSQL database, which any number of
-	// nodes can share; empty is the embedded one.
+	// nodes can share. Empty means the embedded database.
 	Database string
-	// MigrateDatabase is where the tables are made and changed, if not at
-	// Database because a proxy stands there.
+	// MigrateDatabase is the address for migrations and partitions, for a
+	// Database behind a proxy that pools connections. Empty means Database.
 	MigrateDatabase string
-	// NoMigrate refuses a database whose tables are not up to date.
+	// NoMigrate makes Open fail when a migration is missing, instead of
+	// applying it.
 	NoMigrate bool
-	// Retention is how long history is kept; 0 is DefaultRetention.
+	// Retention is how long history is kept. 0 means DefaultRetention.
 	Retention time.Duration
-	// Box seals what must not lie in the database in plain text.
+	// Box seals the secrets in the database.
 	Box *secret.Box
-	// Logger takes what nobody is there to be told; nil discards it.
+	// Logger logs lost answers of commits, which no caller learns of. nil
+	// discards them.
 	Logger *slog.Logger
-	// Changed is called, if set, after a change to a client that its Version
-	// counts has been committed.
+	// Changed is called, if set, after a transaction that raised a client's
+	// Version. It is not called for changes by other nodes.
 	Changed func(client uuid.UUID)
 }
 
-// Store is one database. Its methods are safe for concurrent use.
+// Store is an open database. Its methods are safe for concurrent use.
 type Store struct {
 	options Options
 	dialect dialect
@@ -88,21 +92,21 @@ type Store struct {
 	box     *secret.Box
 	log     *slog.Logger
 	changed func(uuid.UUID)
-	release func() error // gives the data directory free
+	release func() error // unlocks the data directory; nil on PostgreSQL
 
-	stmts       statements    // the writer's on SQLite
-	batches     *pgxpool.Pool // and its connection to PostgreSQL
+	stmts       statements    // the writer's statements on SQLite
+	batches     *pgxpool.Pool // the writer's one connection to PostgreSQL
 	writer      *writer
 	floors      floors
-	searchLimit int          // see there; less in tests
+	searchLimit int          // the constant searchLimit, or less in tests
 	node        atomic.Int64 // this node's incarnation, 0 before Register
-	// inDoubt says that this node may hold what it does not know of, see
-	// landed.
+	// uncertain says that this node may hold deliveries that it does not know
+	// of, see wasCommitted.
 	uncertain atomic.Bool
 }
 
-// Open opens the database, makes what is missing in it, and starts the writer.
-// A directory in use by another process is an error that names it.
+// Open opens the database, applies missing migrations, and starts the writer. When
+// another process uses the data directory, the error names the directory.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
@@ -141,7 +145,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return fmt.Errorf("bring the database's tables up to date: %w", err)
 	}
 	if s.dialect.shared {
-		return nil // its statements are prepared as they are met
+		return nil // pgx caches them by itself
 	}
 	if err := s.stmts.prepare(ctx, s.write); err != nil {
 		return fmt.Errorf("prepare the statements: %w", err)
@@ -149,14 +153,15 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the writer after what waits there and closes the database.
+// Close commits the requests that wait at the writer, refuses new ones and closes the
+// database.
 func (s *Store) Close() error {
 	s.writer.close()
 	return s.closeDatabase()
 }
 
 func (s *Store) closeDatabase() error {
-	err := errors.Join(s.stmts.close(), s.write.Close(), s.read.Close()) // twice is harmless
+	err := errors.Join(s.stmts.close(), s.write.Close(), s.read.Close()) // a second close is harmless
 	if s.batches != nil {
 		s.batches.Close()
 	}
@@ -166,20 +171,21 @@ func (s *Store) closeDatabase() error {
 	return err
 }
 
-// Ping reports whether the database answers.
+// Ping returns an error if the database does not answer within two seconds.
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readDeadline)
 	defer cancel()
 	var one int
 	if err := s.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
-		return s.failed("ask the database", err)
+		return s.failed("ping the database", err)
 	}
 	return nil
 }
 
-// change runs fn in a transaction of its own, again when the database says
-// that trying again helps.
-func (s *Store) change(ctx context.Context, doing string, fn func(*sql.Tx) error) error {
+// inTransaction runs fn in a transaction of its own and commits it. It runs fn again
+// after a transient error of the database, so fn must set all its results each time.
+// The error says what was being done.
+func (s *Store) inTransaction(ctx context.Context, doing string, fn func(*sql.Tx) error) error {
 	err := s.retry(ctx, func() error {
 		tx, err := s.write.BeginTx(ctx, nil)
 		if err != nil {
@@ -190,15 +196,15 @@ func (s *Store) change(ctx context.Context, doing string, fn func(*sql.Tx) error
 		}
 		return s.commit(tx)
 	})
-	return s.failed(doing, because(ctx, err))
+	return s.failed(doing, withContextError(ctx, err))
 }
 
-// changeClient is change for what a client's Version counts. The client must
-// exist, else fn is not called and the error is CodeNotFound.
+// changeClient runs fn like inTransaction and raises the client's Version. If there is
+// no such client, it does not call fn and the error is CodeNotFound.
 func (s *Store) changeClient(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error {
-	err := s.change(ctx, doing, func(tx *sql.Tx) error {
-		// The version goes first: it locks the client's row, so that changes
-		// of one client queue up behind each other.
+	err := s.inTransaction(ctx, doing, func(tx *sql.Tx) error {
+		// The version is raised first: that locks the client's row, so that
+		// changes of one client run one after the other.
 		n, err := affected(tx.ExecContext(ctx,
 			`UPDATE clients SET version = version + 1 WHERE id = $1 AND deleted_at IS NULL`, client[:]))
 		if err != nil {
@@ -215,7 +221,8 @@ func (s *Store) changeClient(ctx context.Context, client uuid.UUID, doing string
 	return err
 }
 
-// retries of a transaction that the database refused for the moment.
+// Limits for a transaction that fails with a transient error: it runs retryLimit times
+// at most, and the pauses grow by retryPause.
 const (
 	retryLimit = 5
 	retryPause = 10 * time.Millisecond
@@ -224,21 +231,20 @@ const (
 func (s *Store) retry(ctx context.Context, fn func() error) error {
 	for n := 1; ; n++ {
 		err := fn()
-		var lost *lostAnswer // what may have taken place must not be done again
-		if err == nil || n == retryLimit || errors.As(err, &lost) || s.dialect.classify(err) != faultPassing {
+		var lost *lostAnswer // the commit may have taken place: running again could double it
+		if err == nil || n == retryLimit || errors.As(err, &lost) || s.dialect.classify(err) != faultTransient {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, time.Duration(n)*retryPause) {
 			return err
-		case <-time.After(time.Duration(n) * retryPause):
 		}
 	}
 }
 
-// failed turns what the database said into an error that an API can show:
-// herald.Errors pass, the rest becomes CodeUnavailable or, for what should not
-// happen, CodeInternal, with the database's own words as the cause.
+// failed turns an error of the database into one that the API can show. It returns a
+// herald.Error as it is. An expired deadline, or a fault of the database as a whole,
+// becomes CodeUnavailable with the database's error as its cause. Any other error is
+// wrapped and counts as CodeInternal.
 func (s *Store) failed(doing string, err error) error {
 	var known *herald.Error
 	switch {
@@ -253,7 +259,7 @@ func (s *Store) failed(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	switch s.dialect.classify(err) {
-	case faultPassing, faultDatabase:
+	case faultTransient, faultDatabase:
 		return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second, Cause: fmt.Errorf("%s: %w", doing, err),
 			Message: "The database does not take requests right now. Try again."}
 	default:
@@ -261,8 +267,8 @@ func (s *Store) failed(doing string, err error) error {
 	}
 }
 
-// listing returns a context that ends a read in time.
-func listing(ctx context.Context) (context.Context, context.CancelFunc) {
+// withReadDeadline returns a context that ends after readDeadline.
+func withReadDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, readDeadline)
 }
 
@@ -273,7 +279,7 @@ func affected(result sql.Result, err error) (int64, error) {
 	return result.RowsAffected()
 }
 
-// idOrNull is an id as the store keeps it: uuid.Nil is NULL.
+// idOrNull returns an id as a database value: NULL for uuid.Nil.
 func idOrNull(id uuid.UUID) []byte {
 	if id == uuid.Nil {
 		return nil

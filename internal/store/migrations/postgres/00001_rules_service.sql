@@ -3,7 +3,7 @@
 -- The same tables as on SQLite. Ids are UUIDv7, times microseconds since the
 -- epoch. queue is small and changes; it is vacuumed early and often. History is
 -- partitioned by weeks of the UUIDv7 key; the service makes the partitions ahead
--- and drops them when retention is over (partitions.go).
+-- and drops them when retention is over (maintenance_partitions.go).
 
 CREATE TABLE compatibility (
     serves_from bigint NOT NULL -- the newest migration that the oldest binary knows which can still use these tables
@@ -50,7 +50,7 @@ CREATE TABLE unsubscribed (
 );
 
 -- How many mails a mailbox has had of a client since the window began, and which
--- delivery carries the digest of the rest (digests.go).
+-- delivery carries the digest of the rest (queue_digests.go).
 CREATE TABLE mail_windows (
     client_id uuid   NOT NULL,
     address   text   NOT NULL,

@@ -50,7 +50,7 @@ CREATE TABLE unsubscribed (
 ) WITHOUT ROWID;
 
 -- How many mails a mailbox has had of a client since the window began, and which
--- delivery carries the digest of the rest (digests.go).
+-- delivery carries the digest of the rest (queue_digests.go).
 CREATE TABLE mail_windows (
     client_id BLOB    NOT NULL,
     address   TEXT    NOT NULL,

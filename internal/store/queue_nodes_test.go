@@ -1,0 +1,58 @@
+package store
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/work"
+)
+
+func TestOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T) {
+	onBoth(t, testOrphanIsMadeAgainWithoutUsingUpARetry)
+}
+
+func testOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T, f *fixture) {
+	prepared := f.prepare(f.client, true)
+	f.accept(prepared)
+	// A second incarnation of the node declares the first dead: the deliveries that
+	// the first held are orphans. On an embedded database Register removes the first.
+	dead := f.node.Load()
+	if err := f.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f.dialect.shared {
+		others, err := f.Heartbeat(t.Context())
+		if err != nil || len(others) != 1 {
+			t.Fatalf("other nodes: %v, %v; want the dead one", others, err)
+		}
+		if removed, err := f.DeclareDead(t.Context(), dead, others[dead]+1); removed || err != nil {
+			t.Fatalf("a node was declared dead after another heartbeat: %v, %v", removed, err)
+		}
+		if removed, err := f.DeclareDead(t.Context(), dead, others[dead]); !removed || err != nil {
+			t.Fatalf("declaring the dead node dead: %v, %v", removed, err)
+		}
+	}
+	last, n, err := f.FreeOrphans(t.Context(), uuid.Nil)
+	if err != nil || n != 1 {
+		t.Fatalf("FreeOrphans = %d, %v, want 1", n, err)
+	}
+	if _, n, err := f.FreeOrphans(t.Context(), last); err != nil || n != 0 {
+		t.Fatalf("FreeOrphans again = %d, %v, want 0", n, err)
+	}
+	got := f.claim(1)
+	if len(got) != 1 || got[0].Attempt != 2 || got[0].Retries != 0 {
+		t.Fatalf("claimed %+v, want the second attempt without a retry used up", got)
+	}
+	_, attempts := f.delivery(got[0].ID)
+	if len(attempts) != 1 || attempts[0].Outcome != herald.OutcomeUnknown || attempts[0].Reason != herald.ReasonInterrupted {
+		t.Errorf("attempts %+v, want one that may have been sent", attempts)
+	}
+	// A late result of the first incarnation must not count.
+	late := prepared.Alerts[0].Items[0]
+	if err := f.Record(work.Result{Item: late, Attempt: attempt(late, herald.OutcomeRejected, 400), State: herald.Failed}); !errors.Is(err, work.ErrNotHeld) {
+		t.Errorf("the late result: %v, want ErrNotHeld", err)
+	}
+}
