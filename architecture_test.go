@@ -103,8 +103,9 @@ func TestImportsPointOneWay(t *testing.T) {
 }
 
 // TestEveryFaultHasItsTests compares docs/faults.md with the tests that exist.
+// TestEveryFaultHasItsTests holds docs/reference/faults.md against the tests that there are.
 func TestEveryFaultHasItsTests(t *testing.T) {
-	text, err := os.ReadFile("docs/faults.md")
+	text, err := os.ReadFile("docs/reference/faults.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestEveryFaultHasItsTests(t *testing.T) {
 		}
 		for _, name := range names {
 			if !tests[name[1]] {
-				t.Errorf("docs/faults.md names %s, and there is no such test", name[1])
+				t.Errorf("docs/reference/faults.md names %s, and there is no such test", name[1])
 			}
 		}
 	}
