@@ -298,10 +298,10 @@ func (a *App) startMaintenance(r *resealer) {
 		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
-		{"forget old idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
+		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
-		{"delete old entries of the audit log", a.store.ExpireChanges, expireInterval},
+		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
 		{"follow the secret key file", r.step, rereadInterval},
 	} {
 		a.background.Go(func() {

@@ -121,9 +121,9 @@ func scanChange(rows *sql.Rows) (c herald.Change, err error) {
 	return c, err
 }
 
-// ExpireChanges deletes entries of the audit log that are older than the kept history, in
+// ExpireAuditLog deletes entries of the audit log that are older than the kept history, in
 // one step of at most step entries. It returns how many.
-func (s *Store) ExpireChanges(ctx context.Context) (n int, err error) {
+func (s *Store) ExpireAuditLog(ctx context.Context) (n int, err error) {
 	err = s.inTransaction(ctx, "delete old entries of the audit log", func(tx *sql.Tx) error {
 		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM audit WHERE id IN (
 SELECT id FROM audit WHERE id < (SELECT kept_from FROM history) ORDER BY id LIMIT $1)`, step))
