@@ -37,9 +37,9 @@ type modelLane struct {
 	client int
 
 	reserved, ready, sending, ended []testItem
-	uncommitted, database          []testItem
-	claim                          *modelClaim
-	hops                           int
+	uncommitted, database           []testItem
+	claim                           *modelClaim
+	hops                            int
 
 	limit, answers int
 	mean           time.Duration
