@@ -66,7 +66,7 @@ func (e *Engine) decideMail(i *item) (policy.MailAction, []work.DigestEntry, err
 		if err == nil || errors.Is(err, work.ErrNotHeld) || !e.pause(wait) {
 			return action, entries, err
 		}
-		e.Log.Error("what happens to a mail cannot be decided yet", "deliveryId", i.ID, "error", err)
+		e.Log.Error("the decision about a mail failed; it is tried again", "deliveryId", i.ID, "error", err)
 	}
 }
 
