@@ -26,8 +26,8 @@ const freeOrphansEvery = time.Minute
 // node's monotonic clock and never compares clocks of two nodes.
 //
 //	       count unchanged for DeadAfter: DeclareDead, free its orphans
-//	alive ──────────────────────────────────────────────────────────────────────▶ dead
-//	  ▲                                                                            │
+//	alive ───────────────────────────────────────────────────────────────────────▶ dead
+//	  ▲                                                                             │
 //	  └── at its next heartbeat: ErrDeclaredDead, drops all, registers as a new one ┘
 type membership struct {
 	*Engine
