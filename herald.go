@@ -18,8 +18,10 @@
 package herald
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,24 +44,64 @@ const (
 	MaxDeliveries = 1 << 8
 )
 
-// NewID returns a new UUIDv7. The ids made by one process rise strictly.
-func NewID() uuid.UUID {
-	id, err := uuid.NewV7()
-	if err != nil {
-		// The only cause is a failure of the system's random source. After that
-		// no id of this process can be trusted to be unique.
-		panic(fmt.Sprintf("make an id: %v", err))
+// IDs makes UUIDv7 ids from a clock. It is safe for concurrent use.
+type IDs struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	last uint64 // the time of the last id, see idTime
+}
+
+// NewIDs returns an IDs whose times come from now.
+func NewIDs(now func() time.Time) *IDs { return &IDs{now: now} }
+
+// The time in an id, as one number: its milliseconds and, in the last 12 bits, the steps.
+const (
+	stepBits       = 12
+	stepNanos      = 256
+	stepsPerMilli  = uint64(time.Millisecond) / stepNanos // only whole ones are used
+	maxAheadMillis = 1000
+)
+
+func idTime(t time.Time) uint64 {
+	return uint64(max(t.UnixMilli(), 0))<<stepBits | uint64(t.Nanosecond())%uint64(time.Millisecond)/stepNanos
+}
+
+// New returns a new id. The ids rise strictly, even if the clock stands still. They follow the
+// clock when it is set back by more than a second: otherwise they would stay ahead until a
+// restart.
+func (s *IDs) New() uuid.UUID {
+	var id uuid.UUID
+	if _, err := rand.Read(id[8:]); err != nil {
+		panic(fmt.Sprintf("make an id: %v", err)) // crypto/rand.Read ends the program itself
 	}
+	now := idTime(s.now())
+	s.mu.Lock()
+	if now <= s.last && s.last-now < maxAheadMillis<<stepBits {
+		if now = s.last + 1; now&(1<<stepBits-1) >= stepsPerMilli {
+			now = now>>stepBits<<stepBits + 1<<stepBits
+		}
+	}
+	s.last = now
+	s.mu.Unlock()
+	binary.BigEndian.PutUint64(id[:8], now>>stepBits<<16|0x7000|now&(1<<stepBits-1))
+	id[8] = id[8]&0x3f | 0x80 // the variant of RFC 9562
 	return id
 }
 
-// NewEventID returns a new UUIDv7 whose last three bytes are zero. They number
-// the event's alerts and deliveries.
-func NewEventID() uuid.UUID {
-	id := NewID()
-	id[13], id[14], id[15] = 0, 0, 0
-	return id
-}
+// NewEvent returns a new id whose last three bytes are zero. They number the
+// event's alerts and deliveries.
+func (s *IDs) NewEvent() uuid.UUID { return EventOf(s.New()) }
+
+// systemIDs makes the ids whose times do not matter.
+var systemIDs = NewIDs(time.Now)
+
+// NewID returns a new UUIDv7 with the system's time. What is compared with the times of others
+// has an id of the program's clock instead, see IDs.
+func NewID() uuid.UUID { return systemIDs.New() }
+
+// NewEventID returns a new UUIDv7 like NewID, whose last three bytes are zero.
+func NewEventID() uuid.UUID { return systemIDs.NewEvent() }
 
 // AlertID returns the id of an event's n-th alert, counting from 1 to MaxAlerts.
 func AlertID(event uuid.UUID, n int) uuid.UUID {
@@ -91,7 +133,26 @@ func TimeOf(id uuid.UUID) time.Time {
 	var ms [8]byte
 	copy(ms[2:], id[:6])
 	steps := int64(binary.BigEndian.Uint16(id[6:8]) & 0x0fff)
-	return time.UnixMicro(int64(binary.BigEndian.Uint64(ms[:]))*1000 + steps*256/1000).UTC()
+	return Clamp(time.UnixMicro(int64(binary.BigEndian.Uint64(ms[:]))*1000 + steps*256/1000))
+}
+
+// The first and the last instant that a JSON date-time of RFC 3339 can have: years have four
+// digits there, and encoding/json refuses others.
+var (
+	MinTime = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	MaxTime = time.Date(9999, 12, 31, 23, 59, 59, 999999000, time.UTC)
+)
+
+// Clamp returns t in UTC, or the nearest instant from MinTime to MaxTime.
+func Clamp(t time.Time) time.Time {
+	switch {
+	case t.Before(MinTime):
+		return MinTime
+	case t.After(MaxTime):
+		return MaxTime
+	default:
+		return t.UTC()
+	}
 }
 
 // FirstIDAt returns the smallest UUIDv7 that can have been made at or after t. It

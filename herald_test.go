@@ -1,6 +1,9 @@
 package herald_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -34,6 +37,55 @@ func TestIDsTellTheirTime(t *testing.T) {
 	// An id's fraction of a millisecond counts in steps of 256 ns.
 	if at := herald.TimeOf(id); at.Before(before.Add(-time.Microsecond)) || at.After(after) {
 		t.Errorf("TimeOf(%v) = %v, made between %v and %v", id, at, before, after)
+	}
+}
+
+// TestIDsFollowTheirClock: ids rise strictly while the clock stands still or runs back a little,
+// and come back when a jump of the clock is over.
+func TestIDsFollowTheirClock(t *testing.T) {
+	now := time.Date(2026, 5, 3, 9, 56, 17, 123456000, time.UTC)
+	right := now
+	ids := herald.NewIDs(func() time.Time { return now })
+	last := ids.New()
+	rise := func(what string) {
+		t.Helper()
+		for range 10_000 { // more than there are steps in a millisecond
+			id := ids.New()
+			if bytes.Compare(id[:8], last[:8]) <= 0 {
+				t.Fatalf("%s: %v follows %v", what, id, last)
+			}
+			last = id
+		}
+		if off := herald.TimeOf(last).Sub(now); off > time.Second {
+			t.Errorf("%s: the id is %v ahead of the clock", what, off)
+		}
+		if last.Version() != 7 || last.Variant() != uuid.RFC4122 {
+			t.Errorf("%v is no UUIDv7", last)
+		}
+	}
+	rise("standing still")
+	now = now.Add(-time.Second / 2)
+	rise("a little back")
+	for _, jump := range []time.Duration{time.Hour, 24 * time.Hour, 365 * 24 * time.Hour} {
+		now = right.Add(jump)
+		rise("ahead")
+		now = right.Add(time.Minute)
+		if at := herald.TimeOf(ids.New()); at.Sub(now).Abs() > time.Millisecond {
+			t.Errorf("after a jump of %v that is over, ids show %v at %v", jump, at, now)
+		}
+		last = ids.New()
+		rise("back")
+		ids = herald.NewIDs(func() time.Time { return now })
+		last = uuid.Nil
+	}
+}
+
+func TestTimesStayWithinFourDigits(t *testing.T) {
+	for _, at := range []time.Time{herald.TimeOf(uuid.Max), herald.Clamp(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)),
+		herald.Clamp(time.Date(-3, 1, 1, 0, 0, 0, 0, time.UTC)), herald.Clamp(time.UnixMicro(math.MaxInt64)), herald.Clamp(time.UnixMicro(math.MinInt64))} {
+		if _, err := json.Marshal(at); err != nil || at.Year() < 1 {
+			t.Errorf("%v: %v", at, err)
+		}
 	}
 }
 
