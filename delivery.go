@@ -86,6 +86,7 @@ const (
 	ReasonClientDeleted  Reason = "client_deleted"  // cancelled with its client
 	ReasonNoMailServer   Reason = "no_mail_server"  // e-mail without a mail server
 	ReasonUnsubscribed   Reason = "unsubscribed"    // the mailbox wants no mail of the client
+	ReasonContentMissing Reason = "content_missing" // its alert or event is not in the database any more
 )
 
 // Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.

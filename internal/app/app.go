@@ -24,10 +24,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"herald"
 	"herald/internal/api/unsubscribe"
 	"herald/internal/catalogue"
 	"herald/internal/certificate"
 	"herald/internal/clientcache"
+	"herald/internal/clock"
 	"herald/internal/delivery"
 	"herald/internal/egress"
 	"herald/internal/intake"
@@ -109,8 +111,11 @@ type Config struct {
 	// DrainDelay is how long the service accepts requests after /readyz has turned to 503, so that
 	// load balancers send them to other nodes. It is part of StopBudget.
 	DrainDelay time.Duration
-	Version    string
-	Log        *slog.Logger
+	// Clock is the program's clock. nil means one that follows the system's clock, or the
+	// database's if Database is set.
+	Clock   *clock.Clock
+	Version string
+	Log     *slog.Logger
 }
 
 // SecretKeyFile is the name of the key file in the data directory.
@@ -120,6 +125,7 @@ const SecretKeyFile = "secret.key"
 type App struct {
 	config  Config
 	log     *slog.Logger
+	clock   *clock.Clock
 	store   *store.Store
 	engine  *delivery.Engine
 	sender  *webhook.Sender
@@ -154,10 +160,14 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.clock = c.Clock; a.clock == nil {
+		a.clock = clock.New(clock.Options{Shared: c.Database != "", Log: c.Log})
+	}
+	ids := herald.NewIDs(a.clock.Now)
 	var clients *clientcache.Cache // set below; the store reports changes to it
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
-		Retention: c.Retention, Box: box, Logger: c.Log,
+		Retention: c.Retention, Box: box, Logger: c.Log, Clock: a.clock, IDs: ids,
 		Changed: func(client uuid.UUID) { clients.Invalidate(client) },
 	})
 	if err != nil {
@@ -168,6 +178,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(a.clockMetric())
 	guard := egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy})
 	a.sender = webhook.New(webhook.Options{
 		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
@@ -180,14 +191,14 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		Store: a.store, Nodes: a.store, Clients: clients, Sender: a.sender, Mailer: a.mailer,
 		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow},
 		Policy: rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
-		DeadAfter: c.NodeTimeout,
+		DeadAfter: c.NodeTimeout, Clock: a.clock,
 	})
 	if err := a.engine.Start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the engine: %w", err), a.store.Close())
 	}
 	handler, err := a.handler(parts{
 		guard: guard, clients: clients, registry: registry, box: box,
-		intake:  intake.New(clients, a.store, a.engine, webhook.Origin),
+		intake:  intake.New(clients, a.store, a.engine, webhook.Origin).WithIDs(ids),
 		control: &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin},
 	})
 	if err == nil {
@@ -292,6 +303,7 @@ func (a *App) startMaintenance(r *resealer) {
 	}{
 		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
+		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},

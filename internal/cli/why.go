@@ -122,6 +122,8 @@ func why(a herald.Attempt) string {
 		return "the address is not one that can be called; correct the rule's webhook"
 	case herald.ReasonInterrupted:
 		return "Herald stopped during the attempt; the receiver may have got the request"
+	case herald.ReasonContentMissing:
+		return "its alert or event is not in the database any more, so there is nothing to send; Herald's log has a line for it"
 	default:
 		return "of an unknown reason"
 	}

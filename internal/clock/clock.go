@@ -62,6 +62,7 @@ type Clock struct {
 
 	jump      time.Duration // how far the reference is ahead of the clock while it is not believed
 	jumpSince time.Duration
+	followed  int // how many jumps were followed
 	loggedAt  time.Duration
 	logged    bool
 
@@ -113,6 +114,14 @@ func (c *Clock) Jump() time.Duration {
 	defer c.mu.Unlock()
 	c.advance()
 	return c.jump
+}
+
+// Followed returns how many jumps the clock has followed. What was scheduled before one may be due
+// too late.
+func (c *Clock) Followed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.followed
 }
 
 // Observe tells a shared clock a reading of its reference. began is what Elapsed returned
@@ -200,7 +209,7 @@ func (c *Clock) follow(earliest, latest time.Time) {
 func (c *Clock) believe(off time.Duration) {
 	c.logged = false // this line must not be left out
 	c.say("the reference clock's jump has lasted and is followed", off, c.now.Add(off))
-	c.jump = 0
+	c.jump, c.followed = 0, c.followed+1
 	if lag := c.lag + off; off > CautionAfter {
 		c.lag, c.lagUntil = lag, c.at+CautionHold
 	} else if off < 0 {

@@ -36,7 +36,7 @@ func (e *Engine) attempt(i *item) {
 		return
 	}
 	at := time.Now()
-	if at.Sub(i.MadeAt) > e.policy(i).MaxAge { // its attempt could not begin in time
+	if e.Clock.Cautious().Sub(i.MadeAt) > e.policy(i).MaxAge { // its attempt could not begin in time
 		e.endWithout(i, herald.Failed, herald.ReasonExpired, e.Store.Record)
 		return
 	}
@@ -169,15 +169,16 @@ func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(
 	return nil, ctx.Err()
 }
 
-// decide asks the policy to decide on the result of an attempt, and describes the attempt.
+// decide asks the policy to decide on the result of an attempt that began at at, and describes the attempt.
 func (e *Engine) decide(i *item, at time.Time, r webhook.Result) work.Result {
-	now := time.Now()
+	now := e.Clock.Now()
+	caution := now.Sub(e.Clock.Cautious()) // nothing expires by a clock that may be ahead
 	d := e.policy(i).Decide(policy.Result{Status: r.Status, Reason: r.Reason, RetryAfter: r.RetryAfter},
-		i.Retries, now, i.MadeAt, e.Random())
+		i.Retries, now, i.MadeAt.Add(caution), e.Random())
 	result := work.Result{
 		Item: i.Item, State: d.State(), Reason: d.Reason, Retries: d.RetriesUsed,
 		Attempt: &herald.Attempt{
-			DeliveryID: i.ID, N: i.Attempt, At: at, Outcome: d.Outcome, Status: r.Status, Reason: r.Reason, Error: r.Error,
+			DeliveryID: i.ID, N: i.Attempt, At: now.Add(-time.Since(at)), Outcome: d.Outcome, Status: r.Status, Reason: r.Reason, Error: r.Error,
 			Timings: r.Timings, Request: r.Request, Response: r.Response,
 		},
 	}

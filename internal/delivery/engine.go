@@ -94,7 +94,19 @@ type Mailer interface {
 	Send(ctx context.Context, r mail.Request) mail.Result
 }
 
-// Options are the parts of an Engine. Limits, Log, Metrics, Digest and DeadAfter can be left out.
+// Clock is the program's clock. Cautious is the time that deliveries expire by, see internal/clock.
+type Clock interface {
+	Now() time.Time
+	Cautious() time.Time
+}
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time      { return time.Now() }
+func (systemClock) Cautious() time.Time { return time.Now() }
+
+// Options are the parts of an Engine. Limits, Log, Metrics, Digest, DeadAfter and Clock can be left
+// out.
 type Options struct {
 	Store   Store
 	Nodes   Nodes
@@ -115,6 +127,8 @@ type Options struct {
 	// DeadAfter is how long the count of another node may stay the same before this node declares
 	// it dead; 0 is DefaultDeadAfter.
 	DeadAfter time.Duration
+	// Clock has the times that others compare, and the ages of deliveries; nil is the system's.
+	Clock Clock
 }
 
 // Engine is safe for concurrent use.
@@ -149,6 +163,9 @@ func size(d *work.Item) int { return len(d.Body) + len(d.Address) + len(d.Origin
 func New(o Options) *Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = systemClock{}
 	}
 	if o.DeadAfter == 0 {
 		o.DeadAfter = DefaultDeadAfter

@@ -55,6 +55,7 @@ type Intake struct {
 	store   Store
 	engine  Engine
 	origin  func(address string) (string, error)
+	ids     *herald.IDs
 
 	mu       sync.Mutex
 	underWay map[idempotent]bool
@@ -68,7 +69,14 @@ type idempotent struct {
 
 // New returns an Intake. origin returns the origin of a webhook's address.
 func New(c Clients, s Store, e Engine, origin func(string) (string, error)) *Intake {
-	return &Intake{clients: c, store: s, engine: e, origin: origin, underWay: make(map[idempotent]bool)}
+	return &Intake{clients: c, store: s, engine: e, origin: origin, ids: herald.NewIDs(time.Now), underWay: make(map[idempotent]bool)}
+}
+
+// WithIDs makes the events' ids come from ids, and so from the program's clock. It returns the
+// Intake. It must be called before Publish.
+func (in *Intake) WithIDs(ids *herald.IDs) *Intake {
+	in.ids = ids
+	return in
 }
 
 // Publish accepts publications, all or none. It returns a receipt for each, in order, once they are
@@ -230,7 +238,7 @@ func (in *Intake) prepare(client *clientcache.Snapshot, p herald.Publication) (w
 	if kind.BuiltIn && !kind.Connection {
 		e.ConnectionID = uuid.Nil // the alerts of such a type have none, on the wire and in the API
 	}
-	e.ID = herald.NewEventID()
+	e.ID = in.ids.NewEvent()
 	prepared := work.PreparedEvent{ClientVersion: client.Version, IdempotencyKey: p.IdempotencyKey}
 	if p.IdempotencyKey != "" {
 		prepared.Fingerprint = fingerprint(e)

@@ -41,6 +41,10 @@ const (
 // Waits is true if the mail is not sent now.
 func (a MailAction) Waits() bool { return a == CarryDigest || a == JoinDigest }
 
+// maxWindowAhead is how far ahead a window can have begun. One that began later was begun while
+// the clock was ahead, and would not end in time.
+const maxWindowAhead = time.Minute
+
 // Decide returns what happens to a mail, and the window after that. Only the first attempt counts:
 // a retry is sent again by itself.
 func (d Digest) Decide(w MailWindow, delivery uuid.UUID, attempt int, now time.Time) (MailAction, MailWindow) {
@@ -51,7 +55,7 @@ func (d Digest) Decide(w MailWindow, delivery uuid.UUID, attempt int, now time.T
 		return SendMail, w
 	case w.Carrier != uuid.Nil:
 		return JoinDigest, w
-	case !now.Before(d.End(w)):
+	case !now.Before(d.End(w)), w.Began.Sub(now) > maxWindowAhead:
 		return SendMail, MailWindow{Began: now, Sent: 1}
 	case w.Sent < d.Limit:
 		w.Sent++

@@ -34,6 +34,8 @@ func TestMailsOverTheLimitBecomeADigest(t *testing.T) {
 		"the last moment of it":      {d, window(2, uuid.Nil), 1, 10*time.Minute - 1, policy.CarryDigest, window(2, mine)},
 		"the window is over": {d, window(2, uuid.Nil), 1, 10 * time.Minute, policy.SendMail,
 			policy.MailWindow{Began: began.Add(10 * time.Minute), Sent: 1}},
+		"it began a year ahead": {d, window(2, uuid.Nil), 1, -365 * 24 * time.Hour, policy.SendMail,
+			policy.MailWindow{Began: began.Add(-365 * 24 * time.Hour), Sent: 1}},
 		"over, and its digest waits": {d, window(2, other), 1, 12 * time.Minute, policy.JoinDigest, window(2, other)},
 		"no limit":                   {policy.Digest{Window: time.Minute}, window(9, uuid.Nil), 1, 0, policy.SendMail, window(9, uuid.Nil)},
 	} {

@@ -108,6 +108,15 @@ func (p Policy) LongestSeries() time.Duration {
 	return sum
 }
 
+// LongestWait returns the longest wait before one retry.
+func (p Policy) LongestWait() time.Duration {
+	longest := p.MaxRetryAfter
+	for _, interval := range p.Schedule {
+		longest = max(longest, interval)
+	}
+	return longest
+}
+
 // Result is the part of an attempt's result that the policy decides on.
 type Result struct {
 	// Status is the response's status, 0 when there was none.

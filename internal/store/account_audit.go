@@ -63,7 +63,7 @@ type auditEntry struct {
 
 // audit adds an entry to the audit log, in the transaction that makes the change. It
 // adds none when before and after are equal.
-func audit(ctx context.Context, tx *sql.Tx, by herald.Caller, e auditEntry) error {
+func (s *Store) audit(ctx context.Context, tx *sql.Tx, by herald.Caller, e auditEntry) error {
 	before, err := encodeAudited(e.before)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func audit(ctx context.Context, tx *sql.Tx, by herald.Caller, e auditEntry) erro
 	if before != nil && bytes.Equal(before, after) {
 		return nil
 	}
-	id := herald.NewID()
+	id := s.ids.New() // its time is compared with the kept history
 	address := ""
 	if by.Address.IsValid() {
 		address = by.Address.String()

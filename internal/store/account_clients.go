@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -76,10 +75,10 @@ func (s *Store) CreateClient(ctx context.Context, by herald.Caller, name string,
 		if err != nil {
 			return err
 		}
-		if err := audit(ctx, tx, by, auditEntry{c.ID, herald.ClientCreated, c.ID.String(), nil, auditedClient{name}}); err != nil {
+		if err := s.audit(ctx, tx, by, auditEntry{c.ID, herald.ClientCreated, c.ID.String(), nil, auditedClient{name}}); err != nil {
 			return err
 		}
-		_, plain, err = addKey(ctx, tx, by, c.ID, "", role)
+		_, plain, err = s.addKey(ctx, tx, by, c.ID, "", role)
 		return err
 	})
 	return c, plain, err
@@ -124,7 +123,7 @@ func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID
 		if _, err := tx.ExecContext(ctx, `UPDATE clients SET name = $1 WHERE id = $2`, name, id[:]); err != nil {
 			return err
 		}
-		return audit(ctx, tx, by, auditEntry{id, herald.ClientRenamed, id.String(), auditedClient{before.Profile.Name}, auditedClient{name}})
+		return s.audit(ctx, tx, by, auditEntry{id, herald.ClientRenamed, id.String(), auditedClient{before.Profile.Name}, auditedClient{name}})
 	})
 }
 
@@ -149,7 +148,7 @@ func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID,
 			return err
 		}
 		headerChanged := before.Profile.AlertAuthHeader != p.AlertAuthHeader
-		return audit(ctx, tx, by, auditEntry{id, herald.ProfileUpdated, id.String(), auditProfile(before.Profile, false), auditProfile(p, headerChanged)})
+		return s.audit(ctx, tx, by, auditEntry{id, herald.ProfileUpdated, id.String(), auditProfile(before.Profile, false), auditProfile(p, headerChanged)})
 	})
 }
 
@@ -167,11 +166,11 @@ func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID
 				return err
 			}
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE clients SET deleted_at = $1, auth = NULL WHERE id = $2`, micros(time.Now()), id[:])
+		_, err = tx.ExecContext(ctx, `UPDATE clients SET deleted_at = $1, auth = NULL WHERE id = $2`, micros(s.clock.Now()), id[:])
 		if err != nil {
 			return err
 		}
-		return audit(ctx, tx, by, auditEntry{id, herald.ClientDeleted, id.String(), auditedClient{before.Profile.Name}, nil})
+		return s.audit(ctx, tx, by, auditEntry{id, herald.ClientDeleted, id.String(), auditedClient{before.Profile.Name}, nil})
 	})
 }
 

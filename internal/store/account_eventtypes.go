@@ -51,7 +51,7 @@ ON CONFLICT (name) DO UPDATE SET spec = excluded.spec`, t.Name, spec)
 		if before != nil {
 			entry.before = json.RawMessage(before)
 		}
-		if err := audit(ctx, tx, by, entry); err != nil {
+		if err := s.audit(ctx, tx, by, entry); err != nil {
 			return err
 		}
 		clients, err = list(ctx, tx, scanID, `UPDATE clients SET version = version + 1 WHERE deleted_at IS NULL RETURNING id`)

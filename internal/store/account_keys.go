@@ -53,21 +53,21 @@ func (s *Store) CreateKey(ctx context.Context, by herald.Caller, client uuid.UUI
 			return herald.Errorf(herald.CodeConflict, // the text of spec section 6.2
 				"Maximum number of API keys reached. To create a new API key, delete an unused key and try again.")
 		}
-		k, plain, err = addKey(ctx, tx, by, client, name, role)
+		k, plain, err = s.addKey(ctx, tx, by, client, name, role)
 		return err
 	})
 	return k, plain, err
 }
 
-func addKey(ctx context.Context, tx *sql.Tx, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {
+func (s *Store) addKey(ctx context.Context, tx *sql.Tx, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {
 	plain, hash := secret.NewAPIKey()
-	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer), CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
+	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer), CreatedAt: s.clock.Now().Truncate(time.Microsecond)}
 	_, err := tx.ExecContext(ctx, `INSERT INTO keys (hash, id, client_id, role, name, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 		hash[:], k.ID[:], client[:], string(k.Role), name, micros(k.CreatedAt))
 	if err != nil {
 		return k, plain, err
 	}
-	return k, plain, audit(ctx, tx, by, auditEntry{client, herald.KeyCreated, k.ID.String(), nil, auditedKey{k.Name, k.Role}})
+	return k, plain, s.audit(ctx, tx, by, auditEntry{client, herald.KeyCreated, k.ID.String(), nil, auditedKey{k.Name, k.Role}})
 }
 
 // DeleteKey revokes an API key.
@@ -93,6 +93,6 @@ func (s *Store) DeleteKey(ctx context.Context, by herald.Caller, client, key uui
 		if err != nil {
 			return err
 		}
-		return audit(ctx, tx, by, auditEntry{client, herald.KeyDeleted, key.String(), auditedKey{k.Name, k.Role}, nil})
+		return s.audit(ctx, tx, by, auditEntry{client, herald.KeyDeleted, key.String(), auditedKey{k.Name, k.Role}, nil})
 	})
 }

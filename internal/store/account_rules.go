@@ -88,7 +88,7 @@ func (s *Store) CreateRule(ctx context.Context, by herald.Caller, r herald.Rule)
 		if err != nil {
 			return err
 		}
-		return audit(ctx, tx, by, auditEntry{r.ClientID, herald.RuleCreated, r.ID.String(), nil, auditRule(r)})
+		return s.audit(ctx, tx, by, auditEntry{r.ClientID, herald.RuleCreated, r.ID.String(), nil, auditRule(r)})
 	})
 }
 
@@ -150,7 +150,7 @@ func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
 		}
-		return audit(ctx, tx, by, entry)
+		return s.audit(ctx, tx, by, entry)
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -16,11 +15,11 @@ import (
 func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
 	return s.changeClient(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-			client[:], strings.ToLower(box), micros(time.Now())))
+			client[:], strings.ToLower(box), micros(s.clock.Now())))
 		if err != nil || n == 0 {
 			return err
 		}
-		return audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxUnsubscribed, subject: strings.ToLower(box)})
+		return s.audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxUnsubscribed, subject: strings.ToLower(box)})
 	})
 }
 
@@ -50,6 +49,6 @@ func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.U
 		if err != nil {
 			return err
 		}
-		return audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxResubscribed, subject: strings.ToLower(box)})
+		return s.audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxResubscribed, subject: strings.ToLower(box)})
 	})
 }

@@ -6,15 +6,22 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/clock"
 	"herald/internal/work"
 )
+
+// idempotencyMargin is how much longer an idempotency key is stored than promised. So a clock
+// that is ahead by less than what makes it cautious breaks no promise.
+const idempotencyMargin = clock.CautionAfter
 
 // batch is the rows that one transaction of the writer adds and moves. newBatch collects
 // them from the requests before anything is written. The dialect writes them: row by row
 // with prepared statements on SQLite, one statement per table on PostgreSQL.
 type batch struct {
 	node int64
-	now  int64 // the result of dialect.now
+	now  int64 // the result of Store.now
+	// cautious is the time that idempotency keys expire by.
+	cautious int64
 
 	events  []*herald.Event
 	alerts  []alertRow
@@ -56,7 +63,7 @@ type firstUse struct {
 // and collects the rows of those that can be written. It sets refused of the others and
 // leaves them out.
 func newBatch(requests []*request, found preconditions, node int64) *batch {
-	b := &batch{node: node, now: found.now, talliedTo: found.talliedTo}
+	b := &batch{node: node, now: found.now, cautious: found.cautious, talliedTo: found.talliedTo}
 	for _, req := range requests {
 		req.refused = nil
 		if req.result != nil {
@@ -143,7 +150,7 @@ func (b *batch) add(req *request, used map[idempotencyKey]firstUse) {
 		req.receipts[i] = receipt(e.Event.ID, len(e.Alerts))
 		if e.IdempotencyKey != "" {
 			used[id] = firstUse{e.Fingerprint, e.Event.ID, len(e.Alerts)}
-			b.keys = append(b.keys, keyRow{id, e.Fingerprint, e.Event.ID, len(e.Alerts), b.now + herald.IdempotencyTTL.Microseconds()})
+			b.keys = append(b.keys, keyRow{id, e.Fingerprint, e.Event.ID, len(e.Alerts), b.now + (herald.IdempotencyTTL + idempotencyMargin).Microseconds()})
 		}
 		b.addPrepared(e)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -50,8 +49,15 @@ func (t *postgresBatch) preconditions(ctx context.Context, clients []uuid.UUID, 
 		found = preconditions{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
 	)
 	p.Queue(`BEGIN`)
-	p.Queue(postgresOpenSQL, tallyLock, idleTransactionTimeout).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&found.now, nil, nil, nil, nil) // the other columns have only side effects
+	began := t.store.clock.Elapsed()
+	p.Queue(t.store.dialect.openSQL, tallyLock, idleTransactionTimeout).QueryRow(func(row pgx.Row) error {
+		var reading int64
+		if err := row.Scan(&reading, nil, nil, nil, nil); err != nil { // the other columns have only side effects
+			return err
+		}
+		t.store.clock.Observe(fromMicros(reading), began)
+		found.now, found.cautious = micros(t.store.clock.Now()), micros(t.store.clock.Cautious())
+		return nil
 	})
 	if len(clients) > 0 {
 		// FOR SHARE lets other batches run and makes a change of the client wait.
@@ -74,9 +80,11 @@ WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clien
 
 // postgresOpenSQL opens the writer's transaction. jit is off because enable_seqscan = off
 // makes some plans look so expensive that PostgreSQL would compile them.
-const postgresOpenSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+func postgresOpenSQL(clock string) string {
+	return `SELECT ` + clock + `,
 pg_advisory_xact_lock_shared($1, hashtext(current_schema()))::text, set_config('idle_in_transaction_session_timeout', $2, true),
 set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
+}
 
 func findKeys(p *pgx.Batch, keys []idempotencyKey, found *preconditions) {
 	var (
@@ -94,7 +102,7 @@ func findKeys(p *pgx.Batch, keys []idempotencyKey, found *preconditions) {
 			expires     int64
 		)
 		err := rows.Scan(&id.client, &id.key, &fingerprint, &u.event, &u.alerts, &expires)
-		if err == nil && expires > found.now {
+		if err == nil && expires > found.cautious {
 			u.fingerprint = [32]byte(fingerprint)
 			found.used[id] = u
 		}
@@ -201,7 +209,7 @@ func (t *postgresWriting) addKeys() {
 	t.Queue(`INSERT INTO idempotency (client_id, key, fingerprint, first_event, n, expires_at)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::bigint[], $6::bigint[])
 ON CONFLICT (client_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, first_event = excluded.first_event, n = excluded.n,
-expires_at = CASE WHEN idempotency.expires_at <= $7 THEN excluded.expires_at END`, clients, texts, fingerprints, events, alerts, expires, t.now)
+expires_at = CASE WHEN idempotency.expires_at <= $7 THEN excluded.expires_at END`, clients, texts, fingerprints, events, alerts, expires, t.cautious)
 }
 
 func (t *postgresWriting) addEvents() {
@@ -378,11 +386,9 @@ func postgresReadBodies(ctx context.Context, s *Store, items []work.Item) error 
 		return none, err
 	}, `SELECT a.id, a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ANY($1::uuid[])`, alerts)
 	for i := range items {
-		b, found := bodies[herald.AlertOf(items[i].ID)]
-		if err == nil && !found {
-			err = fmt.Errorf("the alert of the pending delivery %s is missing", items[i].ID)
+		if b, found := bodies[herald.AlertOf(items[i].ID)]; found {
+			items[i].RuleID, items[i].Body = b.rule, work.Body(b.head, b.data)
 		}
-		items[i].RuleID, items[i].Body = b.rule, work.Body(b.head, b.data)
 	}
 	return err
 }

@@ -128,19 +128,19 @@ func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idem
 		return nil, preconditions{}, err
 	}
 	t := &sqliteBatch{tx, s.stmts.in(ctx, tx)}
-	now, err := s.dialect.now(ctx, tx)
+	now, err := s.now(ctx, tx)
 	if err != nil {
 		return nil, preconditions{}, errors.Join(err, tx.Rollback())
 	}
-	found, err := t.preconditions(ctx, now, clients, keys)
+	found, err := t.preconditions(ctx, now, micros(s.clock.Cautious()), clients, keys)
 	if err != nil {
 		return nil, found, errors.Join(err, tx.Rollback())
 	}
 	return t, found, nil
 }
 
-func (t *sqliteBatch) preconditions(ctx context.Context, now int64, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
-	found := preconditions{now: now, versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
+func (t *sqliteBatch) preconditions(ctx context.Context, now, cautious int64, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
+	found := preconditions{now: now, cautious: cautious, versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
 	for _, id := range clients {
 		var v int64
 		err := t.clientVersion.QueryRowContext(ctx, id[:]).Scan(&v)
@@ -154,7 +154,7 @@ func (t *sqliteBatch) preconditions(ctx context.Context, now int64, clients []uu
 			u           firstUse
 			fingerprint []byte
 		)
-		err := t.findKey.QueryRowContext(ctx, id.client[:], id.key, found.now).Scan(&fingerprint, &u.event, &u.alerts)
+		err := t.findKey.QueryRowContext(ctx, id.client[:], id.key, found.cautious).Scan(&fingerprint, &u.event, &u.alerts)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
@@ -279,6 +279,9 @@ func sqliteReadBodies(ctx context.Context, s *Store, items []work.Item) error {
 		var head, data []byte
 		err := s.read.QueryRowContext(ctx, `SELECT a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1`,
 			alert[:]).Scan(&items[i].RuleID, &head, &data)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

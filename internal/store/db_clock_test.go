@@ -1,33 +1,504 @@
 package store
 
 import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/clock"
+	"herald/internal/query"
+	"herald/internal/test/postgres"
+	"herald/internal/work"
 )
 
-// TestClockIsNotSetBack is fault 26 on the embedded database.
-func TestClockIsNotSetBack(t *testing.T) {
-	wall, elapsed := time.Date(2026, 5, 3, 9, 0, 0, 0, time.UTC), time.Duration(0)
-	c := &steadyClock{read: func() (time.Time, time.Duration) { return wall, elapsed }}
-	pass := func(d time.Duration) {
-		wall, elapsed = wall.Add(d), elapsed+d
+// timed is a fixture whose clocks the test sets: the elapsed time, and the reference, which is
+// the system's clock on SQLite and the database's on PostgreSQL.
+type timed struct {
+	*fixture
+	right   time.Time // what the reference would show if it had not jumped
+	wall    time.Time
+	elapsed time.Duration
+}
+
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+)
+
+// onBothTimed is onBoth with a timed fixture.
+func onBothTimed(t *testing.T, test func(*testing.T, *timed)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newTimed(t, Options{Dir: t.TempDir()}))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, newTimed(t, Options{Database: postgres.Database(t)}))
+	})
+}
+
+func newTimed(t *testing.T, o Options) *timed {
+	t.Helper()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	w := &timed{right: now, wall: now}
+	o.Clock = clock.New(clock.Options{Shared: o.Database != "", Wall: func() time.Time { return w.wall }, Elapsed: func() time.Duration { return w.elapsed }})
+	w.fixture = newFixture(t, o)
+	if w.dialect.shared {
+		w.wall = w.clock.Now() // as the database's real clock has been read
+		w.right = w.wall
+		w.dialect.clockSQL = `(SELECT us FROM test_clock)`
+		w.dialect.openSQL = postgresOpenSQL(w.dialect.clockSQL)
+		w.exec(`CREATE TABLE test_clock (us bigint NOT NULL)`)
+		w.exec(`INSERT INTO test_clock VALUES ($1)`, micros(w.wall))
 	}
-	check := func(want time.Time) {
-		t.Helper()
-		if got := fromMicros(c.now()); !got.Equal(want) {
-			t.Errorf("the clock returns %v, want %v", got, want)
+	return w
+}
+
+func (w *timed) exec(text string, args ...any) {
+	w.t.Helper()
+	if _, err := w.write.ExecContext(w.t.Context(), text, args...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// move sets the reference and has it read.
+func (w *timed) move(reference, elapsed time.Duration) {
+	w.t.Helper()
+	w.wall, w.elapsed = w.wall.Add(reference), w.elapsed+elapsed
+	if w.dialect.shared {
+		w.exec(`UPDATE test_clock SET us = $1`, micros(w.wall))
+	}
+	if _, err := w.now(w.t.Context(), w.read); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *timed) pass(d time.Duration) {
+	w.t.Helper()
+	w.right = w.right.Add(d)
+	w.move(d, d)
+}
+
+func (w *timed) jump(d time.Duration) {
+	w.t.Helper()
+	w.move(d, 0)
+}
+
+// last lets a jump last until it is followed.
+func (w *timed) last() {
+	w.t.Helper()
+	w.maintain()
+	w.pass(clock.JumpHold + time.Second)
+	w.maintain()
+}
+
+// maintain runs all maintenance that deletes or moves something by the time.
+func (w *timed) maintain() {
+	w.t.Helper()
+	w.expireAll()
+	ctx := w.t.Context()
+	for name, step := range map[string]func(context.Context) (int, error){"keys": w.ExpireIdempotencyKeys, "audit": w.ExpireAuditLog, "digests": w.RepairDigests, "tallies": w.Tally} {
+		if _, err := step(ctx); err != nil {
+			w.t.Fatalf("%s: %v", name, err)
 		}
 	}
-	check(wall)
-	pass(time.Minute)
-	check(wall)
-	right := wall
-	wall = wall.Add(-time.Hour) // set back
-	check(right)
-	pass(20 * time.Second)
-	check(right.Add(20 * time.Second))
-	wall = wall.Add(2 * time.Hour) // set forward
-	check(wall)
-	pass(time.Second)
-	check(wall)
+	w.pullBack()
+}
+
+func (w *timed) pullBack() {
+	w.t.Helper()
+	for last, err := w.PullBackDue(w.t.Context(), uuid.Nil, day); last != uuid.Nil || err != nil; last, err = w.PullBackDue(w.t.Context(), last, day) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// publish accepts an event whose id comes from the program's clock, with an idempotency key.
+func (w *timed) publish(key string) work.PreparedEvent {
+	w.t.Helper()
+	e := w.prepare(w.client, false)
+	e.Event.ID = w.ids.NewEvent()
+	e.IdempotencyKey = key
+	a := &e.Alerts[0]
+	a.ID = herald.AlertID(e.Event.ID, 1)
+	a.Items[0].ID, a.Items[0].MadeAt = herald.DeliveryID(a.ID, 0), herald.TimeOf(a.ID)
+	if got := w.accept(e)[0].EventID; got != e.Event.ID {
+		w.t.Fatalf("a new key has the receipt of %v", got)
+	}
+	return e
+}
+
+// wantKey checks that a key is still known.
+func (w *timed) wantKey(key string, first work.PreparedEvent, when string) {
+	w.t.Helper()
+	again := w.prepare(w.client, false)
+	again.Event.ID = w.ids.NewEvent()
+	again.IdempotencyKey = key
+	if got := w.accept(again)[0].EventID; got != first.Event.ID {
+		w.t.Fatalf("%s: the key's first use is forgotten", when)
+	}
+}
+
+// tryAll claims what is due and records that it is retried after 20 s.
+func (w *timed) tryAll(want int, when string) {
+	w.t.Helper()
+	items := w.claim(100)
+	if len(items) != want {
+		w.t.Fatalf("%s: %d deliveries are due, want %d", when, len(items), want)
+	}
+	for _, d := range items {
+		a := attempt(d, herald.OutcomeRetry, 503)
+		a.At = w.clock.Now()
+		if err := w.Record(work.Result{Item: d, Attempt: a, State: herald.Pending, Delay: 20 * time.Second, Retries: 1}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// wantAll checks that all events, alerts and deliveries are there and in the lists.
+func (w *timed) wantAll(want int, when string) {
+	w.t.Helper()
+	for _, table := range []string{"events", "alerts", "queue"} {
+		if n := w.rows(table); n != int64(want) {
+			w.t.Fatalf("%s: %d rows of %s, want %d", when, n, table, want)
+		}
+	}
+	alerts, total, err := w.Alerts(w.t.Context(), w.client.ID, uuid.Nil, uuid.Nil, listOf(w.t.(*testing.T), query.Alerts(), ""))
+	if err != nil || total != want || len(alerts) != want {
+		w.t.Fatalf("%s: %d alerts of %d, %v; want %d", when, len(alerts), total, err, want)
+	}
+	if changes, err := w.Changes(w.t.Context(), uuid.Nil, uuid.Nil, 10); err != nil || len(changes) != 3 {
+		w.t.Fatalf("%s: %d changes in the audit log, %v; want 3", when, len(changes), err)
+	}
+}
+
+func (w *timed) wantRaised(e work.PreparedEvent, at time.Time, when string) {
+	w.t.Helper()
+	if off := herald.TimeOf(e.Event.ID).Sub(at); off.Abs() > 2*time.Second {
+		w.t.Fatalf("%s: raised %v from the right time", when, off)
+	}
+}
+
+// TestTableOfJumps: whatever the reference clock does, there and back, publishes are taken, ids
+// and times are right, retries are made when due, keys are kept, and nothing is lost.
+func TestTableOfJumps(t *testing.T) {
+	for _, jump := range []time.Duration{time.Second, time.Hour, day, year} {
+		for _, jump := range []time.Duration{jump, -jump} {
+			for _, lasts := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%v, lasts %v", jump, lasts), func(t *testing.T) {
+					onBothTimed(t, func(t *testing.T, w *timed) { testJump(t, w, jump, lasts) })
+				})
+			}
+		}
+	}
+}
+
+func testJump(t *testing.T, w *timed, jump time.Duration, lasts bool) {
+	first := w.publish("first")
+	w.tryAll(1, "at the start")
+	w.jump(jump)
+	w.maintain()
+	w.wantAll(1, "after the jump")
+	w.wantKey("first", first, "after the jump")
+	second := w.publish("second")
+	w.wantRaised(second, w.right, "after the jump")
+	w.tryAll(1, "after the jump")
+	w.pass(22 * time.Second)
+	w.tryAll(2, "20 s after the jump")
+	if lasts {
+		w.last()
+		w.pass(22 * time.Second)
+		w.tryAll(2, "when the jump is followed")
+		w.wantAll(2, "when the jump is followed")
+		w.wantKey("first", first, "when the jump is followed")
+	}
+	third := w.publish("third")
+	if lasts {
+		w.wantRaised(third, w.wall, "when the jump is followed")
+	}
+	w.pass(22 * time.Second)
+	w.tryAll(3, "20 s later")
+	w.jump(-jump)
+	w.maintain()
+	w.wantAll(3, "after the jump back")
+	w.pass(22 * time.Second)
+	w.tryAll(3, "20 s after the jump back")
+	if lasts {
+		w.last()
+		w.pass(22 * time.Second)
+		w.tryAll(3, "when the jump back is followed")
+	}
+	fourth := w.publish("fourth")
+	w.wantRaised(fourth, w.right, "at the end")
+	w.maintain()
+	w.pass(time.Hour)
+	w.maintain()
+	w.tryAll(4, "at the end")
+	w.wantAll(4, "at the end")
+	for key, e := range map[string]work.PreparedEvent{"first": first, "second": second, "third": third, "fourth": fourth} {
+		w.wantKey(key, e, "at the end")
+	}
+}
+
+// TestStartWithAWrongClock: a service that starts while its clock is a year ahead says so and
+// deletes nothing for a day, whatever is published meanwhile. It waits no year for its retries
+// when the clock is right again.
+func TestStartWithAWrongClock(t *testing.T) { onBothTimed(t, testStartWithAWrongClock) }
+
+func testStartWithAWrongClock(t *testing.T, w *timed) {
+	first := w.publish("first")
+	w.maintain()
+	var log bytes.Buffer
+	w.log = slog.New(slog.NewTextHandler(&log, nil))
+	restart := func(shift time.Duration) {
+		t.Helper()
+		w.wall = w.wall.Add(shift)
+		w.clock = clock.New(clock.Options{Shared: w.dialect.shared, Wall: func() time.Time { return w.wall }, Elapsed: func() time.Duration { return w.elapsed }})
+		w.ids = herald.NewIDs(w.clock.Now)
+		w.move(0, 0)
+		log.Reset()
+		if err := w.startClock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, when := range []string{"at the start", "after another start"} {
+		restart(map[string]time.Duration{"at the start": year, "after another start": 0}[when])
+		if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), w.right.Format("2006-01")) || !strings.Contains(log.String(), w.wall.Format("2006-01")) {
+			t.Errorf("the log does not name both times: %s", log.String())
+		}
+		w.expireAll() // makes partitions
+		w.publish(when)
+		w.maintain()
+		w.wantKey("first", first, when)
+		if n := w.rows("events"); n < 2 {
+			t.Fatalf("%s: %d events are left", when, n)
+		}
+	}
+	w.tryAll(3, "a year ahead")
+	w.pass(time.Hour)
+	w.maintain()
+	restart(-year)
+	w.maintain()
+	w.pass(22 * time.Second)
+	w.tryAll(3, "back in time")
+	w.wantAll(3, "back in time")
+}
+
+// TestOtherMachinesClocksDoNotCount: a node whose own clock is wrong uses the database's.
+func TestOtherMachinesClocksDoNotCount(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, Options{Database: postgres.Database(t)})
+	e := f.prepare(f.client, false)
+	e.IdempotencyKey = "k"
+	f.accept(e)
+	for _, off := range []time.Duration{25 * time.Hour, 8 * day, year, -year} {
+		wrong := func() time.Time { return time.Now().Add(off) }
+		other, err := Open(t.Context(), Options{Database: f.options.Database, Box: f.options.Box, Clock: clock.New(clock.Options{Shared: true, Wall: wrong})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, step := range map[string]func(context.Context) (int, error){"keys": other.ExpireIdempotencyKeys, "history": other.Expire, "audit": other.ExpireAuditLog} {
+			if n, err := step(t.Context()); n != 0 || err != nil {
+				t.Errorf("%v off: %d %s deleted, %v", off, n, name, err)
+			}
+		}
+		if at := herald.TimeOf(other.ids.New()); time.Since(at).Abs() > time.Minute {
+			t.Errorf("%v off: ids have the time %v", off, at)
+		}
+		again := f.prepare(f.client, false)
+		again.IdempotencyKey = "k"
+		if receipts, err := other.Accept([]work.PreparedEvent{again}); err != nil || receipts[0].EventID != e.Event.ID {
+			t.Errorf("%v off: the key is forgotten: %v", off, err)
+		}
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestLineThatWasMovedTooFarComesBack: history that an older version hid while its clock was
+// ahead is shown again.
+func TestLineThatWasMovedTooFarComesBack(t *testing.T) { onBothTimed(t, testLineComesBack) }
+
+func testLineComesBack(t *testing.T, w *timed) {
+	w.publish("first")
+	w.pass(time.Minute)
+	w.tallyAll()
+	ahead := herald.FirstIDAt(w.right.Add(year))
+	w.exec(`UPDATE history SET kept_from = $1, kept_hour = $2, trusted_at = 0`, ahead[:], micros(w.right.Add(year)))
+	w.exec(`DELETE FROM tallies`) // it had expired too
+	w.maintain()
+	w.wantAll(1, "afterwards")
+	w.pass(time.Minute)
+	w.tallyAll()
+	w.wantAll(1, "counted again")
+}
+
+// TestMissingContentFailsAlone: a delivery whose event or alert is gone fails, and says so. The
+// others of its claim are made.
+func TestMissingContentFailsAlone(t *testing.T) { onBoth(t, testMissingContentFailsAlone) }
+
+func testMissingContentFailsAlone(t *testing.T, f *fixture) {
+	good, noEvent, noAlert := f.prepare(f.client, false), f.prepare(f.client, false), f.prepare(f.client, false)
+	f.accept(good, noEvent, noAlert)
+	for text, id := range map[string]uuid.UUID{`DELETE FROM events WHERE id = $1`: noEvent.Event.ID, `DELETE FROM alerts WHERE id = $1`: alertID(noAlert)} {
+		if _, err := f.write.ExecContext(t.Context(), text, id[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	items := f.claim(10)
+	if len(items) != 1 || items[0].ID != good.Alerts[0].Items[0].ID || items[0].Body == nil {
+		t.Fatalf("claimed %d deliveries, want the good one", len(items))
+	}
+	for _, e := range []work.PreparedEvent{noEvent, noAlert} {
+		if d, _ := f.delivery(e.Alerts[0].Items[0].ID); d.State != herald.Failed || d.Reason != herald.ReasonContentMissing {
+			t.Errorf("delivery %+v, want it failed with %s", d, herald.ReasonContentMissing)
+		}
+	}
+	state := herald.Failed
+	if found, _, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{State: &state, Limit: 10}); err != nil || len(found) != 2 {
+		t.Errorf("%d failed deliveries in the list, %v; want 2", len(found), err)
+	}
+	if n := f.rows("queue"); n != 1 {
+		t.Errorf("%d rows are in the queue, want 1", n)
+	}
+}
+
+// TestPendingWithoutPartitionEnds: on PostgreSQL a delivery can end whose week's partition is
+// gone, after the service has started or maintained the partitions.
+func TestPendingWithoutPartitionEnds(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, Options{Database: postgres.Database(t)})
+	old := time.Now().Add(-30 * day)
+	f.makeOldPartitions(old)
+	e := f.prepareAt(old, f.rule.ID)
+	f.accept(e)
+	for table := range partitioned {
+		p := partition{table, old.UTC().Truncate(week)}
+		if err := p.drop(t.Context(), f.write, true, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.Expire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if items := f.claim(10); len(items) != 0 {
+		t.Errorf("claimed %d deliveries without a body", len(items))
+	}
+	if d, _ := f.delivery(e.Alerts[0].Items[0].ID); d.State != herald.Failed {
+		t.Errorf("delivery %+v, want it failed", d)
+	}
+}
+
+// TestPendingKeepsOnlyItsOwn: an old pending delivery keeps its event, its alert and its
+// attempts, and not what others have in the same week.
+func TestPendingKeepsOnlyItsOwn(t *testing.T) { onBoth(t, testPendingKeepsOnlyItsOwn) }
+
+func testPendingKeepsOnlyItsOwn(t *testing.T, f *fixture) {
+	old := time.Now().Add(-118 * day)
+	f.makeOldPartitions(old)
+	var ended []work.PreparedEvent
+	for n := range 5 {
+		ended = append(ended, f.prepareAt(old.Add(time.Duration(n)*time.Minute), f.rule.ID))
+	}
+	f.accept(ended...)
+	f.deliverAll()
+	pending := f.prepareAt(old.Add(2*time.Minute+time.Second), f.rule.ID)
+	f.accept(pending, f.prepareAt(time.Now().Add(-time.Minute), f.rule.ID))
+	d := f.claim(1)
+	if len(d) != 1 || d[0].ID != pending.Alerts[0].Items[0].ID {
+		t.Fatalf("claimed %v, want the old delivery", d)
+	}
+	if err := f.Record(work.Result{Item: d[0], Attempt: attempt(d[0], herald.OutcomeRetry, 503), State: herald.Pending, Retries: 1}); err != nil {
+		t.Fatal(err)
+	}
+	f.expireAll()
+	for table, want := range map[string]int64{"events": 2, "alerts": 2, "deliveries": 0, "attempts": 1} {
+		if n := f.rows(table); n != want {
+			t.Errorf("%d rows of %s are left, want %d", n, table, want)
+		}
+	}
+	f.deliverAll()
+	f.expireAll()
+	for table, want := range map[string]int64{"events": 1, "alerts": 1, "deliveries": 1, "attempts": 1} {
+		if n := f.rows(table); n != want {
+			t.Errorf("%d rows of %s are left in the end, want %d", n, table, want)
+		}
+	}
+}
+
+// TestPageIsOfOneSnapshot: alerts that are counted or committed between the statements of a
+// list do not move its pages.
+func TestPageIsOfOneSnapshot(t *testing.T) { onBoth(t, testPageIsOfOneSnapshot) }
+
+func testPageIsOfOneSnapshot(t *testing.T, f *fixture) {
+	hour := time.Now().UTC().Truncate(time.Hour).Add(-5 * time.Hour)
+	f.makeOldPartitions(hour)
+	raise := func(n int) {
+		var events []work.PreparedEvent
+		for i := range n {
+			events = append(events, f.prepareAt(hour.Add(time.Duration(i)*time.Millisecond), f.rule.ID))
+		}
+		f.accept(events...)
+	}
+	raise(maxSkip + 200)
+	f.tallyAll()
+	l := listOf(t, query.Alerts(), "orderBy=-id&pageSize=100&page=12")
+	err := f.inSnapshot(t.Context(), func(tx *sql.Tx) error {
+		q := search{client: f.client.ID, span: span{uuid.Nil, lastID}}
+		count, err := countAlerts(t.Context(), tx, q)
+		if err != nil {
+			return err
+		}
+		raise(50) // late: their batch adds them to the tally
+		alerts, total, err := f.pageByTallies(t.Context(), tx, q, l, count)
+		if err == nil && (total != maxSkip+200 || len(alerts) != 100) {
+			err = errors.New(fmt.Sprint("a page of ", len(alerts), " of ", total))
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStoredTimesOutsideAreShown: a time that JSON cannot have is shown as the nearest that it can.
+func TestStoredTimesOutsideAreShown(t *testing.T) { onBoth(t, testStoredTimesOutsideAreShown) }
+
+func testStoredTimesOutsideAreShown(t *testing.T, f *fixture) {
+	early, late := f.prepare(f.client, false), f.prepare(f.client, false)
+	early.Event.OccurredAt, late.Event.OccurredAt = time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	f.accept(early, late)
+	events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10)
+	if err != nil || len(events) != 2 {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	if !events[1].OccurredAt.Equal(herald.MinTime) || !events[0].OccurredAt.Equal(herald.MaxTime) {
+		t.Errorf("shown as %v and %v", events[1].OccurredAt, events[0].OccurredAt)
+	}
+}
+
+// TestRuleOfZerosIsNoRule: the id of zeros, which tallies use for the whole client, is no rule's.
+func TestRuleOfZerosIsNoRule(t *testing.T) { onBoth(t, testRuleOfZerosIsNoRule) }
+
+func testRuleOfZerosIsNoRule(t *testing.T, f *fixture) {
+	f.accept(f.prepare(f.client, false))
+	filter := "query=ruleId%3D" + uuid.Nil.String()
+	for _, filter := range []string{filter, filter + "%26%26message%3DSync%20failed"} {
+		alerts, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, listOf(t, query.Alerts(), filter))
+		if err != nil || total != 0 || len(alerts) != 0 {
+			t.Errorf("%s: %d alerts of %d, %v; want none", filter, len(alerts), total, err)
+		}
+	}
 }

@@ -30,6 +30,9 @@ type dialect struct {
 	planMode pgx.QueryExecMode
 	// alertOf returns an SQL expression for the alert's id in a delivery's id.
 	alertOf func(delivery string) string
+	// withPrefix returns an SQL condition: an id has the same first n bytes as another,
+	// which ends in zeros. It is a range of the key.
+	withPrefix func(id, zeros string, n int) string
 	// joinOfAlert returns the text that joins a table of deliveries to the alerts
 	// a. The database reads the alerts first and finds the deliveries of each by
 	// their ids.
@@ -39,9 +42,11 @@ type dialect struct {
 	// where one transaction writes at a time.
 	forUpdate, forShare string
 
-	// now returns the time in microseconds. It is the database's time where nodes
-	// share the database, because their clocks differ.
-	now func(ctx context.Context, q querier) (int64, error)
+	// clockSQL is an expression for the database's time in microseconds, where nodes
+	// share the database: their own clocks differ. It is empty on SQLite.
+	clockSQL string
+	// openSQL opens the writer's transaction on PostgreSQL, see postgresOpenSQL.
+	openSQL string
 	// begin begins the writer's transaction, which never runs at the same time as
 	// one that has called pauseBatches. It returns the preconditions of events of
 	// these clients with these keys. Other transactions cannot change the
@@ -53,7 +58,8 @@ type dialect struct {
 	// claim lets a node hold due deliveries: of each lane the longest due first,
 	// without those that are due before the lane's floor.
 	claim func(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) ([]claimedRow, error)
-	// readBodies sets the RuleID and the Body of items.
+	// readBodies sets the RuleID and the Body of items. It leaves the Body of an item
+	// nil whose alert or event is missing.
 	readBodies func(ctx context.Context, s *Store, items []work.Item) error
 }
 
@@ -68,7 +74,8 @@ type batchTx interface {
 // preconditions are the contents of the database that decide which requests of a batch can
 // be written.
 type preconditions struct {
-	now       int64                       // the result of dialect.now
+	now       int64                       // the result of Store.now
+	cautious  int64                       // the time that idempotency keys expire by, see clock.Clock
 	versions  map[uuid.UUID]int64         // of the clients; 0 or missing for a client that does not exist
 	used      map[idempotencyKey]firstUse // of the keys, those that have been used
 	talliedTo uuid.UUID                   // the batch itself adds alerts with smaller ids to their tallies

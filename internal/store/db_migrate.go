@@ -45,7 +45,7 @@ func (s *Store) migrate(ctx context.Context, o Options) (applied []string, err e
 			if applied, err = up(ctx, goose.DialectPostgres, db, dir, o.NoMigrate); err != nil || o.NoMigrate {
 				return err
 			}
-			return makePartitions(ctx, db)
+			return s.makePartitions(ctx, db)
 		})
 	})
 	return applied, err

@@ -49,10 +49,15 @@ func postgresDialect() dialect {
 			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
 ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + alias
 		},
-		alertOf:      func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
+		alertOf: func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
+		withPrefix: func(id, zeros string, n int) string {
+			end := strings.Repeat("ff", 16-n)
+			return fmt.Sprintf(`%s BETWEEN %s AND overlay(%[2]s::text placing '%[3]s' from %[4]d)::uuid`, id, zeros, end, 37-len(end))
+		},
 		forUpdate:    "FOR UPDATE",
 		forShare:     "FOR SHARE",
-		now:          postgresNow,
+		clockSQL:     postgresClockSQL,
+		openSQL:      postgresOpenSQL(postgresClockSQL),
 		begin:        postgresBegin,
 		pauseBatches: postgresPauseBatches,
 		claim:        postgresClaim,
@@ -194,9 +199,7 @@ func classifyState(code string) fault {
 	}
 }
 
-func postgresNow(ctx context.Context, q querier) (int64, error) {
-	return first(ctx, q, scanInt, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`)
-}
+const postgresClockSQL = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
 // Keys of Herald's advisory locks in PostgreSQL. The second key of each lock is the hash of
 // the schema's name.

@@ -28,8 +28,8 @@ func scanAlertAnd(rows *sql.Rows, more ...any) (a herald.Alert, err error) {
 }
 
 // alertsOf returns the alerts whose ids the statement ids selects.
-func (s *Store) alertsOf(ctx context.Context, ids string, args []any, o query.Order) ([]herald.Alert, error) {
-	return list(ctx, s.read, scanAlert, `SELECT `+alertColumns+` FROM (`+ids+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
+func alertsOf(ctx context.Context, tx *sql.Tx, ids string, args []any, o query.Order) ([]herald.Alert, error) {
+	return list(ctx, tx, scanAlert, `SELECT `+alertColumns+` FROM (`+ids+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
 ORDER BY p.id`+direction(o), args...)
 }
 

@@ -17,8 +17,8 @@ import (
 // The columns of pending deliveries and of those that have ended are the same, so that a
 // UNION can join them.
 const (
-	pendingColumns = `q.id, q.client_id, a.rule_id, a.type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at`
-	endedColumns   = `d.id, d.client_id, a.rule_id, a.type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at`
+	pendingColumns = `q.id, q.client_id, a.rule_id, coalesce(a.type, '') AS type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at`
+	endedColumns   = `d.id, d.client_id, a.rule_id, coalesce(a.type, '') AS type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at`
 	attemptCount   = `(SELECT count(*) FROM attempts t WHERE t.delivery_id = x.id)`
 )
 
@@ -118,7 +118,7 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 		c.add(alias+".id BETWEEN %s AND %s", from, to)
 		c.ofAlert(f)
 		return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
-JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
+LEFT JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
 ORDER BY `+alias+`.id DESC LIMIT `+c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 	}
 	return s.collectNewest(f, ids, between)
@@ -176,8 +176,12 @@ func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 
 // idRange adds the conditions on the id, of an alert or of a delivery. The id holds the time
 // when the alert was raised, and the ids of one alert's deliveries are one range.
+//
+// Pending deliveries are listed whatever their age.
 func (c *conditions) idRange(alias string, f herald.DeliveryFilter) {
-	c.add(alias + ".id >= (SELECT kept_from FROM history)")
+	if f.State == nil || *f.State != herald.Pending {
+		c.add(alias + ".id >= (SELECT kept_from FROM history)")
+	}
 	if f.Alert != uuid.Nil {
 		c.add(alias+".id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
 	}
@@ -206,9 +210,9 @@ func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (herald.Deli
 	defer cancel()
 	alert := herald.AlertOf(id)
 	d, err := first(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (
-SELECT `+pendingColumns+` FROM alerts a JOIN queue q ON q.id = $1 WHERE a.id = $2
+SELECT `+pendingColumns+` FROM queue q LEFT JOIN alerts a ON a.id = $2 WHERE q.id = $1
 UNION ALL
-SELECT `+endedColumns+` FROM alerts a JOIN deliveries d ON d.id = $1 WHERE a.id = $2
+SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE d.id = $1
 ) x WHERE x.client_id = $3`, s.withCachedPlan(id[:], alert[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, nil, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)

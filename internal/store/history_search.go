@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -61,6 +62,9 @@ func (s *search) addQuery(n query.Node) {
 		id, isID := n.Value.(uuid.UUID)
 		switch {
 		case !isID || n.Op != query.Equal:
+		case n.Field.Name == "ruleId" && id == uuid.Nil: // no rule has it, and in rule it means every rule
+			s.before(uuid.Nil)
+			return
 		case n.Field.Name == "ruleId" && (s.rule == uuid.Nil || s.rule == id):
 			s.rule = id
 			return
@@ -110,41 +114,67 @@ func instantOf(at time.Time) span {
 // Alerts returns a page of a client's alerts and the number of all that match. Unless they
 // are uuid.Nil, only alerts by rule and of company match. When more alerts than searchLimit
 // would have to be searched, the error is CodeUnavailable and says how to limit the query.
-func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
+func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) (alerts []herald.Alert, total int, err error) {
 	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
-	keptFrom, err := first(ctx, s.read, scanID, `SELECT kept_from FROM history`)
+	err = s.inSnapshot(ctx, func(tx *sql.Tx) error {
+		alerts, total, err = s.alertsIn(ctx, tx, client, rule, company, l)
+		return err
+	})
+	return alerts, total, s.failed("list alerts", err)
+}
+
+// inSnapshot runs fn in a transaction that sees one state of the database: the counts of a list
+// and its page must belong together. It ends with its reads, because an open snapshot keeps
+// dead rows.
+func (s *Store) inSnapshot(ctx context.Context, fn func(*sql.Tx) error) error {
+	o := sql.TxOptions{ReadOnly: true} // a transaction of SQLite is a snapshot
+	if s.dialect.shared {
+		o.Isolation = sql.LevelRepeatableRead
+	}
+	tx, err := s.read.BeginTx(ctx, &o)
+	if err != nil {
+		return withContextError(ctx, err)
+	}
+	if err := fn(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return withContextError(ctx, tx.Commit())
+}
+
+func (s *Store) alertsIn(ctx context.Context, tx *sql.Tx, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
+	keptFrom, err := first(ctx, tx, scanID, `SELECT kept_from FROM history`)
 	if err != nil {
 		return nil, 0, s.failed("read how far history reaches", err)
 	}
 	q := search{client: client, rule: rule, span: span{keptFrom, lastID}}
 	q.addQuery(l.Where)
-	count, err := s.countAlerts(ctx, q)
+	count, err := countAlerts(ctx, tx, q)
 	if err != nil {
 		return nil, 0, s.failed("count alerts", err)
 	}
 	if q.rest == nil && company == uuid.Nil {
-		return s.pageByTallies(ctx, q, l, count)
+		return s.pageByTallies(ctx, tx, q, l, count)
 	}
 	if count.total > s.searchLimit {
-		return nil, 0, s.tooManyAlerts(ctx, q, count)
+		return nil, 0, s.tooManyAlerts(ctx, tx, q, count)
 	}
-	return s.pageBySearch(ctx, q, company, l)
+	return s.pageBySearch(ctx, tx, q, company, l)
 }
 
 // pageByTallies returns a page of a search without rest. The tallies count it.
-func (s *Store) pageByTallies(ctx context.Context, q search, l query.List, count alertCount) ([]herald.Alert, int, error) {
+func (s *Store) pageByTallies(ctx context.Context, tx *sql.Tx, q search, l query.List, count alertCount) ([]herald.Alert, int, error) {
 	if l.Offset() >= count.total {
 		return nil, count.total, nil
 	}
-	page, skip, err := s.findPageStart(ctx, q, l, count)
+	page, skip, err := findPageStart(ctx, tx, q, l, count)
 	if err != nil {
 		return nil, 0, s.failed("find a page of alerts", err)
 	}
 	c := q.conditions()
 	c.add("a.id >= %s", page.from)
 	c.add("a.id < %s", page.to)
-	alerts, err := s.alertsOf(ctx, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
+	alerts, err := alertsOf(ctx, tx, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
 		` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(skip), c.args, l.Order)
 	return alerts, count.total, s.failed("list alerts", err)
 }
@@ -163,7 +193,7 @@ func (s *search) conditions() *conditions {
 }
 
 // pageBySearch returns a page of a search that reads every alert of its span.
-func (s *Store) pageBySearch(ctx context.Context, q search, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
+func (s *Store) pageBySearch(ctx context.Context, tx *sql.Tx, q search, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
 	c := q.conditions()
 	c.add("a.id >= %s", q.from)
 	c.add("a.id < %s", q.to)
@@ -178,12 +208,12 @@ func (s *Store) pageBySearch(ctx context.Context, q search, company uuid.UUID, l
 		c.add("e.id < %s", q.to)
 	}
 	var total int
-	alerts, err := list(ctx, s.read, func(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows, &total) },
+	alerts, err := list(ctx, tx, func(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows, &total) },
 		`SELECT `+alertColumns+`, p.total FROM (SELECT a.id, count(*) OVER () AS total`+from+` WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
 			` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(l.Offset())+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
 ORDER BY p.id`+direction(l.Order), c.args...)
 	if err == nil && len(alerts) == 0 && l.Offset() > 0 { // after the last page there is no row with the total
-		n, err := first(ctx, s.read, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args[:len(c.args)-2]...)
+		n, err := first(ctx, tx, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args[:len(c.args)-2]...)
 		return nil, int(n), s.failed("count alerts", err)
 	}
 	return alerts, total, s.failed("search alerts", err)
@@ -191,8 +221,8 @@ ORDER BY p.id`+direction(l.Order), c.args...)
 
 // tooManyAlerts returns the error for a search of more than searchLimit alerts. As an example
 // it names the earliest hour since which there are at most searchLimit.
-func (s *Store) tooManyAlerts(ctx context.Context, q search, count alertCount) error {
-	hours, err := s.hours(ctx, q, count, query.Order{Desc: true})
+func (s *Store) tooManyAlerts(ctx context.Context, tx *sql.Tx, q search, count alertCount) error {
+	hours, err := hoursOf(ctx, tx, q, count, query.Order{Desc: true})
 	if err != nil {
 		return s.failed("count alerts", err)
 	}

@@ -24,8 +24,8 @@ import (
 //	    │ tallies: one number per hour, for each rule   │  counted by  │
 //	    │ and, under uuid.Nil, for the whole client     │   the list   │
 //
-// A late alert is committed with an id before tallied_to, by a slow commit or by a node
-// whose clock is behind. Its own batch adds it to its tally. So that no alert is counted
+// A late alert is committed with an id before tallied_to, by a slow commit or after the clock
+// was ahead. Its own batch adds it to its tally. So that no alert is counted
 // twice or not at all, tallied_to moves only while no batch is being written.
 
 const (
@@ -44,7 +44,7 @@ func (s *Store) Tally(ctx context.Context) (n int, err error) {
 		if err := s.dialect.pauseBatches(ctx, tx); err != nil {
 			return err
 		}
-		now, err := s.dialect.now(ctx, tx)
+		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ type alertCount struct {
 }
 
 // countAlerts counts the alerts in the span of a search.
-func (s *Store) countAlerts(ctx context.Context, q search) (alertCount, error) {
+func countAlerts(ctx context.Context, tx *sql.Tx, q search) (alertCount, error) {
 	c := alertCount{from: herald.FirstIDAt(herald.TimeOf(q.from).Add(time.Hour - time.Microsecond).Truncate(time.Hour)), to: lastID}
 	if q.to != lastID {
 		c.to = herald.FirstIDAt(herald.TimeOf(q.to).Truncate(time.Hour))
@@ -160,7 +160,7 @@ func (s *Store) countAlerts(ctx context.Context, q search) (alertCount, error) {
 		alerts += `a.rule_id = $2 AND `
 	}
 	// "NOT <" keeps SQLite from choosing the worse of two bounds for its index.
-	return first(ctx, s.read, func(rows *sql.Rows) (alertCount, error) {
+	return first(ctx, tx, func(rows *sql.Rows) (alertCount, error) {
 		err := rows.Scan(&c.total, &c.head, &c.open, &c.tail, &c.talliedTo)
 		c.total += c.head + c.open + c.tail
 		return c, err
@@ -175,9 +175,9 @@ type hour struct {
 	n  int
 }
 
-// hours returns the tallies of the full hours in the span of a search.
-func (s *Store) hours(ctx context.Context, q search, c alertCount, o query.Order) ([]hour, error) {
-	return list(ctx, s.read, func(rows *sql.Rows) (h hour, err error) {
+// hoursOf returns the tallies of the full hours in the span of a search.
+func hoursOf(ctx context.Context, tx *sql.Tx, q search, c alertCount, o query.Order) ([]hour, error) {
+	return list(ctx, tx, func(rows *sql.Rows) (h hour, err error) {
 		var us int64
 		err = rows.Scan(&us, &h.n)
 		h.at = fromMicros(us)
@@ -192,7 +192,7 @@ const maxSkip = 1000
 
 // findPageStart returns where a page begins: skip alerts into the span page. It skips whole
 // hours by their tallies instead of reading all alerts before the page.
-func (s *Store) findPageStart(ctx context.Context, q search, l query.List, c alertCount) (page span, skip int, err error) {
+func findPageStart(ctx context.Context, tx *sql.Tx, q search, l query.List, c alertCount) (page span, skip int, err error) {
 	page, skip = q.span, l.Offset()
 	before := c.head // the alerts before the first full hour, in the list's order
 	if l.Order.Desc {
@@ -208,7 +208,7 @@ func (s *Store) findPageStart(ctx context.Context, q search, l query.List, c ale
 	} else {
 		page.after(c.from)
 	}
-	hours, err := s.hours(ctx, q, c, l.Order)
+	hours, err := hoursOf(ctx, tx, q, c, l.Order)
 	for _, h := range hours {
 		if skip < h.n {
 			break

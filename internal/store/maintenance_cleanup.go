@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -21,7 +20,7 @@ WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
 	}
 	err = s.inTransaction(ctx, "cancel a deleted client's deliveries", func(tx *sql.Tx) error {
 		for _, id := range waiting {
-			if _, err := cancelDelivery(ctx, tx, id, herald.ReasonClientDeleted, false); err != nil {
+			if _, err := s.cancelDelivery(ctx, tx, id, herald.ReasonClientDeleted, false); err != nil {
 				return err
 			}
 		}
@@ -37,7 +36,7 @@ func (s *Store) ExpireIdempotencyKeys(ctx context.Context) (n int, err error) {
 		client uuid.UUID
 		text   string
 	}
-	now := micros(time.Now())
+	now := micros(s.clock.Cautious())
 	keys, err := list(ctx, s.read, func(rows *sql.Rows) (k key, err error) {
 		err = rows.Scan(&k.client, &k.text)
 		return k, err

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,13 +42,45 @@ type partition struct {
 
 func (p partition) String() string { return p.table + "_" + p.from.Format("20060102") }
 
-// makePartitions makes the missing partitions of the weeks around now.
-func makePartitions(ctx context.Context, db *sql.DB) error {
-	now, err := postgresNow(ctx, db)
+// makePartitions makes the missing partitions of the weeks around now, and of the weeks of
+// pending deliveries: these could not be recorded without. After a jump of the database's clock,
+// now is both the clock that is used and the one that is used next if the jump lasts.
+func (s *Store) makePartitions(ctx context.Context, db *sql.DB) error {
+	now, err := first(ctx, db, scanInt, `SELECT `+s.dialect.clockSQL)
 	if err != nil {
 		return err
 	}
-	return makePartitionsFrom(ctx, db, fromMicros(now).Add(-weeksBack*week), weeksBack+weeksAhead+1)
+	around := []time.Time{fromMicros(now)}
+	if s.clock != nil { // Migrate has none
+		around = append(around, s.clock.Now())
+	}
+	for _, at := range around {
+		if err := makePartitionsFrom(ctx, db, at.Add(-weeksBack*week), weeksBack+weeksAhead+1); err != nil {
+			return err
+		}
+	}
+	weeks, err := weeksPending(ctx, db, lastID)
+	for _, at := range weeks {
+		err = errors.Join(err, makePartitionsFrom(ctx, db, at, 1))
+	}
+	return err
+}
+
+// weeksPending returns the weeks that have pending deliveries with ids before an id. It skips
+// from week to week in the queue's key.
+func weeksPending(ctx context.Context, db *sql.DB, before uuid.UUID) ([]time.Time, error) {
+	var weeks []time.Time
+	for after := uuid.Nil; ; {
+		id, err := first(ctx, db, scanID, `SELECT id FROM queue WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 1`, after[:], before[:])
+		if errors.Is(err, sql.ErrNoRows) {
+			return weeks, nil
+		}
+		if err != nil {
+			return weeks, err
+		}
+		at := herald.TimeOf(id).Truncate(week)
+		weeks, after = append(weeks, at), herald.FirstIDAt(at.Add(week))
+	}
 }
 
 // makePartitionsFrom makes the missing partitions of so many weeks from the week of from.
@@ -90,8 +124,9 @@ END $$`, p, p.table, column, from, to))
 // partitionName matches the names that partition.String makes.
 var partitionName = regexp.MustCompile(`^(events|alerts|deliveries|attempts)_(\d{8})$`)
 
-// dropPartitions drops the partitions that end before keptFrom. When a reader blocks one for
-// longer than partitionTimeout, it returns an error, and the next call continues there.
+// dropPartitions drops the partitions that end before keptFrom, except those of weeks that have
+// pending deliveries. When a reader blocks one for longer than partitionTimeout, it returns an
+// error, and the next call continues there.
 func dropPartitions(ctx context.Context, db *sql.DB, keptFrom uuid.UUID) error {
 	type found struct {
 		name              string
@@ -106,13 +141,17 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' ORDER 
 	if err != nil {
 		return err
 	}
+	pending, err := weeksPending(ctx, db, keptFrom)
+	if err != nil {
+		return err
+	}
 	for _, f := range tables {
 		name := partitionName.FindStringSubmatch(f.name)
 		if name == nil {
 			continue
 		}
 		from, err := time.Parse("20060102", name[2])
-		if err != nil || from.Add(week).After(herald.TimeOf(keptFrom)) {
+		if err != nil || from.Add(week).After(herald.TimeOf(keptFrom)) || slices.Contains(pending, from) {
 			continue
 		}
 		if err := (partition{name[1], from}).drop(ctx, db, f.attached, f.pending); err != nil {

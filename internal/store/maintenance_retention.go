@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,73 +16,119 @@ import (
 // DefaultRetention is how long history is kept if Options.Retention is 0.
 const DefaultRetention = 90 * 24 * time.Hour
 
-// Expire hides history older than the retention, by whole hours, and deletes it. On
-// PostgreSQL it drops the partitions that have expired completely, and returns 0. On SQLite
-// it deletes rows in one step, at most step per table, and returns how many; 0 means that
-// none are left. History since the oldest pending delivery stays, whatever its age.
+// Expire hides history older than the retention, by whole hours, and deletes it. What belongs
+// to a pending delivery is not deleted, whatever its age: its event, its alert and its attempts.
+//
+// On PostgreSQL it drops the partitions that have expired completely. In a partition that a
+// pending delivery keeps, and on SQLite, it deletes the other rows in one step, at most step per
+// table, and returns how many; 0 means that none are left.
 func (s *Store) Expire(ctx context.Context) (n int, err error) {
-	keptFrom, err := s.advanceRetention(ctx)
+	keptFrom, err := s.moveRetention(ctx)
 	if err != nil {
 		return 0, s.failed("move the start of the kept history", err)
 	}
+	before := keptFrom
 	if s.dialect.shared {
-		return 0, s.failed("drop old history", s.onDirectAddress(ctx, s.options, func(db *sql.DB) error {
+		err := s.onDirectAddress(ctx, s.options, func(db *sql.DB) error {
 			return whileLocked(ctx, db, func() error {
-				return errors.Join(makePartitions(ctx, db), dropPartitions(ctx, db, keptFrom))
+				return errors.Join(s.makePartitions(ctx, db), dropPartitions(ctx, db, keptFrom))
 			})
-		}))
+		})
+		if err != nil {
+			return 0, s.failed("drop old history", err)
+		}
+		// The week in which the kept history begins is dropped later, as a whole.
+		before = herald.FirstIDAt(herald.TimeOf(keptFrom).Truncate(week))
 	}
 	err = s.inTransaction(ctx, "delete old history", func(tx *sql.Tx) error {
-		n, err = deleteBefore(ctx, tx, keptFrom)
+		n, err = s.deleteBefore(ctx, tx, before)
 		return err
 	})
 	return n, err
 }
 
-// advanceRetention sets and returns kept_from, the smallest id of the history that is kept.
-func (s *Store) advanceRetention(ctx context.Context) (keptFrom uuid.UUID, err error) {
+// maxSetBack is how much further than it should be the start of the kept history may be before
+// it is moved back. It is so far ahead after it was moved by a wrong clock.
+const maxSetBack = 24 * time.Hour
+
+// moveRetention sets and returns kept_from, the smallest id of the history that is kept. It lies
+// the retention before the trusted time, and never after the newest event.
+func (s *Store) moveRetention(ctx context.Context) (keptFrom uuid.UUID, err error) {
 	err = s.inTransaction(ctx, "move the start of the kept history", func(tx *sql.Tx) error {
 		// Take the lock first. AddDelivery takes it too, so no alert expires while it
 		// gets a new delivery.
-		if _, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forUpdate); err != nil {
-			return err
-		}
-		now, err := s.dialect.now(ctx, tx)
+		var kept, trusted int64
+		keptFrom, err = first(ctx, tx, func(rows *sql.Rows) (id uuid.UUID, err error) {
+			err = rows.Scan(&id, &kept, &trusted)
+			return id, err
+		}, `SELECT kept_from, kept_hour, trusted_at FROM history `+s.dialect.forUpdate)
 		if err != nil {
 			return err
 		}
-		from := fromMicros(now).Add(-s.options.Retention)
-		oldest, err := first(ctx, tx, scanID, `SELECT id FROM queue ORDER BY id LIMIT 1`)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-		case err != nil:
+		if _, err := s.now(ctx, tx); err != nil {
 			return err
-		case herald.TimeOf(oldest).Before(from):
-			from = herald.TimeOf(oldest)
+		}
+		now := s.trustedTime(fromMicros(trusted))
+		if _, err := tx.ExecContext(ctx, `UPDATE history SET trusted_at = $1`, micros(now)); err != nil {
+			return err
+		}
+		from := now.Add(-s.options.Retention)
+		newest, err := first(ctx, tx, scanID, newestEventSQL)
+		switch at := herald.TimeOf(newest); {
+		case err == nil && at.Before(from):
+			from = at
+		case err != nil && !errors.Is(err, sql.ErrNoRows):
+			return err
 		}
 		from = from.Truncate(time.Hour)
-		id := herald.FirstIDAt(from)
-		_, err = tx.ExecContext(ctx, `UPDATE history SET kept_from = $1, kept_hour = $2 WHERE kept_hour < $2`, id[:], micros(from))
-		if err != nil {
-			return err
+		switch before := fromMicros(kept); {
+		case from.After(before):
+		case before.Sub(from) > maxSetBack:
+			if err := s.countAgain(ctx, tx, from); err != nil {
+				return err
+			}
+		default:
+			return nil
 		}
-		keptFrom, err = first(ctx, tx, scanID, `SELECT kept_from FROM history`)
+		keptFrom = herald.FirstIDAt(from)
+		_, err = tx.ExecContext(ctx, `UPDATE history SET kept_from = $1, kept_hour = $2`, keptFrom[:], micros(from))
 		return err
 	})
 	return keptFrom, err
 }
 
-// deleteBefore deletes up to step rows of each table of history, and returns how many. It
-// deletes events first: reads of events and alerts join them, so these are not found any
-// more.
-func deleteBefore(ctx context.Context, tx *sql.Tx, keptFrom uuid.UUID) (all int, err error) {
-	for _, text := range []string{
-		`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < $1 ORDER BY id LIMIT $2)`,
-		`DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE id < $1 ORDER BY id LIMIT $2)`,
-		`DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE id < $1 ORDER BY id LIMIT $2)`,
-		`DELETE FROM attempts WHERE (delivery_id, n) IN (SELECT delivery_id, n FROM attempts WHERE delivery_id < $1 ORDER BY delivery_id LIMIT $2)`,
+// countAgain deletes the tallies since from, so that Tally counts those alerts again: some of
+// them may have been deleted while the kept history began later than from.
+func (s *Store) countAgain(ctx context.Context, tx *sql.Tx, from time.Time) error {
+	if err := s.dialect.pauseBatches(ctx, tx); err != nil {
+		return err
+	}
+	id := herald.FirstIDAt(from)
+	if _, err := tx.ExecContext(ctx, `UPDATE history SET tallied_to = $1 WHERE tallied_to > $1`, id[:]); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM tallies WHERE hour >= $1`, micros(from))
+	return err
+}
+
+// deleteBefore deletes up to step rows of each table of history with ids before an id, and
+// returns how many. It deletes events first: reads of events and alerts join them, so these are
+// not found any more. It leaves what belongs to pending deliveries.
+func (s *Store) deleteBefore(ctx context.Context, tx *sql.Tx, before uuid.UUID) (all int, err error) {
+	const events, alerts = 13, 15 // the bytes of an id that are an event's, and an alert's
+	for _, table := range []struct{ name, key, pending string }{
+		{"events", "id", s.dialect.withPrefix("q.id", "h.id", events)},
+		{"alerts", "id", s.dialect.withPrefix("q.id", "h.id", alerts)},
+		{"deliveries", "id", ""},
+		{"attempts", "delivery_id, n", "q.id = h.delivery_id"},
 	} {
-		n, err := affected(tx.ExecContext(ctx, text, keptFrom[:], step))
+		id, _, _ := strings.Cut(table.key, ",")
+		unless := ""
+		if table.pending != "" {
+			unless = ` AND NOT EXISTS (SELECT 1 FROM queue q WHERE ` + table.pending + `)`
+		}
+		n, err := affected(tx.ExecContext(ctx, fmt.Sprintf(`DELETE FROM %[1]s WHERE (%[2]s) IN (
+SELECT %[2]s FROM %[1]s h WHERE %[3]s < $1%[4]s ORDER BY %[3]s LIMIT $2)`, table.name, table.key, id, unless), before[:], step))
 		if err != nil {
 			return all, err
 		}

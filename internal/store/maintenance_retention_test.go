@@ -50,8 +50,8 @@ func (f *fixture) deliverAll() {
 	}
 }
 
-// TestHistoryExpires: history older than the retention is deleted and in no list, unless one of
-// its deliveries is still pending.
+// TestHistoryExpires: history older than the retention is deleted and in no list. A delivery
+// that is still pending is in the list of these, and what belongs to it is not deleted.
 func TestHistoryExpires(t *testing.T) {
 	onBoth(t, testHistoryExpires)
 }
@@ -84,7 +84,19 @@ func testHistoryExpires(t *testing.T, f *fixture) {
 			t.Errorf("%d events, %v; want %d", len(events), err, want)
 		}
 	}
-	list(2)
+	list(1) // what is pending keeps nobody else's history
+	state := herald.Pending
+	if found, _, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{State: &state, Limit: 10}); err != nil || len(found) != 1 {
+		t.Errorf("%d pending deliveries, %v; want the old one", len(found), err)
+	}
+	if e, alerts, err := f.Event(t.Context(), f.client.ID, pending.Event.ID); err != nil || len(alerts) != 1 {
+		t.Errorf("the event of a pending delivery: %v with %d alerts, %v", e.ID, len(alerts), err)
+	}
+	for table, want := range map[string]int64{"events": 2, "alerts": 2, "deliveries": 1, "attempts": 1} {
+		if n := f.rows(table); n != want {
+			t.Errorf("%d rows of %s are left, want %d", n, table, want)
+		}
+	}
 	_, _, err := f.Event(t.Context(), f.client.ID, gone[0].Event.ID)
 	wantCode(t, err, herald.CodeNotFound)
 	_, err = f.AddDelivery(t.Context(), f.client.ID, alertID(gone[0]), origin, hook)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -13,7 +12,7 @@ import (
 
 // cancelDelivery moves a pending delivery to history as cancelled, and reports whether it
 // did. It moves a delivery that a node holds only if includeHeld.
-func cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald.Reason, includeHeld bool) (bool, error) {
+func (s *Store) cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald.Reason, includeHeld bool) (bool, error) {
 	var (
 		client  uuid.UUID
 		address string
@@ -26,7 +25,7 @@ func cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald
 	if err != nil {
 		return false, err
 	}
-	_, err = tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int64(herald.Cancelled), string(reason), micros(time.Now()))
+	_, err = tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int64(herald.Cancelled), string(reason), micros(s.clock.Now()))
 	return true, err
 }
 
@@ -42,7 +41,7 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 		return herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s. Only a pending one can be cancelled.", id, d.State)
 	}
 	return s.inTransaction(ctx, "cancel a delivery", func(tx *sql.Tx) error {
-		cancelled, err := cancelDelivery(ctx, tx, id, herald.ReasonCancelled, true)
+		cancelled, err := s.cancelDelivery(ctx, tx, id, herald.ReasonCancelled, true)
 		if err == nil && !cancelled {
 			return herald.Errorf(herald.CodeConflict, "The delivery %s has just ended. Only a pending one can be cancelled.", id)
 		}
@@ -84,7 +83,7 @@ SELECT id FROM queue WHERE id BETWEEN $1 AND $2 UNION ALL SELECT id FROM deliver
 			return herald.Errorf(herald.CodeConflict, "The alert %s has been sent %d times; no more are kept.", alert, n)
 		}
 		id = herald.DeliveryID(alert, n)
-		now, err := s.dialect.now(ctx, tx)
+		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}

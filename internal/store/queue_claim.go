@@ -39,7 +39,7 @@ SELECT client_id, lane, due_at FROM lane LIMIT 256`
 func (s *Store) Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane, error) {
 	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
-	now, err := s.dialect.now(ctx, s.read)
+	now, err := s.now(ctx, s.read)
 	if err != nil {
 		return nil, s.failed("read the database's clock", err)
 	}
@@ -62,7 +62,7 @@ func (s *Store) LanesLimit() int { return lanesLimit }
 func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
 	var claimed []claimedRow
 	err := s.inTransaction(ctx, "claim deliveries", func(tx *sql.Tx) error {
-		now, err := s.dialect.now(ctx, tx)
+		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -89,12 +89,49 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, er
 	for wait := firstBodiesPause; ; wait = min(2*wait, maxBodiesPause) {
 		err := s.failed("read the bodies of claimed deliveries", s.dialect.readBodies(ctx, s, items))
 		if err == nil {
-			return items, nil
+			return s.endMissing(ctx, items), nil
 		}
 		if herald.CodeOf(err) != herald.CodeUnavailable || !sleep(ctx, wait) {
 			return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
 		}
 	}
+}
+
+// endMissing ends the claimed deliveries that have no body, and returns the others: one whose
+// content is gone fails alone. If it cannot be ended now, it is handed back and claimed again.
+func (s *Store) endMissing(ctx context.Context, items []work.Item) []work.Item {
+	var missing []work.Item
+	items = slices.DeleteFunc(items, func(d work.Item) bool {
+		if d.Body == nil {
+			missing = append(missing, d)
+		}
+		return d.Body == nil
+	})
+	ctx = context.WithoutCancel(ctx)
+	for _, d := range missing {
+		err := s.endUnsent(ctx, d, herald.ReasonContentMissing)
+		s.log.Error("a delivery failed because its alert or event is missing", "deliveryId", d.ID, "clientId", d.ClientID, "error", err)
+		if err != nil {
+			_ = s.HandBack(ctx, []work.Item{d}) // else it is freed when a node starts next
+		}
+	}
+	return items
+}
+
+// endUnsent ends a delivery that this node holds as failed, without an attempt.
+func (s *Store) endUnsent(ctx context.Context, d work.Item, reason herald.Reason) error {
+	return s.inTransaction(ctx, "end a delivery without an attempt", func(tx *sql.Tx) error {
+		now, err := s.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		n, err := affected(tx.ExecContext(ctx, endQueueSQL, d.ID[:], d.Node, d.Attempt))
+		if err != nil || n == 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, addDeliverySQL, d.ID[:], d.ClientID[:], d.Address, int64(herald.Failed), string(reason), now)
+		return err
+	})
 }
 
 // Pauses of Claim while the database is away: they double from the first to the longest.

@@ -44,7 +44,7 @@ func (s *Store) DecideMail(ctx context.Context, d work.Item, digest policy.Diges
 	box := mailbox(&d)
 	err = s.inTransaction(ctx, "decide on a mail", func(tx *sql.Tx) error {
 		action, entries = policy.SendMail, nil
-		now, err := s.dialect.now(ctx, tx)
+		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 		return err
 	}
 	return s.inTransaction(ctx, "record a digest", func(tx *sql.Tx) error {
-		now, err := s.dialect.now(ctx, tx)
+		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -207,7 +207,7 @@ func (s *Store) RepairDigests(ctx context.Context) (n int, err error) {
 		box     string
 		carrier uuid.UUID
 	}
-	old := micros(time.Now().Add(-mailWindowTTL))
+	old := micros(s.clock.Cautious().Add(-mailWindowTTL))
 	windows, err := list(ctx, s.read, func(rows *sql.Rows) (w window, err error) {
 		err = rows.Scan(&w.client, &w.box, &w.carrier)
 		return w, err
@@ -217,7 +217,7 @@ OR carrier IS NOT NULL AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.id = w.carr
 		return 0, s.failed("read digests without a carrier", err)
 	}
 	err = s.inTransaction(ctx, "assign digests another carrier", func(tx *sql.Tx) error {
-		now, err := s.dialect.now(ctx, tx)
+		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}

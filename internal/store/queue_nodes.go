@@ -109,7 +109,7 @@ func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUI
 		return after, 0, s.failed("read a dead node's deliveries", err)
 	}
 	err = s.inTransaction(ctx, "free a dead node's deliveries", func(tx *sql.Tx) error {
-		now, err := s.dialect.now(ctx, tx)
+		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}

@@ -50,6 +50,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"herald"
+	"herald/internal/clock"
 	"herald/internal/secret"
 )
 
@@ -75,6 +76,11 @@ type Options struct {
 	Retention time.Duration
 	// Box seals the secrets in the database.
 	Box *secret.Box
+	// Clock is the program's clock. Open connects it to the database's where nodes share
+	// the database. nil means one of the store's own.
+	Clock *clock.Clock
+	// IDs makes the ids whose times matter. nil means one that follows Clock.
+	IDs *herald.IDs
 	// Logger logs lost answers of commits, which no caller learns of. nil
 	// discards them.
 	Logger *slog.Logger
@@ -90,6 +96,8 @@ type Store struct {
 	write   *sql.DB
 	read    *sql.DB
 	box     *secret.Box
+	clock   *clock.Clock
+	ids     *herald.IDs
 	log     *slog.Logger
 	changed func(uuid.UUID)
 	release func() error // unlocks the data directory; nil on PostgreSQL
@@ -115,6 +123,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	if s.clock = o.Clock; s.clock == nil {
+		s.clock = clock.New(clock.Options{Shared: o.Database != "", Log: s.log})
+	}
+	if s.ids = o.IDs; s.ids == nil {
+		s.ids = herald.NewIDs(s.clock.Now)
+	}
 	if s.changed == nil {
 		s.changed = func(uuid.UUID) {}
 	}
@@ -123,6 +137,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.closeDatabase())
+	}
+	if err := s.startClock(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the clock: %w", err), s.closeDatabase())
 	}
 	s.writer = newWriter(s)
 	return s, nil
@@ -289,4 +306,6 @@ func idOrNull(id uuid.UUID) []byte {
 
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
-func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
+// fromMicros returns a stored time. One that JSON cannot have is shown as the nearest that it
+// can have, so that it does not make a whole list an error.
+func fromMicros(us int64) time.Time { return herald.Clamp(time.UnixMicro(us)) }

@@ -37,6 +37,7 @@ type fake struct {
 	eventTypes  []herald.EventType
 	changes     []herald.Change
 	notReady    error
+	notice      string
 	publishFail error
 }
 

@@ -364,11 +364,16 @@ func parseID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// parseTime parses an RFC 3339 date-time and returns it in UTC.
+// parseTime parses an RFC 3339 date-time and returns it in UTC. Its year has four digits there:
+// encoding/json cannot show another.
 func parseTime(text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		return time.Time{}, herald.Invalid("", "%q is not a date-time after RFC 3339 such as 2026-05-03T09:56:17Z", short(text))
 	}
-	return t.UTC(), nil
+	t = t.UTC()
+	if t.Before(herald.MinTime) || t.Year() > 9999 { // a zone can move the last hours of a year
+		return time.Time{}, herald.Invalid("", "%q lies in the year %d in UTC; want a year from 0001 to 9999", short(text), t.Year())
+	}
+	return t, nil
 }

@@ -139,6 +139,8 @@ type Options struct {
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// Ready returns why the service cannot serve now, or nil.
 	Ready func(ctx context.Context) error
+	// Notice returns a line that the answer of /readyz adds after "ok", or "".
+	Notice func() string
 	// API gets the calls and their descriptions. Register serves the document as it
 	// is at its end, so other surfaces must describe their calls before.
 	API huma.API

@@ -46,8 +46,9 @@ func newFixture(t *testing.T) *fixture {
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
 		},
-		Ready: func(context.Context) error { return f.notReady },
-		API:   described,
+		Ready:  func(context.Context) error { return f.notReady },
+		Notice: func() string { return f.notice },
+		API:    described,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -255,6 +256,10 @@ func TestTheProbesNeedNoKey(t *testing.T) {
 		if status, body := probe(path); status != http.StatusOK || body != "ok\n" {
 			t.Errorf("%s: %d %q", path, status, body)
 		}
+	}
+	r.notice = "the clock has jumped"
+	if status, body := probe("/readyz"); status != http.StatusOK || body != "ok\nthe clock has jumped" && body != "ok\nthe clock has jumped\n" {
+		t.Errorf("/readyz with a notice: %d %q", status, body)
 	}
 	r.notReady = errors.New("disk full of secrets")
 	if status, _ := probe("/healthz"); status != http.StatusOK {

@@ -17,12 +17,12 @@ func (s *surface) registerService() {
 	s.probe(huma.Operation{
 		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"Service"},
 		Summary: "Whether the process lives",
-	}, func(*http.Request) error { return nil })
+	}, func(*http.Request) error { return nil }, nil)
 	s.probe(huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"Service"},
 		Summary:   "Whether the service can serve",
 		Responses: map[string]*huma.Response{"503": {Ref: openapi.ErrorRef}},
-	}, s.readiness)
+	}, s.readiness, s.Notice)
 }
 
 // readiness returns CodeUnavailable for every error that keeps the service from serving.
@@ -34,7 +34,8 @@ func (s *surface) readiness(r *http.Request) error {
 	return &herald.Error{Code: herald.CodeUnavailable, Message: "The service is not ready.", Cause: err}
 }
 
-func (s *surface) probe(op huma.Operation, check func(*http.Request) error) {
+// probe serves a call that answers ok, and a notice in a line of its own, unless check fails.
+func (s *surface) probe(op huma.Operation, check func(*http.Request) error, notice func() string) {
 	op.Security = []map[string][]string{}
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
@@ -49,6 +50,12 @@ func (s *surface) probe(op huma.Operation, check func(*http.Request) error) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, "ok\n") // fails only when the caller has gone
+		text := "ok\n"
+		if notice != nil {
+			if line := notice(); line != "" {
+				text += line + "\n"
+			}
+		}
+		_, _ = io.WriteString(w, text) // fails only when the caller has gone
 	})
 }
