@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -443,28 +442,33 @@ func testPendingKeepsOnlyItsOwn(t *testing.T, f *fixture) {
 func TestPageIsOfOneSnapshot(t *testing.T) { onBoth(t, testPageIsOfOneSnapshot) }
 
 func testPageIsOfOneSnapshot(t *testing.T, f *fixture) {
-	hour := time.Now().UTC().Truncate(time.Hour).Add(-5 * time.Hour)
-	f.makeOldPartitions(hour)
-	raise := func(n int) {
-		var events []work.PreparedEvent
+	older := time.Now().UTC().Truncate(time.Hour).Add(-5 * time.Hour)
+	f.makeOldPartitions(older)
+	raise := func(hour time.Time, n int) (events []work.PreparedEvent) {
 		for i := range n {
 			events = append(events, f.prepareAt(hour.Add(time.Duration(i)*time.Millisecond), f.rule.ID))
 		}
 		f.accept(events...)
+		return events
 	}
-	raise(maxSkip + 200)
+	const newer, before = 900, 200 // alerts of the newer hour, and of the older one before the page
+	want := raise(older, 400)[400-1-before]
+	raise(older.Add(time.Hour), newer)
 	f.tallyAll()
 	l := listOf(t, query.Alerts(), "orderBy=-id&pageSize=100&page=12")
+	if l.Offset() != newer+before || l.Offset() <= maxSkip {
+		t.Fatalf("the page begins at %d", l.Offset())
+	}
 	err := f.inSnapshot(t.Context(), func(tx *sql.Tx) error {
 		q := search{client: f.client.ID, span: span{uuid.Nil, lastID}}
 		count, err := countAlerts(t.Context(), tx, q)
 		if err != nil {
 			return err
 		}
-		raise(50) // late: their batch adds them to the tally
+		raise(older.Add(time.Hour), 50) // late: their batch adds them to the tally
 		alerts, total, err := f.pageByTallies(t.Context(), tx, q, l, count)
-		if err == nil && (total != maxSkip+200 || len(alerts) != 100) {
-			err = errors.New(fmt.Sprint("a page of ", len(alerts), " of ", total))
+		if err == nil && (total != newer+400 || len(alerts) != 100 || alerts[0].ID != alertID(want)) {
+			err = fmt.Errorf("a page of %d alerts of %d, and it begins in the wrong place", len(alerts), total)
 		}
 		return err
 	})
