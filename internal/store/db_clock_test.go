@@ -499,7 +499,7 @@ func TestRuleOfZerosIsNoRule(t *testing.T) { onBoth(t, testRuleOfZerosIsNoRule) 
 func testRuleOfZerosIsNoRule(t *testing.T, f *fixture) {
 	f.accept(f.prepare(f.client, false))
 	filter := "query=ruleId%3D" + uuid.Nil.String()
-	for _, filter := range []string{filter, filter + "%26%26message%3DSync%20failed"} {
+	for _, filter := range []string{filter, filter + "%26%26message%3DSync%20failed", strings.Replace(filter, "ruleId", "companyId", 1)} {
 		alerts, total, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, uuid.Nil, listOf(t, query.Alerts(), filter))
 		if err != nil || total != 0 || len(alerts) != 0 {
 			t.Errorf("%s: %d alerts of %d, %v; want none", filter, len(alerts), total, err)

@@ -62,7 +62,7 @@ func (s *search) addQuery(n query.Node) {
 		id, isID := n.Value.(uuid.UUID)
 		switch {
 		case !isID || n.Op != query.Equal:
-		case n.Field.Name == "ruleId" && id == uuid.Nil: // no rule has it, and in rule it means every rule
+		case id == uuid.Nil: // nothing has this id, and in rule it means every rule
 			s.before(uuid.Nil)
 			return
 		case n.Field.Name == "ruleId" && (s.rule == uuid.Nil || s.rule == id):

@@ -92,6 +92,8 @@ func TestAWrongFilterIsNamed(t *testing.T) {
 		{"company", "acme", "not a GUID"},
 		{"alert", "7", "not a GUID"},
 		{"since", "yesterday", "not a date-time"},
+		{"company", uuid.Nil.String(), "the id of nothing"},
+		{"alert", uuid.Nil.String(), "the id of nothing"},
 		{"since", "9999-12-31T23:59:59-01:00", "want a year from 0001 to 9999"},
 		{"until", "0001-01-01T00:00:00+01:00", "want a year from 0001 to 9999"},
 		{"until", "2026-05-03", "not a date-time"},

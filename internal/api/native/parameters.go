@@ -77,7 +77,16 @@ func parametersOf(r *http.Request) *parameters { return &parameters{values: r.UR
 
 func (p *parameters) text(name string) string { return p.values.Get(name) }
 
-func (p *parameters) id(name string) uuid.UUID { return parameter(p, name, parseID) }
+// id reads an id. The one of zeros is nobody's, and as the zero value it would select all.
+func (p *parameters) id(name string) uuid.UUID {
+	return parameter(p, name, func(text string) (uuid.UUID, error) {
+		id, err := parseID(text)
+		if err == nil && id == uuid.Nil {
+			err = herald.Invalid("", "the GUID of zeros is the id of nothing")
+		}
+		return id, err
+	})
+}
 
 func (p *parameters) time(name string) time.Time { return parameter(p, name, parseTime) }
 
