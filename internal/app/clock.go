@@ -6,18 +6,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"herald/internal/policy"
 )
-
-// clockMetric returns the metric that shows a jump of the reference clock.
-func (a *App) clockMetric() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "herald_clock_jump_seconds",
-		Help: "How far the system's clock, or the database's, is ahead of the clock that is used.",
-	}, func() float64 { return a.clock.Jump().Seconds() })
-}
 
 // notice returns what a person who looks at readiness should know, or "". Requests need not go
 // elsewhere for it: the service goes on by elapsed time.

@@ -94,16 +94,20 @@ type Mailer interface {
 	Send(ctx context.Context, r mail.Request) mail.Result
 }
 
-// Clock is the program's clock. Cautious is the time that deliveries expire by, see internal/clock.
+// Clock is the program's clock, see internal/clock.
 type Clock interface {
 	Now() time.Time
+	// Cautious returns the time that deliveries expire by.
 	Cautious() time.Time
+	// Jump returns how far the reference is ahead of the clock.
+	Jump() time.Duration
 }
 
 type systemClock struct{}
 
 func (systemClock) Now() time.Time      { return time.Now() }
 func (systemClock) Cautious() time.Time { return time.Now() }
+func (systemClock) Jump() time.Duration { return 0 }
 
 // Options are the parts of an Engine. Limits, Log, Metrics, Digest, DeadAfter and Clock can be left
 // out.
@@ -177,7 +181,7 @@ func New(o Options) *Engine {
 		held:    make(map[uuid.UUID]*item),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
-	e.metrics = newMetrics(o.Metrics, e.stats)
+	e.metrics = newMetrics(o.Metrics, e.stats, o.Clock)
 	return e
 }
 

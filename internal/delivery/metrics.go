@@ -14,7 +14,7 @@ type metrics struct {
 	duration prometheus.Histogram
 }
 
-func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats) *metrics {
+func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats, clock Clock) *metrics {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "herald_attempts_total", Help: "Attempts made, by outcome and reason.",
@@ -30,7 +30,9 @@ func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats) *metrics 
 	if r == nil {
 		return m
 	}
-	r.MustRegister(m.attempts, m.ended, m.duration)
+	r.MustRegister(m.attempts, m.ended, m.duration, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "herald_clock_jump_seconds", Help: "How far the system's clock, or the database's, is ahead of the clock that is used.",
+	}, func() float64 { return clock.Jump().Seconds() }))
 	for _, g := range []struct {
 		name, help string
 		value      func(fairqueue.Stats) int
