@@ -141,10 +141,10 @@ func (c *Clock) Observe(reading time.Time, began time.Duration) {
 	c.follow(reading, reading.Add(c.at-began))
 }
 
-// Remember tells the clock the latest time that the database knows of, at the start. It
-// reports false when the clock lies further from it than CautionAfter. When the clock is ahead,
-// Cautious goes on from known.
-func (c *Clock) Remember(known time.Time) bool {
+// Remember tells the clock the latest time that the database knows of, at the start. It returns
+// how far the clock is ahead of that; less than zero when it is behind. If the clock is ahead by
+// more than CautionAfter, Cautious goes on from known.
+func (c *Clock) Remember(known time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.advance()
@@ -152,7 +152,7 @@ func (c *Clock) Remember(known time.Time) bool {
 	if gap > CautionAfter {
 		c.lag, c.lagUntil = gap, c.at+CautionHold
 	}
-	return gap.Abs() <= CautionAfter
+	return gap
 }
 
 // Trust ends the caution: what the clock shows was confirmed.

@@ -24,34 +24,47 @@ func (s *Store) now(ctx context.Context, q querier) (int64, error) {
 	return micros(s.clock.Now()), nil
 }
 
-// startClock takes the first reading and compares it with the latest time that the database
+// startClock takes the first reading and compares it with the latest times that the database
 // knows of. If they are far apart, one of them is wrong, or the service was stopped for long.
 func (s *Store) startClock(ctx context.Context) error {
 	if _, err := s.now(ctx, s.read); err != nil {
 		return err
 	}
-	known, err := s.latestKnown(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err != nil || s.clock.Remember(known) {
+	trusted, err := first(ctx, s.read, scanInt, `SELECT trusted_at FROM history`)
+	if err != nil {
 		return err
 	}
-	s.log.Warn("the clock lies far from the latest time in the database; check it unless the service was stopped meanwhile: nothing expires by it for a day if it is ahead",
-		"clock", s.clock.Now(), "database", known, "ahead", s.clock.Now().Sub(known).Round(time.Second))
+	newest, err := first(ctx, s.read, scanID, newestEventSQL)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	accepted := herald.TimeOf(newest) // 1970 without events
+	known := fromMicros(trusted)
+	if trusted == 0 { // the tables are new, or of an older version
+		known = accepted
+	}
+	if known.Unix() == 0 {
+		return nil
+	}
+	now, ahead := s.clock.Now(), s.clock.Remember(known)
+	latest := known
+	if accepted.After(latest) {
+		latest = accepted
+	}
+	switch {
+	case ahead > longAhead:
+		s.log.Warn("the clock is far ahead of the latest time in the database; check it, unless the service was stopped meanwhile; nothing is deleted by it for a day",
+			"clock", now, "database", known, "ahead", ahead.Round(time.Second))
+	case latest.Sub(now) > clock.MaxStep:
+		s.log.Warn("the clock is behind the latest time in the database; one of them is wrong, or was",
+			"clock", now, "database", latest, "behind", latest.Sub(now).Round(time.Second))
+	}
 	return nil
 }
 
-// latestKnown returns the latest time that was trusted. In a database of an older version it
-// is when the newest event was accepted. The error is sql.ErrNoRows when there is none.
-func (s *Store) latestKnown(ctx context.Context) (time.Time, error) {
-	trusted, err := first(ctx, s.read, scanInt, `SELECT trusted_at FROM history`)
-	if err != nil || trusted > 0 {
-		return fromMicros(trusted), err
-	}
-	newest, err := first(ctx, s.read, scanID, newestEventSQL)
-	return herald.TimeOf(newest), err
-}
+// longAhead is how far the clock may be ahead of the latest time in the database without a
+// warning: services are stopped for shorter times.
+const longAhead = 24 * time.Hour
 
 const newestEventSQL = `SELECT id FROM events ORDER BY id DESC LIMIT 1`
 

@@ -250,6 +250,56 @@ func testJump(t *testing.T, w *timed, jump time.Duration, lasts bool) {
 	}
 }
 
+// TestDueTimesAreBroughtForwardOnce: waits that were begun while the clock was ahead begin again
+// once it is right, and once only. Long ones stay.
+func TestDueTimesAreBroughtForwardOnce(t *testing.T) { onBothTimed(t, testBroughtForwardOnce) }
+
+func testBroughtForwardOnce(t *testing.T, w *timed) {
+	w.jump(2 * time.Hour)
+	w.last()
+	waits := map[uuid.UUID]time.Duration{}
+	wait := func(d time.Duration) {
+		e := w.publish(d.String())
+		id := e.Alerts[0].Items[0].ID
+		waits[id] = d
+		if d == 0 {
+			return // it waits for its first attempt
+		}
+		for _, item := range w.claim(1) {
+			a := attempt(item, herald.OutcomeRetry, 503)
+			a.At = w.clock.Now()
+			if err := w.Record(work.Result{Item: item, Attempt: a, State: herald.Pending, Delay: d, Retries: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wait(20 * time.Second)
+	wait(time.Hour)
+	wait(20 * time.Hour)
+	wait(0)
+	w.jump(-2 * time.Hour)
+	w.pass(clock.JumpHold + time.Second)
+	check := func(passed time.Duration) {
+		t.Helper()
+		w.pullBack()
+		for id, d := range waits {
+			due := d - passed
+			if d > 2*time.Hour {
+				due += 2*time.Hour - clock.JumpHold - time.Second // as it was scheduled
+			}
+			state, _ := w.delivery(id)
+			if off := state.NextAttemptAt.Sub(w.clock.Now()) - due; off.Abs() > time.Second {
+				t.Errorf("after %v, a wait of %v is due in %v, want %v", passed, d, due+off, due)
+			}
+		}
+	}
+	check(0)
+	w.pass(10 * time.Second)
+	check(10 * time.Second)
+	w.pass(time.Minute)
+	check(70 * time.Second)
+}
+
 // TestStartWithAWrongClock: a service that starts while its clock is a year ahead says so and
 // deletes nothing for a day, whatever is published meanwhile. It waits no year for its retries
 // when the clock is right again.
@@ -288,6 +338,9 @@ func testStartWithAWrongClock(t *testing.T, w *timed) {
 	w.pass(time.Hour)
 	w.maintain()
 	restart(-year)
+	if !strings.Contains(log.String(), "behind the latest time") {
+		t.Errorf("the log does not say that the clock is behind: %s", log.String())
+	}
 	w.maintain()
 	w.pass(22 * time.Second)
 	w.tryAll(3, "back in time")

@@ -20,14 +20,14 @@ const DefaultRetention = 90 * 24 * time.Hour
 // to a pending delivery is not deleted, whatever its age: its event, its alert and its attempts.
 //
 // On PostgreSQL it drops the partitions that have expired completely. In a partition that a
-// pending delivery keeps, and on SQLite, it deletes the other rows in one step, at most step per
-// table, and returns how many; 0 means that none are left.
+// pending delivery keeps, and on SQLite, it deletes the other rows in steps, at most step per
+// table in each, and returns how many; 0 means that none are left.
 func (s *Store) Expire(ctx context.Context) (n int, err error) {
 	keptFrom, err := s.moveRetention(ctx)
 	if err != nil {
 		return 0, s.failed("move the start of the kept history", err)
 	}
-	before := keptFrom
+	before, steps := keptFrom, 1
 	if s.dialect.shared {
 		err := s.onDirectAddress(ctx, s.options, func(db *sql.DB) error {
 			return whileLocked(ctx, db, func() error {
@@ -38,14 +38,24 @@ func (s *Store) Expire(ctx context.Context) (n int, err error) {
 			return 0, s.failed("drop old history", err)
 		}
 		// The week in which the kept history begins is dropped later, as a whole.
-		before = herald.FirstIDAt(herald.TimeOf(keptFrom).Truncate(week))
+		before, steps = herald.FirstIDAt(herald.TimeOf(keptFrom).Truncate(week)), stepsPerExpire
 	}
-	err = s.inTransaction(ctx, "delete old history", func(tx *sql.Tx) error {
-		n, err = s.deleteBefore(ctx, tx, before)
-		return err
-	})
+	for range steps {
+		var deleted int
+		err = s.inTransaction(ctx, "delete old history", func(tx *sql.Tx) error {
+			deleted, err = s.deleteBefore(ctx, tx, before)
+			return err
+		})
+		if n += deleted; err != nil || deleted == 0 {
+			break
+		}
+	}
 	return n, err
 }
+
+// stepsPerExpire is how many steps one Expire deletes on PostgreSQL: looking for partitions
+// takes longer than a step.
+const stepsPerExpire = 20
 
 // maxSetBack is how much further than it should be the start of the kept history may be before
 // it is moved back. It is so far ahead after it was moved by a wrong clock.

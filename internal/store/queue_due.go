@@ -12,6 +12,10 @@ import (
 // the clocks of one service can be apart while they agree.
 const dueMargin = 2 * time.Minute
 
+// idsAhead is how far a due time may lie before the time in the delivery's id: ids run ahead a
+// little to rise strictly.
+const idsAhead = time.Minute
+
 // dueScan is how many rows of the queue one step of PullBackDue reads.
 const dueScan = 5000
 
@@ -20,12 +24,13 @@ const dueScan = 5000
 // the delivery was made. There are two kinds:
 //
 //   - decided lies in the future, and the wait is shorter than that: the wait begins now. A
-//     longer wait hardly changes, and must not begin again at every step;
+//     longer wait hardly changes, and must not begin again at every step: once brought forward,
+//     a due time lies far before decided;
 //   - the due time is further away than the longest wait: the delivery is due now.
 const lateSQL = `SELECT id, due_at, decided FROM (
 SELECT q.id, q.due_at, coalesce((SELECT max(t.at) FROM attempts t WHERE t.delivery_id = q.id), q.made_at) AS decided
 FROM queue q WHERE q.id > $1 AND q.id <= $2 AND q.node IS NULL AND q.due_at > $3) x
-WHERE due_at > $4 OR decided > $3 AND due_at >= decided AND due_at - decided < decided - $5`
+WHERE due_at > $4 OR decided > $3 AND due_at >= decided - $5 AND due_at - decided < decided - $3`
 
 // PullBackDue brings forward waiting deliveries that a clock which was ahead has scheduled, in
 // one step that reads at most dueScan rows of the queue after an id. longest is the longest wait
@@ -50,15 +55,15 @@ func (s *Store) PullBackDue(ctx context.Context, after uuid.UUID, longest time.D
 	late, err := list(ctx, s.read, func(rows *sql.Rows) (r row, err error) {
 		err = rows.Scan(&r.id, &r.due, &r.decided)
 		return r, err
-	}, lateSQL, after[:], end[:], now+dueMargin.Microseconds(), now+(longest+dueMargin).Microseconds(), now)
+	}, lateSQL, after[:], end[:], now+dueMargin.Microseconds(), now+(longest+dueMargin).Microseconds(), idsAhead.Microseconds())
 	if err != nil || len(late) == 0 {
 		return last, s.failed("read deliveries that are due too late", err)
 	}
 	err = s.inTransaction(ctx, "bring deliveries forward", func(tx *sql.Tx) error {
 		for _, r := range late {
 			due := now
-			if r.decided > now && r.due >= r.decided {
-				due = min(now+r.due-r.decided, now+longest.Microseconds())
+			if r.decided > now {
+				due += min(max(r.due-r.decided, 0), longest.Microseconds())
 			}
 			if _, err := tx.ExecContext(ctx, `UPDATE queue SET due_at = $1 WHERE id = $2 AND node IS NULL AND due_at = $3`, due, r.id[:], r.due); err != nil {
 				return err
