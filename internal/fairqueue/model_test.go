@@ -13,7 +13,7 @@ import (
 )
 
 // small are limits that make every bound take effect often.
-var small = fairqueue.Limits{Items: 30, Bytes: 3000, InFlight: 8, InFlightPerClient: 6, InFlightPerLane: 4}
+var small = fairqueue.Limits{Items: 30, Bytes: 3000, InFlight: 16, InFlightPerLane: 4}
 
 // testItem is an item of the model. It is in the window or in the model's database.
 type testItem struct{ id, size int }
@@ -21,15 +21,14 @@ type testItem struct{ id, size int }
 // model is a simple second implementation of the window, by scans over slices. Every step is made
 // on both, and the model checks what the window returns.
 type model struct {
-	t              *testing.T
-	random         *rand.Rand
-	window         *fairqueue.Window[testItem]
-	lanes          []*modelLane
-	nextID         int
-	sent           map[int]int // how often Next returned each item
-	leads          map[[2]int]int
-	before         []waiting
-	slowFullBefore bool
+	t      *testing.T
+	random *rand.Rand
+	window *fairqueue.Window[testItem]
+	lanes  []*modelLane
+	nextID int
+	sent   map[int]int // how often Next returned each item
+	leads  map[[2]int]int
+	before []waiting
 }
 
 type modelLane struct {
@@ -43,7 +42,7 @@ type modelLane struct {
 
 	limit, answers int
 	mean           time.Duration
-	silent         bool
+	known, silent  bool
 	spilled        bool
 }
 
@@ -72,7 +71,7 @@ func newModel(t *testing.T, seed uint64) *model {
 }
 
 func (l *modelLane) inFlight() int { return len(l.sending) + l.hops }
-func (l *modelLane) slow() bool    { return l.silent || l.mean > time.Second }
+func (l *modelLane) slow() bool    { return !l.known || l.silent || l.mean > time.Second }
 func (l *modelLane) items() int {
 	n := len(l.reserved) + len(l.ready) + len(l.sending) + len(l.ended)
 	if l.claim != nil {
@@ -109,22 +108,43 @@ func ofClient(c int) (f func(*modelLane) bool) {
 	return func(l *modelLane) bool { return l.client == c }
 }
 
-func (m *model) slowInFlight() int { return m.sum((*modelLane).inFlight, (*modelLane).slow) }
-func (m *model) slowFull() bool    { return m.slowInFlight() >= small.InFlight/2 }
-func (m *model) full(client int) bool {
-	return m.sum(attempts, ofClient(client)) >= small.InFlightPerClient
+func (m *model) slowInFlight() int { return m.sum(attempts, (*modelLane).slow) }
+
+// mayStart reports whether a client may have one more place in flight of those that the chosen lanes
+// share: it has none and one is free, or it has fewer than are free and not only the last eighth is.
+func (m *model) mayStart(client, total int, chosen func(*modelLane) bool) bool {
+	free := total - m.sum(attempts, chosen)
+	own := m.sum(attempts, func(l *modelLane) bool { return l.client == client && chosen(l) })
+	return own == 0 && free > 0 || own < free && free > total/8
 }
 
 // share is how much of total a lane may still take: no lane and no client may hold more than is
-// left to the others.
+// left to the others, and the last eighth is for clients that hold nothing.
 func (m *model) share(l *modelLane, total int, number func(*modelLane) int) int {
-	return total - m.sum(number, all) - m.sum(number, ofClient(l.client)) - number(l)
+	share := m.shareOf(l, total, number, all)
+	if l.slow() {
+		share = min(share, m.shareOf(l, total/2, number, (*modelLane).slow))
+	}
+	return share
+}
+
+func (m *model) shareOf(l *modelLane, total int, number func(*modelLane) int, chosen func(*modelLane) bool) int {
+	free := total - m.sum(number, chosen)
+	own := m.sum(number, func(other *modelLane) bool { return other.client == l.client && chosen(other) })
+	share := 0
+	for free-share-1 >= total/8 && number(l)+share+1 <= free-share-1-(own+share+1)+2 {
+		share++
+	}
+	if own == 0 && free > 0 {
+		share = max(share, 1)
+	}
+	return share
 }
 
 func (m *model) reserve(l *modelLane) {
 	it := testItem{id: m.nextID, size: 1 + m.random.IntN(120)}
 	m.nextID++
-	want := !l.spilled && m.share(l, small.Items, (*modelLane).items) > 0 && m.share(l, small.Bytes, (*modelLane).bytes) >= 3*it.size
+	want := !l.spilled && m.share(l, small.Items, (*modelLane).items) > 0 && m.share(l, small.Bytes, (*modelLane).bytes) >= it.size
 	if got := m.window.Reserve(l.key, it.size); got != want {
 		m.t.Fatalf("Reserve(%v, %d) = %v, want %v", l.key.Origin, it.size, got, want)
 	}
@@ -201,13 +221,13 @@ func (m *model) beginClaim(l *modelLane) {
 	before := m.window.Stats()
 	n := m.window.BeginClaim(l.key)
 	if n == 0 {
-		if empty && before.Items < small.Items && before.Bytes < small.Bytes {
+		if empty && !l.slow() && before.Items < small.Items && before.Bytes < small.Bytes {
 			m.t.Fatalf("no claim for a client that holds nothing, with room: %+v", before)
 		}
 		return
 	}
 	held := m.window.Stats().Bytes - before.Bytes
-	if n < 0 || 3*n > share+2 || waiting+n > 4*l.limit || held%n != 0 {
+	if n < 0 || n > max(share, 1) || waiting+n > 4*l.limit || held%n != 0 {
 		m.t.Fatalf("a claim of %d (%d bytes) with a share of %d, %d ready and a limit of %d", n, held, share, waiting, l.limit)
 	}
 	if !empty && before.Bytes+held > small.Bytes {
@@ -226,7 +246,8 @@ func (m *model) mark(l *modelLane) {
 
 // startable reports whether a lane may have the next turn.
 func (m *model) startable(l *modelLane) bool {
-	return m.sum(attempts, all) < small.InFlight && !m.full(l.client) && m.waits(l) && !(l.slow() && m.slowFull())
+	return m.waits(l) && m.mayStart(l.client, small.InFlight, all) &&
+		(!l.slow() || m.mayStart(l.client, small.InFlight/2, (*modelLane).slow))
 }
 
 func (m *model) waits(l *modelLane) bool { return len(l.ready) > 0 && l.inFlight() < l.limit }
@@ -264,6 +285,9 @@ func (m *model) end(l *modelLane, r fairqueue.Result) {
 	if r.Skipped {
 		return
 	}
+	if !l.known {
+		l.known, l.mean = true, r.Took
+	}
 	l.mean += (r.Took - l.mean) / 8
 	if l.silent = r.TimedOut; l.silent {
 		l.limit, l.answers = max(1, l.limit/2), 0
@@ -291,7 +315,7 @@ func (m *model) release(l *modelLane) {
 }
 
 func (m *model) enter(l *modelLane) {
-	want := l.inFlight() < l.limit && !(l.slow() && m.slowFull())
+	want := l.inFlight() < l.limit
 	if got := m.window.Enter(l.key); got != want {
 		m.t.Fatalf("Enter(%s) = %v, want %v", l.key.Origin, got, want)
 	}
