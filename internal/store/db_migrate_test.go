@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -55,7 +56,15 @@ func TestMigrateByHand(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "herald migrate") {
 				t.Errorf("an empty database: %v", err)
 			}
-			for _, want := range []string{"[00001_rules_service.sql]", "[]"} {
+			files, err := fs.ReadDir(migrations, "migrations/"+name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := make([]string, len(files))
+			for i, file := range files {
+				all[i] = file.Name()
+			}
+			for _, want := range []string{fmt.Sprint(all), "[]"} {
 				applied, err := Migrate(t.Context(), o)
 				if got := fmt.Sprint(applied); err != nil || got != want {
 					t.Errorf("applied %s, %v; want %s", got, err, want)
