@@ -18,7 +18,7 @@ const (
 	// clientLocks is how many calls lock clients at once on PostgreSQL. Each needs a
 	// connection, and its caller another one to read the clients.
 	clientLocks = 2
-	// clientLockTimeout is how long a lock lasts at most. Changes of the clients wait as long.
+	// clientLockTimeout bounds the wait for the lock, and on PostgreSQL how long it lasts.
 	clientLockTimeout = 5 * time.Second
 )
 
@@ -26,8 +26,8 @@ const (
 var allClients = uuid.Nil
 
 // LockClients makes changes of some clients wait until unlock is called, so that their Version
-// stays the same. Events that are prepared and accepted meanwhile are not stale. The lock ends
-// by itself after clientLockTimeout, or with ctx. The error has CodeUnavailable if the clients
+// stays the same. Events that are prepared and accepted meanwhile are not stale. On PostgreSQL the
+// lock ends by itself after clientLockTimeout, or with ctx. The error has CodeUnavailable if the clients
 // cannot be locked within that time.
 func (s *Store) LockClients(ctx context.Context, clients []uuid.UUID) (unlock func(), err error) {
 	locked, cancel := context.WithTimeout(ctx, clientLockTimeout)
@@ -106,15 +106,15 @@ type gateState struct {
 
 // enter waits until the gate of a client is open. leave must be called after the change.
 func (g *changeGate) enter(ctx context.Context, client uuid.UUID) (leave func(), err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	gate := g.lock()
+	defer gate.unlock()
 	for {
-		state := g.state(client)
+		state := gate.state(client)
 		if state.closed == 0 {
 			state.changing++
 			return func() { g.end(client, &state.changing) }, nil
 		}
-		if err := g.wait(ctx, state); err != nil {
+		if err := gate.wait(ctx, state); err != nil {
 			return nil, err
 		}
 	}
@@ -123,11 +123,11 @@ func (g *changeGate) enter(ctx context.Context, client uuid.UUID) (leave func(),
 // close closes the gates of clients and waits until no change of them is under way. open must be
 // called in any case.
 func (g *changeGate) close(ctx context.Context, clients []uuid.UUID) (open func(), err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	gate := g.lock()
+	defer gate.unlock()
 	states := make([]*gateState, len(clients))
 	for i, client := range clients {
-		states[i] = g.state(client)
+		states[i] = gate.state(client)
 		states[i].closed++
 	}
 	open = func() {
@@ -137,14 +137,39 @@ func (g *changeGate) close(ctx context.Context, clients []uuid.UUID) (open func(
 	}
 	for _, state := range states {
 		for state.changing > 0 && err == nil {
-			err = g.wait(ctx, state)
+			err = gate.wait(ctx, state)
 		}
 	}
 	return open, err
 }
 
-// state returns the state of a client and makes it if there is none. mu must be locked.
-func (g *changeGate) state(client uuid.UUID) *gateState {
+// end lowers one of the numbers of a client's state. A state without any is deleted.
+func (g *changeGate) end(client uuid.UUID, number *int) {
+	gate := g.lock()
+	defer gate.unlock()
+	state := gate.state(client)
+	if *number--; *number > 0 {
+		return
+	}
+	close(state.changed)
+	state.changed = make(chan struct{})
+	if state.changing == 0 && state.closed == 0 {
+		delete(g.clients, client)
+	}
+}
+
+// lockedGate is a changeGate whose mutex the holder has locked.
+type lockedGate struct{ *changeGate }
+
+func (g *changeGate) lock() lockedGate {
+	g.mu.Lock()
+	return lockedGate{g}
+}
+
+func (g lockedGate) unlock() { g.mu.Unlock() }
+
+// state returns the state of a client and makes it if there is none.
+func (g lockedGate) state(client uuid.UUID) *gateState {
 	state := g.clients[client]
 	if state == nil {
 		state = &gateState{changed: make(chan struct{})}
@@ -156,8 +181,8 @@ func (g *changeGate) state(client uuid.UUID) *gateState {
 	return state
 }
 
-// wait waits for a change of a state, with mu unlocked meanwhile.
-func (g *changeGate) wait(ctx context.Context, state *gateState) error {
+// wait waits for a change of a state, with the mutex unlocked meanwhile.
+func (g lockedGate) wait(ctx context.Context, state *gateState) error {
 	changed := state.changed
 	g.mu.Unlock()
 	defer g.mu.Lock()
@@ -166,20 +191,5 @@ func (g *changeGate) wait(ctx context.Context, state *gateState) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// end lowers one of the numbers of a client's state. A state without any is deleted.
-func (g *changeGate) end(client uuid.UUID, number *int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	state := g.clients[client]
-	if *number--; *number > 0 {
-		return
-	}
-	close(state.changed)
-	state.changed = make(chan struct{})
-	if state.changing == 0 && state.closed == 0 {
-		delete(g.clients, client)
 	}
 }
