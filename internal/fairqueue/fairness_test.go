@@ -90,6 +90,37 @@ func TestLanesThatAnsweredOnceAndHangLeavePlaces(t *testing.T) {
 	}
 }
 
+// TestLanesThatBecomeSlowTakeNothingFromNewOnes: the fast lanes of two clients fill their parts of the
+// window and hang. When all of them have become slow, there is still room for a new lane.
+func TestLanesThatBecomeSlowTakeNothingFromNewOnes(t *testing.T) {
+	w := fairqueue.New[int](fairqueue.Limits{})
+	var lanes []work.Lane
+	for n := range 10 {
+		lanes = append(lanes, laneOf(101, n), laneOf(102, n))
+	}
+	known(t, w, lanes...)
+	started := map[work.Lane]int{}
+	for _, lane := range lanes {
+		fill(w, lane, 2000)
+		for lane, n := range startAll(w) {
+			started[lane] += n
+		}
+	}
+	for lane := range started {
+		w.Ended(lane, timedOut)
+	}
+	if got := w.Stats(); got.InFlight < 600 || got.Items < 8500 {
+		t.Fatalf("%+v, want more than half of the places and slots taken", got)
+	}
+	lane := laneOf(1, 1)
+	if got := fill(w, lane, 100); got != 100 {
+		t.Errorf("a new lane gets %d slots, want 100: %+v", got, w.Stats())
+	}
+	if got := startAll(w)[lane]; got < 50 {
+		t.Errorf("%d attempts of a new lane start, want 50 or more: %+v", got, w.Stats())
+	}
+}
+
 // TestTwoClientsWithHangingLanesLeaveAThird: two clients whose known lanes hang leave a third of the
 // places and of the slots.
 func TestTwoClientsWithHangingLanesLeaveAThird(t *testing.T) {
@@ -107,24 +138,6 @@ func TestTwoClientsWithHangingLanesLeaveAThird(t *testing.T) {
 	}
 	if got := w.Stats().InFlight; got > 1024*2/3+1 {
 		t.Errorf("%d attempts of two clients are in flight, want two thirds of 1024", got)
-	}
-}
-
-// TestKnownLanesAreRememberedBesideAnyNumberOfNewOnes: a client with many lanes does not make the
-// window forget which lanes of other clients have answered.
-func TestKnownLanesAreRememberedBesideAnyNumberOfNewOnes(t *testing.T) {
-	w := fairqueue.New[int](fairqueue.Limits{})
-	known := laneOf(1, 1)
-	send(t, w, known, quick)
-	for n := range 2 * fairqueue.MaxIdle {
-		send(t, w, laneOf(2, n), timedOut)
-	}
-	fill(w, known, 1)
-	if w.Next(); w.Stats().SlowInFlight != 0 {
-		t.Error("the lane that has answered is forgotten")
-	}
-	if got := w.Stats().Lanes; got > fairqueue.MaxIdle/2+1 {
-		t.Errorf("%d lanes are remembered, want no more of one client than are left for others", got)
 	}
 }
 

@@ -49,7 +49,8 @@
 //
 // A lane is slow until its receiver has answered, and whenever the receiver does not answer or takes
 // more than a second on average. All slow lanes together get at most half of the places and of the
-// slots. They share this half by the same rules. So receivers that hang do not delay others, and a
+// slots. They share this half by the same rules. What a lane took before it became slow does not
+// count there. So receivers that hang do not delay others, and a
 // client gains nothing from a new host name for each delivery.
 //
 // An attempt counts once, in the lane that it began in. Its redirects count only against the limits
@@ -104,7 +105,7 @@ type Window[T any] struct {
 	idle    list[lane[T]] // lanes that hold no slot, the longest idle first
 
 	all     usage
-	slow    usage // of the slow lanes
+	slow    usage // the part that lanes took while they were slow
 	spilled int   // lanes
 }
 
@@ -116,7 +117,7 @@ type clientQueue[T any] struct {
 	turn    [paces]entry[clientQueue[T]] // its entries in the window's lists
 	idle    list[lane[T]]                // its lanes that hold no slot, the longest idle first
 	all     usage
-	slow    usage // of its slow lanes
+	slow    usage // the part that its lanes took while they were slow
 	size    int   // the expected size of an item, in bytes; 0 before the first item
 }
 
@@ -129,6 +130,8 @@ type lane[T any] struct {
 	idle   entry[lane[T]] // in the window's list of idle lanes
 	idleOf entry[lane[T]] // in its client's list of idle lanes
 	usage
+	tookSlow usage // the part of usage that was taken while the lane was slow
+
 	open int // slots that are reserved, or whose attempt has ended
 	hops int // redirects under way that lead here
 
@@ -142,7 +145,7 @@ type lane[T any] struct {
 type usage struct{ items, bytes, attempts int }
 
 // Stats are the present numbers of a window: slots taken, their bytes, attempts in flight, those of
-// them in slow lanes, known lanes, and how many of them have spilled.
+// them that began in slow lanes, known lanes, and how many of them have spilled.
 type Stats struct {
 	Items, Bytes, InFlight, SlowInFlight, Lanes, Spilled int
 }

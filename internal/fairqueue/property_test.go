@@ -88,7 +88,7 @@ func (m *model) waitingNow() []waiting {
 		client := &now[len(m.lanes)+l.client]
 		if *client != 0 && len(l.sending) > 0 {
 			*client |= 4
-			if l.slow() {
+			if l.tookSlow[2] > 0 {
 				*client |= 8
 			}
 		}

@@ -58,7 +58,7 @@ func half(total int) int { return max(1, total/slowPart) }
 func (w *Window[T]) room(l *lane[T]) int {
 	n := w.items().room(l.client.all.items, l.items)
 	if l.slow() {
-		n = min(n, w.slowItems().room(l.client.slow.items, l.items))
+		n = min(n, w.slowItems().room(l.client.slow.items, l.tookSlow.items))
 	}
 	return n
 }
@@ -67,7 +67,7 @@ func (w *Window[T]) room(l *lane[T]) int {
 func (w *Window[T]) roomInBytes(l *lane[T]) int {
 	n := w.bytes().room(l.client.all.bytes, l.bytes)
 	if l.slow() {
-		n = min(n, w.slowBytes().room(l.client.slow.bytes, l.bytes))
+		n = min(n, w.slowBytes().room(l.client.slow.bytes, l.tookSlow.bytes))
 	}
 	return n
 }
@@ -82,31 +82,38 @@ func (w *Window[T]) hasRoom(l *lane[T]) bool {
 }
 
 // charge adds what a lane takes to its usage, its client's and the window's; negative numbers
-// release it.
+// release it. What a slow lane takes counts among the slow lanes too. What a lane took before it
+// became slow does not: otherwise lanes that hang would leave nothing of the slow part to others.
+// It is released first.
 func (w *Window[T]) charge(l *lane[T], u usage) {
 	l.usage.add(u)
 	l.client.all.add(u)
 	w.all.add(u)
+	tookSlow := l.tookSlow
 	if l.slow() {
-		l.client.slow.add(u)
-		w.slow.add(u)
+		tookSlow.add(usage{max(0, u.items), max(0, u.bytes), max(0, u.attempts)})
 	}
+	w.setSlow(l, usage{min(tookSlow.items, l.items), min(tookSlow.bytes, l.bytes), min(tookSlow.attempts, l.attempts)})
 }
 
-// observe changes the health of a lane after an attempt. If the lane becomes slow or fast, all that
-// it has taken counts so.
-func (w *Window[T]) observe(l *lane[T], r Result) {
-	before := l.slow()
-	l.health.observe(r, w.limits.InFlightPerLane)
-	moved := l.usage
-	switch {
-	case l.slow() == before:
+// setSlow sets how much of a lane's usage counts among the slow lanes.
+func (w *Window[T]) setSlow(l *lane[T], u usage) {
+	if u == l.tookSlow {
 		return
-	case before:
-		moved = usage{-moved.items, -moved.bytes, -moved.attempts}
 	}
-	l.client.slow.add(moved)
-	w.slow.add(moved)
+	change := usage{u.items - l.tookSlow.items, u.bytes - l.tookSlow.bytes, u.attempts - l.tookSlow.attempts}
+	l.tookSlow = u
+	l.client.slow.add(change)
+	w.slow.add(change)
+}
+
+// observe changes the health of a lane after an attempt. If the lane is fast now, nothing of it
+// counts among the slow lanes any more.
+func (w *Window[T]) observe(l *lane[T], r Result) {
+	l.health.observe(r, w.limits.InFlightPerLane)
+	if !l.slow() {
+		w.setSlow(l, usage{})
+	}
 }
 
 func (u *usage) add(v usage) {
