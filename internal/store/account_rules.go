@@ -129,12 +129,12 @@ func (s *Store) DeleteRule(ctx context.Context, by herald.Caller, client, rule u
 	})
 }
 
-// change is changeClient or changeSettings.
-type change func(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error
+// clientTransaction is changeClient or changeSettings.
+type clientTransaction func(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error
 
 // changeRule runs fn on a rule that exists, in a transaction of begin, and writes the rule
 // before and after fn to the audit log.
-func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, begin change, fn func(*sql.Tx) error) error {
+func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, begin clientTransaction, fn func(*sql.Tx) error) error {
 	return begin(ctx, client, "change a rule", func(tx *sql.Tx) error {
 		before, err := readRule(ctx, tx, client, rule)
 		if errors.Is(err, sql.ErrNoRows) {
