@@ -10,9 +10,13 @@ import (
 type Client struct {
 	ID      uuid.UUID
 	Profile Profile
-	// Version grows with every change to the data that matching and delivery use: the
-	// client's name, keys, rules, authorization and event types.
+	// Version grows with every change to the data that publishing uses: the client's name,
+	// keys, rules and event types.
 	Version int64
+	// Revision grows with every change that Version counts, and with every change to the data
+	// that only attempts use: the Authorization header, whether a rule sends it, and
+	// unsubscribed mailboxes.
+	Revision int64
 }
 
 // Profile is a client's description of itself (spec section 6.1). Saving a profile

@@ -2,9 +2,10 @@
 // name, keys, authorization, unsubscribed mailboxes and event types, at one version of the client.
 //
 // A cached version may be old. A caller that commits a result of it lets internal/store check the
-// version in the same transaction. If it was old, the caller tries again with Current. The
-// Authorization header of an attempt is not committed. On the node that changed it it is new at
-// once, because the store calls Invalidate. On other nodes it is at most recentFor old.
+// version in the same transaction. If it was old, the caller tries again with Current. What only
+// attempts use is not committed: the Authorization header, and which mailboxes want mail. On the
+// node that changed it it is new at once, because the store calls Invalidate. On other nodes it is
+// at most recentFor old, because its changes raise the client's Revision.
 package clientcache
 
 import (
@@ -34,8 +35,8 @@ type Store interface {
 	// ClientState returns a client at its present version. The error has CodeNotFound if there is
 	// none.
 	ClientState(ctx context.Context, client uuid.UUID) (work.ClientState, error)
-	// Version returns the present version of a client, 0 if there is none.
-	Version(ctx context.Context, client uuid.UUID) (int64, error)
+	// Revision returns the present revision of a client, 0 if there is none.
+	Revision(ctx context.Context, client uuid.UUID) (int64, error)
 	EventTypes(ctx context.Context) ([]herald.EventType, error)
 	// KeyByHash returns an API key. The error has CodeNotFound if there is none.
 	KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error)
@@ -86,7 +87,7 @@ type Cache struct {
 
 type entry struct {
 	*Snapshot
-	checked time.Time // when its version was last known to be the present one
+	checked time.Time // when its revision was last known to be the present one
 }
 
 // New returns an empty Cache.
@@ -136,11 +137,11 @@ func (c *Cache) notOlder(ctx context.Context, id uuid.UUID, age time.Duration) (
 	case recent:
 		return known.Snapshot, nil
 	}
-	version, err := c.store.Version(ctx, id)
+	revision, err := c.store.Revision(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if version != known.Version {
+	if revision != known.Revision {
 		return c.load(ctx, id)
 	}
 	c.mu.Lock()
@@ -183,11 +184,11 @@ func (c *Cache) load(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 	if s.Catalogue, err = c.catalogueOf(snap.EventTypes); err != nil {
 		return nil, err
 	}
-	if old := c.clients[id]; old != nil && old.Version > s.Version {
+	if old := c.clients[id]; old != nil && old.Revision > s.Revision {
 		return old.Snapshot, nil // another call has read a newer version meanwhile
 	}
 	if c.invalidations != invalidations {
-		now = time.Time{} // a client changed during the read: Recent must check the version
+		now = time.Time{} // a client changed during the read: Recent must check the revision
 	}
 	for other := range c.clients {
 		if len(c.clients) < maxClients {

@@ -19,7 +19,7 @@ type clients struct {
 	snapshot  work.ClientState
 	key       herald.Key
 	snapshots int
-	versions  int
+	revisions int
 }
 
 func (c *clients) ClientState(_ context.Context, id uuid.UUID) (work.ClientState, error) {
@@ -30,9 +30,9 @@ func (c *clients) ClientState(_ context.Context, id uuid.UUID) (work.ClientState
 	return c.snapshot, nil
 }
 
-func (c *clients) Version(context.Context, uuid.UUID) (int64, error) {
-	c.versions++
-	return c.snapshot.Client.Version, nil
+func (c *clients) Revision(context.Context, uuid.UUID) (int64, error) {
+	c.revisions++
+	return c.snapshot.Client.Revision, nil
 }
 
 func (c *clients) EventTypes(context.Context) ([]herald.EventType, error) {
@@ -49,7 +49,7 @@ func (c *clients) KeyByHash(context.Context, [32]byte) (herald.Key, error) {
 func newCache(t *testing.T) (*clientcache.Cache, *clients) {
 	t.Helper()
 	c := &clients{}
-	c.snapshot.Client = herald.Client{ID: uuid.New(), Version: 1, Profile: herald.Profile{AlertAuthHeader: "secret"}}
+	c.snapshot.Client = herald.Client{ID: uuid.New(), Version: 1, Revision: 1, Profile: herald.Profile{AlertAuthHeader: "secret"}}
 	c.key = herald.Key{ID: uuid.New(), ClientID: c.snapshot.Client.ID}
 	c.snapshot.KeyIDs = []uuid.UUID{c.key.ID}
 	cache, err := clientcache.New(c, catalogue.Options{})
@@ -72,25 +72,25 @@ func TestHowOldAClientMayBe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return got.Version
+			return got.Revision
 		}
 		version(cache.Get)
-		c.snapshot.Client.Version = 2
+		c.snapshot.Client.Revision = 2
 		if v := version(cache.Get); v != 1 {
 			t.Errorf("Get: version %d, want the cached version 1", v)
 		}
-		if v := version(cache.Recent); v != 1 || c.versions != 0 {
-			t.Errorf("Recent at once: version %d after %d calls of Version", v, c.versions)
+		if v := version(cache.Recent); v != 1 || c.revisions != 0 {
+			t.Errorf("Recent at once: version %d after %d calls of Revision", v, c.revisions)
 		}
 		if v := version(cache.Current); v != 2 {
 			t.Errorf("Current: version %d, want 2", v)
 		}
-		c.snapshot.Client.Version = 3
+		c.snapshot.Client.Revision = 3
 		time.Sleep(time.Second)
 		if v := version(cache.Recent); v != 3 {
 			t.Errorf("Recent after a second: version %d, want 3", v)
 		}
-		c.snapshot.Client.Version = 4
+		c.snapshot.Client.Revision = 4
 		cache.Invalidate(c.id())
 		if v := version(cache.Get); v != 4 {
 			t.Errorf("Get after Invalidate: version %d, want 4", v)
@@ -135,7 +135,7 @@ func TestRevokedKeyIsNotCached(t *testing.T) {
 	if _, err := cache.KeyByHash(t.Context(), [32]byte{1}); err != nil {
 		t.Fatal(err)
 	}
-	c.snapshot.KeyIDs, c.snapshot.Client.Version = nil, 2
+	c.snapshot.KeyIDs, c.snapshot.Client.Revision = nil, 2
 	cache.Invalidate(c.id())
 	if _, err := cache.KeyByHash(t.Context(), [32]byte{1}); herald.CodeOf(err) != herald.CodeNotFound {
 		t.Errorf("%v, want not found", err)

@@ -246,6 +246,52 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 	})
 }
 
+// TestReceiversWithNewNamesThatHangDelayNobodyElse: two clients have deliveries to enough hosts that
+// hang to fill all places in flight. No host has answered yet. Another client's webhooks are sent at
+// once, to a receiver that is new too.
+func TestReceiversWithNewNamesThatHangDelayNobodyElse(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlight: 128}}, func(ctx context.Context, q webhook.Request) webhook.Result {
+			if !strings.Contains(q.URL, "hangs") {
+				time.Sleep(4 * time.Millisecond)
+				return status(200)
+			}
+			select {
+			case <-ctx.Done():
+				return webhook.Result{Reason: herald.ReasonInterrupted}
+			case <-time.After(30 * time.Second):
+				return webhook.Result{Reason: herald.ReasonTimeout}
+			}
+		})
+		for range 2 {
+			hosts := make([]string, 20)
+			for n := range hosts {
+				hosts[n] = fmt.Sprintf("https://hangs-%s.example/", uuid.NewString())
+			}
+			f.withClient(hosts...).publish(10)
+		}
+		f.withClient("https://quick.example/")
+		quick := 0
+		for range 100 {
+			published := time.Since(f.begun)
+			f.publish(1)
+			time.Sleep(10 * time.Millisecond)
+			got := f.got()
+			last := got[len(got)-1]
+			if !strings.Contains(last.url, "quick") || last.after-published > 4*time.Millisecond {
+				t.Errorf("the webhook was not sent within 4 ms; the last request is %+v", last)
+				break
+			}
+			quick++
+		}
+		if hanging := len(f.got()) - quick; hanging < 32 {
+			t.Errorf("only %d requests hang", hanging)
+		}
+		f.stop()
+	})
+}
+
 // TestTwoClientsShareAReceiver: one client has a long backlog for an origin. It does not delay the
 // deliveries of another client to the same origin.
 func TestTwoClientsShareAReceiver(t *testing.T) {
@@ -283,7 +329,7 @@ func TestDueLaneIsFoundBehindHundredsThatAreNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes = 400
 		failed := false
-		f := newFixture(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlight: 2 * lanes, InFlightPerClient: 2 * lanes}}, func(_ context.Context, q webhook.Request) webhook.Result {
+		f := newFixture(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlight: 2 * lanes}}, func(_ context.Context, q webhook.Request) webhook.Result {
 			if strings.Contains(q.URL, "zz") {
 				if failed {
 					return status(200)

@@ -33,7 +33,7 @@ func (w *Window[T]) BeginClaim(key work.Lane) int {
 	n := w.claimable(l)
 	if n > 0 {
 		size := l.client.itemSize()
-		w.charge(l, n, n*size)
+		w.charge(l, usage{items: n, bytes: n * size})
 		l.claim = claim{running: true, asked: n, left: n, size: size, overtaken: l.spill.uncommitted > 0}
 	}
 	w.update(l)
@@ -45,7 +45,7 @@ func (w *Window[T]) claimable(l *lane[T]) int {
 		return 0
 	}
 	n := min(w.room(l), w.roomInBytes(l)/l.client.itemSize(), claimLimits*l.limit-l.ready.size)
-	if n <= 0 && l.client.items == 0 && w.items < w.limits.Items && w.bytes < w.limits.Bytes {
+	if n <= 0 && l.client.all.items == 0 && w.hasRoom(l) {
 		return 1 // the item may be larger than any share, and must be sent too
 	}
 	return max(n, 0)
@@ -67,7 +67,7 @@ func (w *Window[T]) AddClaimed(key work.Lane, item T, size int) {
 		misuse("AddClaimed", key, "the claim has already added all it asked for, or was not begun")
 	}
 	l.claim.left--
-	w.charge(l, 0, size-l.claim.size)
+	w.charge(l, usage{bytes: size - l.claim.size})
 	l.client.expect(size)
 	l.ready.push(item)
 	w.update(l)
@@ -81,7 +81,7 @@ func (w *Window[T]) EndClaim(key work.Lane, wanted, brought int, ok bool) {
 	if !l.claim.running || wanted != l.claim.asked || brought != wanted-l.claim.left {
 		misuse("EndClaim", key, "the claim was not begun, or the numbers are not those of BeginClaim and AddClaimed")
 	}
-	w.charge(l, -l.claim.left, -l.claim.left*l.claim.size)
+	w.charge(l, usage{items: -l.claim.left, bytes: -l.claim.left * l.claim.size})
 	switch {
 	case !ok:
 	case l.claim.left == 0:

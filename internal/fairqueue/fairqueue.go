@@ -20,7 +20,7 @@
 //
 // A lane may hold no more slots than its client can still get, and a client no more than are free.
 // So one lane can fill a third of the window, one client half of it, and n clients n parts of n+1.
-// There is always room for one more client.
+// The last eighth is kept for clients that hold few slots or none (share.go).
 //
 // # Spilling
 //
@@ -41,9 +41,20 @@
 // next. It gets a new ticket, behind all others, after each turn and whenever it becomes slow or
 // fast.
 //
+// # Places
+//
 // A lane has a limit of attempts in flight. The limit shrinks while the receiver does not answer.
-// All slow lanes together get at most half of the places in flight, so that they do not delay
-// others.
+// A client has no more places in flight than are free, as with slots. The last eighth is kept for
+// clients that have nothing in flight, one place each.
+//
+// A lane is slow until its receiver has answered, and whenever the receiver does not answer or takes
+// more than a second on average. All slow lanes together get at most half of the places and of the
+// slots. They share this half by the same rules. What a lane took before it became slow does not
+// count there. So receivers that hang do not delay others, and a
+// client gains nothing from a new host name for each delivery.
+//
+// An attempt counts once, in the lane that it began in. Its redirects count only against the limits
+// of the lanes that they lead to: the attempt waits for them with the place that it has.
 package fairqueue
 
 import (
@@ -62,14 +73,9 @@ type Limits struct {
 	// they are sent.
 	Bytes int
 	// InFlight bounds the attempts under way, 1024 by default: sockets and buffers for about 10,000
-	// a second at 100 ms each. Slow lanes get half of them.
+	// a second at 100 ms each. One client gets half of them, or fewer beside others.
 	InFlight int
-	// InFlightPerClient bounds those of one client, half of InFlight by default. A lane that hangs
-	// is known as slow only after its first attempts have timed out. Until then the client must
-	// leave places to others.
-	InFlightPerClient int
 	// InFlightPerLane bounds those of one lane, 128 by default: 1,000 a second at 100 ms each.
-	// Eight lanes would have to hang at once to take all places.
 	InFlightPerLane int
 }
 
@@ -77,7 +83,6 @@ func (l Limits) withDefaults() Limits {
 	l.Items = fallback(l.Items, 16384)
 	l.Bytes = fallback(l.Bytes, 64<<20)
 	l.InFlight = fallback(l.InFlight, 1024)
-	l.InFlightPerClient = fallback(l.InFlightPerClient, max(1, l.InFlight/2))
 	l.InFlightPerLane = fallback(l.InFlightPerLane, 128)
 	return l
 }
@@ -95,14 +100,13 @@ type Window[T any] struct {
 	lanes   map[work.Lane]*lane[T]
 	clients map[uuid.UUID]*clientQueue[T]
 
-	waiting [paces]list[clientQueue[T]] // clients that wait for a turn with a lane of that pace
-	ticket  uint64                      // the last one that was given out
-	idle    list[lane[T]]               // lanes that hold no slot, the longest idle first
+	waiting waitingClients[T]
+	ticket  uint64        // the last one that was given out
+	idle    list[lane[T]] // lanes that hold no slot, the longest idle first
 
-	usage
-	inFlight     int // attempts; an attempt's hops do not count again
-	slowInFlight int // attempts and hops in lanes that are slow
-	spilled      int // lanes
+	all     usage
+	slow    usage // the part that lanes took while they were slow
+	spilled int   // lanes
 }
 
 // clientQueue is the window's state of one client. It exists while the client has a lane.
@@ -111,9 +115,10 @@ type clientQueue[T any] struct {
 	lanes   int
 	waiting [paces]list[lane[T]]         // its lanes that wait for a turn
 	turn    [paces]entry[clientQueue[T]] // its entries in the window's lists
-	usage
-	inFlight int // attempts
-	size     int // the expected size of an item, in bytes; 0 before the first item
+	idle    list[lane[T]]                // its lanes that hold no slot, the longest idle first
+	all     usage
+	slow    usage // the part that its lanes took while they were slow
+	size    int   // the expected size of an item, in bytes; 0 before the first item
 }
 
 // lane is one client's deliveries to one origin.
@@ -122,22 +127,25 @@ type lane[T any] struct {
 	client *clientQueue[T]
 	ready  fifo[T]
 	turn   entry[lane[T]] // in one of its client's lists
-	idle   entry[lane[T]] // in the list of idle lanes
+	idle   entry[lane[T]] // in the window's list of idle lanes
+	idleOf entry[lane[T]] // in its client's list of idle lanes
 	usage
-	open     int // slots that are reserved, or whose attempt has ended
-	attempts int // in flight
-	hops     int // places taken by redirects that lead here
+	tookSlow usage // the part of usage that was taken while the lane was slow
+
+	open int // slots that are reserved, or whose attempt has ended
+	hops int // redirects under way that lead here
 
 	health
 	spill spill
 	claim claim
 }
 
-// usage is the slots and bytes that a lane, a client or the whole window has taken.
-type usage struct{ items, bytes int }
+// usage is what a lane, a client or the whole window has taken: slots, their bytes, and places in
+// flight.
+type usage struct{ items, bytes, attempts int }
 
-// Stats are the present numbers of a window: slots taken, their bytes, attempts in flight, attempts
-// and hops in flight in slow lanes, known lanes, and how many of them have spilled.
+// Stats are the present numbers of a window: slots taken, their bytes, attempts in flight, those of
+// them that began in slow lanes, known lanes, and how many of them have spilled.
 type Stats struct {
 	Items, Bytes, InFlight, SlowInFlight, Lanes, Spilled int
 }
@@ -154,8 +162,8 @@ func New[T any](l Limits) *Window[T] {
 // Stats returns the window's present numbers.
 func (w *Window[T]) Stats() Stats {
 	return Stats{
-		Items: w.items, Bytes: w.bytes,
-		InFlight: w.inFlight, SlowInFlight: w.slowInFlight,
+		Items: w.all.items, Bytes: w.all.bytes,
+		InFlight: w.all.attempts, SlowInFlight: w.slow.attempts,
 		Lanes: len(w.lanes), Spilled: w.spilled,
 	}
 }
@@ -175,7 +183,7 @@ func (w *Window[T]) lane(key work.Lane) *lane[T] {
 	}
 	c.lanes++
 	l := &lane[T]{key: key, client: c, health: health{limit: w.limits.InFlightPerLane}}
-	l.turn.owner, l.idle.owner = l, l
+	l.turn.owner, l.idle.owner, l.idleOf.owner = l, l, l
 	w.lanes[key] = l
 	return l
 }
@@ -195,32 +203,46 @@ func misuse(call string, key work.Lane, what string) {
 	panic("fairqueue: " + call + " for client " + key.Client.String() + ", " + key.Origin + ": " + what)
 }
 
-// maxIdle bounds the idle lanes that are remembered because they are slow or have spilled. At about
-// 600 bytes each they take ten megabytes.
+// maxIdle bounds the idle lanes that are remembered because of what is known of their receivers, or
+// because they have spilled. At about 600 bytes each they take ten megabytes.
 const maxIdle = 16384
 
 // update puts a lane into the right list after any change: lanes that wait for a turn, idle lanes,
-// or neither. Over maxIdle it forgets the lane that has been idle for the longest. A forgotten slow
-// lane has to time out again to be slow. New deliveries of a forgotten spilled lane may overtake
-// the waiting ones, until a claim brings all it asked for.
+// or neither. A forgotten lane is as good as new, and so slow until its receiver answers. New
+// deliveries of a forgotten spilled lane may overtake the waiting ones, until a claim brings all it
+// asked for.
 func (w *Window[T]) update(l *lane[T]) {
 	w.enqueue(l)
 	l.idle.leave()
+	l.idleOf.leave()
 	switch {
 	case l.items > 0 || l.inFlight() > 0 || l.spill.uncommitted > 0 || l.claim.running:
-	case !l.spill.on && !l.slow() && l.limit == w.limits.InFlightPerLane:
+	case !l.spill.on && l.health == (health{limit: w.limits.InFlightPerLane}):
 		w.forget(l)
 	default:
-		w.idle.join(&l.idle, 0)
-		if w.idle.size > maxIdle {
-			w.forget(w.idle.first.owner)
-		}
+		w.remember(l)
+	}
+}
+
+// remember adds a lane to the idle ones. A client has no more of them than are left for others, and
+// at least one: beyond that, its longest idle lane is forgotten. So a client with many lanes does
+// not push out what is known of the others' lanes.
+func (w *Window[T]) remember(l *lane[T]) {
+	l.ready.shrink()
+	w.idle.join(&l.idle, 0)
+	l.client.idle.join(&l.idleOf, 0)
+	for c := l.client; c.idle.size > max(1, maxIdle-w.idle.size); {
+		w.forget(c.idle.first.owner)
+	}
+	if w.idle.size > maxIdle {
+		w.forget(w.idle.first.owner)
 	}
 }
 
 // forget drops a lane that holds nothing. With its last lane a client is dropped too.
 func (w *Window[T]) forget(l *lane[T]) {
 	l.idle.leave()
+	l.idleOf.leave()
 	w.unspill(l)
 	delete(w.lanes, l.key)
 	l.client.lanes--

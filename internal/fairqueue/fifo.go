@@ -7,19 +7,29 @@ type fifo[T any] struct {
 	size   int
 }
 
+// smallestBuffer is the length of the first buffer.
+const smallestBuffer = 4
+
 // maxEmptyBuffer is the largest buffer, in items, that an empty queue keeps. A lane that once had a
 // long backlog must not occupy that much memory for ever.
 const maxEmptyBuffer = 64
 
 func (q *fifo[T]) push(item T) {
 	if q.size == len(q.buffer) {
-		grown := make([]T, max(4, 2*len(q.buffer)))
+		grown := make([]T, max(smallestBuffer, 2*len(q.buffer)))
 		n := copy(grown, q.buffer[q.first:])
 		copy(grown[n:], q.buffer[:q.first])
 		q.buffer, q.first = grown, 0
 	}
 	q.buffer[(q.first+q.size)&(len(q.buffer)-1)] = item
 	q.size++
+}
+
+// shrink drops the buffer of an empty queue, unless it is as small as buffers get.
+func (q *fifo[T]) shrink() {
+	if q.size == 0 && len(q.buffer) > smallestBuffer {
+		q.buffer, q.first = nil, 0
+	}
 }
 
 // pop removes the first item and returns it. The queue must not be empty.

@@ -14,11 +14,14 @@ type health struct {
 	limit   int // of attempts and hops in flight
 	answers int // since the last change of the limit
 	mean    time.Duration
+	known   bool // an attempt has ended
 	silent  bool // the last attempt got no answer
 }
 
-// slow reports whether the lane shares half of all places with the other slow lanes.
-func (r *health) slow() bool { return r.silent || r.mean > slowAfter }
+// slow reports whether the lane shares half of all places and slots with the other slow lanes. A
+// lane is slow before its first answer: otherwise a client could take any number of places with a
+// new host name for each delivery.
+func (r *health) slow() bool { return !r.known || r.silent || r.mean > slowAfter }
 
 func (r *health) pace() pace {
 	if r.slow() {
@@ -30,6 +33,9 @@ func (r *health) pace() pace {
 // observe changes the health after an attempt. Without an answer it halves the limit. After as many
 // answers as the limit it raises the limit by one, up to most.
 func (r *health) observe(result Result, most int) {
+	if !r.known {
+		r.known, r.mean = true, result.Took
+	}
 	r.mean += (result.Took - r.mean) / meanOver
 	r.silent = result.TimedOut
 	if r.silent {

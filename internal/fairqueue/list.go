@@ -57,14 +57,15 @@ const (
 	paces
 )
 
-// lowest returns the owner of the lowest ticket, or nil. It skips the slow list unless slowToo.
-func lowest[T any](lists *[paces]list[T], slowToo bool) *T {
-	first := lists[fast].first
-	if other := lists[slow].first; slowToo && other != nil && (first == nil || other.ticket < first.ticket) {
-		first = other
+// move puts an entry into a list with a new ticket, or into none if the list is nil. An entry that is
+// already there keeps its ticket.
+func move[T any](e *entry[T], to *list[T], ticket *uint64) {
+	if e.list == to {
+		return
 	}
-	if first == nil {
-		return nil
+	e.leave()
+	if to != nil {
+		*ticket++
+		to.join(e, *ticket)
 	}
-	return first.owner
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // small are limits that make every bound take effect often.
-var small = fairqueue.Limits{Items: 30, Bytes: 3000, InFlight: 8, InFlightPerClient: 6, InFlightPerLane: 4}
+var small = fairqueue.Limits{Items: 30, Bytes: 3000, InFlight: 16, InFlightPerLane: 4}
 
 // testItem is an item of the model. It is in the window or in the model's database.
 type testItem struct{ id, size int }
@@ -21,15 +21,14 @@ type testItem struct{ id, size int }
 // model is a simple second implementation of the window, by scans over slices. Every step is made
 // on both, and the model checks what the window returns.
 type model struct {
-	t              *testing.T
-	random         *rand.Rand
-	window         *fairqueue.Window[testItem]
-	lanes          []*modelLane
-	nextID         int
-	sent           map[int]int // how often Next returned each item
-	leads          map[[2]int]int
-	before         []waiting
-	slowFullBefore bool
+	t      *testing.T
+	random *rand.Rand
+	window *fairqueue.Window[testItem]
+	lanes  []*modelLane
+	nextID int
+	sent   map[int]int // how often Next returned each item
+	leads  map[[2]int]int
+	before []waiting
 }
 
 type modelLane struct {
@@ -43,12 +42,17 @@ type modelLane struct {
 
 	limit, answers int
 	mean           time.Duration
-	silent         bool
+	known, silent  bool
 	spilled        bool
+	took, tookSlow taken
 }
+
+// taken is what a lane has taken: items, bytes and attempts.
+type taken [3]int
 
 type modelClaim struct {
 	asked, size int
+	left        int  // items that are not added yet
 	begun       bool // the claim has read the database
 	taken       []testItem
 	overtaken   bool
@@ -72,11 +76,11 @@ func newModel(t *testing.T, seed uint64) *model {
 }
 
 func (l *modelLane) inFlight() int { return len(l.sending) + l.hops }
-func (l *modelLane) slow() bool    { return l.silent || l.mean > time.Second }
+func (l *modelLane) slow() bool    { return !l.known || l.silent || l.mean > time.Second }
 func (l *modelLane) items() int {
 	n := len(l.reserved) + len(l.ready) + len(l.sending) + len(l.ended)
 	if l.claim != nil {
-		n += l.claim.asked
+		n += l.claim.left
 	}
 	return n
 }
@@ -88,7 +92,7 @@ func (l *modelLane) bytes() (n int) {
 		}
 	}
 	if l.claim != nil {
-		n += l.claim.asked * l.claim.size
+		n += l.claim.left * l.claim.size
 	}
 	return n
 }
@@ -109,22 +113,68 @@ func ofClient(c int) (f func(*modelLane) bool) {
 	return func(l *modelLane) bool { return l.client == c }
 }
 
-func (m *model) slowInFlight() int { return m.sum((*modelLane).inFlight, (*modelLane).slow) }
-func (m *model) slowFull() bool    { return m.slowInFlight() >= small.InFlight/2 }
-func (m *model) full(client int) bool {
-	return m.sum(attempts, ofClient(client)) >= small.InFlightPerClient
+// numbers and slowNumbers are what a lane has taken, and the part that it took while it was slow.
+var (
+	numbers     = [3]func(*modelLane) int{(*modelLane).items, (*modelLane).bytes, attempts}
+	slowNumbers = [3]func(*modelLane) int{
+		func(l *modelLane) int { return l.tookSlow[0] },
+		func(l *modelLane) int { return l.tookSlow[1] },
+		func(l *modelLane) int { return l.tookSlow[2] },
+	}
+)
+
+// count counts what a lane has taken, after each call of the window. What is taken while it is slow
+// counts as slow until it is released or the lane is fast.
+func (m *model) count(l *modelLane) {
+	for i, number := range numbers {
+		now := number(l)
+		if l.slow() {
+			l.tookSlow[i] += max(0, now-l.took[i])
+		} else {
+			l.tookSlow[i] = 0
+		}
+		l.took[i], l.tookSlow[i] = now, min(now, l.tookSlow[i])
+	}
+}
+
+func (m *model) slowInFlight() int { return m.sum(slowNumbers[2], all) }
+
+// mayStart reports whether a client may have one more place in flight: it has none and one is free,
+// or it has fewer than are free and not only the last eighth is.
+func (m *model) mayStart(client, total int, number func(*modelLane) int) bool {
+	free := total - m.sum(number, all)
+	own := m.sum(number, ofClient(client))
+	return own == 0 && free > 0 || own < free && free > total/8
 }
 
 // share is how much of total a lane may still take: no lane and no client may hold more than is
-// left to the others.
-func (m *model) share(l *modelLane, total int, number func(*modelLane) int) int {
-	return total - m.sum(number, all) - m.sum(number, ofClient(l.client)) - number(l)
+// left to the others, and the last eighth is for clients that hold nothing. n is the place of the
+// number in taken.
+func (m *model) share(l *modelLane, total, n int) int {
+	share := m.shareOf(l, total, numbers[n])
+	if l.slow() {
+		share = min(share, m.shareOf(l, total/2, slowNumbers[n]))
+	}
+	return share
+}
+
+func (m *model) shareOf(l *modelLane, total int, number func(*modelLane) int) int {
+	free := total - m.sum(number, all)
+	own := m.sum(number, ofClient(l.client))
+	share := 0
+	for free-share-1 >= total/8 && number(l)+share+1 <= free-share-1-(own+share+1)+2 {
+		share++
+	}
+	if own == 0 && free > 0 {
+		share = max(share, 1)
+	}
+	return share
 }
 
 func (m *model) reserve(l *modelLane) {
 	it := testItem{id: m.nextID, size: 1 + m.random.IntN(120)}
 	m.nextID++
-	want := !l.spilled && m.share(l, small.Items, (*modelLane).items) > 0 && m.share(l, small.Bytes, (*modelLane).bytes) >= 3*it.size
+	want := !l.spilled && m.share(l, small.Items, 0) > 0 && m.share(l, small.Bytes, 1) >= it.size
 	if got := m.window.Reserve(l.key, it.size); got != want {
 		m.t.Fatalf("Reserve(%v, %d) = %v, want %v", l.key.Origin, it.size, got, want)
 	}
@@ -133,6 +183,7 @@ func (m *model) reserve(l *modelLane) {
 			m.t.Fatalf("a new item of %s overtakes %d in the database and %d uncommitted", l.key.Origin, len(l.database), len(l.uncommitted))
 		}
 		l.reserved = append(l.reserved, it)
+		m.count(l)
 		return
 	}
 	l.spilled = true
@@ -160,6 +211,7 @@ func (m *model) commit(l *modelLane) {
 		if fails {
 			m.sent[it.id]++
 			m.window.Release(l.key, it.size)
+			m.count(l)
 			return
 		}
 		l.ready = append(l.ready, it)
@@ -180,12 +232,16 @@ func (m *model) claimStep(l *modelLane, mayFail bool) {
 		l.database = append(append([]testItem{}, c.taken...), l.database...)
 		l.claim = nil
 		m.window.EndClaim(l.key, c.asked, 0, false)
+		m.count(l)
 	default:
-		l.claim = nil
 		for _, it := range c.taken {
+			c.left--
 			l.ready = append(l.ready, it)
 			m.window.AddClaimed(l.key, it, it.size)
+			m.count(l)
 		}
+		l.claim = nil
+		m.count(l)
 		m.window.EndClaim(l.key, c.asked, len(c.taken), true)
 		if len(c.taken) == c.asked {
 			l.spilled = true
@@ -196,24 +252,25 @@ func (m *model) claimStep(l *modelLane, mayFail bool) {
 }
 
 func (m *model) beginClaim(l *modelLane) {
-	share, waiting := m.share(l, small.Items, (*modelLane).items), len(l.ready)
+	share, waiting := m.share(l, small.Items, 0), len(l.ready)
 	empty := m.sum((*modelLane).items, ofClient(l.client)) == 0
 	before := m.window.Stats()
 	n := m.window.BeginClaim(l.key)
 	if n == 0 {
-		if empty && before.Items < small.Items && before.Bytes < small.Bytes {
+		if empty && !l.slow() && before.Items < small.Items && before.Bytes < small.Bytes {
 			m.t.Fatalf("no claim for a client that holds nothing, with room: %+v", before)
 		}
 		return
 	}
 	held := m.window.Stats().Bytes - before.Bytes
-	if n < 0 || 3*n > share+2 || waiting+n > 4*l.limit || held%n != 0 {
+	if n < 0 || n > max(share, 1) || waiting+n > 4*l.limit || held%n != 0 {
 		m.t.Fatalf("a claim of %d (%d bytes) with a share of %d, %d ready and a limit of %d", n, held, share, waiting, l.limit)
 	}
 	if !empty && before.Bytes+held > small.Bytes {
 		m.t.Fatalf("a claim of %d bytes on top of %d", held, before.Bytes)
 	}
-	l.claim = &modelClaim{asked: n, size: held / n, overtaken: len(l.uncommitted) > 0}
+	l.claim = &modelClaim{asked: n, left: n, size: held / n, overtaken: len(l.uncommitted) > 0}
+	m.count(l)
 }
 
 func (m *model) mark(l *modelLane) {
@@ -226,7 +283,8 @@ func (m *model) mark(l *modelLane) {
 
 // startable reports whether a lane may have the next turn.
 func (m *model) startable(l *modelLane) bool {
-	return m.sum(attempts, all) < small.InFlight && !m.full(l.client) && m.waits(l) && !(l.slow() && m.slowFull())
+	return m.waits(l) && m.mayStart(l.client, small.InFlight, attempts) &&
+		(!l.slow() || m.mayStart(l.client, small.InFlight/2, slowNumbers[2]))
 }
 
 func (m *model) waits(l *modelLane) bool { return len(l.ready) > 0 && l.inFlight() < l.limit }
@@ -253,6 +311,7 @@ func (m *model) next() bool {
 		}
 		m.sent[it.id]++
 		l.sending = append(l.sending, it)
+		m.count(l)
 		m.countTurn(i)
 	}
 	return true
@@ -261,8 +320,13 @@ func (m *model) next() bool {
 func (m *model) end(l *modelLane, r fairqueue.Result) {
 	l.ended = append(l.ended, take(&l.sending, m.random.IntN(len(l.sending))))
 	m.window.Ended(l.key, r)
+	m.count(l)
 	if r.Skipped {
 		return
+	}
+	defer m.count(l)
+	if !l.known {
+		l.known, l.mean = true, r.Took
 	}
 	l.mean += (r.Took - l.mean) / 8
 	if l.silent = r.TimedOut; l.silent {
@@ -288,10 +352,11 @@ func (m *model) result() fairqueue.Result {
 func (m *model) release(l *modelLane) {
 	it := take(&l.ended, m.random.IntN(len(l.ended)))
 	m.window.Release(l.key, it.size)
+	m.count(l)
 }
 
 func (m *model) enter(l *modelLane) {
-	want := l.inFlight() < l.limit && !(l.slow() && m.slowFull())
+	want := l.inFlight() < l.limit
 	if got := m.window.Enter(l.key); got != want {
 		m.t.Fatalf("Enter(%s) = %v, want %v", l.key.Origin, got, want)
 	}

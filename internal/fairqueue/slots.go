@@ -10,7 +10,7 @@ func (w *Window[T]) Reserve(key work.Lane, size int) bool {
 	l.client.expect(size)
 	fits := !l.spill.on && w.room(l) > 0 && w.roomInBytes(l) >= size
 	if fits {
-		w.charge(l, 1, size)
+		w.charge(l, usage{items: 1, bytes: size})
 		l.open++
 	} else {
 		w.spill(l)
@@ -40,7 +40,7 @@ func (w *Window[T]) Release(key work.Lane, size int) {
 		misuse("Release", key, "the slot was released before, or with another size")
 	}
 	l.open--
-	w.charge(l, -1, -size)
+	w.charge(l, usage{items: -1, bytes: -size})
 	w.update(l)
 }
 
@@ -51,36 +51,12 @@ func (w *Window[T]) Drain(size func(T) int) []T {
 	for _, l := range w.lanes {
 		for l.ready.size > 0 {
 			item := l.ready.pop()
-			w.charge(l, -1, -size(item))
+			w.charge(l, usage{items: -1, bytes: -size(item)})
 			all = append(all, item)
 		}
 		w.update(l)
 	}
 	return all
-}
-
-// room returns n, how many more slots a lane may take. The lane then holds no more than its client
-// can still get, and the client no more than is still free:
-//
-//	items + n <= free - n - (client's items + n)
-//
-// Rounding up gives the last free slot to a client that holds none.
-func (w *Window[T]) room(l *lane[T]) int {
-	return (w.limits.Items - w.items - l.client.items - l.items + 2) / 3
-}
-
-// roomInBytes is room, in bytes.
-func (w *Window[T]) roomInBytes(l *lane[T]) int {
-	return (w.limits.Bytes - w.bytes - l.client.bytes - l.bytes) / 3
-}
-
-// charge adds slots and bytes to the lane, its client and the window; negative numbers release
-// them.
-func (w *Window[T]) charge(l *lane[T], items, bytes int) {
-	for _, u := range [...]*usage{&l.usage, &l.client.usage, &w.usage} {
-		u.items += items
-		u.bytes += bytes
-	}
 }
 
 // expect updates the expected size of the client's items after an item of size bytes. It is the

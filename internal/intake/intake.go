@@ -7,11 +7,13 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,8 +25,8 @@ import (
 )
 
 // staleLimit bounds how often an event is prepared again because its client changed between
-// preparation and commit.
-const staleLimit = 20
+// preparation and commit. After that, changes of the client wait until the event is committed.
+const staleLimit = 4
 
 // Clients returns what is known of a client.
 type Clients interface {
@@ -37,6 +39,8 @@ type Clients interface {
 // Store commits prepared events, all or none, see Accept of internal/store.
 type Store interface {
 	Accept(events []work.PreparedEvent) ([]herald.Receipt, error)
+	// LockClients makes changes of the clients wait until unlock is called, or for some seconds.
+	LockClients(ctx context.Context, clients []uuid.UUID) (unlock func(), err error)
 }
 
 // Engine sends the deliveries of accepted events.
@@ -109,8 +113,31 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 			return receipts, err
 		}
 	}
-	return nil, &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
-		Message: "The client's rules change too fast to decide whom the event concerns. Try again."}
+	return in.publishLocked(ctx, caller, pubs)
+}
+
+// publishLocked is Publish for clients that change all the time: their changes wait meanwhile.
+func (in *Intake) publishLocked(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
+	clients := make([]uuid.UUID, len(pubs))
+	for i, p := range pubs {
+		clients[i] = p.ClientID
+	}
+	slices.SortFunc(clients, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	unlock, err := in.store.LockClients(ctx, slices.Compact(clients))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	events, err := in.prepareAll(ctx, in.clients.Current, caller, pubs)
+	if err != nil {
+		return nil, err
+	}
+	receipts, err := in.commit(events)
+	if errors.Is(err, work.ErrStale) { // the lock ended before the commit
+		err = &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
+			Message: "The client's rules change too fast to decide whom the event concerns. Try again."}
+	}
+	return receipts, err
 }
 
 // commit commits events and reports the result to the engine.

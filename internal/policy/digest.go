@@ -45,13 +45,13 @@ func (a MailAction) Waits() bool { return a == CarryDigest || a == JoinDigest }
 // the clock was ahead, and would not end in time.
 const maxWindowAhead = time.Minute
 
-// Decide returns what happens to a mail, and the window after that. Only the first attempt counts:
-// a retry is sent again by itself.
-func (d Digest) Decide(w MailWindow, delivery uuid.UUID, attempt int, now time.Time) (MailAction, MailWindow) {
+// Decide returns what happens to a mail, and the window after that. retry is true if the mail has
+// been tried by itself before: it was counted then, and is sent by itself again.
+func (d Digest) Decide(w MailWindow, delivery uuid.UUID, retry bool, now time.Time) (MailAction, MailWindow) {
 	switch {
 	case w.Carrier == delivery:
 		return SendDigest, w
-	case d.Limit == 0, attempt > 1:
+	case d.Limit == 0, retry:
 		return SendMail, w
 	case w.Carrier != uuid.Nil:
 		return JoinDigest, w

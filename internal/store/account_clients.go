@@ -30,7 +30,7 @@ func storeProfile(p herald.Profile) storedProfile {
 	}
 }
 
-const clientColumns = `id, name, profile, auth, version`
+const clientColumns = `id, name, profile, auth, version, version + settings_version`
 
 func (s *Store) scanClient(rows *sql.Rows) (herald.Client, error) {
 	var (
@@ -39,7 +39,7 @@ func (s *Store) scanClient(rows *sql.Rows) (herald.Client, error) {
 		auth    []byte
 		stored  storedProfile
 	)
-	if err := rows.Scan(&c.ID, &c.Profile.Name, &profile, &auth, &c.Version); err != nil {
+	if err := rows.Scan(&c.ID, &c.Profile.Name, &profile, &auth, &c.Version, &c.Revision); err != nil {
 		return c, err
 	}
 	if err := json.Unmarshal(profile, &stored); err != nil {
@@ -67,7 +67,7 @@ func authContext(client uuid.UUID) []byte {
 // CreateClient makes a client with its first API key. The key is returned in plain
 // text this once. An empty role means herald.Developer.
 func (s *Store) CreateClient(ctx context.Context, by herald.Caller, name string, role herald.Role) (herald.Client, string, error) {
-	c := herald.Client{ID: herald.NewID(), Profile: herald.Profile{Name: name}, Version: 1}
+	c := herald.Client{ID: herald.NewID(), Profile: herald.Profile{Name: name}, Version: 1, Revision: 1}
 	var plain string
 	err := s.inTransaction(ctx, "create a client", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO clients (id, name, profile, version) VALUES ($1, $2, $3, $4)`,
@@ -127,7 +127,8 @@ func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID
 	})
 }
 
-// SaveProfile replaces a client's profile. The error is CodeNotFound when there is no
+// SaveProfile replaces a client's profile. It raises Version only if the name changes, which
+// is in every body. The error is CodeNotFound when there is no
 // such client.
 func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID, p herald.Profile) error {
 	stored, err := json.Marshal(storeProfile(p))
@@ -138,12 +139,13 @@ func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID,
 	if p.AlertAuthHeader != "" {
 		auth = s.box.Seal([]byte(p.AlertAuthHeader), authContext(id))
 	}
-	return s.changeClient(ctx, id, "save a profile", func(tx *sql.Tx) error {
+	return s.changeSettings(ctx, id, "save a profile", func(tx *sql.Tx) error {
 		before, err := s.client(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE clients SET name = $1, profile = $2, auth = $3 WHERE id = $4`, p.Name, stored, auth, id[:])
+		_, err = tx.ExecContext(ctx, `UPDATE clients SET name = $1, profile = $2, auth = $3,
+version = version + CASE WHEN name = $1 THEN 0 ELSE 1 END WHERE id = $4`, p.Name, stored, auth, id[:])
 		if err != nil {
 			return err
 		}
@@ -181,6 +183,15 @@ func (s *Store) Version(ctx context.Context, id uuid.UUID) (int64, error) {
 		return 0, nil
 	}
 	return version, s.failed("read a client's version", err)
+}
+
+// Revision returns a client's present revision, or 0 when there is no such client.
+func (s *Store) Revision(ctx context.Context, id uuid.UUID) (int64, error) {
+	revision, err := first(ctx, s.read, scanInt, `SELECT version + settings_version FROM clients WHERE id = $1 AND deleted_at IS NULL`, s.withCachedPlan(id[:])...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return revision, s.failed("read a client's revision", err)
 }
 
 // ClientState reads a client's state. It reads the version first, so a change during the read

@@ -36,6 +36,11 @@ func (s *Store) SaveEventType(ctx context.Context, by herald.Caller, t herald.Ev
 	if err != nil {
 		return fmt.Errorf("encode an event type: %w", err)
 	}
+	leave, err := s.changes.enter(ctx, allClients)
+	if err != nil {
+		return s.failed("save an event type", err)
+	}
+	defer leave()
 	var clients []uuid.UUID
 	err = s.inTransaction(ctx, "save an event type", func(tx *sql.Tx) error {
 		before, err := first(ctx, tx, scanBytes, `SELECT spec FROM event_types WHERE name = $1`, t.Name)

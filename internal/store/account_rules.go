@@ -101,7 +101,7 @@ func (s *Store) UpdateRule(ctx context.Context, by herald.Caller, r herald.Rule)
 		return r, fmt.Errorf("encode a rule's emails: %w", err)
 	}
 	var updated herald.Rule
-	err = s.changeRule(ctx, by, herald.RuleUpdated, r.ClientID, r.ID, func(tx *sql.Tx) (err error) {
+	err = s.changeRule(ctx, by, herald.RuleUpdated, r.ClientID, r.ID, s.changeClient, func(tx *sql.Tx) (err error) {
 		updated, err = first(ctx, tx, scanRule, `UPDATE rules SET type = $1, posted_type = $2, company_id = $3, webhook = $4, emails = $5
 WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
 			r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, r.ClientID[:], r.ID[:])
@@ -113,7 +113,7 @@ WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
 // SetRuleAuthorization switches the client's Authorization header on or off for one
 // rule. The error is CodeNotFound when there is no such rule.
 func (s *Store) SetRuleAuthorization(ctx context.Context, by herald.Caller, client, rule uuid.UUID, send bool) error {
-	return s.changeRule(ctx, by, herald.RuleUpdated, client, rule, func(tx *sql.Tx) error {
+	return s.changeRule(ctx, by, herald.RuleUpdated, client, rule, s.changeSettings, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE rules SET send_auth = $1 WHERE client_id = $2 AND id = $3`, send, client[:], rule[:])
 		return err
 	})
@@ -123,16 +123,19 @@ func (s *Store) SetRuleAuthorization(ctx context.Context, by herald.Caller, clie
 // rule's alerts stay, and their pending deliveries are still made. The error is
 // CodeNotFound when there is no such rule.
 func (s *Store) DeleteRule(ctx context.Context, by herald.Caller, client, rule uuid.UUID) error {
-	return s.changeRule(ctx, by, herald.RuleDeleted, client, rule, func(tx *sql.Tx) error {
+	return s.changeRule(ctx, by, herald.RuleDeleted, client, rule, s.changeClient, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE client_id = $1 AND id = $2`, client[:], rule[:])
 		return err
 	})
 }
 
-// changeRule runs fn on a rule that exists, and writes the rule before and after fn to
-// the audit log.
-func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, fn func(*sql.Tx) error) error {
-	return s.changeClient(ctx, client, "change a rule", func(tx *sql.Tx) error {
+// clientTransaction is changeClient or changeSettings.
+type clientTransaction func(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error
+
+// changeRule runs fn on a rule that exists, in a transaction of begin, and writes the rule
+// before and after fn to the audit log.
+func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, begin clientTransaction, fn func(*sql.Tx) error) error {
+	return begin(ctx, client, "change a rule", func(tx *sql.Tx) error {
 		before, err := readRule(ctx, tx, client, rule)
 		if errors.Is(err, sql.ErrNoRows) {
 			return noRule(rule)

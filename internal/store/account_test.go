@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +12,7 @@ import (
 
 	"herald"
 	"herald/internal/query"
+	"herald/internal/work"
 )
 
 func TestSecretsAreNotInTheFile(t *testing.T) { onBoth(t, testSecretsAreNotInTheFile) }
@@ -108,9 +110,10 @@ func testUpdatedRuleKeepsItsAuthorization(t *testing.T, f *fixture) {
 	wantCode(t, f.DeleteRule(t.Context(), operator, f.client.ID, f.rule.ID), herald.CodeNotFound)
 }
 
-func TestEveryChangeRaisesTheVersion(t *testing.T) { onBoth(t, testEveryChangeRaisesTheVersion) }
+func TestEveryChangeRaisesTheRevision(t *testing.T) { onBoth(t, testEveryChangeRaisesTheRevision) }
 
-func testEveryChangeRaisesTheVersion(t *testing.T, f *fixture) {
+// testEveryChangeRaisesTheRevision: the version is raised only by changes that publishing uses.
+func testEveryChangeRaisesTheRevision(t *testing.T, f *fixture) {
 	var notified int
 	f.changed = func(id uuid.UUID) {
 		if id == f.client.ID {
@@ -121,37 +124,97 @@ func testEveryChangeRaisesTheVersion(t *testing.T, f *fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	notified = 0
-	last, err := f.Version(t.Context(), f.client.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	last := f.state()
 	for _, change := range []struct {
-		name string
-		do   func() error
+		name    string
+		version bool
+		do      func() error
 	}{
-		{"rename", func() error { return f.RenameClient(t.Context(), operator, f.client.ID, "New") }},
-		{"profile", func() error { return f.SaveProfile(t.Context(), operator, f.client.ID, herald.Profile{Name: "New"}) }},
-		{"rule created", func() error { f.newRule(f.client); return nil }},
-		{"rule updated", func() error { _, err := f.UpdateRule(t.Context(), operator, f.rule); return err }},
-		{"authorization", func() error { return f.SetRuleAuthorization(t.Context(), operator, f.client.ID, f.rule.ID, false) }},
-		{"rule deleted", func() error { return f.DeleteRule(t.Context(), operator, f.client.ID, f.rule.ID) }},
-		{"key deleted", func() error { return f.DeleteKey(t.Context(), operator, f.client.ID, key.ID) }},
-		{"event type", func() error { return f.SaveEventType(t.Context(), operator, herald.EventType{Name: "own"}) }},
+		{"rename", true, func() error { return f.RenameClient(t.Context(), operator, f.client.ID, "New") }},
+		{"name in the profile", true, func() error { return f.SaveProfile(t.Context(), operator, f.client.ID, herald.Profile{Name: "Newer"}) }},
+		{"header in the profile", false, func() error {
+			return f.SaveProfile(t.Context(), operator, f.client.ID, herald.Profile{Name: "Newer", AlertAuthHeader: "Bearer x"})
+		}},
+		{"rule created", true, func() error { f.newRule(f.client); return nil }},
+		{"rule updated", true, func() error { _, err := f.UpdateRule(t.Context(), operator, f.rule); return err }},
+		{"authorization", false, func() error { return f.SetRuleAuthorization(t.Context(), operator, f.client.ID, f.rule.ID, false) }},
+		{"rule deleted", true, func() error { return f.DeleteRule(t.Context(), operator, f.client.ID, f.rule.ID) }},
+		{"key created", true, func() error { _, _, err := f.CreateKey(t.Context(), operator, f.client.ID, "third", ""); return err }},
+		{"key deleted", true, func() error { return f.DeleteKey(t.Context(), operator, f.client.ID, key.ID) }},
+		{"event type", true, func() error { return f.SaveEventType(t.Context(), operator, herald.EventType{Name: "own"}) }},
+		{"unsubscribed", false, func() error { return f.Unsubscribe(t.Context(), herald.Caller{}, f.client.ID, "Ann@acme.example") }},
+		{"resubscribed", false, func() error { return f.Resubscribe(t.Context(), operator, f.client.ID, "ann@acme.example") }},
 	} {
-		before := notified
+		notified = 0
 		if err := change.do(); err != nil {
 			t.Fatalf("%s: %v", change.name, err)
 		}
-		now, err := f.Version(t.Context(), f.client.ID)
-		if err != nil {
-			t.Fatal(err)
+		now := f.state()
+		if now.Client.Version != last.Client.Version && !change.version || now.Client.Version <= last.Client.Version && change.version {
+			t.Errorf("%s: version %d after %d", change.name, now.Client.Version, last.Client.Version)
 		}
-		if now <= last || notified != before+1 {
-			t.Errorf("%s: version %d after %d, Changed was called %d times", change.name, now, last, notified-before)
+		if now.Client.Revision <= last.Client.Revision || notified != 1 {
+			t.Errorf("%s: revision %d after %d, Changed was called %d times", change.name, now.Client.Revision, last.Client.Revision, notified)
 		}
 		last = now
 	}
+}
+
+// state returns the state of the fixture's client, after it has compared its numbers with those of
+// Version and Revision.
+func (f *fixture) state() work.ClientState {
+	f.t.Helper()
+	state, err := f.ClientState(f.t.Context(), f.client.ID)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	version, err := f.Version(f.t.Context(), f.client.ID)
+	if err != nil || version != state.Client.Version {
+		f.t.Errorf("Version: %d, %v; the client has %d", version, err, state.Client.Version)
+	}
+	revision, err := f.Revision(f.t.Context(), f.client.ID)
+	if err != nil || revision != state.Client.Revision {
+		f.t.Errorf("Revision: %d, %v; the client has %d", revision, err, state.Client.Revision)
+	}
+	return state
+}
+
+// TestSecondUnsubscribeWritesNothing: a reader may post the link of a mail any number of times.
+func TestSecondUnsubscribeWritesNothing(t *testing.T) { onBoth(t, testSecondUnsubscribeWritesNothing) }
+
+func testSecondUnsubscribeWritesNothing(t *testing.T, f *fixture) {
+	unsubscribe := func(box string) {
+		t.Helper()
+		if err := f.Unsubscribe(t.Context(), herald.Caller{}, f.client.ID, box); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unsubscribe("ann@acme.example")
+	before, audited := f.state(), f.rows("audit")
+	var readers sync.WaitGroup
+	for range 10 {
+		readers.Go(func() { unsubscribe("Ann@acme.example") })
+	}
+	readers.Wait()
+	if now := f.state(); now.Client.Revision != before.Client.Revision {
+		t.Errorf("revision %d after %d", now.Client.Revision, before.Client.Revision)
+	}
+	for range 10 { // all at once: at most one of them finds the mailbox subscribed
+		readers.Go(func() { unsubscribe("bob@acme.example") })
+	}
+	readers.Wait()
+	if now := f.state(); now.Client.Version != before.Client.Version || now.Client.Revision != before.Client.Revision+1 {
+		t.Errorf("version %d and revision %d after %d and %d, want one more revision",
+			now.Client.Version, now.Client.Revision, before.Client.Version, before.Client.Revision)
+	}
+	if got := f.rows("audit"); got != audited+1 {
+		t.Errorf("%d entries of the audit log after %d, want one more", got, audited)
+	}
+	wantCode(t, f.Unsubscribe(t.Context(), herald.Caller{}, uuid.New(), "ann@acme.example"), herald.CodeNotFound)
+	if err := f.DeleteClient(t.Context(), operator, f.client.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, f.Unsubscribe(t.Context(), herald.Caller{}, f.client.ID, "ann@acme.example"), herald.CodeNotFound)
 }
 
 func TestKeysAreLimited(t *testing.T) { onBoth(t, testKeysAreLimited) }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 
 	"github.com/google/uuid"
@@ -10,17 +11,34 @@ import (
 	"herald"
 )
 
-// Unsubscribe stops a client's mail to a mailbox. A second call does nothing. The error
+// errUnchanged ends a transaction that found nothing to change.
+var errUnchanged = errors.New("nothing has changed")
+
+// Unsubscribe stops a client's mail to a mailbox. A second call writes nothing. The error
 // is CodeNotFound when there is no such client.
 func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
-	return s.changeClient(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
+	box = strings.ToLower(box)
+	// Look first, without a lock: a reader may post the link of a mail any number of times.
+	n, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM unsubscribed WHERE client_id = $1 AND address = $2
+AND EXISTS (SELECT 1 FROM clients WHERE id = $1 AND deleted_at IS NULL)`, client[:], box)
+	if err != nil || n > 0 {
+		return s.failed("look for an unsubscribed mailbox", err)
+	}
+	err = s.changeSettings(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-			client[:], strings.ToLower(box), micros(s.clock.Now())))
-		if err != nil || n == 0 {
+			client[:], box, micros(s.clock.Now())))
+		if err == nil && n == 0 {
+			err = errUnchanged // another call was faster
+		}
+		if err != nil {
 			return err
 		}
-		return s.audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxUnsubscribed, subject: strings.ToLower(box)})
+		return s.audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxUnsubscribed, subject: box})
 	})
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
 }
 
 // Unsubscribed lists the mailboxes that have unsubscribed from a client's mail, by address.
@@ -41,7 +59,7 @@ func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Un
 // Resubscribe lets a client's mail go to a mailbox again. The error is CodeNotFound when
 // the mailbox has not unsubscribed, or when there is no such client.
 func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
-	return s.changeClient(ctx, client, "resubscribe a mailbox", func(tx *sql.Tx) error {
+	return s.changeSettings(ctx, client, "resubscribe a mailbox", func(tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], strings.ToLower(box)))
 		if err == nil && n == 0 {
 			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)

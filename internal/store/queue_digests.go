@@ -59,8 +59,12 @@ func (s *Store) DecideMail(ctx context.Context, d work.Item, digest policy.Diges
 		if err != nil {
 			return err
 		}
+		retry, err := wasTried(ctx, tx, &d)
+		if err != nil {
+			return err
+		}
 		var next policy.MailWindow
-		action, next = digest.Decide(window, d.ID, d.Attempt, fromMicros(now))
+		action, next = digest.Decide(window, d.ID, retry, fromMicros(now))
 		switch action {
 		case policy.SendDigest:
 			entries, err = s.digestEntries(ctx, tx, &d, box)
@@ -76,6 +80,17 @@ func (s *Store) DecideMail(ctx context.Context, d work.Item, digest policy.Diges
 		return setMailWindow(ctx, tx, d.ClientID, box, next)
 	})
 	return action, entries, err
+}
+
+// wasTried reports whether a delivery has an attempt with a known outcome. The number of the
+// attempt does not say so: FreeOrphans raises it for deliveries that a dead node held and may
+// not have begun to send.
+func wasTried(ctx context.Context, tx *sql.Tx, d *work.Item) (bool, error) {
+	if d.Attempt == 1 {
+		return false, nil
+	}
+	n, err := first(ctx, tx, scanInt, `SELECT count(*) FROM attempts WHERE delivery_id = $1 AND outcome <> $2`, d.ID[:], string(herald.OutcomeUnknown))
+	return n > 0, err
 }
 
 // lockMailWindow reads a mailbox's window and locks it until the transaction ends.

@@ -135,3 +135,60 @@ func testDigestWithoutACarrierFindsAnother(t *testing.T, f *fixture) {
 		t.Errorf("the parked one is %s", d.State)
 	}
 }
+
+// becomeOrphans makes this process another node and frees what the first one held.
+func (f *fixture) becomeOrphans() {
+	f.t.Helper()
+	dead := f.node.Load()
+	if err := f.Register(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+	if f.Shared() {
+		if removed, err := f.DeclareDead(f.t.Context(), dead, 0); !removed || err != nil {
+			f.t.Fatalf("declared dead: %v, %v", removed, err)
+		}
+	}
+	if _, n, err := f.FreeOrphans(f.t.Context(), uuid.Nil); n == 0 || err != nil {
+		f.t.Fatalf("%d orphans, %v", n, err)
+	}
+}
+
+// TestFreedMailsAreCountedInTheirWindow: mails that a dead node held, and had not sent, become a
+// digest like others. Only a retry is sent by itself at once.
+func TestFreedMailsAreCountedInTheirWindow(t *testing.T) {
+	onBoth(t, testFreedMailsAreCountedInTheirWindow)
+}
+
+func testFreedMailsAreCountedInTheirWindow(t *testing.T, f *fixture) {
+	f.acceptMails(10, "ann@acme.example")
+	f.becomeOrphans()
+	lane := work.Lane{Client: f.client.ID, Origin: herald.MailScheme}
+	mails, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 100}})
+	if err != nil || len(mails) != 10 || mails[0].Attempt != 2 {
+		t.Fatalf("claimed %+v, %v; want the second attempts of 10 mails", mails, err)
+	}
+	actions := map[policy.MailAction]int{}
+	for _, d := range mails {
+		action, _ := f.decideMail(d, time.Hour)
+		actions[action]++
+		if action != policy.SendMail {
+			continue
+		}
+		failed := work.Result{Item: d, Attempt: attempt(d, herald.OutcomeRetry, 450), State: herald.Pending, Retries: 1}
+		if err := f.Record(failed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if actions[policy.SendMail] != 3 || actions[policy.CarryDigest] != 1 || actions[policy.JoinDigest] != 6 {
+		t.Errorf("actions %v, want 3 mails, and a digest of 7", actions)
+	}
+	retries, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 100}})
+	if err != nil || len(retries) != 3 {
+		t.Fatalf("claimed %d retries, %v", len(retries), err)
+	}
+	for _, d := range retries {
+		if action, _ := f.decideMail(d, time.Hour); action != policy.SendMail {
+			t.Errorf("a retry: action %d, want that it is sent", action)
+		}
+	}
+}

@@ -85,7 +85,7 @@ type Options struct {
 	// discards them.
 	Logger *slog.Logger
 	// Changed is called, if set, after a transaction that raised a client's
-	// Version. It is not called for changes by other nodes.
+	// Revision. It is not called for changes by other nodes.
 	Changed func(client uuid.UUID)
 }
 
@@ -106,8 +106,10 @@ type Store struct {
 	batches     *pgxpool.Pool // the writer's one connection to PostgreSQL
 	writer      *writer
 	floors      floors
-	searchLimit int          // the constant searchLimit, or less in tests
-	node        atomic.Int64 // this node's incarnation, 0 before Register
+	changes     changeGate
+	locks       chan struct{} // has one value for each LockClients under way on PostgreSQL
+	searchLimit int           // the constant searchLimit, or less in tests
+	node        atomic.Int64  // this node's incarnation, 0 before Register
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool
@@ -119,7 +121,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
 	}
-	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit}
+	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, locks: make(chan struct{}, clientLocks)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -216,14 +218,30 @@ func (s *Store) inTransaction(ctx context.Context, doing string, fn func(*sql.Tx
 	return s.failed(doing, withContextError(ctx, err))
 }
 
-// changeClient runs fn like inTransaction and raises the client's Version. If there is
-// no such client, it does not call fn and the error is CodeNotFound.
+// changeClient runs fn like inTransaction and raises the client's Version: events that were
+// prepared before are stale. If there is no such client, it does not call fn and the error is
+// CodeNotFound.
 func (s *Store) changeClient(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error {
-	err := s.inTransaction(ctx, doing, func(tx *sql.Tx) error {
-		// The version is raised first: that locks the client's row, so that
+	return s.raise(ctx, "version", client, doing, fn)
+}
+
+// changeSettings is changeClient for data that no prepared event depends on. It raises only
+// the client's Revision.
+func (s *Store) changeSettings(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error {
+	return s.raise(ctx, "settings_version", client, doing, fn)
+}
+
+func (s *Store) raise(ctx context.Context, column string, client uuid.UUID, doing string, fn func(*sql.Tx) error) error {
+	leave, err := s.changes.enter(ctx, client)
+	if err != nil {
+		return s.failed(doing, err)
+	}
+	defer leave()
+	err = s.inTransaction(ctx, doing, func(tx *sql.Tx) error {
+		// The column is raised first: that locks the client's row, so that
 		// changes of one client run one after the other.
 		n, err := affected(tx.ExecContext(ctx,
-			`UPDATE clients SET version = version + 1 WHERE id = $1 AND deleted_at IS NULL`, client[:]))
+			`UPDATE clients SET `+column+` = `+column+` + 1 WHERE id = $1 AND deleted_at IS NULL`, client[:]))
 		if err != nil {
 			return err
 		}

@@ -50,18 +50,31 @@ func open(box *secret.Box, token string) (client uuid.UUID, mailbox string, err 
 	return uuid.UUID(plain[:len(client)]), string(plain[len(client):]), nil
 }
 
-// Register adds the page and its POST to mux.
+// Register adds the page and its POST to mux. Over the limits both answer 429.
 func Register(mux *http.ServeMux, box *secret.Box, store Store) {
-	mux.HandleFunc("GET "+Path+"{token}", func(w http.ResponseWriter, r *http.Request) {
+	var limits limiter
+	limited := func(fn http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if err := limits.take(addressKey(api.CallerAddress(r.Context())), perAddress); err != nil {
+				api.WriteError(w, r, err)
+				return
+			}
+			fn(w, r)
+		}
+	}
+	mux.HandleFunc("GET "+Path+"{token}", limited(func(w http.ResponseWriter, r *http.Request) {
 		// Mail scanners follow links, so a GET changes nothing.
 		if _, mailbox, err := open(box, r.PathValue("token")); err != nil {
 			show(w, http.StatusNotFound, page{Title: "This link is not valid", Text: "Open it from the mail again, in full."})
 		} else {
 			show(w, http.StatusOK, page{Title: "Stop these mails?", Text: "No more alerts will be sent to " + mailbox + ".", Button: "Stop mails"})
 		}
-	})
-	mux.HandleFunc("POST "+Path+"{token}", func(w http.ResponseWriter, r *http.Request) {
+	}))
+	mux.HandleFunc("POST "+Path+"{token}", limited(func(w http.ResponseWriter, r *http.Request) {
 		client, mailbox, err := open(box, r.PathValue("token"))
+		if err == nil {
+			err = limits.take(mailboxKey(client, mailbox), perMailbox)
+		}
 		if err == nil {
 			err = store.Unsubscribe(r.Context(), api.Reader(r), client, mailbox)
 		}
@@ -73,7 +86,7 @@ func Register(mux *http.ServeMux, box *secret.Box, store Store) {
 		default:
 			api.WriteError(w, r, err)
 		}
-	})
+	}))
 }
 
 // page has the template's values.
