@@ -14,7 +14,7 @@ import (
 // Unsubscribe stops a client's mail to a mailbox. A second call does nothing. The error
 // is CodeNotFound when there is no such client.
 func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
-	return s.changeClient(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
+	return s.changeClient(ctx, client, "unsubscribe a mailbox", func(ctx context.Context, tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
 			client[:], strings.ToLower(box), micros(time.Now())))
 		if err != nil || n == 0 {
@@ -26,7 +26,12 @@ func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.U
 
 // Unsubscribed lists the mailboxes that have unsubscribed from a client's mail, by address.
 func (s *Store) Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Unsubscribed, error) {
-	boxes, err := unsubscribed(ctx, s.read, client)
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	boxes, err := unsubscribed(ctx, s.lists, client)
 	return boxes, s.failed("list unsubscribed mailboxes", err)
 }
 
@@ -42,7 +47,7 @@ func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Un
 // Resubscribe lets a client's mail go to a mailbox again. The error is CodeNotFound when
 // the mailbox has not unsubscribed, or when there is no such client.
 func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
-	return s.changeClient(ctx, client, "resubscribe a mailbox", func(tx *sql.Tx) error {
+	return s.changeClient(ctx, client, "resubscribe a mailbox", func(ctx context.Context, tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], strings.ToLower(box)))
 		if err == nil && n == 0 {
 			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)

@@ -116,7 +116,7 @@ func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
 	})
 	if err := t.conn.SendBatch(ctx, &w.Batch).Close(); err != nil && !committed {
 		if t.store.dialect.unanswered(err) {
-			err = &lostAnswer{err}
+			err = &lostAnswer{error: err}
 		}
 		return t.rollback(ctx, err)
 	}

@@ -50,6 +50,9 @@ type dialect struct {
 	// pauseBatches waits for the batches being written and lets no other begin
 	// until the transaction ends.
 	pauseBatches func(ctx context.Context, tx *sql.Tx) error
+	// limitLockWait makes the statements of a transaction wait 50 ms at most for a
+	// lock, and fail then.
+	limitLockWait func(ctx context.Context, tx *sql.Tx) error
 	// claim lets a node hold due deliveries: of each lane the longest due first,
 	// without those that are due before the lane's floor.
 	claim func(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) ([]claimedRow, error)

@@ -25,12 +25,13 @@ func sqliteDialect() dialect {
 		joinOfAlert: func(table, alias string) string {
 			return `CROSS JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`
 		},
-		alertOf:      func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
-		now:          func(context.Context, querier) (int64, error) { return clock.now(), nil },
-		begin:        sqliteBegin,
-		pauseBatches: func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
-		claim:        sqliteClaim,
-		readBodies:   sqliteReadBodies,
+		alertOf:       func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
+		now:           func(context.Context, querier) (int64, error) { return clock.now(), nil },
+		begin:         sqliteBegin,
+		pauseBatches:  func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
+		limitLockWait: func(context.Context, *sql.Tx) error { return nil },
+		claim:         sqliteClaim,
+		readBodies:    sqliteReadBodies,
 	}
 }
 
@@ -53,9 +54,12 @@ func classifySQLite(err error) fault {
 const (
 	databaseFile = "herald.db"
 	lockFile     = "herald.lock"
-	// readers is how many reads run at the same time. Reads are short, and more of
-	// them would only compete for the processors.
-	readers = 4
+	// sqliteLists is how many reads of callers run at the same time, and
+	// sqliteLookUps how many of publishing, sending and maintenance. Reads are
+	// short, and more of them would only compete for the processors. Readiness has
+	// a reader of its own.
+	sqliteLists   = 4
+	sqliteLookUps = 3
 	// noIndexOnTheFly keeps SQLite from building a temporary index over millions
 	// of rows for one statement, where a key of the table does as well.
 	noIndexOnTheFly = "automatic_index(0)"
@@ -89,14 +93,16 @@ func (s *Store) openSQLite(dir string) error {
 		return fmt.Errorf("open %s: %w", file, err)
 	}
 	s.write.SetMaxOpenConns(1)
-	s.read, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
-		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8192)", "temp_store(MEMORY)", noIndexOnTheFly},
-	}))
-	if err != nil {
-		return fmt.Errorf("open %s: %w", file, err)
+	for pool, size := range map[**sql.DB]int{&s.read: sqliteLookUps, &s.lists: sqliteLists, &s.vital: 1} {
+		*pool, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
+			"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8192)", "temp_store(MEMORY)", noIndexOnTheFly},
+		}))
+		if err != nil {
+			return fmt.Errorf("open %s: %w", file, err)
+		}
+		(*pool).SetMaxOpenConns(size)
+		(*pool).SetMaxIdleConns(size)
 	}
-	s.read.SetMaxOpenConns(readers)
-	s.read.SetMaxIdleConns(readers)
 	return nil
 }
 

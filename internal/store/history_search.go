@@ -111,9 +111,12 @@ func instantOf(at time.Time) span {
 // are uuid.Nil, only alerts by rule and of company match. When more alerts than searchLimit
 // would have to be searched, the error is CodeUnavailable and says how to limit the query.
 func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
-	keptFrom, err := first(ctx, s.read, scanID, `SELECT kept_from FROM history`)
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
+	keptFrom, err := first(ctx, s.lists, scanID, `SELECT kept_from FROM history`)
 	if err != nil {
 		return nil, 0, s.failed("read how far history reaches", err)
 	}
@@ -178,12 +181,12 @@ func (s *Store) pageBySearch(ctx context.Context, q search, company uuid.UUID, l
 		c.add("e.id < %s", q.to)
 	}
 	var total int
-	alerts, err := list(ctx, s.read, func(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows, &total) },
+	alerts, err := list(ctx, s.lists, func(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows, &total) },
 		`SELECT `+alertColumns+`, p.total FROM (SELECT a.id, count(*) OVER () AS total`+from+` WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
 			` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(l.Offset())+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
 ORDER BY p.id`+direction(l.Order), c.args...)
 	if err == nil && len(alerts) == 0 && l.Offset() > 0 { // after the last page there is no row with the total
-		n, err := first(ctx, s.read, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args[:len(c.args)-2]...)
+		n, err := first(ctx, s.lists, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args[:len(c.args)-2]...)
 		return nil, int(n), s.failed("count alerts", err)
 	}
 	return alerts, total, s.failed("search alerts", err)

@@ -39,7 +39,7 @@ const (
 // Tally moves tallied_to on by one step: within one hour, and by tallyStep alerts at most.
 // It returns 0 when no alerts are left to count, and tallyStep when there may be more.
 func (s *Store) Tally(ctx context.Context) (n int, err error) {
-	err = s.inTransaction(ctx, "count alerts", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "count alerts", func(ctx context.Context, tx *sql.Tx) error {
 		n = 0
 		if err := s.dialect.pauseBatches(ctx, tx); err != nil {
 			return err
@@ -160,7 +160,7 @@ func (s *Store) countAlerts(ctx context.Context, q search) (alertCount, error) {
 		alerts += `a.rule_id = $2 AND `
 	}
 	// "NOT <" keeps SQLite from choosing the worse of two bounds for its index.
-	return first(ctx, s.read, func(rows *sql.Rows) (alertCount, error) {
+	return first(ctx, s.lists, func(rows *sql.Rows) (alertCount, error) {
 		err := rows.Scan(&c.total, &c.head, &c.open, &c.tail, &c.talliedTo)
 		c.total += c.head + c.open + c.tail
 		return c, err
@@ -177,7 +177,7 @@ type hour struct {
 
 // hours returns the tallies of the full hours in the span of a search.
 func (s *Store) hours(ctx context.Context, q search, c alertCount, o query.Order) ([]hour, error) {
-	return list(ctx, s.read, func(rows *sql.Rows) (h hour, err error) {
+	return list(ctx, s.lists, func(rows *sql.Rows) (h hour, err error) {
 		var us int64
 		err = rows.Scan(&us, &h.n)
 		h.at = fromMicros(us)

@@ -30,7 +30,7 @@ func (s *Store) Expire(ctx context.Context) (n int, err error) {
 			})
 		}))
 	}
-	err = s.inTransaction(ctx, "delete old history", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete old history", func(ctx context.Context, tx *sql.Tx) error {
 		n, err = deleteBefore(ctx, tx, keptFrom)
 		return err
 	})
@@ -39,7 +39,7 @@ func (s *Store) Expire(ctx context.Context) (n int, err error) {
 
 // advanceRetention sets and returns kept_from, the smallest id of the history that is kept.
 func (s *Store) advanceRetention(ctx context.Context) (keptFrom uuid.UUID, err error) {
-	err = s.inTransaction(ctx, "move the start of the kept history", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "move the start of the kept history", func(ctx context.Context, tx *sql.Tx) error {
 		// Take the lock first. AddDelivery takes it too, so no alert expires while it
 		// gets a new delivery.
 		if _, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forUpdate); err != nil {
@@ -92,7 +92,7 @@ func deleteBefore(ctx context.Context, tx *sql.Tx, keptFrom uuid.UUID) (all int,
 // ExpireTallies deletes tallies of hours before the kept history, in one step of at most step
 // tallies. It returns how many.
 func (s *Store) ExpireTallies(ctx context.Context) (n int, err error) {
-	err = s.inTransaction(ctx, "delete old tallies", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete old tallies", func(ctx context.Context, tx *sql.Tx) error {
 		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM tallies WHERE (client_id, rule_id, hour) IN (
 SELECT client_id, rule_id, hour FROM tallies WHERE hour < (SELECT kept_hour FROM history) ORDER BY hour LIMIT $1)`, step))
 		n = int(deleted)

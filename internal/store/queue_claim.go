@@ -61,7 +61,7 @@ func (s *Store) LanesLimit() int { return lanesLimit }
 // returns work.ErrDeclaredDead, because the node may hold them.
 func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
 	var claimed []claimedRow
-	err := s.inTransaction(ctx, "claim deliveries", func(tx *sql.Tx) error {
+	err := s.transact(ctx, transaction{doing: "claim deliveries", timeout: claimTimeout, tookPlace: s.claimed(&claimed)}, func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.dialect.now(ctx, tx)
 		if err != nil {
 			return err
@@ -94,6 +94,21 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, er
 		if herald.CodeOf(err) != herald.CodeUnavailable || !sleep(ctx, wait) {
 			return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
 		}
+	}
+}
+
+// claimed finds out whether a claim took place: the node holds the first of its rows then.
+func (s *Store) claimed(rows *[]claimedRow) tookPlace {
+	return func(ctx context.Context, tx *sql.Tx) (bool, error) {
+		if len(*rows) == 0 {
+			return false, nil
+		}
+		d := &(*rows)[0]
+		_, err := first(ctx, tx, scanID, `SELECT id FROM queue WHERE id = $1 AND node = $2 AND attempt = $3 `+s.dialect.forShare, d.ID[:], d.Node, d.Attempt)
+		if errors.Is(err, sql.ErrNoRows) {
+			return false, nil
+		}
+		return err == nil, err
 	}
 }
 
@@ -199,7 +214,7 @@ func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
 // claimed again. It skips deliveries that this node does not hold any more.
 func (s *Store) HandBack(ctx context.Context, held []work.Item) error {
 	for part := range slices.Chunk(held, step) {
-		err := s.inTransaction(ctx, "hand deliveries back", func(tx *sql.Tx) error {
+		err := s.transact(ctx, transaction{doing: "hand deliveries back", repeatable: true}, func(ctx context.Context, tx *sql.Tx) error {
 			for _, d := range part {
 				_, err := tx.ExecContext(ctx, `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`,
 					d.ID[:], d.Node, d.Attempt)

@@ -14,7 +14,7 @@ import (
 // database it removes all earlier nodes: the lock on the data directory shows that they have
 // ended. FreeOrphans frees the deliveries that they held.
 func (s *Store) Register(ctx context.Context) error {
-	return s.inTransaction(ctx, "register this node", func(tx *sql.Tx) error {
+	return s.changeNodes(ctx, "register this node", func(ctx context.Context, tx *sql.Tx) error {
 		node, err := first(ctx, tx, scanInt, `INSERT INTO nodes (beat) VALUES (0) RETURNING id`)
 		if err != nil {
 			return err
@@ -30,6 +30,13 @@ func (s *Store) Register(ctx context.Context) error {
 	})
 }
 
+// changeNodes changes the table of nodes on a connection that nothing else uses, so that a
+// heartbeat does not wait for other work. Each of these changes may take place twice: a second
+// Register leaves behind a node that holds nothing and is declared dead.
+func (s *Store) changeNodes(ctx context.Context, doing string, fn change) error {
+	return s.transact(ctx, transaction{doing: doing, pool: s.vital, timeout: heartbeatTimeout, repeatable: true}, fn)
+}
+
 // Shared reports whether several nodes may use the database.
 func (s *Store) Shared() bool { return s.dialect.shared }
 
@@ -39,7 +46,7 @@ func (s *Store) Shared() bool { return s.dialect.shared }
 // call Register.
 func (s *Store) Heartbeat(ctx context.Context) (map[int64]int64, error) {
 	others := make(map[int64]int64)
-	err := s.inTransaction(ctx, "record a heartbeat", func(tx *sql.Tx) error {
+	err := s.changeNodes(ctx, "record a heartbeat", func(ctx context.Context, tx *sql.Tx) error {
 		clear(others)
 		if left, err := s.leaveIfUncertain(ctx, tx); left || err != nil {
 			return err
@@ -70,7 +77,7 @@ func (s *Store) Heartbeat(ctx context.Context) (map[int64]int64, error) {
 // removed it. FreeOrphans frees the deliveries that it held.
 func (s *Store) DeclareDead(ctx context.Context, node, count int64) (bool, error) {
 	var n int64
-	err := s.inTransaction(ctx, "declare a node dead", func(tx *sql.Tx) (err error) {
+	err := s.changeNodes(ctx, "declare a node dead", func(ctx context.Context, tx *sql.Tx) (err error) {
 		n, err = affected(tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1 AND beat = $2`, node, count))
 		return err
 	})
@@ -80,7 +87,7 @@ func (s *Store) DeclareDead(ctx context.Context, node, count int64) (bool, error
 // Leave removes this node. It must hold no deliveries any more: another node would treat them
 // as orphans.
 func (s *Store) Leave(ctx context.Context) error {
-	return s.inTransaction(ctx, "remove this node", func(tx *sql.Tx) error {
+	return s.changeNodes(ctx, "remove this node", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
 		return err
 	})
@@ -108,7 +115,7 @@ func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUI
 	if err != nil || len(orphans) == 0 {
 		return after, 0, s.failed("read a dead node's deliveries", err)
 	}
-	err = s.inTransaction(ctx, "free a dead node's deliveries", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "free a dead node's deliveries", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.dialect.now(ctx, tx)
 		if err != nil {
 			return err
