@@ -41,10 +41,8 @@ func postgresDialect() dialect {
 		classify:  classifyPostgres,
 		unanswered: func(err error) bool {
 			// An ERROR of the server says that the commit did not take place.
-			// FATAL and PANIC end the connection and say nothing: they can come
-			// after a COMMIT that took place.
 			var server *pgconn.PgError
-			return !errors.As(err, &server) || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC"
+			return !errors.As(err, &server) || endsSession(server)
 		},
 		joinOfAlert: func(table, alias string) string { // the LIMIT keeps the planner from reading the deliveries first
 			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
@@ -180,7 +178,7 @@ func classifyPostgres(err error) fault {
 	case errors.As(err, &server) && server.Code == keyInUse && server.TableName == "idempotency":
 		return faultTransient
 	case errors.As(err, &server):
-		return classifyState(server.Code)
+		return classifyServer(server)
 	case pgconn.SafeToRetry(err):
 		return faultTransient
 	case errors.As(err, &network), pgconn.Timeout(err), errors.Is(err, sql.ErrConnDone), errors.Is(err, driver.ErrBadConn),
@@ -199,19 +197,30 @@ func classifyPostgres(err error) fault {
 // used. See addKeys.
 const keyInUse = "23502" // not_null_violation
 
-// classifyState returns the fault of an SQLSTATE, mostly by its class (PostgreSQL manual,
-// appendix A).
-func classifyState(code string) fault {
+// classifyServer returns the fault of an error of the server, mostly by the class of its
+// SQLSTATE (PostgreSQL manual, appendix A). A check violation (23514), such as an id that no
+// partition takes, is the statement's fault: it concerns one event, and the writer finds out
+// which.
+func classifyServer(err *pgconn.PgError) fault {
+	code := err.Code
 	switch {
-	case code == "40001", code == "40P01", code == "55P03": // serialization, deadlock, lock timeout
+	case code == "40001", code == "40P01", code == "55P03", // serialization, deadlock, lock timeout
+		code == "25P03", code == "25P04", code == "57P05": // the session was ended because it stalled
 		return faultTransient
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
-		code == "25006", // connection, resources, operator intervention, system; read-only after a failover
-		code == "23514": // no partition for an id: this node's clock is wrong by weeks
+		code == "25006": // connection, resources, operator intervention, system; read-only after a failover
+		return faultDatabase
+	case endsSession(err):
 		return faultDatabase
 	default:
 		return faultStatement
 	}
+}
+
+// endsSession reports whether the server ended the session with this error. Such an error says
+// nothing about the statement: it can even come after a COMMIT that took place.
+func endsSession(err *pgconn.PgError) bool {
+	return err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
 }
 
 func postgresNow(ctx context.Context, q querier) (int64, error) {
