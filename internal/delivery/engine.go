@@ -56,6 +56,8 @@ type Nodes interface {
 	// Register makes this process a node. What earlier nodes held can be freed
 	// by FreeOrphans from then on.
 	Register(ctx context.Context) error
+	// Incarnation returns the number under which Register did so last.
+	Incarnation() int64
 	// FreeOrphans frees some deliveries behind after that a dead node held; n is
 	// 0 when none are left.
 	FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUID, n int, err error)
@@ -128,13 +130,16 @@ type Engine struct {
 	abort   context.CancelFunc
 	wake    chan struct{} // the claimer is to look at once
 
-	mu       sync.Mutex
-	window   *fairqueue.Window[*item]
-	held     map[uuid.UUID]*item // all that is in the window or in an attempt
-	hops     []*hop              // redirects that wait for a place, the oldest first
-	stopping bool
-	attempts sync.WaitGroup
-	loops    sync.WaitGroup // the claimer and the heartbeats
+	mu          sync.Mutex
+	window      *fairqueue.Window[*item]
+	held        map[uuid.UUID]*item // all that is in the window or in an attempt
+	hops        []*hop              // redirects that wait for a place, the oldest first
+	stopping    bool
+	incarnation int64 // what an earlier one held is not sent any more
+	attempts    sync.WaitGroup
+	accepts     sync.WaitGroup // what Reserve took room for, until AfterCommit
+	returns     sync.WaitGroup // deliveries being handed back
+	loops       sync.WaitGroup // the claimer and the heartbeats
 }
 
 // item is a delivery in memory.
@@ -177,6 +182,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := e.Nodes.Register(ctx); err != nil {
 		return err
 	}
+	e.incarnation = e.Nodes.Incarnation()
 	if err := e.freeOrphans(ctx); err != nil {
 		return err
 	}
@@ -199,30 +205,61 @@ func (e *Engine) Reserve(events []work.PreparedEvent) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	each(events, func(_ int, d *work.Item) {
-		d.Held = e.window.Reserve(d.Lane(), size(d))
+		d.Held = !e.stopping && e.window.Reserve(d.Lane(), size(d))
 	})
+	if anyHeld(events) {
+		e.accepts.Add(1)
+	}
+}
+
+func anyHeld(events []work.PreparedEvent) (held bool) {
+	each(events, func(_ int, d *work.Item) { held = held || d.Held })
+	return held
 }
 
 // AfterCommit sends the deliveries of the events that were committed, and gives
 // back the room of the others.
 func (e *Engine) AfterCommit(events []work.PreparedEvent, committed func(i int) bool) {
+	if anyHeld(events) {
+		defer e.accepts.Done()
+	}
 	spilled := false
+	var unsent []work.Item
 	e.mu.Lock()
 	each(events, func(i int, d *work.Item) {
 		switch {
+		case !d.Held && e.stopping: // Reserve may not have asked the window
 		case !d.Held:
 			e.window.Spilled(d.Lane())
 			spilled = true
-		case committed(i):
-			e.add(&item{Item: *d})
-		default:
+		case !committed(i):
 			e.window.Release(d.Lane(), size(d))
+		case d.Node == 0: // the node was not registered: the delivery waits to be claimed
+			e.window.MarkSpilled(d.Lane())
+			e.window.Release(d.Lane(), size(d))
+			spilled = true
+		case e.stopping || d.Node < e.incarnation:
+			e.window.Release(d.Lane(), size(d))
+			unsent = append(unsent, *d)
+		default:
+			e.add(&item{Item: *d})
 		}
 	})
 	e.startReady()
 	e.mu.Unlock()
+	if len(unsent) > 0 {
+		e.returns.Go(func() { e.handBack(unsent) })
+	}
 	if spilled {
 		e.wakeClaimer()
+	}
+}
+
+// handBack hands back deliveries that were not sent. If it cannot, another node makes them
+// after this one has left, and they count as perhaps sent.
+func (e *Engine) handBack(unsent []work.Item) {
+	if err := e.Store.HandBack(context.Background(), unsent); err != nil {
+		e.Log.Error("hand deliveries back", "error", err)
 	}
 }
 
@@ -297,9 +334,11 @@ func (e *Engine) Stop(ctx context.Context) error {
 		held[n] = i.Item
 	}
 	err := e.Store.HandBack(context.WithoutCancel(ctx), held)
+	e.wakeClaimer() // so that it ends
 	ended := make(chan struct{})
 	go func() {
 		e.attempts.Wait()
+		e.accepts.Wait()
 		close(ended)
 	}()
 	select {
@@ -309,6 +348,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.abort()
 	<-ended
 	e.loops.Wait()
+	e.returns.Wait()
 	if err != nil {
 		return err
 	}

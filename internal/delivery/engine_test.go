@@ -62,7 +62,12 @@ func newRig(t *testing.T, dir string, o delivery.Options, answer func(context.Co
 	if known, err = clientcache.New(r.store, catalogue.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	o.Store, o.Clients, o.Sender = r.store, known, r
+	o.Clients, o.Sender = known, r
+	if slow, ok := o.Store.(*slowStore); ok {
+		slow.Store = r.store
+	} else {
+		o.Store = r.store
+	}
 	if flaky, ok := o.Nodes.(*flakyNodes); ok {
 		flaky.Store = r.store
 	} else {

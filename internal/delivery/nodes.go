@@ -124,18 +124,32 @@ func (m *membership) watch(others map[int64]int64, now time.Time) map[int64]int6
 // rejoin drops what this node held, which others hold now, and registers as a new
 // incarnation. The store refuses results of attempts under way.
 func (m *membership) rejoin(ctx context.Context) error {
-	m.mu.Lock()
-	dropped := m.window.Drain(func(i *item) int { return size(&i.Item) })
-	for _, i := range dropped {
-		delete(m.held, i.ID)
-	}
-	m.mu.Unlock()
+	unsent := m.drop()
 	clear(m.seen)
-	m.Log.Warn("another node declared this one dead; it registers as a new one", "dropped", len(dropped))
+	m.Log.Warn("another node declared this one dead; it registers as a new one", "dropped", len(unsent))
 	if err := m.Nodes.Register(ctx); err != nil {
 		return err
 	}
-	return m.freeAll(ctx) // what was held meanwhile under the old number
+	m.mu.Lock()
+	m.incarnation = m.Nodes.Incarnation()
+	m.mu.Unlock()
+	// What was not sent, and what nobody has freed yet, is handed back. The rest of
+	// what was held under the old number may have been sent.
+	m.handBack(append(unsent, m.drop()...))
+	m.wakeClaimer()
+	return m.freeAll(ctx)
+}
+
+// drop takes what has not been sent out of memory.
+func (m *membership) drop() []work.Item {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var unsent []work.Item
+	for _, i := range m.window.Drain(func(i *item) int { return size(&i.Item) }) {
+		delete(m.held, i.ID)
+		unsent = append(unsent, i.Item)
+	}
+	return unsent
 }
 
 // freeOrphans gives back what dead nodes held.

@@ -31,27 +31,27 @@ type postgresBatch struct {
 	store *Store
 }
 
-func postgresBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
+func postgresBegin(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
 	conn, err := s.batches.Acquire(ctx)
 	if err != nil {
 		return nil, preconditions{}, err
 	}
 	t := &postgresBatch{conn, s}
-	found, err := t.preconditions(ctx, clients, keys)
+	found, err := t.preconditions(ctx, node, clients, keys)
 	if err != nil {
 		return nil, found, t.rollback(ctx, err)
 	}
 	return t, found, nil
 }
 
-func (t *postgresBatch) preconditions(ctx context.Context, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
+func (t *postgresBatch) preconditions(ctx context.Context, node int64, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
 	var (
 		p     pgx.Batch
 		found = preconditions{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
 	)
 	p.Queue(`BEGIN`)
-	p.Queue(postgresOpenSQL, tallyLock, idleTransactionTimeout).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&found.now, nil, nil, nil, nil) // the other columns have only side effects
+	p.Queue(postgresOpenSQL, tallyLock, idleTransactionTimeout, node).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&found.now, &found.registered, nil, nil, nil, nil) // the other columns have only side effects
 	})
 	if len(clients) > 0 {
 		// FOR SHARE lets other batches run and makes a change of the client wait.
@@ -74,7 +74,7 @@ WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clien
 
 // postgresOpenSQL opens the writer's transaction. jit is off because enable_seqscan = off
 // makes some plans look so expensive that PostgreSQL would compile them.
-const postgresOpenSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+const postgresOpenSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, EXISTS (SELECT 1 FROM nodes WHERE id = $3),
 pg_advisory_xact_lock_shared($1, hashtext(current_schema()))::text, set_config('idle_in_transaction_session_timeout', $2, true),
 set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
@@ -334,9 +334,9 @@ ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, ti
 }
 
 // postgresClaimSQL lets several nodes claim from one lane at once: SKIP LOCKED passes over
-// the rows that another node is claiming. It first collects the ids in an array, because a
+// the rows that another node is claiming. A node that was declared dead claims nothing. It first collects the ids in an array, because a
 // join would let the planner read the whole queue.
-const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
+const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE (SELECT count(*) FROM nodes WHERE id = $1) = 1 AND id = ANY(ARRAY(
   SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) w(client_id, lane, n, floor), LATERAL (
     SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at BETWEEN w.floor AND $6
     ORDER BY q.due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))

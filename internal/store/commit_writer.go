@@ -184,13 +184,15 @@ func (w *writer) run() {
 func (w *writer) commit(batch []*request) {
 	// A batch belongs to many callers, so no caller's context may end it.
 	ctx := context.Background()
+	node, end := w.store.holding.begin()
 	err := w.store.retry(ctx, func() error {
-		err := w.transaction(ctx, batch)
+		err := w.transaction(ctx, batch, node)
 		if lost := (*lostAnswer)(nil); errors.As(err, &lost) {
 			return w.store.resolveBatch(ctx, lost, batch)
 		}
 		return err
 	})
+	end()
 	if err != nil && len(batch) > 1 && w.store.dialect.classify(err) == faultStatement {
 		middle := len(batch) / 2
 		w.commit(batch[:middle])
@@ -207,16 +209,17 @@ func (w *writer) commit(batch []*request) {
 	}
 }
 
-func (w *writer) transaction(ctx context.Context, requests []*request) error {
+// transaction writes a batch. Deliveries that are to be held are held by node.
+func (w *writer) transaction(ctx context.Context, requests []*request, node int64) error {
 	s := w.store
 	if s.dialect.shared {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, batchTimeout)
 		defer cancel()
 	}
-	tx, found, err := s.dialect.begin(ctx, s, clientsOf(requests), keysOf(requests))
+	tx, found, err := s.dialect.begin(ctx, s, node, clientsOf(requests), keysOf(requests))
 	if err == nil {
-		err = tx.commit(ctx, newBatch(requests, found, s.node.Load()))
+		err = tx.commit(ctx, newBatch(requests, found, node))
 	}
 	if err != nil && ctx.Err() != nil {
 		s.trust.lose()

@@ -43,10 +43,10 @@ type dialect struct {
 	// share the database, because their clocks differ.
 	now func(ctx context.Context, q querier) (int64, error)
 	// begin begins the writer's transaction, which never runs at the same time as
-	// one that has called pauseBatches. It returns the preconditions of events of
+	// one that has called pauseBatches. node is to hold deliveries. It returns the preconditions of events of
 	// these clients with these keys. Other transactions cannot change the
 	// clients' versions until this one ends.
-	begin func(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error)
+	begin func(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error)
 	// pauseBatches waits for the batches being written and lets no other begin
 	// until the transaction ends.
 	pauseBatches func(ctx context.Context, tx *sql.Tx) error
@@ -75,6 +75,8 @@ type preconditions struct {
 	versions  map[uuid.UUID]int64         // of the clients; 0 or missing for a client that does not exist
 	used      map[idempotencyKey]firstUse // of the keys, those that have been used
 	talliedTo uuid.UUID                   // the batch itself adds alerts with smaller ids to their tallies
+	// registered says that the node is one: another node may have declared it dead.
+	registered bool
 }
 
 // fault is a kind of failure of the database.

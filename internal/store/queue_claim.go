@@ -61,14 +61,20 @@ func (s *Store) LanesLimit() int { return lanesLimit }
 // returns work.ErrDeclaredDead, because the node may hold them.
 func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
 	var claimed []claimedRow
+	node, end := s.holding.begin()
+	if node == 0 { // this node is not registered any more
+		end()
+		return nil, nil
+	}
 	err := s.transact(ctx, transaction{doing: "claim deliveries", timeout: claimTimeout, tookPlace: s.claimed(&claimed)}, func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.dialect.now(ctx, tx)
 		if err != nil {
 			return err
 		}
-		claimed, err = s.dialect.claim(ctx, tx, s.node.Load(), claims, s.floors.of(claims), now)
+		claimed, err = s.dialect.claim(ctx, tx, node, claims, s.floors.of(claims), now)
 		return err
 	})
+	end()
 	if lost := (*lostAnswer)(nil); errors.As(err, &lost) {
 		s.uncertain.Store(true) // this node may hold deliveries that it does not know of
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -13,21 +14,50 @@ import (
 // Register makes this process a node with a new number, its incarnation. On an embedded
 // database it removes all earlier nodes: the lock on the data directory shows that they have
 // ended. FreeOrphans frees the deliveries that they held.
+//
+// When Register returns, no delivery is being accepted or claimed for an earlier incarnation.
 func (s *Store) Register(ctx context.Context) error {
-	return s.changeNodes(ctx, "register this node", func(ctx context.Context, tx *sql.Tx) error {
-		node, err := first(ctx, tx, scanInt, `INSERT INTO nodes (beat) VALUES (0) RETURNING id`)
-		if err != nil {
+	var node int64
+	err := s.changeNodes(ctx, "register this node", func(ctx context.Context, tx *sql.Tx) (err error) {
+		node, err = first(ctx, tx, scanInt, `INSERT INTO nodes (beat) VALUES (0) RETURNING id`)
+		if err != nil || s.dialect.shared {
 			return err
 		}
-		if !s.dialect.shared {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id <> $1`, node); err != nil {
-				return err
-			}
-		}
-		s.node.Store(node)
-		s.uncertain.Store(false)
-		return nil
+		_, err = tx.ExecContext(ctx, `DELETE FROM nodes WHERE id <> $1`, node)
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	// Only now: what is held by a number that is not registered counts as an orphan.
+	s.holding.set(node)
+	s.node.Store(node)
+	s.uncertain.Store(false)
+	return nil
+}
+
+// Incarnation returns the number under which this node registered last, or 0 before Register.
+func (s *Store) Incarnation() int64 { return s.node.Load() }
+
+// holding is the number under which this node takes deliveries: its incarnation while that is
+// registered, else 0, and then accepted deliveries wait to be claimed. Whoever takes deliveries
+// holds the lock until the commit.
+type holding struct {
+	lock sync.RWMutex
+	node int64
+}
+
+// set changes the number, after those that take deliveries under the old one have committed.
+func (h *holding) set(node int64) {
+	h.lock.Lock()
+	defer h.lock.Unlock()
+	h.node = node
+}
+
+// begin returns the number, which stays the same until end.
+func (h *holding) begin() (node int64, end func()) {
+	h.lock.RLock()
+	return h.node, h.lock.RUnlock
 }
 
 // changeNodes changes the table of nodes on a connection that nothing else uses, so that a
@@ -45,6 +75,9 @@ func (s *Store) Shared() bool { return s.dialect.shared }
 // when this node may hold deliveries that it does not know of. In both cases the caller must
 // call Register.
 func (s *Store) Heartbeat(ctx context.Context) (map[int64]int64, error) {
+	if s.uncertain.Load() {
+		s.holding.set(0) // before this node removes itself
+	}
 	others := make(map[int64]int64)
 	err := s.changeNodes(ctx, "record a heartbeat", func(ctx context.Context, tx *sql.Tx) error {
 		clear(others)
@@ -67,6 +100,7 @@ func (s *Store) Heartbeat(ctx context.Context) (map[int64]int64, error) {
 		return nil, err
 	}
 	if _, alive := others[s.node.Load()]; !alive {
+		s.holding.set(0)
 		return nil, work.ErrDeclaredDead
 	}
 	delete(others, s.node.Load())
@@ -85,8 +119,9 @@ func (s *Store) DeclareDead(ctx context.Context, node, count int64) (bool, error
 }
 
 // Leave removes this node. It must hold no deliveries any more: another node would treat them
-// as orphans.
+// as orphans. What is accepted from now on waits to be claimed.
 func (s *Store) Leave(ctx context.Context) error {
+	s.holding.set(0)
 	return s.changeNodes(ctx, "remove this node", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
 		return err
@@ -122,7 +157,7 @@ func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUI
 		}
 		for _, o := range orphans {
 			freed, err := affected(tx.ExecContext(ctx, `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1
-WHERE id = $2 AND node = $3 AND attempt = $4`, now, o.ID[:], o.node, o.Attempt))
+WHERE id = $2 AND node = $3 AND attempt = $4 AND node NOT IN (SELECT id FROM nodes)`, now, o.ID[:], o.node, o.Attempt))
 			if err != nil {
 				return err
 			}

@@ -105,6 +105,7 @@ type Store struct {
 	changeTurns *turns
 	searchLimit int          // the constant searchLimit, or less in tests
 	node        atomic.Int64 // this node's incarnation, 0 before Register
+	holding     holding
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool
