@@ -39,6 +39,9 @@ type dialect struct {
 	// where one transaction writes at a time.
 	forUpdate, forShare string
 
+	// smallChange changes a row that does not matter, to see whether a commit works.
+	smallChange string
+
 	// now returns the time in microseconds. It is the database's time where nodes
 	// share the database, because their clocks differ.
 	now func(ctx context.Context, q querier) (int64, error)

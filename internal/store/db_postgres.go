@@ -51,6 +51,7 @@ ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + 
 		alertOf:       func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
 		forUpdate:     "FOR UPDATE",
 		forShare:      "FOR SHARE",
+		smallChange:   `INSERT INTO commits (id, took_place, at) VALUES (gen_random_uuid(), true, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)`,
 		now:           postgresNow,
 		begin:         postgresBegin,
 		pauseBatches:  postgresPauseBatches,

@@ -26,6 +26,7 @@ func sqliteDialect() dialect {
 			return `CROSS JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`
 		},
 		alertOf:       func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
+		smallChange:   `UPDATE compatibility SET serves_from = serves_from`,
 		now:           func(context.Context, querier) (int64, error) { return clock.now(), nil },
 		begin:         sqliteBegin,
 		pauseBatches:  func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
@@ -43,7 +44,7 @@ func classifySQLite(err error) fault {
 	switch e.Code() & 0xff { // the primary result code
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return faultTransient
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
 		return faultDatabase
 	default:
@@ -80,6 +81,12 @@ func (s *Store) openSQLite(dir string) error {
 		return err
 	}
 	file := filepath.Join(dir, databaseFile)
+	if err := makePrivate(file); err != nil {
+		return errors.Join(err, s.release())
+	}
+	if err := checkHeader(file); err != nil {
+		return errors.Join(err, s.release())
+	}
 	var err error
 	s.write, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
 		"_txlock": {"immediate"},
@@ -94,16 +101,24 @@ func (s *Store) openSQLite(dir string) error {
 	}
 	s.write.SetMaxOpenConns(1)
 	for pool, size := range map[**sql.DB]int{&s.read: sqliteLookUps, &s.lists: sqliteLists, &s.vital: 1} {
-		*pool, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
-			"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8192)", "temp_store(MEMORY)", noIndexOnTheFly},
-		}))
-		if err != nil {
-			return fmt.Errorf("open %s: %w", file, err)
+		if *pool, err = openReaders(file, size); err != nil {
+			return err
 		}
-		(*pool).SetMaxOpenConns(size)
-		(*pool).SetMaxIdleConns(size)
 	}
 	return nil
+}
+
+// openReaders returns a pool of connections that only read.
+func openReaders(file string, size int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", sqliteDSN(file, url.Values{
+		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8192)", "temp_store(MEMORY)", noIndexOnTheFly},
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", file, err)
+	}
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
 }
 
 func sqliteDSN(file string, options url.Values) string {
@@ -111,16 +126,27 @@ func sqliteDSN(file string, options url.Values) string {
 }
 
 // lockDirectory locks the data directory against a second process: Register of the second
-// would remove the node of the first, and both would send its deliveries.
+// would remove the node of the first, and both would send its deliveries. It locks a file for
+// older versions, which know only that, and the directory, because the file can be deleted.
 func (s *Store) lockDirectory(dir string) error {
-	lock := flock.New(filepath.Join(dir, lockFile))
-	taken, err := lock.TryLock()
+	unlock, taken, err := lockItself(dir)
 	if err != nil {
 		return fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}
 	if !taken {
-		return fmt.Errorf("the data directory %s is in use by another process; stop that one, or choose another with --data", dir)
+		return inUse(dir)
 	}
-	s.release = lock.Close
+	lock := flock.New(filepath.Join(dir, lockFile))
+	if taken, err = lock.TryLock(); err != nil {
+		return errors.Join(fmt.Errorf("lock the data directory %s: %w", dir, err), unlock())
+	}
+	if !taken {
+		return errors.Join(inUse(dir), unlock())
+	}
+	s.release = func() error { return errors.Join(lock.Close(), unlock()) }
 	return nil
+}
+
+func inUse(dir string) error {
+	return fmt.Errorf("the data directory %s is in use by another process; stop that one, or choose another with --data", dir)
 }

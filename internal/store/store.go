@@ -106,6 +106,7 @@ type Store struct {
 	searchLimit int          // the constant searchLimit, or less in tests
 	node        atomic.Int64 // this node's incarnation, 0 before Register
 	holding     holding
+	probe       probe
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool
@@ -148,6 +149,11 @@ func (s *Store) open(ctx context.Context, o Options) error {
 }
 
 func (s *Store) prepare(ctx context.Context) error {
+	if !s.dialect.shared {
+		if err := s.checkFile(ctx); err != nil {
+			return err
+		}
+	}
 	if _, err := s.migrate(ctx, s.options); err != nil {
 		return fmt.Errorf("bring the database's tables up to date: %w", err)
 	}
