@@ -34,21 +34,21 @@ func TestStopDuringAClaim(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		slow := &slowStore{claiming: make(chan struct{}, 10)}
-		r := newRig(t, dir, delivery.Options{Store: slow}, always(200)).withClient("https://a.example/")
-		old := r.publish(1)[0]
+		f := newFixture(t, dir, delivery.Options{Store: slow}, always(200)).withClient("https://a.example/")
+		old := f.publish(1)[0]
 		synctest.Wait()
-		again, err := r.control.Redeliver(t.Context(), r.client.ID, old)
+		again, err := f.control.Redeliver(t.Context(), f.client.ID, old)
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-slow.claiming
-		client := r.client
-		r.stop()
-		r = newRig(t, dir, delivery.Options{}, always(200))
-		r.client = client
+		client := f.client
+		f.stop()
+		f = newFixture(t, dir, delivery.Options{}, always(200))
+		f.client = client
 		time.Sleep(10 * time.Second)
-		r.wantOneAttempt(again.ID)
-		r.stop()
+		f.wantOneAttempt(again.ID)
+		f.stop()
 	})
 }
 
@@ -58,18 +58,18 @@ func TestPublishDuringAStop(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
-		r := newRig(t, dir, delivery.Options{}, func(context.Context, webhook.Request) webhook.Result {
+		f := newFixture(t, dir, delivery.Options{}, func(context.Context, webhook.Request) webhook.Result {
 			<-answer
 			return status(200)
 		}).withClient("https://a.example/")
-		r.publish(1) // its attempt keeps the engine from stopping
+		f.publish(1) // its attempt keeps the engine from stopping
 		synctest.Wait()
-		prepared := r.prepare("https://a.example/")
-		r.engine.Reserve(prepared) // a publish that has room and is not yet committed
+		prepared := f.prepare("https://a.example/")
+		f.engine.Reserve(prepared) // a publish that has room and is not yet committed
 		stopped := make(chan error)
-		go func() { stopped <- r.engine.Stop(t.Context()) }()
+		go func() { stopped <- f.engine.Stop(t.Context()) }()
 		synctest.Wait()
-		if _, err := r.store.Accept(prepared); err != nil {
+		if _, err := f.store.Accept(prepared); err != nil {
 			t.Fatal(err)
 		}
 		close(answer)
@@ -79,49 +79,49 @@ func TestPublishDuringAStop(t *testing.T) {
 			t.Fatalf("Stop returned %v before the publish had ended", err)
 		default:
 		}
-		r.engine.AfterCommit(prepared, func(int) bool { return true })
+		f.engine.AfterCommit(prepared, func(int) bool { return true })
 		if err := <-stopped; err != nil {
 			t.Fatal(err)
 		}
-		ids := r.publish(1) // one that came later
-		if err := r.store.Close(); err != nil {
+		ids := f.publish(1) // one that came later
+		if err := f.store.Close(); err != nil {
 			t.Fatal(err)
 		}
-		client := r.client
-		r = newRig(t, dir, delivery.Options{}, always(200))
-		r.client = client
+		client := f.client
+		f = newFixture(t, dir, delivery.Options{}, always(200))
+		f.client = client
 		time.Sleep(10 * time.Second)
 		for _, id := range append(ids, prepared[0].Alerts[0].Items[0].ID) {
-			r.wantOneAttempt(id)
+			f.wantOneAttempt(id)
 		}
-		r.stop()
+		f.stop()
 	})
 }
 
 // prepare returns an event with one delivery.
-func (r *rig) prepare(address string) []work.PreparedEvent {
-	r.t.Helper()
-	version, err := r.store.Version(r.t.Context(), r.client.ID)
+func (f *fixture) prepare(address string) []work.PreparedEvent {
+	f.t.Helper()
+	version, err := f.store.Version(f.t.Context(), f.client.ID)
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	event := herald.Event{ID: herald.NewEventID(), ClientID: r.client.ID, Type: "Sync Completed", OccurredAt: time.Now()}
+	event := herald.Event{ID: herald.NewEventID(), ClientID: f.client.ID, Type: "Sync Completed", OccurredAt: time.Now()}
 	alert := herald.AlertID(event.ID, 1)
 	origin, err := webhook.Origin(address)
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return []work.PreparedEvent{{Event: event, ClientVersion: version, Alerts: []work.PreparedAlert{{
 		ID: alert, RuleID: uuid.New(), Message: "m", Head: []byte(`{"a":1`),
-		Items: []work.Item{{ID: herald.DeliveryID(alert, 0), ClientID: r.client.ID, Origin: origin, Address: address, Attempt: 1, MadeAt: time.Now()}},
+		Items: []work.Item{{ID: herald.DeliveryID(alert, 0), ClientID: f.client.ID, Origin: origin, Address: address, Attempt: 1, MadeAt: time.Now()}},
 	}}}}
 }
 
 // wantOneAttempt checks that a delivery was made by its first attempt.
-func (r *rig) wantOneAttempt(id uuid.UUID) {
-	r.t.Helper()
-	d, attempts := r.delivery(id)
+func (f *fixture) wantOneAttempt(id uuid.UUID) {
+	f.t.Helper()
+	d, attempts := f.delivery(id)
 	if d.State != herald.Delivered || len(attempts) != 1 || attempts[0].Outcome != herald.OutcomeDelivered {
-		r.t.Errorf("the delivery is %v after %+v; want it delivered by one attempt", d.State, attempts)
+		f.t.Errorf("the delivery is %v after %+v; want it delivered by one attempt", d.State, attempts)
 	}
 }

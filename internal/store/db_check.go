@@ -54,7 +54,7 @@ func makePrivate(file string) error {
 	return nil
 }
 
-// The header of an SQLite file (https://www.sqlite.org/fileformat.html, section 1.3).
+// The header of an SQLite file (https://www.sqlite.org/fileformat.html, "The Database Header").
 const (
 	headerSize      = 100
 	headerMagic     = "SQLite format 3\x00"
