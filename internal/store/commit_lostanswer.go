@@ -174,13 +174,3 @@ func addedEvent(batch []*request) (uuid.UUID, bool) {
 	}
 	return uuid.Nil, false
 }
-
-// leaveIfUncertain removes this node from the table of nodes if it may hold deliveries
-// that it does not know of, and reports whether it did.
-func (s *Store) leaveIfUncertain(ctx context.Context, tx *sql.Tx) (bool, error) {
-	if !s.uncertain.Load() {
-		return false, nil
-	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
-	return true, err
-}

@@ -70,6 +70,11 @@ func (s *Store) changeNodes(ctx context.Context, doing string, fn change) error 
 // Shared reports whether several nodes may use the database.
 func (s *Store) Shared() bool { return s.dialect.shared }
 
+// heartbeatSQL is one statement without BEGIN. A node that stalls between two statements would
+// hold the lock on its row, and DeclareDead of the others would wait for it.
+const heartbeatSQL = `WITH own AS (UPDATE nodes SET beat = beat + 1 WHERE id = $1 RETURNING id, beat)
+SELECT id, beat FROM own UNION ALL SELECT id, beat FROM nodes WHERE id <> $1`
+
 // Heartbeat adds one to this node's count and returns the counts of the other nodes, by
 // number. The error is work.ErrDeclaredDead when another node has declared this one dead, or
 // when this node may hold deliveries that it does not know of. In both cases the caller must
@@ -77,25 +82,35 @@ func (s *Store) Shared() bool { return s.dialect.shared }
 func (s *Store) Heartbeat(ctx context.Context) (map[int64]int64, error) {
 	if s.uncertain.Load() {
 		s.holding.set(0) // before this node removes itself
+		if err := s.changeNodes(ctx, "remove this node", s.removeItself); err != nil {
+			return nil, err
+		}
+		return nil, work.ErrDeclaredDead
 	}
 	others := make(map[int64]int64)
-	err := s.changeNodes(ctx, "record a heartbeat", func(ctx context.Context, tx *sql.Tx) error {
+	read := func(ctx context.Context, q querier, text string) error {
 		clear(others)
-		if left, err := s.leaveIfUncertain(ctx, tx); left || err != nil {
-			return err
-		}
-		n, err := affected(tx.ExecContext(ctx, `UPDATE nodes SET beat = beat + 1 WHERE id = $1`, s.node.Load()))
-		if err != nil || n == 0 {
-			return err
-		}
-		_, err = list(ctx, tx, func(rows *sql.Rows) (none struct{}, err error) {
+		_, err := list(ctx, q, func(rows *sql.Rows) (none struct{}, err error) {
 			var id, count int64
 			err = rows.Scan(&id, &count)
 			others[id] = count
 			return none, err
-		}, `SELECT id, beat FROM nodes`)
+		}, text, s.node.Load())
 		return err
-	})
+	}
+	var err error
+	if s.dialect.shared {
+		ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
+		defer cancel()
+		err = s.failed("record a heartbeat", s.retry(ctx, func() error { return read(ctx, s.vital, heartbeatSQL) }))
+	} else {
+		err = s.changeNodes(ctx, "record a heartbeat", func(ctx context.Context, tx *sql.Tx) error {
+			if _, err := tx.ExecContext(ctx, `UPDATE nodes SET beat = beat + 1 WHERE id = $1`, s.node.Load()); err != nil {
+				return err
+			}
+			return read(ctx, tx, `SELECT id, beat FROM nodes WHERE $1 = $1`)
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -122,10 +137,12 @@ func (s *Store) DeclareDead(ctx context.Context, node, count int64) (bool, error
 // as orphans. What is accepted from now on waits to be claimed.
 func (s *Store) Leave(ctx context.Context) error {
 	s.holding.set(0)
-	return s.changeNodes(ctx, "remove this node", func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
-		return err
-	})
+	return s.changeNodes(ctx, "remove this node", s.removeItself)
+}
+
+func (s *Store) removeItself(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, s.node.Load())
+	return err
 }
 
 // orphansSQL reads deliveries that are held by nodes that are not registered any more.
