@@ -21,6 +21,7 @@ var version = "dev"
 type commands struct {
 	Serve        serveCommand        `cmd:"" help:"Run the service."`
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database's tables up to date, for operators who do it by hand."`
+	Check        checkCommand        `cmd:"" help:"Read the whole embedded database and say what is damaged; the service may run meanwhile."`
 	Secrets      secretsCommand      `cmd:"" help:"Change the key that secrets are sealed with."`
 	Dev          devCommand          `cmd:"" help:"Try it out: the service with a client, a receiver and rules in place."`
 	Trigger      triggerCommand      `cmd:"" help:"Publish an example event of a type."`

@@ -307,6 +307,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
+		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
 		{"follow the secret key file", r.step, rereadInterval},
 	} {
@@ -341,3 +342,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func Migrate(ctx context.Context, dir, database string) ([]string, error) {
 	return store.Migrate(ctx, store.Options{Dir: dir, Database: database})
 }
+
+// Check reads the whole embedded database in dir and returns what is wrong with it.
+func Check(ctx context.Context, dir string) ([]string, error) { return store.Check(ctx, dir) }

@@ -73,5 +73,5 @@ func (a *App) ready(ctx context.Context) error {
 	if a.draining.Load() {
 		return herald.Errorf(herald.CodeUnavailable, "The service is stopping.")
 	}
-	return a.store.Ping(ctx)
+	return a.store.Ready(ctx)
 }

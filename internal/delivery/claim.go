@@ -149,6 +149,12 @@ func (c *claimer) reserve(lanes []work.WaitingLane) []work.Claim {
 func (c *claimer) addClaimed(claims []work.Claim, items []work.Item, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// Stop waits for this loop and then for returns.
+	if len(items) > 0 && (c.stopping || items[0].Node < c.incarnation) {
+		unsent := items
+		c.returns.Go(func() { c.returnUnsent(unsent) })
+		items, ok = nil, false
+	}
 	claimed := make(map[work.Lane]int, len(claims))
 	for _, d := range items {
 		i := &item{Item: d}

@@ -54,6 +54,8 @@ type Nodes interface {
 	// Register makes this process a node, with a new incarnation. FreeOrphans then frees what dead
 	// nodes held. On an embedded database every earlier node is dead.
 	Register(ctx context.Context) error
+	// Incarnation returns the number under which this process registered last.
+	Incarnation() int64
 	// FreeOrphans frees some of the deliveries that dead nodes held, in the order of their ids,
 	// beginning after the id after. It returns the last id and how many there were; n is 0 when
 	// none are left.
@@ -145,13 +147,16 @@ type Engine struct {
 	abort   context.CancelFunc
 	wake    chan struct{} // makes the claimer read the database at once
 
-	mu       sync.Mutex
-	window   *fairqueue.Window[*item]
-	held     map[uuid.UUID]*item // all deliveries in the window or in an attempt
-	hops     []*hop              // redirects that wait for a place, the oldest first
-	stopping bool
-	attempts sync.WaitGroup
-	loops    sync.WaitGroup // the claimer and the membership
+	mu          sync.Mutex
+	window      *fairqueue.Window[*item]
+	held        map[uuid.UUID]*item // all deliveries in the window or in an attempt
+	hops        []*hop              // redirects that wait for a place, the oldest first
+	stopping    bool
+	incarnation int64 // deliveries that an earlier one held are not sent any more
+	attempts    sync.WaitGroup
+	accepts     sync.WaitGroup // events that have room by Reserve, until AfterCommit
+	returns     sync.WaitGroup // deliveries being handed back
+	loops       sync.WaitGroup // the claimer and the membership
 }
 
 // item is a delivery in memory.
@@ -197,6 +202,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := e.Nodes.Register(ctx); err != nil {
 		return err
 	}
+	e.incarnation = e.Nodes.Incarnation()
 	if err := e.freeOrphans(ctx); err != nil {
 		return err
 	}
@@ -218,30 +224,61 @@ func (e *Engine) Reserve(events []work.PreparedEvent) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	each(events, func(_ int, d *work.Item) {
-		d.Held = e.window.Reserve(d.Lane(), size(d))
+		d.Held = !e.stopping && e.window.Reserve(d.Lane(), size(d))
 	})
+	if anyHeld(events) {
+		e.accepts.Add(1)
+	}
+}
+
+func anyHeld(events []work.PreparedEvent) (held bool) {
+	each(events, func(_ int, d *work.Item) { held = held || d.Held })
+	return held
 }
 
 // AfterCommit sends the deliveries of the events that were committed, and releases the room of the
 // others.
 func (e *Engine) AfterCommit(events []work.PreparedEvent, committed func(i int) bool) {
+	if anyHeld(events) {
+		defer e.accepts.Done()
+	}
 	spilled := false
+	var unsent []work.Item
 	e.mu.Lock()
 	each(events, func(i int, d *work.Item) {
 		switch {
+		case !d.Held && e.stopping: // Reserve may not have asked the window
 		case !d.Held:
 			e.window.Spilled(d.Lane())
 			spilled = true
-		case committed(i):
-			e.add(&item{Item: *d})
-		default:
+		case !committed(i):
 			e.window.Release(d.Lane(), size(d))
+		case d.Node == 0: // the node was not registered: the delivery waits to be claimed
+			e.window.MarkSpilled(d.Lane())
+			e.window.Release(d.Lane(), size(d))
+			spilled = true
+		case e.stopping || d.Node < e.incarnation:
+			e.window.Release(d.Lane(), size(d))
+			unsent = append(unsent, *d)
+		default:
+			e.add(&item{Item: *d})
 		}
 	})
 	e.startReady()
 	e.mu.Unlock()
+	if len(unsent) > 0 {
+		e.returns.Go(func() { e.returnUnsent(unsent) })
+	}
 	if spilled {
 		e.wakeClaimer()
+	}
+}
+
+// returnUnsent hands back deliveries that were not sent. If it cannot, another node makes them
+// after this one has left, and they count as perhaps sent.
+func (e *Engine) returnUnsent(unsent []work.Item) {
+	if err := e.Store.HandBack(context.Background(), unsent); err != nil {
+		e.Log.Error("hand deliveries back", "error", err)
 	}
 }
 
@@ -315,9 +352,11 @@ func (e *Engine) Stop(ctx context.Context) error {
 		held[n] = i.Item
 	}
 	err := e.Store.HandBack(context.WithoutCancel(ctx), held)
+	e.wakeClaimer() // so that it ends
 	ended := make(chan struct{})
 	go func() {
 		e.attempts.Wait()
+		e.accepts.Wait()
 		close(ended)
 	}()
 	select {
@@ -327,6 +366,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.abort()
 	<-ended
 	e.loops.Wait()
+	e.returns.Wait()
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,12 @@ func newFixture(t *testing.T, dir string, o delivery.Options, answer func(contex
 	if clients, err = clientcache.New(f.store, catalogue.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	o.Store, o.Clients, o.Sender = f.store, clients, f
+	o.Clients, o.Sender = clients, f
+	if slow, ok := o.Store.(*slowStore); ok {
+		slow.Store = f.store
+	} else {
+		o.Store = f.store
+	}
 	if flaky, ok := o.Nodes.(*flakyNodes); ok {
 		flaky.Store = f.store
 	} else {

@@ -31,6 +31,7 @@ const freeOrphansEvery = time.Minute
 //	  └── at its next heartbeat: ErrDeclaredDead, drops all, registers as a new one ┘
 type membership struct {
 	*Engine
+	unsent  []work.Item // deliveries of a dead incarnation that rejoin hands back
 	seen    map[int64]heartbeat
 	readAt  time.Time // when the others' counts were last read
 	freedAt time.Time // when orphans were last freed
@@ -123,18 +124,32 @@ func (m *membership) watch(others map[int64]int64, now time.Time) map[int64]int6
 // rejoin drops the deliveries that this node held, which can be claimed by any node now, and
 // registers as a new incarnation. The store refuses the results of attempts under way.
 func (m *membership) rejoin(ctx context.Context) error {
-	m.mu.Lock()
-	dropped := m.window.Drain(func(i *item) int { return size(&i.Item) })
-	for _, i := range dropped {
-		delete(m.held, i.ID)
-	}
-	m.mu.Unlock()
+	m.drop()
 	clear(m.seen)
-	m.Log.Warn("this node was declared dead or is uncertain what it holds; it registers as a new one", "dropped", len(dropped))
+	m.Log.Warn("this node was declared dead or is uncertain what it holds; it registers as a new one", "dropped", len(m.unsent))
 	if err := m.Nodes.Register(ctx); err != nil {
 		return err
 	}
-	return m.freeAll(ctx) // deliveries that the old incarnation took meanwhile
+	m.mu.Lock()
+	m.incarnation = m.Nodes.Incarnation()
+	m.mu.Unlock()
+	// What was not sent, and what nobody has freed yet, is handed back. The rest of
+	// what was held under the old number may have been sent.
+	m.drop() // deliveries that were being committed
+	m.returnUnsent(m.unsent)
+	m.unsent = nil
+	m.wakeClaimer()
+	return m.freeAll(ctx)
+}
+
+// drop moves the deliveries that were not sent from memory to unsent.
+func (m *membership) drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, i := range m.window.Drain(func(i *item) int { return size(&i.Item) }) {
+		delete(m.held, i.ID)
+		m.unsent = append(m.unsent, i.Item)
+	}
 }
 
 // freeOrphans frees the deliveries that dead nodes held.

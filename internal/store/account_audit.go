@@ -100,8 +100,11 @@ func encodeAudited(record any) ([]byte, error) {
 // entries older than after, unless after is uuid.Nil, and only those of client, unless
 // client is uuid.Nil.
 func (s *Store) Changes(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error) {
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	c := conditions{parts: []string{"id >= (SELECT kept_from FROM history)"}}
 	if client != uuid.Nil {
 		c.add("client_id = %s", client)
@@ -109,7 +112,7 @@ func (s *Store) Changes(ctx context.Context, client, after uuid.UUID, limit int)
 	if after != uuid.Nil {
 		c.add("id < %s", after)
 	}
-	changes, err := list(ctx, s.read, scanChange, `SELECT id, client_id, action, subject, actor, key_id, address, before, after
+	changes, err := list(ctx, s.lists, scanChange, `SELECT id, client_id, action, subject, actor, key_id, address, before, after
 FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
 	return changes, s.failed("list the audit log", err)
 }
@@ -124,7 +127,7 @@ func scanChange(rows *sql.Rows) (c herald.Change, err error) {
 // ExpireAuditLog deletes entries of the audit log that are older than the kept history, in
 // one step of at most step entries. It returns how many.
 func (s *Store) ExpireAuditLog(ctx context.Context) (n int, err error) {
-	err = s.inTransaction(ctx, "delete old entries of the audit log", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete old entries of the audit log", func(ctx context.Context, tx *sql.Tx) error {
 		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM audit WHERE id IN (
 SELECT id FROM audit WHERE id < (SELECT kept_from FROM history) ORDER BY id LIMIT $1)`, step))
 		n = int(deleted)

@@ -69,7 +69,7 @@ func authContext(client uuid.UUID) []byte {
 func (s *Store) CreateClient(ctx context.Context, by herald.Caller, name string, role herald.Role) (herald.Client, string, error) {
 	c := herald.Client{ID: herald.NewID(), Profile: herald.Profile{Name: name}, Version: 1, Revision: 1}
 	var plain string
-	err := s.inTransaction(ctx, "create a client", func(tx *sql.Tx) error {
+	err := s.changeInTurn(ctx, uuid.Nil, "create a client", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO clients (id, name, profile, version) VALUES ($1, $2, $3, $4)`,
 			c.ID[:], name, []byte(`{}`), c.Version)
 		if err != nil {
@@ -86,7 +86,12 @@ func (s *Store) CreateClient(ctx context.Context, by herald.Caller, name string,
 
 // Client returns a client. The error is CodeNotFound when there is none.
 func (s *Store) Client(ctx context.Context, id uuid.UUID) (herald.Client, error) {
-	return s.client(ctx, s.read, id)
+	ctx, done, err := s.readTurn(ctx, id)
+	if err != nil {
+		return herald.Client{}, err
+	}
+	defer done()
+	return s.client(ctx, s.lists, id)
 }
 
 func (s *Store) client(ctx context.Context, q querier, id uuid.UUID) (herald.Client, error) {
@@ -100,14 +105,17 @@ func (s *Store) client(ctx context.Context, q querier, id uuid.UUID) (herald.Cli
 // Clients lists up to limit clients, newest first. It lists only clients older than
 // after, unless after is uuid.Nil.
 func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error) {
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
+	ctx, done, err := s.readTurn(ctx, uuid.Nil)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	var c conditions
 	c.add("deleted_at IS NULL")
 	if after != uuid.Nil {
 		c.add("id < %s", after)
 	}
-	clients, err := list(ctx, s.read, s.scanClient,
+	clients, err := list(ctx, s.lists, s.scanClient,
 		`SELECT `+clientColumns+` FROM clients WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
 	return clients, s.failed("list clients", err)
 }
@@ -115,7 +123,7 @@ func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]hera
 // RenameClient changes a client's name. The error is CodeNotFound when there is no such
 // client.
 func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID, name string) error {
-	return s.changeClient(ctx, id, "rename a client", func(tx *sql.Tx) error {
+	return s.changeClient(ctx, id, "rename a client", func(ctx context.Context, tx *sql.Tx) error {
 		before, err := s.client(ctx, tx, id)
 		if err != nil {
 			return err
@@ -139,7 +147,7 @@ func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID,
 	if p.AlertAuthHeader != "" {
 		auth = s.box.Seal([]byte(p.AlertAuthHeader), authContext(id))
 	}
-	return s.changeSettings(ctx, id, "save a profile", func(tx *sql.Tx) error {
+	return s.changeSettings(ctx, id, "save a profile", func(ctx context.Context, tx *sql.Tx) error {
 		before, err := s.client(ctx, tx, id)
 		if err != nil {
 			return err
@@ -158,7 +166,7 @@ version = version + CASE WHEN name = $1 THEN 0 ELSE 1 END WHERE id = $4`, p.Name
 // CancelDeletedClients cancels its pending deliveries afterwards, in steps. Its history
 // stays. The error is CodeNotFound when there is no such client.
 func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID) error {
-	return s.changeClient(ctx, id, "delete a client", func(tx *sql.Tx) error {
+	return s.changeClient(ctx, id, "delete a client", func(ctx context.Context, tx *sql.Tx) error {
 		before, err := s.client(ctx, tx, id)
 		if err != nil {
 			return err
@@ -178,6 +186,8 @@ func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID
 
 // Version returns a client's present version, or 0 when there is no such client.
 func (s *Store) Version(ctx context.Context, id uuid.UUID) (int64, error) {
+	ctx, cancel := withReadDeadline(ctx)
+	defer cancel()
 	version, err := first(ctx, s.read, scanInt, clientVersionSQL, s.withCachedPlan(id[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
@@ -199,6 +209,8 @@ func (s *Store) Revision(ctx context.Context, id uuid.UUID) (int64, error) {
 // when there is no such client.
 func (s *Store) ClientState(ctx context.Context, id uuid.UUID) (work.ClientState, error) {
 	var snap work.ClientState
+	ctx, cancel := withReadDeadline(ctx)
+	defer cancel()
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return snap, s.failed("read a client", err)

@@ -14,6 +14,8 @@ import (
 
 // EventTypes lists the operator's own event types by name.
 func (s *Store) EventTypes(ctx context.Context) ([]herald.EventType, error) {
+	ctx, cancel := withReadDeadline(ctx)
+	defer cancel()
 	types, err := eventTypes(ctx, s.read)
 	return types, s.failed("list the event types", err)
 }
@@ -42,7 +44,7 @@ func (s *Store) SaveEventType(ctx context.Context, by herald.Caller, t herald.Ev
 	}
 	defer leave()
 	var clients []uuid.UUID
-	err = s.inTransaction(ctx, "save an event type", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "save an event type", func(ctx context.Context, tx *sql.Tx) error {
 		before, err := first(ctx, tx, scanBytes, `SELECT spec FROM event_types WHERE name = $1`, t.Name)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err

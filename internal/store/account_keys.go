@@ -25,6 +25,8 @@ func scanKey(rows *sql.Rows) (k herald.Key, err error) {
 // KeyByHash returns the API key with a hash. The error is CodeNotFound when there is
 // none.
 func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error) {
+	ctx, cancel := withReadDeadline(ctx)
+	defer cancel()
 	k, err := first(ctx, s.read, scanKey, `SELECT `+keyColumns+` FROM keys WHERE hash = $1`, s.withCachedPlan(hash[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, herald.Errorf(herald.CodeNotFound, "No API key was found")
@@ -34,7 +36,12 @@ func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error
 
 // Keys lists a client's API keys, oldest first.
 func (s *Store) Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error) {
-	keys, err := list(ctx, s.read, scanKey, `SELECT `+keyColumns+` FROM keys WHERE client_id = $1 ORDER BY id`, client[:])
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	keys, err := list(ctx, s.lists, scanKey, `SELECT `+keyColumns+` FROM keys WHERE client_id = $1 ORDER BY id`, client[:])
 	return keys, s.failed("list API keys", err)
 }
 
@@ -44,7 +51,7 @@ func (s *Store) Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error
 // Errors: CodeNotFound when there is no such client, CodeConflict when it has
 // herald.MaxKeys keys already.
 func (s *Store) CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (k herald.Key, plain string, err error) {
-	err = s.changeClient(ctx, client, "create an API key", func(tx *sql.Tx) error {
+	err = s.changeClient(ctx, client, "create an API key", func(ctx context.Context, tx *sql.Tx) error {
 		n, err := first(ctx, tx, scanInt, `SELECT count(*) FROM keys WHERE client_id = $1`, client[:])
 		if err != nil {
 			return err
@@ -75,7 +82,7 @@ func (s *Store) addKey(ctx context.Context, tx *sql.Tx, by herald.Caller, client
 // Errors: CodeNotFound when the client has no such key, CodeConflict for its last key,
 // CodeForbidden when the caller's role may not delete it.
 func (s *Store) DeleteKey(ctx context.Context, by herald.Caller, client, key uuid.UUID) error {
-	return s.changeClient(ctx, client, "delete an API key", func(tx *sql.Tx) error {
+	return s.changeClient(ctx, client, "delete an API key", func(ctx context.Context, tx *sql.Tx) error {
 		k, err := first(ctx, tx, scanKey, `DELETE FROM keys WHERE id = $1 AND client_id = $2 RETURNING `+keyColumns, key[:], client[:])
 		if errors.Is(err, sql.ErrNoRows) {
 			return herald.Errorf(herald.CodeNotFound, "No API key was found with ID %s", key)

@@ -34,7 +34,7 @@ func (s *Store) Reseal(ctx context.Context) (n int, err error) {
 			return n, errors.Join(failed...)
 		}
 		before := len(failed)
-		err = s.inTransaction(ctx, "seal secrets with the present key", func(tx *sql.Tx) error {
+		err = s.inTransaction(ctx, "seal secrets with the present key", func(ctx context.Context, tx *sql.Tx) error {
 			n, failed = 0, failed[:before]
 			for _, o := range old {
 				plain, err := s.box.Open(o.auth, authContext(o.client))

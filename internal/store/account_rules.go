@@ -46,8 +46,11 @@ func noRule(id uuid.UUID) error {
 // Rules returns a page of a client's rules and the number of all that match. Unless
 // company is uuid.Nil, only the rules bound to it match.
 func (s *Store) Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error) {
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
 	c := conditions{columns: map[string]string{
 		"id": "id", "type": "posted_type", "companyId": "company_id", "notifiers.webhook": "webhook",
 	}}
@@ -56,19 +59,24 @@ func (s *Store) Rules(ctx context.Context, client, company uuid.UUID, l query.Li
 		c.add("company_id = %s", company)
 	}
 	c.addQuery(l.Where)
-	total, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM rules WHERE `+c.where(), c.args...)
+	total, err := first(ctx, s.lists, scanInt, `SELECT count(*) FROM rules WHERE `+c.where(), c.args...)
 	if err != nil {
 		return nil, 0, s.failed("count rules", err)
 	}
 	text := `SELECT ` + ruleColumns + ` FROM rules WHERE ` + c.where() + ` ORDER BY ` + c.orderBy(l.Order) +
 		` LIMIT ` + c.bind(l.PageSize) + ` OFFSET ` + c.bind(l.Offset())
-	rules, err := list(ctx, s.read, scanRule, text, c.args...)
+	rules, err := list(ctx, s.lists, scanRule, text, c.args...)
 	return rules, int(total), s.failed("list rules", err)
 }
 
 // Rule returns a client's rule. The error is CodeNotFound when there is none.
 func (s *Store) Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error) {
-	r, err := readRule(ctx, s.read, client, id)
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return herald.Rule{}, err
+	}
+	defer done()
+	r, err := readRule(ctx, s.lists, client, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, noRule(id)
 	}
@@ -82,7 +90,7 @@ func (s *Store) CreateRule(ctx context.Context, by herald.Caller, r herald.Rule)
 	if err != nil {
 		return fmt.Errorf("encode a rule's emails: %w", err)
 	}
-	return s.changeClient(ctx, r.ClientID, "create a rule", func(tx *sql.Tx) error {
+	return s.changeClient(ctx, r.ClientID, "create a rule", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO rules (`+ruleColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			r.ID[:], r.ClientID[:], r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, !r.WithoutAuthorization)
 		if err != nil {
@@ -101,7 +109,7 @@ func (s *Store) UpdateRule(ctx context.Context, by herald.Caller, r herald.Rule)
 		return r, fmt.Errorf("encode a rule's emails: %w", err)
 	}
 	var updated herald.Rule
-	err = s.changeRule(ctx, by, herald.RuleUpdated, r.ClientID, r.ID, s.changeClient, func(tx *sql.Tx) (err error) {
+	err = s.changeRule(ctx, by, herald.RuleUpdated, r.ClientID, r.ID, s.changeClient, func(ctx context.Context, tx *sql.Tx) (err error) {
 		updated, err = first(ctx, tx, scanRule, `UPDATE rules SET type = $1, posted_type = $2, company_id = $3, webhook = $4, emails = $5
 WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
 			r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, r.ClientID[:], r.ID[:])
@@ -113,7 +121,7 @@ WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
 // SetRuleAuthorization switches the client's Authorization header on or off for one
 // rule. The error is CodeNotFound when there is no such rule.
 func (s *Store) SetRuleAuthorization(ctx context.Context, by herald.Caller, client, rule uuid.UUID, send bool) error {
-	return s.changeRule(ctx, by, herald.RuleUpdated, client, rule, s.changeSettings, func(tx *sql.Tx) error {
+	return s.changeRule(ctx, by, herald.RuleUpdated, client, rule, s.changeSettings, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE rules SET send_auth = $1 WHERE client_id = $2 AND id = $3`, send, client[:], rule[:])
 		return err
 	})
@@ -123,25 +131,25 @@ func (s *Store) SetRuleAuthorization(ctx context.Context, by herald.Caller, clie
 // rule's alerts stay, and their pending deliveries are still made. The error is
 // CodeNotFound when there is no such rule.
 func (s *Store) DeleteRule(ctx context.Context, by herald.Caller, client, rule uuid.UUID) error {
-	return s.changeRule(ctx, by, herald.RuleDeleted, client, rule, s.changeClient, func(tx *sql.Tx) error {
+	return s.changeRule(ctx, by, herald.RuleDeleted, client, rule, s.changeClient, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE client_id = $1 AND id = $2`, client[:], rule[:])
 		return err
 	})
 }
 
 // clientTransaction is changeClient or changeSettings.
-type clientTransaction func(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error
+type clientTransaction func(ctx context.Context, client uuid.UUID, doing string, fn change) error
 
 // changeRule runs fn on a rule that exists, in a transaction of begin, and writes the rule
 // before and after fn to the audit log.
-func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, begin clientTransaction, fn func(*sql.Tx) error) error {
-	return begin(ctx, client, "change a rule", func(tx *sql.Tx) error {
+func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, begin clientTransaction, fn change) error {
+	return begin(ctx, client, "change a rule", func(ctx context.Context, tx *sql.Tx) error {
 		before, err := readRule(ctx, tx, client, rule)
 		if errors.Is(err, sql.ErrNoRows) {
 			return noRule(rule)
 		}
 		if err == nil {
-			err = fn(tx)
+			err = fn(ctx, tx)
 		}
 		if err != nil {
 			return err

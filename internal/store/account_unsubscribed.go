@@ -24,7 +24,7 @@ AND EXISTS (SELECT 1 FROM clients WHERE id = $1 AND deleted_at IS NULL)`, client
 	if err != nil || n > 0 {
 		return s.failed("look for an unsubscribed mailbox", err)
 	}
-	err = s.changeSettings(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
+	err = s.changeSettings(ctx, client, "unsubscribe a mailbox", func(ctx context.Context, tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
 			client[:], box, micros(s.clock.Now())))
 		if err == nil && n == 0 {
@@ -43,7 +43,12 @@ AND EXISTS (SELECT 1 FROM clients WHERE id = $1 AND deleted_at IS NULL)`, client
 
 // Unsubscribed lists the mailboxes that have unsubscribed from a client's mail, by address.
 func (s *Store) Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Unsubscribed, error) {
-	boxes, err := unsubscribed(ctx, s.read, client)
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	boxes, err := unsubscribed(ctx, s.lists, client)
 	return boxes, s.failed("list unsubscribed mailboxes", err)
 }
 
@@ -59,7 +64,7 @@ func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Un
 // Resubscribe lets a client's mail go to a mailbox again. The error is CodeNotFound when
 // the mailbox has not unsubscribed, or when there is no such client.
 func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
-	return s.changeSettings(ctx, client, "resubscribe a mailbox", func(tx *sql.Tx) error {
+	return s.changeSettings(ctx, client, "resubscribe a mailbox", func(ctx context.Context, tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], strings.ToLower(box)))
 		if err == nil && n == 0 {
 			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)

@@ -18,7 +18,7 @@ const idempotencyMargin = clock.CautionAfter
 // them from the requests before anything is written. The dialect writes them: row by row
 // with prepared statements on SQLite, one statement per table on PostgreSQL.
 type batch struct {
-	node int64
+	node int64 // holds the deliveries that are to be held; 0: none does
 	now  int64 // the result of Store.now
 	// cautious is the time that idempotency keys expire by.
 	cautious int64
@@ -63,7 +63,10 @@ type firstUse struct {
 // and collects the rows of those that can be written. It sets refused of the others and
 // leaves them out.
 func newBatch(requests []*request, found preconditions, node int64) *batch {
-	b := &batch{node: node, now: found.now, cautious: found.cautious, talliedTo: found.talliedTo}
+	b := &batch{now: found.now, cautious: found.cautious, talliedTo: found.talliedTo}
+	if found.registered {
+		b.node = node
+	}
 	for _, req := range requests {
 		req.refused = nil
 		if req.result != nil {
@@ -176,9 +179,11 @@ func receipt(event uuid.UUID, alerts int) herald.Receipt {
 }
 
 // assignNode sets the Node of an item that this node will hold. It returns the value of
-// queue.node: NULL for an item that no node will hold.
+// queue.node: NULL for an item that no node will hold. If this node is not registered, it holds
+// nothing, and Node is 0.
 func (b *batch) assignNode(d *work.Item) *int64 {
-	if !d.Held {
+	d.Node = 0
+	if !d.Held || b.node == 0 {
 		return nil
 	}
 	d.Node = b.node

@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"io"
 	"net"
 	"net/url"
 	"sync/atomic"
@@ -24,11 +23,12 @@ import (
 // cuttingProxy is a proxy before PostgreSQL. When armed, it cuts a connection at the next
 // answer to a COMMIT.
 type cuttingProxy struct {
-	listener net.Listener
-	server   string
-	armed    atomic.Bool
-	cuts     atomic.Int32
-	reply    []byte // sent to the client in place of the answer
+	listener    net.Listener
+	server      string
+	armed       atomic.Bool
+	armedBefore atomic.Bool // cuts at the next COMMIT, before the server gets it
+	cuts        atomic.Int32
+	reply       []byte // sent to the client in place of the answer
 }
 
 func newCuttingProxy(t *testing.T, server string) *cuttingProxy {
@@ -60,7 +60,21 @@ func (c *cuttingProxy) forward(client net.Conn) {
 	defer server.Close()
 	go func() {
 		defer server.Close()
-		_, _ = io.Copy(server, client)
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := client.Read(buffer)
+			if err != nil {
+				return
+			}
+			if bytes.Contains(bytes.ToLower(buffer[:n]), []byte("commit\x00")) && c.armedBefore.CompareAndSwap(true, false) {
+				c.cuts.Add(1)
+				client.Close()
+				return
+			}
+			if _, err := server.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
 	}()
 	buffer := make([]byte, 64<<10)
 	for {
@@ -129,19 +143,35 @@ func testLostAnswerToACommit(t *testing.T, reply []byte) {
 	}
 }
 
-// TestLostAnswerToAClaim: the node holds a delivery that it does not know of, so its next
-// heartbeat makes it register again.
+// TestLostAnswerToAClaim: the database is asked whether the claim took place.
 func TestLostAnswerToAClaim(t *testing.T) {
 	f, proxy := newCutFixture(t, nil)
 	f.accept(f.prepare(f.client, false))
-	claims := []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1}}
 	proxy.armed.Store(true)
-	if items, err := f.Claim(t.Context(), claims); err == nil {
-		t.Fatalf("the claim was answered: %+v", items)
+	if items := f.claim(1); len(items) != 1 {
+		t.Fatalf("claimed %+v, want the delivery", items)
 	}
-	if items := f.claim(1); len(items) != 0 {
-		t.Fatalf("the claim did not take place: %+v", items)
+	if n := proxy.cuts.Load(); n != 1 {
+		t.Fatalf("%d connections were cut, want 1", n)
 	}
+	if _, err := f.Heartbeat(t.Context()); err != nil {
+		t.Errorf("the next heartbeat: %v", err)
+	}
+}
+
+// TestClaimOfUnknownOutcome: the node may hold a delivery that it does not know of, so its next
+// heartbeat makes it register again.
+func TestClaimOfUnknownOutcome(t *testing.T) {
+	f, proxy := newCutFixture(t, nil)
+	f.accept(f.prepare(f.client, false))
+	limit := f.dialect.limitLockWait
+	f.dialect.limitLockWait = func(context.Context, *sql.Tx) error { return errors.New("the database does not say") }
+	proxy.armed.Store(true)
+	items, err := f.Claim(t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1}})
+	if herald.CodeOf(err) != herald.CodeUnavailable {
+		t.Fatalf("the claim: %+v, %v; want CodeUnavailable", items, err)
+	}
+	f.dialect.limitLockWait = limit
 	if _, err := f.Heartbeat(t.Context()); !errors.Is(err, work.ErrDeclaredDead) {
 		t.Errorf("the next heartbeat: %v, want ErrDeclaredDead", err)
 	}
@@ -167,23 +197,21 @@ func TestUncertainNodeRegistersAgain(t *testing.T) {
 	}
 }
 
-// TestWaitForALostAnswerEndsWithItsContext: while the database does not return the outcome
-// of a commit, the wait ends with its context and leaves the node uncertain.
-func TestWaitForALostAnswerEndsWithItsContext(t *testing.T) {
+// TestWaitForALostAnswerEnds: while the database does not return the outcome of a commit, the
+// wait ends after lostAnswerTimeout and leaves the node uncertain.
+func TestWaitForALostAnswerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, Options{Dir: t.TempDir()})
 		f.dialect.pauseBatches = func(context.Context, *sql.Tx) error { return errors.New("the database is away") }
 		prepared := f.prepare(f.client, true)
 		req := &request{events: []work.PreparedEvent{prepared}, receipts: []herald.Receipt{{EventID: prepared.Event.ID}}}
-		const timeout = 3 * lostAnswerPause / 2
-		ctx, cancel := context.WithTimeout(t.Context(), timeout)
-		defer cancel()
 		began := time.Now()
-		if f.wasCommitted(ctx, []*request{req}) {
-			t.Error("the event counts as committed")
+		lost := &lostAnswer{error: errors.New("the connection broke")}
+		if err := f.resolveBatch(t.Context(), lost, []*request{req}); err != lost {
+			t.Errorf("the outcome is %v, want the lost answer", err)
 		}
-		if waited := time.Since(began); waited != timeout {
-			t.Errorf("waited %v, want %v: the context ends between two attempts", waited, timeout)
+		if waited := time.Since(began); waited != lostAnswerTimeout {
+			t.Errorf("waited %v, want %v", waited, lostAnswerTimeout)
 		}
 		if !f.uncertain.Load() {
 			t.Error("the node is not uncertain of what it holds")

@@ -30,29 +30,29 @@ type postgresBatch struct {
 	store *Store
 }
 
-func postgresBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
+func postgresBegin(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
 	conn, err := s.batches.Acquire(ctx)
 	if err != nil {
 		return nil, preconditions{}, err
 	}
 	t := &postgresBatch{conn, s}
-	found, err := t.preconditions(ctx, clients, keys)
+	found, err := t.preconditions(ctx, node, clients, keys)
 	if err != nil {
 		return nil, found, t.rollback(ctx, err)
 	}
 	return t, found, nil
 }
 
-func (t *postgresBatch) preconditions(ctx context.Context, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
+func (t *postgresBatch) preconditions(ctx context.Context, node int64, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
 	var (
 		p     pgx.Batch
 		found = preconditions{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
 	)
 	p.Queue(`BEGIN`)
 	began := t.store.clock.Elapsed()
-	p.Queue(t.store.dialect.openSQL, tallyLock, idleTransactionTimeout).QueryRow(func(row pgx.Row) error {
+	p.Queue(t.store.dialect.openSQL, tallyLock, idleTransactionTimeout, node).QueryRow(func(row pgx.Row) error {
 		var reading int64
-		if err := row.Scan(&reading, nil, nil, nil, nil); err != nil { // the other columns have only side effects
+		if err := row.Scan(&reading, &found.registered, nil, nil, nil, nil); err != nil { // the other columns have only side effects
 			return err
 		}
 		t.store.clock.Observe(fromMicros(reading), began)
@@ -81,7 +81,7 @@ WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clien
 // postgresOpenSQL opens the writer's transaction. jit is off because enable_seqscan = off
 // makes some plans look so expensive that PostgreSQL would compile them.
 func postgresOpenSQL(clock string) string {
-	return `SELECT ` + clock + `,
+	return `SELECT ` + clock + `, EXISTS (SELECT 1 FROM nodes WHERE id = $3),
 pg_advisory_xact_lock_shared($1, hashtext(current_schema()))::text, set_config('idle_in_transaction_session_timeout', $2, true),
 set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 }
@@ -124,7 +124,7 @@ func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
 	})
 	if err := t.conn.SendBatch(ctx, &w.Batch).Close(); err != nil && !committed {
 		if t.store.dialect.unanswered(err) {
-			err = &lostAnswer{err}
+			err = &lostAnswer{error: err}
 		}
 		return t.rollback(ctx, err)
 	}
@@ -342,9 +342,9 @@ ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, ti
 }
 
 // postgresClaimSQL lets several nodes claim from one lane at once: SKIP LOCKED passes over
-// the rows that another node is claiming. It first collects the ids in an array, because a
+// the rows that another node is claiming. A node that was declared dead claims nothing. It first collects the ids in an array, because a
 // join would let the planner read the whole queue.
-const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
+const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE (SELECT count(*) FROM nodes WHERE id = $1) = 1 AND id = ANY(ARRAY(
   SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) w(client_id, lane, n, floor), LATERAL (
     SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at BETWEEN w.floor AND $6
     ORDER BY q.due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))

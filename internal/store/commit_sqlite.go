@@ -122,7 +122,7 @@ type sqliteBatch struct {
 	statements
 }
 
-func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
+func sqliteBegin(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, preconditions{}, err
@@ -136,6 +136,7 @@ func sqliteBegin(ctx context.Context, s *Store, clients []uuid.UUID, keys []idem
 	if err != nil {
 		return nil, found, errors.Join(err, tx.Rollback())
 	}
+	found.registered = node != 0 // no other node could declare it dead
 	return t, found, nil
 }
 

@@ -184,10 +184,15 @@ func (w *writer) run() {
 func (w *writer) commit(batch []*request) {
 	// A batch belongs to many callers, so no caller's context may end it.
 	ctx := context.Background()
-	err := w.store.retry(ctx, func() error { return w.transaction(ctx, batch) })
-	if lost := (*lostAnswer)(nil); errors.As(err, &lost) && w.store.wasCommitted(ctx, batch) {
-		err = nil
-	}
+	node, end := w.store.holding.begin()
+	err := w.store.retry(ctx, func() error {
+		err := w.transaction(ctx, batch, node)
+		if lost := (*lostAnswer)(nil); errors.As(err, &lost) {
+			return w.store.resolveBatch(ctx, lost, batch)
+		}
+		return err
+	})
+	end()
 	if err != nil && len(batch) > 1 && w.store.dialect.classify(err) == faultStatement {
 		middle := len(batch) / 2
 		w.commit(batch[:middle])
@@ -204,13 +209,22 @@ func (w *writer) commit(batch []*request) {
 	}
 }
 
-func (w *writer) transaction(ctx context.Context, requests []*request) error {
+// transaction writes a batch. Deliveries that are to be held are held by node.
+func (w *writer) transaction(ctx context.Context, requests []*request, node int64) error {
 	s := w.store
-	tx, found, err := s.dialect.begin(ctx, s, clientsOf(requests), keysOf(requests))
-	if err != nil {
-		return err
+	if s.dialect.shared {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, batchTimeout)
+		defer cancel()
 	}
-	return tx.commit(ctx, newBatch(requests, found, s.node.Load()))
+	tx, found, err := s.dialect.begin(ctx, s, node, clientsOf(requests), keysOf(requests))
+	if err == nil {
+		err = tx.commit(ctx, newBatch(requests, found, node))
+	}
+	if err != nil && ctx.Err() != nil {
+		s.trust.lose()
+	}
+	return err
 }
 
 // close refuses new requests and returns when the waiting ones are answered.

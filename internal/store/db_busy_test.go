@@ -42,7 +42,7 @@ func TestRefusedForTheMomentIsRunAgain(t *testing.T) {
 	oneLocked, otherLocked, done := make(chan struct{}), make(chan struct{}), make(chan error, 2)
 	lockBoth := func(name string, mine, yours herald.Client, locked, yoursLocked chan struct{}) {
 		tries := 0
-		done <- f.inTransaction(ctx, "deadlock", func(tx *sql.Tx) error {
+		done <- f.inTransaction(ctx, "deadlock", func(ctx context.Context, tx *sql.Tx) error {
 			if tries++; tries > 1 {
 				t.Log(name, "is run again")
 			}

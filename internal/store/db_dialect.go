@@ -47,14 +47,19 @@ type dialect struct {
 	clockSQL string
 	// openSQL opens the writer's transaction on PostgreSQL, see postgresOpenSQL.
 	openSQL string
+	// smallChange changes a row that does not matter, to see whether a commit works.
+	smallChange string
 	// begin begins the writer's transaction, which never runs at the same time as
-	// one that has called pauseBatches. It returns the preconditions of events of
+	// one that has called pauseBatches. node is to hold deliveries. It returns the preconditions of events of
 	// these clients with these keys. Other transactions cannot change the
 	// clients' versions until this one ends.
-	begin func(ctx context.Context, s *Store, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error)
+	begin func(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error)
 	// pauseBatches waits for the batches being written and lets no other begin
 	// until the transaction ends.
 	pauseBatches func(ctx context.Context, tx *sql.Tx) error
+	// limitLockWait makes the statements of a transaction wait 50 ms at most for a
+	// lock, and fail then.
+	limitLockWait func(ctx context.Context, tx *sql.Tx) error
 	// claim lets a node hold due deliveries: of each lane the longest due first,
 	// without those that are due before the lane's floor.
 	claim func(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) ([]claimedRow, error)
@@ -79,6 +84,8 @@ type preconditions struct {
 	versions  map[uuid.UUID]int64         // of the clients; 0 or missing for a client that does not exist
 	used      map[idempotencyKey]firstUse // of the keys, those that have been used
 	talliedTo uuid.UUID                   // the batch itself adds alerts with smaller ids to their tallies
+	// registered says that the node is one: another node may have declared it dead.
+	registered bool
 }
 
 // fault is a kind of failure of the database.

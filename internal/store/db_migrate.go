@@ -98,6 +98,10 @@ func whileLocked(ctx context.Context, db *sql.DB, fn func() error) error {
 	if err != nil {
 		return err
 	}
+	// The transaction is idle while fn works.
+	if _, err := tx.ExecContext(ctx, `SET LOCAL idle_in_transaction_session_timeout = 0`); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
 	// DO instead of SELECT: the portal of a SELECT would hold a snapshot, and
 	// detaching a partition would wait for it.
 	lock := fmt.Sprintf(`DO $$ BEGIN PERFORM pg_advisory_xact_lock(%d, hashtext(current_schema())); END $$`, migrationLock)

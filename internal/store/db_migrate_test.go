@@ -55,15 +55,7 @@ func TestMigrateByHand(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "herald migrate") {
 				t.Errorf("an empty database: %v", err)
 			}
-			files, err := migrations.ReadDir("migrations/" + name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var all []string
-			for _, file := range files {
-				all = append(all, file.Name())
-			}
-			for _, want := range [][]string{all, nil} {
+			for _, want := range [][]string{allMigrations(t, name), nil} {
 				applied, err := Migrate(t.Context(), o)
 				if err != nil || !slices.Equal(applied, want) {
 					t.Errorf("applied %s, %v; want %s", applied, err, want)
@@ -78,4 +70,18 @@ func TestMigrateByHand(t *testing.T) {
 			}
 		})
 	}
+}
+
+// allMigrations returns the names of all migrations.
+func allMigrations(t *testing.T, kind string) []string {
+	t.Helper()
+	files, err := migrations.ReadDir("migrations/" + kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	return names
 }

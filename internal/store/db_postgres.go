@@ -21,16 +21,17 @@ import (
 	"herald"
 )
 
+// A node has up to 16 connections, in pools of their own, so that one kind of work does not
+// wait for another: one for the writer and these.
 const (
-	// postgresConnections bounds a node's connections. The writer has one. Claims,
-	// heartbeats, maintenance and reads, which are short, share the others.
-	postgresConnections = 16
-	// cancelTimeout is how long the server has to end a cancelled statement
-	// before the connection is closed.
-	cancelTimeout = 5 * time.Second
-	// connectTimeout bounds connecting, unless the address has a connect_timeout.
-	connectTimeout = 10 * time.Second
+	postgresTransactions = 6 // claims, maintenance, and changes by callers, which are fewer (changesAtOnce)
+	postgresLookUps      = 3 // what publishing, authentication, sending and maintenance read
+	postgresLists        = 4 // what callers read
+	postgresVital        = 2 // heartbeats and readiness
 )
+
+// connectTimeout bounds connecting, unless the address has a connect_timeout.
+const connectTimeout = 10 * time.Second
 
 func postgresDialect() dialect {
 	return dialect{
@@ -40,10 +41,8 @@ func postgresDialect() dialect {
 		classify:  classifyPostgres,
 		unanswered: func(err error) bool {
 			// An ERROR of the server says that the commit did not take place.
-			// FATAL and PANIC end the connection and say nothing: they can come
-			// after a COMMIT that took place.
 			var server *pgconn.PgError
-			return !errors.As(err, &server) || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC"
+			return !errors.As(err, &server) || endsSession(server)
 		},
 		joinOfAlert: func(table, alias string) string { // the LIMIT keeps the planner from reading the deliveries first
 			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
@@ -54,21 +53,23 @@ ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + 
 			end := strings.Repeat("ff", 16-n)
 			return fmt.Sprintf(`%s BETWEEN %s AND overlay(%[2]s::text placing '%[3]s' from %[4]d)::uuid`, id, zeros, end, 37-len(end))
 		},
-		forUpdate:    "FOR UPDATE",
-		forShare:     "FOR SHARE",
-		clockSQL:     postgresClockSQL,
-		openSQL:      postgresOpenSQL(postgresClockSQL),
-		begin:        postgresBegin,
-		pauseBatches: postgresPauseBatches,
-		claim:        postgresClaim,
-		readBodies:   postgresReadBodies,
+		forUpdate:     "FOR UPDATE",
+		forShare:      "FOR SHARE",
+		smallChange:   `INSERT INTO commits (id, took_place, at) VALUES (gen_random_uuid(), true, ` + postgresClockSQL + `)`,
+		limitLockWait: postgresLimitLockWait,
+		clockSQL:      postgresClockSQL,
+		openSQL:       postgresOpenSQL(postgresClockSQL),
+		begin:         postgresBegin,
+		pauseBatches:  postgresPauseBatches,
+		claim:         postgresClaim,
+		readBodies:    postgresReadBodies,
 	}
 }
 
 // openPostgres opens the database at address. It returns an error if fsync or
 // synchronous_commit is off: a crash could lose commits that were acknowledged.
 func (s *Store) openPostgres(ctx context.Context, address string) error {
-	config, err := postgresConfig(address)
+	config, err := s.postgresConfig(address)
 	if err != nil {
 		return err
 	}
@@ -78,17 +79,15 @@ func (s *Store) openPostgres(ctx context.Context, address string) error {
 	// whatever the tables hold, so they keep their plans. They do not if the
 	// address sets default_query_exec_mode, as a proxy that pools transactions
 	// needs.
-	if s.batches, err = postgresBatches(ctx, *config); err != nil {
+	if s.batches, err = s.postgresBatches(ctx, *config); err != nil {
 		return err
 	}
 	s.dialect.planMode = config.DefaultQueryExecMode
 	if s.dialect.planMode == pgx.QueryExecModeCacheStatement {
 		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
-	s.write = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(withoutJIT))
-	s.write.SetMaxOpenConns(postgresConnections - 1)
-	s.write.SetMaxIdleConns(postgresConnections - 1)
-	s.read = s.write
+	s.write, s.read = s.postgresPool(config, postgresTransactions), s.postgresPool(config, postgresLookUps)
+	s.lists, s.vital = s.postgresPool(config, postgresLists), s.postgresPool(config, postgresVital)
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout+readDeadline)
 	defer cancel()
 	for _, setting := range []string{"fsync", "synchronous_commit"} {
@@ -103,24 +102,47 @@ func (s *Store) openPostgres(ctx context.Context, address string) error {
 	return nil
 }
 
-// withoutJIT switches off compiling of statements on a connection: compiling a list's
-// statement takes longer than running it, whatever cost the planner expects.
-func withoutJIT(ctx context.Context, c *pgx.Conn) error {
-	_, err := c.Exec(ctx, `SET jit = off`)
+// postgresPool returns a pool of at most size connections.
+func (s *Store) postgresPool(config *pgx.ConnConfig, size int) *sql.DB {
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(s.setUp), stdlib.OptionShouldPing(s.trust.shouldPing))
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db
+}
+
+// setUp prepares a new connection. It switches off compiling of statements: compiling a list's
+// statement takes longer than running it, whatever cost the planner expects. And it lets the
+// server end a transaction whose node is gone, which would hold its locks for hours.
+func (s *Store) setUp(ctx context.Context, c *pgx.Conn) error {
+	s.trust.note(c)
+	_, err := c.Exec(ctx, `SELECT set_config('jit', 'off', false), set_config('idle_in_transaction_session_timeout', $1, false)`, idleTransactionTimeout)
 	return err
 }
 
-// postgresBatches returns a pool of one connection, which only the writer uses.
-func postgresBatches(ctx context.Context, c pgx.ConnConfig) (*pgxpool.Pool, error) {
+// postgresBatches returns the writer's pool. The writer uses one connection at a time. The
+// second one lets it go on while a dead one is being closed.
+//
+// When a batch's deadline ends, its connection is closed at once. The answer that the server
+// gives to a cancelled COMMIT must not count: while a synchronous standby is away, it says that
+// the commit took place although it is not replicated.
+func (s *Store) postgresBatches(ctx context.Context, c pgx.ConnConfig) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig("")
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
 	}
-	config.ConnConfig, config.MaxConns = &c, 1
+	c.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.DeadlineContextWatcherHandler{Conn: c.Conn()}
+	}
+	config.ConnConfig, config.MaxConns, config.PingTimeout = &c, 2, pingTimeout
+	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+		s.trust.note(c)
+		return nil
+	}
+	config.PrepareConn = func(_ context.Context, c *pgx.Conn) (bool, error) { return s.trust.has(c), nil }
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-func postgresConfig(address string) (*pgx.ConnConfig, error) {
+func (s *Store) postgresConfig(address string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
@@ -131,11 +153,8 @@ func postgresConfig(address string) (*pgx.ConnConfig, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "herald"
 	}
-	// When the context of a statement ends, cancel the statement on the server, so
-	// that the connection can run the next one.
-	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelTimeout}
-	}
+	config.BuildContextWatcherHandler = s.trust.handler
+	config.DialFunc = dialDatabase
 	return config, nil
 }
 
@@ -145,7 +164,7 @@ func (s *Store) onDirectAddress(ctx context.Context, o Options, fn func(*sql.DB)
 	if o.MigrateDatabase == "" {
 		return fn(s.write)
 	}
-	config, err := postgresConfig(o.MigrateDatabase)
+	config, err := s.postgresConfig(o.MigrateDatabase)
 	if err != nil {
 		return fmt.Errorf("the address for migrations: %w", err)
 	}
@@ -165,7 +184,7 @@ func classifyPostgres(err error) fault {
 	case errors.As(err, &server) && server.Code == keyInUse && server.TableName == "idempotency":
 		return faultTransient
 	case errors.As(err, &server):
-		return classifyState(server.Code)
+		return classifyServer(server)
 	case pgconn.SafeToRetry(err):
 		return faultTransient
 	case errors.As(err, &network), pgconn.Timeout(err), errors.Is(err, sql.ErrConnDone), errors.Is(err, driver.ErrBadConn),
@@ -184,15 +203,20 @@ func classifyPostgres(err error) fault {
 // used. See addKeys.
 const keyInUse = "23502" // not_null_violation
 
-// classifyState returns the fault of an SQLSTATE, mostly by its class (PostgreSQL manual,
-// appendix A).
-func classifyState(code string) fault {
+// classifyServer returns the fault of an error of the server, mostly by the class of its
+// SQLSTATE (PostgreSQL manual, appendix A). A check violation (23514), such as an id that no
+// partition takes, is the statement's fault: it concerns one event, and the writer finds out
+// which.
+func classifyServer(err *pgconn.PgError) fault {
+	code := err.Code
 	switch {
-	case code == "40001", code == "40P01", code == "55P03": // serialization, deadlock, lock timeout
+	case code == "40001", code == "40P01", code == "55P03", // serialization, deadlock, lock timeout
+		code == "25P03", code == "25P04", code == "57P05": // the session was ended because it stalled
 		return faultTransient
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
-		code == "25006", // connection, resources, operator intervention, system; read-only after a failover
-		code == "23514": // no partition for an id: this node's clock is wrong by weeks
+		code == "25006": // connection, resources, operator intervention, system; read-only after a failover
+		return faultDatabase
+	case endsSession(err):
 		return faultDatabase
 	default:
 		return faultStatement
@@ -200,6 +224,12 @@ func classifyState(code string) fault {
 }
 
 const postgresClockSQL = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+
+// endsSession reports whether the server ended the session with this error. Such an error says
+// nothing about the statement: it can even come after a COMMIT that took place.
+func endsSession(err *pgconn.PgError) bool {
+	return err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
+}
 
 // Keys of Herald's advisory locks in PostgreSQL. The second key of each lock is the hash of
 // the schema's name.
@@ -217,9 +247,14 @@ const idleTransactionTimeout = "10s"
 // postgresPauseBatches waits for the batches being written and makes new ones wait. It
 // waits 50 ms at most, because a stalled node may be writing one.
 func postgresPauseBatches(ctx context.Context, tx *sql.Tx) error {
-	if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '50ms'`); err != nil {
+	if err := postgresLimitLockWait(ctx, tx); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))`, tallyLock)
+	return err
+}
+
+func postgresLimitLockWait(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '50ms'`)
 	return err
 }

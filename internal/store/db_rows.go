@@ -14,8 +14,14 @@ type querier interface {
 	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
 }
 
-// list returns all rows of a statement. scan scans one row.
+// list returns all rows of a statement. scan scans one row. A statement outside of a
+// transaction ends after statementTimeout.
 func list[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
+	if _, alone := q.(*sql.DB); alone {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, statementTimeout)
+		defer cancel()
+	}
 	rows, err := q.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, withContextError(ctx, err)

@@ -29,10 +29,12 @@ func sqliteDialect() dialect {
 		withPrefix: func(id, zeros string, n int) string {
 			return fmt.Sprintf(`%s BETWEEN %s AND CAST(substr(%[2]s, 1, %[3]d) || x'%[4]s' AS BLOB)`, id, zeros, n, strings.Repeat("ff", 16-n))
 		},
-		begin:        sqliteBegin,
-		pauseBatches: func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
-		claim:        sqliteClaim,
-		readBodies:   sqliteReadBodies,
+		smallChange:   `UPDATE compatibility SET serves_from = serves_from`,
+		limitLockWait: func(context.Context, *sql.Tx) error { return nil },
+		begin:         sqliteBegin,
+		pauseBatches:  func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
+		claim:         sqliteClaim,
+		readBodies:    sqliteReadBodies,
 	}
 }
 
@@ -44,7 +46,7 @@ func classifySQLite(err error) fault {
 	switch e.Code() & 0xff { // the primary result code
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return faultTransient
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
 		return faultDatabase
 	default:
@@ -55,9 +57,12 @@ func classifySQLite(err error) fault {
 const (
 	databaseFile = "herald.db"
 	lockFile     = "herald.lock"
-	// readers is how many reads run at the same time. Reads are short, and more of
-	// them would only compete for the processors.
-	readers = 4
+	// sqliteLists is how many reads of callers run at the same time, and
+	// sqliteLookUps how many of publishing, sending and maintenance. Reads are
+	// short, and more of them would only compete for the processors. Readiness has
+	// a reader of its own.
+	sqliteLists   = 4
+	sqliteLookUps = 3
 	// noIndexOnTheFly keeps SQLite from building a temporary index over millions
 	// of rows for one statement, where a key of the table does as well.
 	noIndexOnTheFly = "automatic_index(0)"
@@ -78,6 +83,12 @@ func (s *Store) openSQLite(dir string) error {
 		return err
 	}
 	file := filepath.Join(dir, databaseFile)
+	if err := makePrivate(file); err != nil {
+		return errors.Join(err, s.release())
+	}
+	if err := checkHeader(file); err != nil {
+		return errors.Join(err, s.release())
+	}
 	var err error
 	s.write, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
 		"_txlock": {"immediate"},
@@ -91,15 +102,25 @@ func (s *Store) openSQLite(dir string) error {
 		return fmt.Errorf("open %s: %w", file, err)
 	}
 	s.write.SetMaxOpenConns(1)
-	s.read, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
+	for pool, size := range map[**sql.DB]int{&s.read: sqliteLookUps, &s.lists: sqliteLists, &s.vital: 1} {
+		if *pool, err = openReaders(file, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openReaders returns a pool of connections that only read.
+func openReaders(file string, size int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", sqliteDSN(file, url.Values{
 		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8192)", "temp_store(MEMORY)", noIndexOnTheFly},
 	}))
 	if err != nil {
-		return fmt.Errorf("open %s: %w", file, err)
+		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
-	s.read.SetMaxOpenConns(readers)
-	s.read.SetMaxIdleConns(readers)
-	return nil
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
 }
 
 func sqliteDSN(file string, options url.Values) string {
@@ -107,16 +128,27 @@ func sqliteDSN(file string, options url.Values) string {
 }
 
 // lockDirectory locks the data directory against a second process: Register of the second
-// would remove the node of the first, and both would send its deliveries.
+// would remove the node of the first, and both would send its deliveries. It locks a file for
+// older versions, which know only that, and the directory, because the file can be deleted.
 func (s *Store) lockDirectory(dir string) error {
-	lock := flock.New(filepath.Join(dir, lockFile))
-	taken, err := lock.TryLock()
+	unlock, taken, err := lockItself(dir)
 	if err != nil {
 		return fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}
 	if !taken {
-		return fmt.Errorf("the data directory %s is in use by another process; stop that one, or choose another with --data", dir)
+		return inUse(dir)
 	}
-	s.release = lock.Close
+	lock := flock.New(filepath.Join(dir, lockFile))
+	if taken, err = lock.TryLock(); err != nil {
+		return errors.Join(fmt.Errorf("lock the data directory %s: %w", dir, err), unlock())
+	}
+	if !taken {
+		return errors.Join(inUse(dir), unlock())
+	}
+	s.release = func() error { return errors.Join(lock.Close(), unlock()) }
 	return nil
+}
+
+func inUse(dir string) error {
+	return fmt.Errorf("the data directory %s is in use by another process; stop that one, or choose another with --data", dir)
 }

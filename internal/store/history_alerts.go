@@ -56,7 +56,12 @@ func aDayAgo() string { return time.Now().UTC().Add(-24 * time.Hour).Format("200
 
 // Alert returns a client's alert. The error is CodeNotFound when there is none.
 func (s *Store) Alert(ctx context.Context, client, id uuid.UUID) (herald.Alert, error) {
-	a, err := first(ctx, s.read, scanAlert, `SELECT `+alertColumns+alertsFrom+` WHERE a.id = $1 AND a.client_id = $2`, s.withCachedPlan(id[:], client[:])...)
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return herald.Alert{}, err
+	}
+	defer done()
+	a, err := first(ctx, s.lists, scanAlert, `SELECT `+alertColumns+alertsFrom+` WHERE a.id = $1 AND a.client_id = $2`, s.withCachedPlan(id[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, herald.Errorf(herald.CodeNotFound, "No alert was found with ID %s", id)
 	}
@@ -78,15 +83,18 @@ func scanEvent(rows *sql.Rows) (e herald.Event, err error) {
 // Events lists up to limit of a client's events, newest first. It lists only events older
 // than after, unless after is uuid.Nil.
 func (s *Store) Events(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Event, error) {
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	var c conditions
 	c.add("client_id = %s", client)
 	c.add("id >= (SELECT kept_from FROM history)")
 	if after != uuid.Nil {
 		c.add("id < %s", after)
 	}
-	events, err := list(ctx, s.read, scanEvent,
+	events, err := list(ctx, s.lists, scanEvent,
 		`SELECT `+eventColumns+` FROM events WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
 	return events, s.failed("list events", err)
 }
@@ -94,7 +102,12 @@ func (s *Store) Events(ctx context.Context, client, after uuid.UUID, limit int) 
 // Event returns a client's event with the alerts that it raised. The error is CodeNotFound
 // when there is none.
 func (s *Store) Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
-	e, err := first(ctx, s.read, scanEvent, `SELECT `+eventColumns+` FROM events WHERE id = $1 AND client_id = $2`, s.withCachedPlan(id[:], client[:])...)
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return herald.Event{}, nil, err
+	}
+	defer done()
+	e, err := first(ctx, s.lists, scanEvent, `SELECT `+eventColumns+` FROM events WHERE id = $1 AND client_id = $2`, s.withCachedPlan(id[:], client[:])...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return e, nil, herald.Errorf(herald.CodeNotFound, "No event was found with ID %s", id)
 	}
@@ -102,6 +115,6 @@ func (s *Store) Event(ctx context.Context, client, id uuid.UUID) (herald.Event, 
 		return e, nil, s.failed("read an event", err)
 	}
 	from, to := herald.AlertID(id, 1), herald.AlertID(id, herald.MaxAlerts)
-	alerts, err := list(ctx, s.read, scanAlert, `SELECT `+alertColumns+alertsFrom+` WHERE a.id BETWEEN $1 AND $2 ORDER BY a.id`, from[:], to[:])
+	alerts, err := list(ctx, s.lists, scanAlert, `SELECT `+alertColumns+alertsFrom+` WHERE a.id BETWEEN $1 AND $2 ORDER BY a.id`, from[:], to[:])
 	return e, alerts, s.failed("read an event's alerts", err)
 }

@@ -50,8 +50,11 @@ func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 // index of their own for failed and cancelled ones, and the alerts for the rest, because
 // most alerts have a delivery to list.
 func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, uuid.Nil, err
+	}
+	defer done()
 	switch {
 	case f.State == nil || *f.State == herald.Delivered:
 		found, next, err = s.deliveriesByAlert(ctx, client, f)
@@ -111,13 +114,13 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 		}
 		c.add(alias+".id < %s", end.to)
 		c.idRange(alias, bounds)
-		return list(ctx, s.read, scanID, `SELECT `+alias+`.id FROM `+table+` WHERE `+c.where()+` ORDER BY `+alias+`.id DESC LIMIT `+c.bind(n), c.args...)
+		return list(ctx, s.lists, scanID, `SELECT `+alias+`.id FROM `+table+` WHERE `+c.where()+` ORDER BY `+alias+`.id DESC LIMIT `+c.bind(n), c.args...)
 	}
 	between := func(from, to uuid.UUID) ([]herald.Delivery, error) {
 		c := matching()
 		c.add(alias+".id BETWEEN %s AND %s", from, to)
 		c.ofAlert(f)
-		return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
+		return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
 LEFT JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
 ORDER BY `+alias+`.id DESC LIMIT `+c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 	}
@@ -135,7 +138,7 @@ func (s *Store) deliveriesByAlert(ctx context.Context, client uuid.UUID, f heral
 		c.add("a.client_id = %s", client)
 		c.add("a.id < %s", end.to)
 		c.idRange("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
-		return list(ctx, s.read, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.bind(n), c.args...)
+		return list(ctx, s.lists, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.bind(n), c.args...)
 	}
 	return s.collectNewest(f, ids, func(from, to uuid.UUID) ([]herald.Delivery, error) { return s.deliveriesOf(ctx, client, from, to, f) })
 }
@@ -160,7 +163,7 @@ func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f 
 	} else {
 		text += ` AND d.state = ` + c.bind(int(*f.State))
 	}
-	return list(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
+	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
 		c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 }
 
@@ -206,10 +209,13 @@ func (c *conditions) receiver(alias string, f herald.DeliveryFilter) {
 // Delivery returns a client's delivery with its attempts, in their order. The error is
 // CodeNotFound when there is none.
 func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error) {
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return herald.Delivery{}, nil, err
+	}
+	defer done()
 	alert := herald.AlertOf(id)
-	d, err := first(ctx, s.read, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (
+	d, err := first(ctx, s.lists, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (
 SELECT `+pendingColumns+` FROM queue q LEFT JOIN alerts a ON a.id = $2 WHERE q.id = $1
 UNION ALL
 SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE d.id = $1
@@ -220,7 +226,7 @@ SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE 
 	if err != nil {
 		return d, nil, s.failed("read a delivery", err)
 	}
-	attempts, err := list(ctx, s.read, scanAttempt,
+	attempts, err := list(ctx, s.lists, scanAttempt,
 		`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, s.withCachedPlan(id[:])...)
 	return d, attempts, s.failed("read a delivery's attempts", err)
 }

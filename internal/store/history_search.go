@@ -115,8 +115,11 @@ func instantOf(at time.Time) span {
 // are uuid.Nil, only alerts by rule and of company match. When more alerts than searchLimit
 // would have to be searched, the error is CodeUnavailable and says how to limit the query.
 func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) (alerts []herald.Alert, total int, err error) {
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
 	err = s.inSnapshot(ctx, func(tx *sql.Tx) error {
 		alerts, total, err = s.alertsIn(ctx, tx, client, rule, company, l)
 		return err
@@ -132,7 +135,7 @@ func (s *Store) inSnapshot(ctx context.Context, fn func(*sql.Tx) error) error {
 	if s.dialect.shared {
 		o.Isolation = sql.LevelRepeatableRead
 	}
-	tx, err := s.read.BeginTx(ctx, &o)
+	tx, err := s.lists.BeginTx(ctx, &o)
 	if err != nil {
 		return withContextError(ctx, err)
 	}

@@ -39,7 +39,7 @@ const (
 // Tally moves tallied_to on by one step: within one hour, and by tallyStep alerts at most.
 // It returns 0 when no alerts are left to count, and tallyStep when there may be more.
 func (s *Store) Tally(ctx context.Context) (n int, err error) {
-	err = s.inTransaction(ctx, "count alerts", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "count alerts", func(ctx context.Context, tx *sql.Tx) error {
 		n = 0
 		if err := s.dialect.pauseBatches(ctx, tx); err != nil {
 			return err

@@ -18,7 +18,7 @@ WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
 	if err != nil || len(waiting) == 0 {
 		return 0, s.failed("read a deleted client's deliveries", err)
 	}
-	err = s.inTransaction(ctx, "cancel a deleted client's deliveries", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "cancel a deleted client's deliveries", func(ctx context.Context, tx *sql.Tx) error {
 		for _, id := range waiting {
 			if _, err := s.cancelDelivery(ctx, tx, id, herald.ReasonClientDeleted, false); err != nil {
 				return err
@@ -44,7 +44,7 @@ func (s *Store) ExpireIdempotencyKeys(ctx context.Context) (n int, err error) {
 	if err != nil || len(keys) == 0 {
 		return 0, s.failed("read expired idempotency keys", err)
 	}
-	err = s.inTransaction(ctx, "delete expired idempotency keys", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete expired idempotency keys", func(ctx context.Context, tx *sql.Tx) error {
 		for _, k := range keys {
 			_, err := tx.ExecContext(ctx, `DELETE FROM idempotency WHERE client_id = $1 AND key = $2 AND expires_at <= $3`, k.client[:], k.text, now)
 			if err != nil {

@@ -42,7 +42,7 @@ func (s *Store) Expire(ctx context.Context) (n int, err error) {
 	}
 	for range steps {
 		var deleted int
-		err = s.inTransaction(ctx, "delete old history", func(tx *sql.Tx) error {
+		err = s.inTransaction(ctx, "delete old history", func(ctx context.Context, tx *sql.Tx) error {
 			deleted, err = s.deleteBefore(ctx, tx, before)
 			return err
 		})
@@ -64,7 +64,7 @@ const maxSetBack = 24 * time.Hour
 // moveRetention sets and returns kept_from, the smallest id of the history that is kept. It lies
 // the retention before the trusted time, and never after the newest event.
 func (s *Store) moveRetention(ctx context.Context) (keptFrom uuid.UUID, err error) {
-	err = s.inTransaction(ctx, "move the start of the kept history", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "move the start of the kept history", func(ctx context.Context, tx *sql.Tx) error {
 		// Take the lock first. AddDelivery takes it too, so no alert expires while it
 		// gets a new delivery.
 		var kept, trusted int64
@@ -150,7 +150,7 @@ SELECT %[2]s FROM %[1]s h WHERE %[3]s < $1%[4]s ORDER BY %[3]s LIMIT $2)`, table
 // ExpireTallies deletes tallies of hours before the kept history, in one step of at most step
 // tallies. It returns how many.
 func (s *Store) ExpireTallies(ctx context.Context) (n int, err error) {
-	err = s.inTransaction(ctx, "delete old tallies", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "delete old tallies", func(ctx context.Context, tx *sql.Tx) error {
 		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM tallies WHERE (client_id, rule_id, hour) IN (
 SELECT client_id, rule_id, hour FROM tallies WHERE hour < (SELECT kept_hour FROM history) ORDER BY hour LIMIT $1)`, step))
 		n = int(deleted)

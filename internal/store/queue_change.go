@@ -40,7 +40,7 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 	if d.State != herald.Pending {
 		return herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s. Only a pending one can be cancelled.", id, d.State)
 	}
-	return s.inTransaction(ctx, "cancel a delivery", func(tx *sql.Tx) error {
+	return s.changeInTurn(ctx, client, "cancel a delivery", func(ctx context.Context, tx *sql.Tx) error {
 		cancelled, err := s.cancelDelivery(ctx, tx, id, herald.ReasonCancelled, true)
 		if err == nil && !cancelled {
 			return herald.Errorf(herald.CodeConflict, "The delivery %s has just ended. Only a pending one can be cancelled.", id)
@@ -54,7 +54,7 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 // has herald.MaxDeliveries. The caller must check that the alert is the client's.
 func (s *Store) AddDelivery(ctx context.Context, client, alert uuid.UUID, origin, address string) (uuid.UUID, error) {
 	var id uuid.UUID
-	err := s.inTransaction(ctx, "make a delivery", func(tx *sql.Tx) error {
+	err := s.changeInTurn(ctx, client, "make a delivery", func(ctx context.Context, tx *sql.Tx) error {
 		// The lock keeps Expire from deleting the history that the delivery needs.
 		keptFrom, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forShare)
 		if err != nil {

@@ -61,14 +61,20 @@ func (s *Store) LanesLimit() int { return lanesLimit }
 // returns work.ErrDeclaredDead, because the node may hold them.
 func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
 	var claimed []claimedRow
-	err := s.inTransaction(ctx, "claim deliveries", func(tx *sql.Tx) error {
+	node, end := s.holding.begin()
+	if node == 0 { // this node is not registered any more
+		end()
+		return nil, nil
+	}
+	err := s.transact(ctx, transaction{doing: "claim deliveries", timeout: claimTimeout, tookPlace: s.claimed(&claimed)}, func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}
-		claimed, err = s.dialect.claim(ctx, tx, s.node.Load(), claims, s.floors.of(claims), now)
+		claimed, err = s.dialect.claim(ctx, tx, node, claims, s.floors.of(claims), now)
 		return err
 	})
+	end()
 	if lost := (*lostAnswer)(nil); errors.As(err, &lost) {
 		s.uncertain.Store(true) // this node may hold deliveries that it does not know of
 	}
@@ -120,7 +126,7 @@ func (s *Store) endMissing(ctx context.Context, items []work.Item) []work.Item {
 
 // endUnsent ends a delivery that this node holds as failed, without an attempt.
 func (s *Store) endUnsent(ctx context.Context, d work.Item, reason herald.Reason) error {
-	return s.inTransaction(ctx, "end a delivery without an attempt", func(tx *sql.Tx) error {
+	return s.inTransaction(ctx, "end a delivery without an attempt", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
@@ -132,6 +138,21 @@ func (s *Store) endUnsent(ctx context.Context, d work.Item, reason herald.Reason
 		_, err = tx.ExecContext(ctx, addDeliverySQL, d.ID[:], d.ClientID[:], d.Address, int64(herald.Failed), string(reason), now)
 		return err
 	})
+}
+
+// claimed finds out whether a claim took place: the node holds the first of its rows then.
+func (s *Store) claimed(rows *[]claimedRow) tookPlace {
+	return func(ctx context.Context, tx *sql.Tx) (bool, error) {
+		if len(*rows) == 0 {
+			return false, nil
+		}
+		d := &(*rows)[0]
+		_, err := first(ctx, tx, scanID, `SELECT id FROM queue WHERE id = $1 AND node = $2 AND attempt = $3 `+s.dialect.forShare, d.ID[:], d.Node, d.Attempt)
+		if errors.Is(err, sql.ErrNoRows) {
+			return false, nil
+		}
+		return err == nil, err
+	}
 }
 
 // Pauses of Claim while the database is away: they double from the first to the longest.
@@ -236,7 +257,7 @@ func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
 // claimed again. It skips deliveries that this node does not hold any more.
 func (s *Store) HandBack(ctx context.Context, held []work.Item) error {
 	for part := range slices.Chunk(held, step) {
-		err := s.inTransaction(ctx, "hand deliveries back", func(tx *sql.Tx) error {
+		err := s.transact(ctx, transaction{doing: "hand deliveries back", repeatable: true}, func(ctx context.Context, tx *sql.Tx) error {
 			for _, d := range part {
 				_, err := tx.ExecContext(ctx, `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`,
 					d.ID[:], d.Node, d.Attempt)

@@ -42,7 +42,7 @@ func mailbox(d *work.Item) string {
 // Errors: work.ErrNotHeld when the delivery was cancelled or taken over.
 func (s *Store) DecideMail(ctx context.Context, d work.Item, digest policy.Digest) (action policy.MailAction, entries []work.DigestEntry, err error) {
 	box := mailbox(&d)
-	err = s.inTransaction(ctx, "decide on a mail", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "decide on a mail", func(ctx context.Context, tx *sql.Tx) error {
 		action, entries = policy.SendMail, nil
 		now, err := s.now(ctx, tx)
 		if err != nil {
@@ -138,7 +138,7 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 	if err != nil {
 		return err
 	}
-	return s.inTransaction(ctx, "record a digest", func(tx *sql.Tx) error {
+	return s.inTransaction(ctx, "record a digest", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
@@ -231,7 +231,7 @@ OR carrier IS NOT NULL AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.id = w.carr
 	if err != nil || len(windows) == 0 {
 		return 0, s.failed("read digests without a carrier", err)
 	}
-	err = s.inTransaction(ctx, "assign digests another carrier", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "assign digests another carrier", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err

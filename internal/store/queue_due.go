@@ -59,7 +59,7 @@ func (s *Store) PullBackDue(ctx context.Context, after uuid.UUID, longest time.D
 	if err != nil || len(late) == 0 {
 		return last, s.failed("read deliveries that are due too late", err)
 	}
-	err = s.inTransaction(ctx, "bring deliveries forward", func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, "bring deliveries forward", func(ctx context.Context, tx *sql.Tx) error {
 		for _, r := range late {
 			due := now
 			if r.decided > now {

@@ -56,3 +56,52 @@ func testOrphanIsMadeAgainWithoutUsingUpARetry(t *testing.T, f *fixture) {
 		t.Errorf("the late result: %v, want ErrNotHeld", err)
 	}
 }
+
+// TestNodeIsKnownBeforeItHolds: whatever becomes of Register's commit, what is accepted
+// afterwards is not an orphan.
+func TestNodeIsKnownBeforeItHolds(t *testing.T) {
+	f, proxy := newCutFixture(t, nil)
+	proxy.armedBefore.Store(true)
+	if err := f.Register(t.Context()); err != nil {
+		t.Logf("Register: %v", err)
+	}
+	if n := proxy.cuts.Load(); n != 1 {
+		t.Fatalf("%d connections were cut, want 1", n)
+	}
+	f.accept(f.prepare(f.client, true))
+	if _, n, err := f.FreeOrphans(t.Context(), uuid.Nil); n != 0 || err != nil {
+		t.Errorf("FreeOrphans = %d, %v; want none", n, err)
+	}
+}
+
+// TestDeadNodeTakesNothing: what a node accepts after it was declared dead, or after it has
+// left, waits to be claimed. It is not an orphan, which would count as perhaps sent.
+func TestDeadNodeTakesNothing(t *testing.T) { onBoth(t, testDeadNodeTakesNothing) }
+
+func testDeadNodeTakesNothing(t *testing.T, f *fixture) {
+	if f.dialect.shared {
+		if dead, err := f.DeclareDead(t.Context(), f.node.Load(), 0); !dead || err != nil {
+			t.Fatalf("declaring the node dead: %v, %v", dead, err)
+		}
+	} else if err := f.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	prepared := f.prepare(f.client, true)
+	f.accept(prepared)
+	if node := prepared.Alerts[0].Items[0].Node; node != 0 {
+		t.Errorf("node %d counts as the holder, want none", node)
+	}
+	if got := f.claim(1); len(got) != 0 {
+		t.Errorf("the dead node claimed %+v", got)
+	}
+	if _, n, err := f.FreeOrphans(t.Context(), uuid.Nil); n != 0 || err != nil {
+		t.Errorf("FreeOrphans = %d, %v; want none", n, err)
+	}
+	if err := f.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := f.claim(1)
+	if len(got) != 1 || got[0].Attempt != 1 {
+		t.Errorf("claimed %+v, want the first attempt", got)
+	}
+}

@@ -93,8 +93,11 @@ type Options struct {
 type Store struct {
 	options Options
 	dialect dialect
-	write   *sql.DB
-	read    *sql.DB
+	write   *sql.DB // transactions; on SQLite there is one connection
+	read    *sql.DB // what publishing, authentication, sending and maintenance read
+	lists   *sql.DB // what callers read, after readTurn
+	vital   *sql.DB // heartbeats and readiness
+	trust   trust   // in the connections to PostgreSQL
 	box     *secret.Box
 	clock   *clock.Clock
 	ids     *herald.IDs
@@ -108,8 +111,12 @@ type Store struct {
 	floors      floors
 	changes     changeGate
 	locks       chan struct{} // has one value for each LockClients under way on PostgreSQL
-	searchLimit int           // the constant searchLimit, or less in tests
-	node        atomic.Int64  // this node's incarnation, 0 before Register
+	readTurns   *turns
+	changeTurns *turns
+	searchLimit int          // the constant searchLimit, or less in tests
+	node        atomic.Int64 // this node's incarnation, 0 before Register
+	holding     holding
+	probe       probe
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool
@@ -121,7 +128,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
 	}
-	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, locks: make(chan struct{}, clientLocks)}
+	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, locks: make(chan struct{}, clientLocks),
+		readTurns: newTurns(listsAtOnce, listsAtOnce/2), changeTurns: newTurns(changesAtOnce, changesAtOnce/2)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -160,6 +168,11 @@ func (s *Store) open(ctx context.Context, o Options) error {
 }
 
 func (s *Store) prepare(ctx context.Context) error {
+	if !s.dialect.shared {
+		if err := s.checkFile(ctx); err != nil {
+			return err
+		}
+	}
 	if _, err := s.migrate(ctx, s.options); err != nil {
 		return fmt.Errorf("bring the database's tables up to date: %w", err)
 	}
@@ -180,14 +193,43 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closeDatabase() error {
-	err := errors.Join(s.stmts.close(), s.write.Close(), s.read.Close()) // a second close is harmless
-	if s.batches != nil {
-		s.batches.Close()
-	}
+	err := errors.Join(s.stmts.close(), s.closePools())
 	if s.release != nil {
 		err = errors.Join(err, s.release())
 	}
 	return err
+}
+
+// closePools closes all connections. A dead one does not say goodbye, so closePools waits for
+// closeTimeout at most on PostgreSQL; the end of the process closes the others.
+func (s *Store) closePools() error {
+	closed := make(chan error, 5)
+	begin := func(fn func() error) { go func() { closed <- fn() }() }
+	n := 0
+	for _, pool := range []*sql.DB{s.write, s.read, s.lists, s.vital} {
+		if pool != nil { // opening may have failed
+			begin(pool.Close) // a second close is harmless
+			n++
+		}
+	}
+	var timeout <-chan time.Time
+	if s.batches != nil {
+		begin(func() error { s.batches.Close(); return nil })
+		n++
+	}
+	if s.dialect.shared {
+		timeout = time.After(closeTimeout)
+	}
+	var errs []error
+	for range n {
+		select {
+		case err := <-closed:
+			errs = append(errs, err)
+		case <-timeout:
+			return errors.Join(errs...)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Ping returns an error if the database does not answer within two seconds.
@@ -195,85 +237,10 @@ func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readDeadline)
 	defer cancel()
 	var one int
-	if err := s.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
+	if err := s.vital.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
 		return s.failed("ping the database", err)
 	}
 	return nil
-}
-
-// inTransaction runs fn in a transaction of its own and commits it. It runs fn again
-// after a transient error of the database, so fn must set all its results each time.
-// The error says what was being done.
-func (s *Store) inTransaction(ctx context.Context, doing string, fn func(*sql.Tx) error) error {
-	err := s.retry(ctx, func() error {
-		tx, err := s.write.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		if err := fn(tx); err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
-		return s.commit(tx)
-	})
-	return s.failed(doing, withContextError(ctx, err))
-}
-
-// changeClient runs fn like inTransaction and raises the client's Version: events that were
-// prepared before are stale. If there is no such client, it does not call fn and the error is
-// CodeNotFound.
-func (s *Store) changeClient(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error {
-	return s.raise(ctx, "version", client, doing, fn)
-}
-
-// changeSettings is changeClient for data that no prepared event depends on. It raises only
-// the client's Revision.
-func (s *Store) changeSettings(ctx context.Context, client uuid.UUID, doing string, fn func(*sql.Tx) error) error {
-	return s.raise(ctx, "settings_version", client, doing, fn)
-}
-
-func (s *Store) raise(ctx context.Context, column string, client uuid.UUID, doing string, fn func(*sql.Tx) error) error {
-	leave, err := s.changes.enter(ctx, client)
-	if err != nil {
-		return s.failed(doing, err)
-	}
-	defer leave()
-	err = s.inTransaction(ctx, doing, func(tx *sql.Tx) error {
-		// The column is raised first: that locks the client's row, so that
-		// changes of one client run one after the other.
-		n, err := affected(tx.ExecContext(ctx,
-			`UPDATE clients SET `+column+` = `+column+` + 1 WHERE id = $1 AND deleted_at IS NULL`, client[:]))
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", client)
-		}
-		return fn(tx)
-	})
-	if err == nil {
-		s.changed(client)
-	}
-	return err
-}
-
-// Limits for a transaction that fails with a transient error: it runs retryLimit times
-// at most, and the pauses grow by retryPause.
-const (
-	retryLimit = 5
-	retryPause = 10 * time.Millisecond
-)
-
-func (s *Store) retry(ctx context.Context, fn func() error) error {
-	for n := 1; ; n++ {
-		err := fn()
-		var lost *lostAnswer // the commit may have taken place: running again could double it
-		if err == nil || n == retryLimit || errors.As(err, &lost) || s.dialect.classify(err) != faultTransient {
-			return err
-		}
-		if !sleep(ctx, time.Duration(n)*retryPause) {
-			return err
-		}
-	}
 }
 
 // failed turns an error of the database into one that the API can show. It returns a
@@ -281,12 +248,18 @@ func (s *Store) retry(ctx context.Context, fn func() error) error {
 // becomes CodeUnavailable with the database's error as its cause. Any other error is
 // wrapped and counts as CodeInternal.
 func (s *Store) failed(doing string, err error) error {
-	var known *herald.Error
+	var (
+		known *herald.Error
+		lost  *lostAnswer
+	)
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &known):
 		return known
+	case errors.As(err, &lost) && !lost.rolledBack:
+		return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second, Cause: fmt.Errorf("%s: %w", doing, err),
+			Message: "The database did not confirm the change. It may have taken place: look before you try again."}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second, Cause: fmt.Errorf("%s: %w", doing, err),
 			Message: "The request took too long. Narrow it, or try again."}

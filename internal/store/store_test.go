@@ -19,9 +19,10 @@ import (
 // fixture is a store with one client that has one rule.
 type fixture struct {
 	*Store
-	t      testing.TB
-	client herald.Client
-	rule   herald.Rule
+	t       testing.TB
+	client  herald.Client
+	rule    herald.Rule
+	version int64 // of the client, when a test needs it
 }
 
 const (
