@@ -1,6 +1,6 @@
-// Package deploy_test runs what the files in this directory say: the commands
-// at their tops, and herald with the arguments and the environment that they
-// give it. Containers and systemd itself are not needed for that.
+// Package deploy_test runs what the files in this directory say: the commands in their first
+// comments, and herald with the arguments and the environment that they give it. It needs neither
+// containers nor systemd itself.
 package deploy_test
 
 import (
@@ -19,12 +19,12 @@ import (
 
 func TestMain(m *testing.M) { postgres.Main(m) }
 
-// TestSystemdTakesTheUnit has systemd read the unit: what it does not know in
-// one, it would otherwise ignore.
+// TestSystemdTakesTheUnit has systemd check the unit, because systemd ignores settings that it does
+// not know.
 func TestSystemdTakesTheUnit(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		t.Skip("systemd is Linux's")
+		t.Skip("systemd needs Linux")
 	}
 	unit := strings.ReplaceAll(read(t, "herald.service"), "ExecStart=/usr/local/bin/herald", "ExecStart="+build(t))
 	path := filepath.Join(t.TempDir(), "herald.service")
@@ -37,7 +37,7 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	}
 }
 
-// TestFilesNameWhatServeKnows: a misspelt variable would be ignored.
+// TestFilesNameWhatServeKnows: herald would ignore a variable with a wrong name.
 func TestFilesNameWhatServeKnows(t *testing.T) {
 	t.Parallel()
 	help, err := exec.Command(build(t), "serve", "--help").Output()
@@ -46,7 +46,7 @@ func TestFilesNameWhatServeKnows(t *testing.T) {
 	}
 	flag, variable := regexp.MustCompile(`--[a-z][a-z-]+`), regexp.MustCompile(`HERALD_[A-Z_]+`)
 	known := slices.Concat(flag.FindAllString(string(help), -1), variable.FindAllString(string(help), -1))
-	// Flags of herald are where it is started, and in what comments say.
+	// Flags of herald are in the lines that start it and in comments.
 	heralds := regexp.MustCompile(`(?m)^(ExecStart=|CMD |    command: | *# ).*`)
 	for _, file := range []string{"Dockerfile", "compose.yaml", "haproxy.cfg", "herald.service"} {
 		used := variable.FindAllString(read(t, file), -1)
@@ -61,8 +61,8 @@ func TestFilesNameWhatServeKnows(t *testing.T) {
 	}
 }
 
-// TestNodesOfTheComposeFileShareADatabase starts as many nodes as the file does,
-// each as its container would be started.
+// TestNodesOfTheComposeFileShareADatabase starts as many nodes as the file does, each with the
+// arguments and the environment of its container.
 func TestNodesOfTheComposeFileShareADatabase(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -88,8 +88,8 @@ func TestNodesOfTheComposeFileShareADatabase(t *testing.T) {
 	}
 }
 
-// nodesEnvironment is what a container of the service herald would have, with
-// the paths in it mapped into dir.
+// nodesEnvironment returns the environment of a container of the service herald, with its paths
+// mapped into dir.
 func nodesEnvironment(t *testing.T, compose map[string]any, dir string) map[string]string {
 	t.Helper()
 	dockerfile := read(t, "Dockerfile")
@@ -119,7 +119,7 @@ func nodesEnvironment(t *testing.T, compose map[string]any, dir string) map[stri
 	return env
 }
 
-// checkBalancer holds haproxy.cfg against the compose file.
+// checkBalancer compares haproxy.cfg with the compose file.
 func checkBalancer(t *testing.T, compose map[string]any, listen string) {
 	t.Helper()
 	config := read(t, "haproxy.cfg")
@@ -132,13 +132,13 @@ func checkBalancer(t *testing.T, compose map[string]any, listen string) {
 	}
 	for _, port := range texts(t, at[[]any](t, compose, "services", "balancer", "ports")) {
 		if bind := find(t, config, `bind (:\d+)`); !strings.HasSuffix(port, bind) {
-			t.Errorf("the balancer listens on %s, and what is published is %s", bind, port)
+			t.Errorf("the balancer listens on %s, but the published port is %s", bind, port)
 		}
 	}
 }
 
-// TestUnitServesOnBothDatabases starts herald as the unit does, with the
-// herald.env that its comment makes, and with what it adds for PostgreSQL.
+// TestUnitServesOnBothDatabases starts herald as the unit does, with the herald.env that its
+// comment makes, and with the lines that it adds for PostgreSQL.
 func TestUnitServesOnBothDatabases(t *testing.T) {
 	t.Parallel()
 	unit, binary := read(t, "herald.service"), build(t)

@@ -1,9 +1,8 @@
 #!/bin/sh
-# Checks that what the tests need is there, and installs it from Debian's
-# packages when run as root: a C compiler (for -race), curl (which the README's
-# commands use), systemd-analyze (which reads the unit), and PostgreSQL's
-# programs (of which tests start servers of their own; the package's own server
-# is neither needed nor started).
+# Checks that the programs which the tests need are installed. As root it installs missing ones from
+# Debian's packages. The tests need a C compiler (for -race), curl (for the commands of the README),
+# systemd-analyze (to check the unit), and PostgreSQL's programs. Tests start PostgreSQL servers of
+# their own; the server of the package is neither needed nor started.
 set -eu
 missing=""
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"

@@ -1,6 +1,6 @@
-// Package app puts Herald together: it opens the store, starts the engine and
-// the HTTP server, and stops all of it in order. What each part does lies in
-// the part; how it is configured from a command line, in cmd/herald.
+// Package app assembles Herald. It opens the store, starts the engine and the HTTP server, runs
+// maintenance, and stops all of it in order. cmd/herald reads the configuration from the command
+// line.
 package app
 
 import (
@@ -38,86 +38,82 @@ import (
 	"herald/internal/webhook"
 )
 
-// Config is all that can be set. The zero values of Listen, DataDir and
-// OperatorKeys do not work; the others do.
+// Config is the configuration of the service. Listen, DataDir and OperatorKeys must be set. The
+// zero values of the other members work.
 type Config struct {
 	Listen string // host:port; port 0 takes a free one
-	// TLSCert and TLSKey are files with the API's certificate chain and key in
-	// PEM; both empty: the API speaks plain HTTP.
+	// TLSCert and TLSKey are files with the certificate chain and the key of the API, in PEM. If
+	// both are empty, the API speaks plain HTTP.
 	TLSCert, TLSKey string
 	DataDir         string
-	// TrustedProxies are networks of proxies that are believed when they say
-	// whom a request is from (X-Forwarded-For).
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
-	// RateLimit is how many requests a client may make within RateWindow on
-	// this node; 0: any number.
+	// RateLimit is how many requests a client may make within RateWindow on this node; 0 means any
+	// number.
 	RateLimit  int
 	RateWindow time.Duration
-	// Database is the address of a PostgreSQL database that any number of
-	// nodes share; empty: SQLite in DataDir.
+	// Database is the address of a PostgreSQL database, which any number of nodes share. If it is
+	// empty, SQLite in DataDir is used.
 	Database string
-	// MigrateDatabase is where tables are made and changed, if not at Database
-	// because a proxy stands there that pools transactions.
+	// MigrateDatabase is the address for migrations, if it is not Database. It is needed if
+	// Database is a proxy that pools transactions.
 	MigrateDatabase string
-	// NoMigrate refuses to start on tables that are not up to date.
+	// NoMigrate makes Start fail if the tables are not up to date.
 	NoMigrate bool
-	// Retention is how long history is kept; 0: 90 days. It must be longer than
-	// a delivery can be pending.
+	// Retention is how long history is kept; 0 means 90 days. It must be longer than a delivery can
+	// be pending.
 	Retention time.Duration
-	// NodeTimeout is how long a node may be silent before the others take over
-	// what it holds; 0: 15 s.
+	// NodeTimeout is how long a node may make no heartbeat before the others take over its
+	// deliveries; 0 means 15 s.
 	NodeTimeout time.Duration
-	// OperatorKeys are the keys of the platform's operator, one or, while
-	// they are being changed, two.
+	// OperatorKeys are the operator's keys: one, or two while the operator changes them.
 	OperatorKeys []string
-	// SecretKeyFile holds the key that secrets are sealed with; empty: a file
-	// in the data directory, made at the first start.
+	// SecretKeyFile is the file with the keys that seal secrets. If it is empty, it is a file in
+	// the data directory, made at the first start.
 	SecretKeyFile string
-	// AllowTargets are networks that receivers may lie in although they are
-	// private, loopback or otherwise special.
+	// AllowTargets are networks that receivers may be in although they are private, loopback or
+	// otherwise special.
 	AllowTargets []netip.Prefix
-	// DenyTargets are networks that receivers may not lie in, although they are
-	// public or allowed.
+	// DenyTargets are networks that receivers may not be in although they are public or allowed.
 	DenyTargets []netip.Prefix
-	// AllowPorts are the ports that receivers may have outside of AllowTargets;
-	// nil: 80, 443 and those from 1024 on.
+	// AllowPorts are the ports that receivers may have outside AllowTargets; nil means 80, 443, and
+	// 1024 and above.
 	AllowPorts egress.Ports
-	// EgressProxy makes connections to receivers; nil: they are made directly.
+	// EgressProxy is the proxy for connections to receivers; nil means direct connections.
 	EgressProxy *url.URL
-	// RetrySchedule has the interval before each retry; nil: 20 s, 40 s, 60 s.
+	// RetrySchedule has the interval before each retry; nil means 20 s, 40 s, 60 s.
 	RetrySchedule []time.Duration
-	// RequestTimeout bounds an attempt from the look-up of the name to the
-	// end of the response's headers; 0: 30 s.
+	// RequestTimeout bounds an attempt from the look-up of the name to the end of the response's
+	// headers; 0 means 30 s.
 	RequestTimeout time.Duration
-	// MailServer takes mail for rules' mailboxes; nil: there is none, and such
+	// MailServer accepts mail for the mailboxes of rules. If it is nil, there is none, and such
 	// deliveries fail.
 	MailServer *mail.Server
 	// MailFrom is the sender of mail.
 	MailFrom netmail.Address
-	// MailSchedule has the interval before each retry of a mail; nil: 1m, 5m,
-	// 30m, 2h.
+	// MailSchedule has the interval before each retry of a mail; nil means 1m, 5m, 30m, 2h.
 	MailSchedule []time.Duration
-	// MailLimit is how many mails one mailbox gets of a client within
-	// MailWindow before the others become a digest; 0: any number.
+	// MailLimit is how many mails of a client a mailbox gets within MailWindow before the next ones
+	// become a digest; 0 means any number.
 	MailLimit  int
 	MailWindow time.Duration
 	// PublicURL is where people reach the service, for links in mail.
 	PublicURL string
-	// ClientIDHeader names the header that tells receivers the client; empty:
+	// ClientIDHeader is the header that names the client to receivers; empty means
 	// X-Codat-ClientId.
 	ClientIDHeader string
 	// AmericanSpelling delivers "New company synchronized" with a z.
 	AmericanSpelling bool
-	// StopBudget bounds a stop; 0: the request timeout and 5 s.
+	// StopBudget bounds the time of a stop; 0 means RequestTimeout and 5 s.
 	StopBudget time.Duration
-	// DrainDelay is how long requests are still taken after readiness has gone,
-	// so that balancers send them elsewhere; it is part of the budget.
+	// DrainDelay is how long the service accepts requests after /readyz has turned to 503, so that
+	// load balancers send them to other nodes. It is part of StopBudget.
 	DrainDelay time.Duration
 	Version    string
 	Log        *slog.Logger
 }
 
-// SecretKeyFile is the key file's name in the data directory.
+// SecretKeyFile is the name of the key file in the data directory.
 const SecretKeyFile = "secret.key"
 
 // App is the running service.
@@ -138,12 +134,12 @@ type App struct {
 	failed     chan error
 }
 
-// Start starts the service; it accepts requests when Start returns.
+// Start starts the service. The service accepts requests when Start returns.
 func Start(ctx context.Context, c Config) (*App, error) {
 	c.setDefaults()
 	rules := policy.Rules(c.RetrySchedule)
 	if c.Retention <= rules.MaxAge {
-		return nil, fmt.Errorf("history is to be kept for %.4g days: it must be more than %.4g, which is how long a delivery can be pending with this retry schedule; raise --retention",
+		return nil, fmt.Errorf("retention of %.4g days: it must be more than %.4g days, because a delivery can be pending for that long with this retry schedule; raise --retention",
 			c.Retention.Hours()/24, rules.MaxAge.Hours()/24)
 	}
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
@@ -158,7 +154,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	var clients *clientcache.Cache // the store tells it of changes
+	var clients *clientcache.Cache // set below; the store reports changes to it
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
 		Retention: c.Retention, Box: box, Logger: c.Log,
@@ -204,7 +200,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	return a, a.warnAboutMail(ctx)
 }
 
-// mailer makes what sends mail, with links that the box seals.
+// mailer makes the sender of mail. The box seals what the unsubscribe links contain.
 func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
 	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
 	if c.PublicURL != "" {
@@ -215,8 +211,7 @@ func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
 	return mail.New(mails)
 }
 
-// warnAboutMail tells whoever starts the service that it has rules which it cannot
-// carry out.
+// warnAboutMail logs a warning if rules name mailboxes and there is no mail server.
 func (a *App) warnAboutMail(ctx context.Context) error {
 	if a.config.MailServer != nil {
 		return nil
@@ -225,7 +220,7 @@ func (a *App) warnAboutMail(ctx context.Context) error {
 	if err != nil || rules == 0 {
 		return err
 	}
-	a.log.Warn("rules name mailboxes and no mail server is configured (--smtp): their mails fail", "rules", rules)
+	a.log.Warn("rules name mailboxes, but no mail server is configured (--smtp); their mails fail", "rules", rules)
 	return nil
 }
 
@@ -250,12 +245,12 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Failed receives an error when the service cannot go on.
+// Failed returns a channel that receives an error if the service cannot continue.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// Stop stops the service within its budget: readiness goes first and, after the
-// drain delay, no request is taken any more; attempts under way end, what is left is handed
-// back, and the database is closed.
+// Stop stops the service within its budget. /readyz turns to 503, and after the drain delay the
+// service accepts no more requests. Attempts under way end, deliveries that have not begun are
+// handed back, and the database is closed.
 func (a *App) Stop(ctx context.Context) error {
 	a.log.Info("herald stops", "budget", a.config.StopBudget)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.StopBudget)
@@ -266,7 +261,7 @@ func (a *App) Stop(ctx context.Context) error {
 		sleep(ctx, a.config.DrainDelay)
 		errs = append(errs, a.endRequests(ctx))
 	}
-	// Some of the budget stays for writing down what is cut off.
+	// A tenth of the budget is for recording the attempts that are interrupted.
 	sending, cancel := context.WithTimeout(ctx, a.config.StopBudget-a.config.StopBudget/10)
 	defer cancel()
 	errs = append(errs, a.engine.Stop(sending))
@@ -279,14 +274,14 @@ func (a *App) Stop(ctx context.Context) error {
 	return errors.Join(append(errs, a.store.Close())...)
 }
 
-// Intervals of housekeeping.
+// Intervals of the maintenance tasks.
 const (
 	maintenanceInterval = 5 * time.Second
 	expireInterval      = 10 * time.Minute
-	stepPause           = 10 * time.Millisecond // between two steps that found work
+	stepPause           = 10 * time.Millisecond // after a step that had something to do
 )
 
-// startMaintenance runs, in small steps, the tasks that nobody waits for.
+// startMaintenance runs the tasks that no request waits for, in small steps.
 func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
@@ -319,7 +314,7 @@ func (a *App) startMaintenance(r *resealer) {
 	}
 }
 
-// sleep waits for d and reports whether ctx let it.
+// sleep waits for d. It returns false if ctx ended before that.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -331,8 +326,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Migrate brings the tables of a database up to date without serving, and
-// returns the names of the migrations that it applied.
+// Migrate applies the migrations that a database lacks, without serving, and returns their names.
 func Migrate(ctx context.Context, dir, database string) ([]string, error) {
 	return store.Migrate(ctx, store.Options{Dir: dir, Database: database})
 }

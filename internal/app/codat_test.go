@@ -18,7 +18,7 @@ import (
 
 const zeroID = "00000000-0000-0000-0000-000000000000"
 
-// decoded decodes a JSON text; a text that is none fails the test.
+// decoded decodes a JSON object. The test fails if the text is not one.
 func decoded(t *testing.T, text string) map[string]any {
 	t.Helper()
 	var value map[string]any
@@ -28,7 +28,7 @@ func decoded(t *testing.T, text string) map[string]any {
 	return value
 }
 
-// wantError fails unless an answer is an error of the shape of spec section 3.
+// wantError fails unless an answer is an error body as in spec section 3.
 func wantError(t *testing.T, what string, status int, header http.Header, body string, want int) map[string]any {
 	t.Helper()
 	got := decoded(t, body)
@@ -45,7 +45,7 @@ func wantError(t *testing.T, what string, status int, header http.Header, body s
 	return got
 }
 
-// itemID is the member that an error's first validation item names.
+// itemID returns the member that the first validation item of an error names.
 func itemID(body map[string]any) string {
 	validation, _ := body["validation"].(map[string]any)
 	items, _ := validation["errors"].([]any)
@@ -59,9 +59,9 @@ func itemID(body map[string]any) string {
 
 // TestMinimalRuleIsForAllCompanies is checks B1 and B2.
 func TestMinimalRuleIsForAllCompanies(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for _, more := range []string{``, `,"companyId":null`, `,"companyId":""`, `,"companyId":"` + zeroID + `"`, `,"unknown":{"is":"ignored"},"id":"x"`} {
-		status, _, body := r.call("POST", "/rules", r.account.APIKey, `{"type":"Data sync completed","notifiers":{}`+more+`}`)
+		status, _, body := f.call("POST", "/rules", f.account.APIKey, `{"type":"Data sync completed","notifiers":{}`+more+`}`)
 		got := decoded(t, body)
 		id, _ := got["id"].(string)
 		delete(got, "id")
@@ -72,11 +72,10 @@ func TestMinimalRuleIsForAllCompanies(t *testing.T) {
 	}
 }
 
-// TestEverySpellingIsAccepted is check B3: what was posted is echoed, what is
-// delivered is canonical.
+// TestEverySpellingIsAccepted is check B3: the answer has the spelling that was posted.
 func TestEverySpellingIsAccepted(t *testing.T) {
-	r := newRig(t)
-	types, err := r.EventTypes(t.Context())
+	f := newFixture(t)
+	types, err := f.EventTypes(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,22 +84,22 @@ func TestEverySpellingIsAccepted(t *testing.T) {
 	}
 	for _, kind := range types {
 		for _, spelling := range append(kind.Spellings, kind.Name, strings.ToUpper(kind.Name), "  "+strings.ReplaceAll(kind.Name, " ", "  ")) {
-			made, err := r.CreateRule(t.Context(), client.Rule{Type: spelling})
+			made, err := f.CreateRule(t.Context(), client.Rule{Type: spelling})
 			if err != nil || made.Type != spelling {
 				t.Errorf("%q: echoed as %q, %v", spelling, made.Type, err)
 			}
 		}
 	}
 	for _, retired := range []string{"CompanyStatusChanged", "CurrentAssetsCurrentLiabilitiesRatio(<,1.5)"} {
-		if _, err := r.CreateRule(t.Context(), client.Rule{Type: retired}); err != nil {
+		if _, err := f.CreateRule(t.Context(), client.Rule{Type: retired}); err != nil {
 			t.Errorf("%q: %v", retired, err)
 		}
 	}
 }
 
-// TestRuleIsRefusedWithItsMember is check B4 and what else can be wrong.
+// TestRuleIsRefusedWithItsMember is check B4, with more errors: the answer names the wrong member.
 func TestRuleIsRefusedWithItsMember(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for body, member := range map[string]string{
 		`{"type":"No such type"}`:                                                     "type",
 		`{"notifiers":{}}`:                                                            "type",
@@ -121,19 +120,19 @@ func TestRuleIsRefusedWithItsMember(t *testing.T) {
 		`null`:     "body",
 		``:         "body",
 	} {
-		status, header, answer := r.call("POST", "/rules", r.account.APIKey, body)
+		status, header, answer := f.call("POST", "/rules", f.account.APIKey, body)
 		if got := itemID(wantError(t, body, status, header, answer, 400)); got != member {
 			t.Errorf("%s: names %q, want %q", body, got, member)
 		}
 	}
-	status, header, answer := r.call("POST", "/rules", r.account.APIKey, `{"type":"`+strings.Repeat("x", 1<<20)+`"}`)
+	status, header, answer := f.call("POST", "/rules", f.account.APIKey, `{"type":"`+strings.Repeat("x", 1<<20)+`"}`)
 	wantError(t, "a body of a megabyte", status, header, answer, 413)
 }
 
-// TestCallersAreTold is check B5.
-func TestCallersAreTold(t *testing.T) {
-	r := newRig(t)
-	key := r.account.APIKey
+// TestAuthorizationDecidesTheStatus is check B5.
+func TestAuthorizationDecidesTheStatus(t *testing.T) {
+	f := newFixture(t)
+	key := f.account.APIKey
 	encode := base64.StdEncoding.EncodeToString
 	for header, want := range map[string]int{
 		"":                                       401,
@@ -150,7 +149,7 @@ func TestCallersAreTold(t *testing.T) {
 		"Bearer " + key:                          200,
 		"Bearer " + operatorKey:                  403,
 	} {
-		request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+r.app.Address()+"/rules", nil)
+		request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+f.app.Address()+"/rules", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,19 +169,19 @@ func TestCallersAreTold(t *testing.T) {
 
 // TestListsArePaged is checks B6 to B9.
 func TestListsArePaged(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for n := range 90 {
 		rule := client.Rule{Type: "Sync Failed"}
 		if n%9 == 0 {
 			rule.Type, rule.CompanyID = "Data sync completed", company
 		}
-		if _, err := r.CreateRule(t.Context(), rule); err != nil {
+		if _, err := f.CreateRule(t.Context(), rule); err != nil {
 			t.Fatal(err)
 		}
 	}
 	page := func(path string) (map[string]any, int) {
 		t.Helper()
-		status, _, body := r.call("GET", path, r.account.APIKey, "")
+		status, _, body := f.call("GET", path, f.account.APIKey, "")
 		if status != 200 {
 			t.Fatalf("%s: %d %s", path, status, body)
 		}
@@ -200,7 +199,7 @@ func TestListsArePaged(t *testing.T) {
 	}
 	if got, results := page("/rules?query=type%3DData%20sync%20completed&pageSize=4"); results != 4 || got["totalResults"] != 10.0 ||
 		got["_links"].(map[string]any)["next"].(map[string]any)["href"] != "/rules?page=2&pageSize=4&query=type%3DData%20sync%20completed" {
-		t.Errorf("narrowed: %v", got)
+		t.Errorf("with a query: %v", got)
 	}
 	if got, results := page("/rules?companyId=" + company.String()); results != 10 || got["totalResults"] != 10.0 {
 		t.Errorf("of a company: %d of %v", results, got["totalResults"])
@@ -213,7 +212,7 @@ func TestListsArePaged(t *testing.T) {
 		"type": "Error parsing query - Malformed query.", "{type=a": "Error parsing query - Malformed query.",
 		strings.Repeat("x", 3000): "Error parsing query - Malformed query.",
 	} {
-		status, header, body := r.call("GET", "/rules?query="+url.QueryEscape(query), r.account.APIKey, "")
+		status, header, body := f.call("GET", "/rules?query="+url.QueryEscape(query), f.account.APIKey, "")
 		got := wantError(t, query, status, header, body, 400)
 		if got["error"] != text {
 			t.Errorf("%.20s: %v, want %s", query, got["error"], text)
@@ -223,56 +222,56 @@ func TestListsArePaged(t *testing.T) {
 		}
 	}
 	for _, parameters := range []string{"page=0", "page=x", "pageSize=0", "pageSize=5001", "orderBy=nothing", "companyId=x"} {
-		status, header, body := r.call("GET", "/rules?"+parameters, r.account.APIKey, "")
+		status, header, body := f.call("GET", "/rules?"+parameters, f.account.APIKey, "")
 		wantError(t, parameters, status, header, body, 400)
 	}
 }
 
 // TestRuleIsReplaced is check B10.
 func TestRuleIsReplaced(t *testing.T) {
-	r := newRig(t)
-	made := r.rule("https://example.com/one", company)
+	f := newFixture(t)
+	made := f.rule("https://example.com/one", company)
 	path := "/rules/" + made.ID.String()
-	status, _, body := r.call("PUT", path, r.account.APIKey, `{"id":"`+made.ID.String()+`","type":"Sync Failed","notifiers":{"webhook":"https://example.com/two"}}`)
+	status, _, body := f.call("PUT", path, f.account.APIKey, `{"id":"`+made.ID.String()+`","type":"Sync Failed","notifiers":{"webhook":"https://example.com/two"}}`)
 	want := `{"id":"` + made.ID.String() + `","type":"Sync Failed","notifiers":{"emails":[],"webhook":"https://example.com/two"}}`
 	if status != 200 || body != want {
 		t.Errorf("PUT: %d %s, want %s", status, body, want)
 	}
-	status, header, body := r.call("PUT", path, r.account.APIKey, `{"id":"`+uuid.NewString()+`","type":"Sync Failed"}`)
+	status, header, body := f.call("PUT", path, f.account.APIKey, `{"id":"`+uuid.NewString()+`","type":"Sync Failed"}`)
 	wantError(t, "another id", status, header, body, 400)
 	for _, unknown := range []string{"/rules/" + uuid.NewString(), "/rules/not-a-guid"} {
 		for _, method := range []string{"GET", "PUT", "DELETE"} {
-			status, header, body := r.call(method, unknown, r.account.APIKey, `{"type":"Sync Failed"}`)
+			status, header, body := f.call(method, unknown, f.account.APIKey, `{"type":"Sync Failed"}`)
 			wantError(t, method+" "+unknown, status, header, body, 404)
 		}
 	}
-	if status, _, body := r.call("DELETE", path, r.account.APIKey, ""); status != 200 || body != "" {
+	if status, _, body := f.call("DELETE", path, f.account.APIKey, ""); status != 200 || body != "" {
 		t.Errorf("DELETE: %d %q, want 200 and nothing", status, body)
 	}
-	status, header, body = r.call("DELETE", path, r.account.APIKey, "")
+	status, header, body = f.call("DELETE", path, f.account.APIKey, "")
 	wantError(t, "deleted twice", status, header, body, 404)
 }
 
 // TestRateLimitEventsHaveNoCompany is check B18.
 func TestRateLimitEventsHaveNoCompany(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	hook := newReceiver(t, nil)
-	status, _, body := r.call("POST", "/rules", r.account.APIKey,
+	status, _, body := f.call("POST", "/rules", f.account.APIKey,
 		`{"type":"Rate Limit Reached","companyId":"`+company.String()+`","notifiers":{"webhook":"`+hook.URL+`"}}`)
 	if status != 200 || strings.Contains(body, "companyId") {
 		t.Errorf("the rule: %d %s, want no companyId", status, body)
 	}
-	r.ended(r.publish(client.Event{Type: "ClientRateLimitReached", Data: json.RawMessage(`{"DailyQuota":1000,"ExpiresUtc":"2023-05-03T00:00:00Z"}`)}))
+	f.ended(f.publish(client.Event{Type: "ClientRateLimitReached", Data: json.RawMessage(`{"DailyQuota":1000,"ExpiresUtc":"2023-05-03T00:00:00Z"}`)}))
 	got := string(hook.got()[0].body)
 	if strings.Contains(got, "CompanyId") || strings.Contains(got, "DataConnectionId") || !strings.Contains(got, `"Data":{"DailyQuota":1000,`) {
 		t.Errorf("delivered %s", got)
 	}
 }
 
-// TestEmailsAreEchoedAsPosted is check B19 as far as the rule goes.
+// TestEmailsAreEchoedAsPosted is the part of check B19 that concerns the rule.
 func TestEmailsAreEchoedAsPosted(t *testing.T) {
-	r := newRig(t)
-	status, _, body := r.call("POST", "/rules", r.account.APIKey, `{"type":"Sync Failed","notifiers":{"emails":["a@x.test, b@x.test"],"webhook":null}}`)
+	f := newFixture(t)
+	status, _, body := f.call("POST", "/rules", f.account.APIKey, `{"type":"Sync Failed","notifiers":{"emails":["a@x.test, b@x.test"],"webhook":null}}`)
 	if status != 200 || !strings.Contains(body, `"emails":["a@x.test, b@x.test"]`) || strings.Contains(body, "webhook") {
 		t.Errorf("%d %s", status, body)
 	}
@@ -281,105 +280,105 @@ func TestEmailsAreEchoedAsPosted(t *testing.T) {
 	for i := range numbers {
 		numbers[i] = i
 	}
-	status, header, body := r.call("POST", "/rules", r.account.APIKey, `{"type":"Sync Failed","notifiers":{"emails":[`+fmt.Sprintf(many, numbers...)+`]}}`)
+	status, header, body := f.call("POST", "/rules", f.account.APIKey, `{"type":"Sync Failed","notifiers":{"emails":[`+fmt.Sprintf(many, numbers...)+`]}}`)
 	wantError(t, "51 addresses", status, header, body, 400)
 }
 
 // TestAlertsAreListed is check B20.
 func TestAlertsAreListed(t *testing.T) {
-	r := newRig(t)
-	rule := r.rule("", uuid.Nil)
-	receipt := r.publish(event())
+	f := newFixture(t)
+	rule := f.rule("", uuid.Nil)
+	receipt := f.publish(event())
 	alert := receipt.AlertIDs[0].String()
 	for _, path := range []string{"/rules/alerts", "/rules/" + rule.ID.String() + "/alerts", "/rules/alerts?companyId=" + company.String(),
 		"/rules/alerts?query=id%3D" + alert, "/rules/alerts?query=ruleType%3DSync%20Failed", "/rules/alerts?query=id%253D" + alert} {
-		status, _, body := r.call("GET", path, r.account.APIKey, "")
+		status, _, body := f.call("GET", path, f.account.APIKey, "")
 		if status != 200 || !strings.Contains(body, `"id":"`+alert+`","alertId":"`+alert+`","ruleId":"`+rule.ID.String()+`","ruleType":"Sync Failed","companyId":"`) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	_, _, body := r.call("GET", "/rules/alerts/"+alert, r.account.APIKey, "")
+	_, _, body := f.call("GET", "/rules/alerts/"+alert, f.account.APIKey, "")
 	got := decoded(t, body)
 	for member, want := range map[string]any{
-		"companyName": nil, "clientName": "Acme", "dataConnectionId": nil, "clientId": r.account.ID.String(),
+		"companyName": nil, "clientName": "Acme", "dataConnectionId": nil, "clientId": f.account.ID.String(),
 		"message": "Sync s-1 for company " + company.String() + " of type Expense has failed at step Pushing.",
 	} {
 		if value, present := got[member]; !present || value != want {
 			t.Errorf("%s is %v, want %v", member, value, want)
 		}
 	}
-	if err := r.DeleteRule(t.Context(), rule.ID); err != nil {
+	if err := f.DeleteRule(t.Context(), rule.ID); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, _ := r.call("GET", "/rules/alerts/"+alert, r.account.APIKey, ""); status != 200 {
+	if status, _, _ := f.call("GET", "/rules/alerts/"+alert, f.account.APIKey, ""); status != 200 {
 		t.Errorf("the alert of a deleted rule: %d, want 200", status)
 	}
 	for _, path := range []string{"/rules/" + rule.ID.String() + "/alerts", "/rules/alerts/" + uuid.NewString(), "/rules/alerts/x", "/rules/x/alerts", "/rules/x/y"} {
-		status, header, body := r.call("GET", path, r.account.APIKey, "")
+		status, header, body := f.call("GET", path, f.account.APIKey, "")
 		wantError(t, path, status, header, body, 404)
 	}
 }
 
 func TestProfileAndKeys(t *testing.T) {
-	r := newRig(t)
-	key := r.account.APIKey
-	status, _, body := r.call("PUT", "/profile", key,
+	f := newFixture(t)
+	key := f.account.APIKey
+	status, _, body := f.call("PUT", "/profile", key,
 		`{"name":"Acme Ltd","redirectUrl":"https://acme.example/{companyId}","logoUrl":"https://acme.example/l.png","apiKey":"ignored","alertAuthHeader":"Bearer x"}`)
 	want := `{"name":"Acme Ltd","logoUrl":"https://acme.example/l.png","redirectUrl":"https://acme.example/{companyId}","whiteListUrls":[],"alertAuthHeader":"Bearer x","confirmCompanyName":false}`
 	if status != 200 || body != want {
 		t.Errorf("PUT /profile: %d %s, want %s", status, body, want)
 	}
-	if _, _, got := r.call("GET", "/profile", key, ""); got != want {
+	if _, _, got := f.call("GET", "/profile", key, ""); got != want {
 		t.Errorf("GET /profile: %s, want %s", got, want)
 	}
 	for _, header := range []string{`"a\r\nb"`, `"ü"`, `"a\u0000"`, `" a"`, `"` + strings.Repeat("a", 5000) + `"`} {
-		status, h, body := r.call("PUT", "/profile", key, `{"name":"A","redirectUrl":"x","alertAuthHeader":`+header+`}`)
+		status, h, body := f.call("PUT", "/profile", key, `{"name":"A","redirectUrl":"x","alertAuthHeader":`+header+`}`)
 		if got := itemID(wantError(t, header, status, h, body, 400)); got != "alertAuthHeader" {
 			t.Errorf("%.20s: names %q", header, got)
 		}
 	}
-	status, h, body := r.call("PUT", "/profile/apiKey", key, "")
+	status, h, body := f.call("PUT", "/profile/apiKey", key, "")
 	wantError(t, "PUT /profile/apiKey", status, h, body, 404)
-	if _, _, body := r.call("GET", "/profile/syncSettings", key, ""); decoded(t, body)["clientId"] != r.account.ID.String() {
+	if _, _, body := f.call("GET", "/profile/syncSettings", key, ""); decoded(t, body)["clientId"] != f.account.ID.String() {
 		t.Errorf("syncSettings: %s", body)
 	}
-	r.checkKeys()
+	f.checkKeys()
 }
 
-func (r *rig) checkKeys() {
-	t := r.t
-	made, err := r.CreateKey(t.Context(), "second", "")
+func (f *fixture) checkKeys() {
+	t := f.t
+	made, err := f.CreateKey(t.Context(), "second", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.as(made.APIKey).Keys(t.Context()); err != nil {
+	if _, err := f.as(made.APIKey).Keys(t.Context()); err != nil {
 		t.Errorf("the new key does not work: %v", err)
 	}
-	status, h, body := r.call("POST", "/apiKeys", r.account.APIKey, `{"name":"`+strings.Repeat("n", 51)+`"}`)
+	status, h, body := f.call("POST", "/apiKeys", f.account.APIKey, `{"name":"`+strings.Repeat("n", 51)+`"}`)
 	if got := wantError(t, "a long name", status, h, body, 400); got["error"] != "Max string length (50) for `name` reached." {
 		t.Errorf("a long name: %v", got["error"])
 	}
 	for range herald.MaxKeys - 2 {
-		if status, _, body := r.call("POST", "/apiKeys", r.account.APIKey, `{}`); status != 201 {
+		if status, _, body := f.call("POST", "/apiKeys", f.account.APIKey, `{}`); status != 201 {
 			t.Fatalf("POST /apiKeys: %d %s", status, body)
 		}
 	}
-	status, h, body = r.call("POST", "/apiKeys", r.account.APIKey, `{}`)
+	status, h, body = f.call("POST", "/apiKeys", f.account.APIKey, `{}`)
 	wantError(t, "the eleventh key", status, h, body, 409)
-	if status, _, body := r.call("DELETE", "/apiKeys/"+made.ID.String(), made.APIKey, ""); status != 204 || body != "" {
+	if status, _, body := f.call("DELETE", "/apiKeys/"+made.ID.String(), made.APIKey, ""); status != 204 || body != "" {
 		t.Errorf("a key deletes itself: %d %s", status, body)
 	}
-	status, h, body = r.call("GET", "/apiKeys", made.APIKey, "")
+	status, h, body = f.call("GET", "/apiKeys", made.APIKey, "")
 	wantError(t, "the deleted key", status, h, body, 401)
-	status, h, body = r.call("POST", "/events", made.APIKey, `{"type":"Sync Completed"}`)
+	status, h, body = f.call("POST", "/events", made.APIKey, `{"type":"Sync Completed"}`)
 	wantError(t, "publishing with the deleted key", status, h, body, 401)
 }
 
 func TestUnknownPathsAndMethodsHaveTheErrorBody(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for path, want := range map[string]int{"GET /nothing": 404, "GET /": 404, "PATCH /rules": 405, "DELETE /profile": 405, "PUT /events": 405, "GET /rules/": 404} {
 		method, path, _ := strings.Cut(path, " ")
-		status, header, body := r.call(method, path, r.account.APIKey, "")
+		status, header, body := f.call(method, path, f.account.APIKey, "")
 		wantError(t, method+" "+path, status, header, body, want)
 		if want == 405 && header.Get("Allow") == "" {
 			t.Errorf("%s %s: no Allow header", method, path)

@@ -15,15 +15,15 @@ import (
 	"herald/internal/app"
 )
 
-// TestEventReachesEveryRuleThatItMeets is check B11: rules for the company, for
-// all companies and for another one.
+// TestEventReachesEveryRuleThatItMeets is check B11: there are rules for the company, for all
+// companies and for another company.
 func TestEventReachesEveryRuleThatItMeets(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	hook := newReceiver(t, nil)
-	r.rule(hook.URL+"/one", company)
-	r.rule(hook.URL+"/all", uuid.Nil)
-	r.rule(hook.URL+"/other", uuid.New())
-	receipt := r.publish(event())
+	f.rule(hook.URL+"/one", company)
+	f.rule(hook.URL+"/all", uuid.Nil)
+	f.rule(hook.URL+"/other", uuid.New())
+	receipt := f.publish(event())
 	if receipt.AlertCount != 2 {
 		t.Fatalf("%d alerts were raised, want 2", receipt.AlertCount)
 	}
@@ -46,17 +46,17 @@ func TestEventReachesEveryRuleThatItMeets(t *testing.T) {
 
 // TestRequestIsTheVendors is check B12.
 func TestRequestIsTheVendors(t *testing.T) {
-	r := newRig(t)
-	if _, err := r.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://acme.example", AlertAuthHeader: "Basic dXNlcjpwYXNz"}); err != nil {
+	f := newFixture(t)
+	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://acme.example", AlertAuthHeader: "Basic dXNlcjpwYXNz"}); err != nil {
 		t.Fatal(err)
 	}
 	hook := newReceiver(t, nil)
-	r.rule(hook.URL+"/hook?a=b", uuid.Nil)
-	d := r.ended(r.publish(event()))
+	f.rule(hook.URL+"/hook?a=b", uuid.Nil)
+	d := f.ended(f.publish(event()))
 	got := hook.got()[0]
 	for name, want := range map[string]string{
 		"Content-Type": "application/json; charset=utf-8", "Authorization": "Basic dXNlcjpwYXNz",
-		"X-Codat-ClientId": r.account.ID.String(), "User-Agent": "Herald/test",
+		"X-Codat-ClientId": f.account.ID.String(), "User-Agent": "Herald/test",
 	} {
 		if value := got.header.Get(name); value != want {
 			t.Errorf("%s: %q, want %q", name, value, want)
@@ -72,12 +72,12 @@ func TestRequestIsTheVendors(t *testing.T) {
 
 // TestTransientStatusesAreRetried is check B13, and TestOtherStatusesAreNot B14.
 func TestTransientStatusesAreRetried(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for _, status := range []int{408, 420, 429, 460, 502, 503, 504, 522, 524} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			hook := newReceiver(t, statuses(status, status, status, status, status))
-			rule := r.rule(hook.URL, uuid.Nil)
-			d := r.ended(r.publish(event()))
+			rule := f.rule(hook.URL, uuid.Nil)
+			d := f.ended(f.publish(event()))
 			if d.State != herald.Failed || d.Reason != herald.ReasonExhausted || len(d.Attempts) != 4 {
 				t.Errorf("the delivery is %s (%s) after %d attempts, want failed (exhausted) after 4", d.State, d.Reason, len(d.Attempts))
 			}
@@ -86,7 +86,7 @@ func TestTransientStatusesAreRetried(t *testing.T) {
 				t.Fatalf("%d requests, want 4", len(got))
 			}
 			sameBodies(t, got)
-			if err := r.DeleteRule(t.Context(), rule.ID); err != nil {
+			if err := f.DeleteRule(t.Context(), rule.ID); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -94,34 +94,33 @@ func TestTransientStatusesAreRetried(t *testing.T) {
 }
 
 func TestOtherStatusesAreNotRetried(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for _, status := range []int{400, 401, 403, 404, 410, 500, 501, 505, 304} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			hook := newReceiver(t, statuses(status))
-			rule := r.rule(hook.URL, uuid.Nil)
-			d := r.ended(r.publish(event()))
+			rule := f.rule(hook.URL, uuid.Nil)
+			d := f.ended(f.publish(event()))
 			if d.State != herald.Failed || len(hook.got()) != 1 || d.Attempts[0].Status != status {
 				t.Errorf("the delivery is %s after %d requests, want failed after 1", d.State, len(hook.got()))
 			}
-			if err := r.DeleteRule(t.Context(), rule.ID); err != nil {
+			if err := f.DeleteRule(t.Context(), rule.ID); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
 }
 
-// TestRedirectIsFollowedOnce is check B15: the next event starts at the rule's
-// address again.
+// TestRedirectIsFollowedOnce is check B15: the next event starts at the rule's address again.
 func TestRedirectIsFollowedOnce(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		end := newReceiver(t, nil)
 		start := newReceiver(t, func(_ int, w http.ResponseWriter, req *http.Request) {
 			http.Redirect(w, req, end.URL+"/moved", status)
 		})
-		rule := r.rule(start.URL, uuid.Nil)
+		rule := f.rule(start.URL, uuid.Nil)
 		for n := 1; n <= 2; n++ {
-			if d := r.ended(r.publish(event())); d.State != herald.Delivered {
+			if d := f.ended(f.publish(event())); d.State != herald.Delivered {
 				t.Fatalf("%d: the delivery is %s", status, d.State)
 			}
 			if len(start.got()) != n || len(end.got()) != n {
@@ -129,7 +128,7 @@ func TestRedirectIsFollowedOnce(t *testing.T) {
 			}
 			sameBodies(t, []received{start.got()[n-1], end.got()[n-1]})
 		}
-		if err := r.DeleteRule(t.Context(), rule.ID); err != nil {
+		if err := f.DeleteRule(t.Context(), rule.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,7 +136,7 @@ func TestRedirectIsFollowedOnce(t *testing.T) {
 
 // TestRetryAfterIsObeyed is checks B16 and B17.
 func TestRetryAfterIsObeyed(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for name, header := range map[string]func() string{
 		"seconds": func() string { return "2" },
 		"date":    func() string { return time.Now().Add(3 * time.Second).UTC().Format(http.TimeFormat) },
@@ -152,11 +151,11 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 			})
 			about := event()
 			about.CompanyID = uuid.New()
-			r.rule(hook.URL, about.CompanyID)
-			r.publish(about)
+			f.rule(hook.URL, about.CompanyID)
+			f.publish(about)
 			eventually(t, "the second request", func() bool { return len(hook.got()) == 2 })
 			got := hook.got()
-			// A date has whole seconds, so that 3 s can be little more than 2.
+			// A date has whole seconds, so 3 s can be little more than 2.
 			if waited := got[1].at.Sub(got[0].at); waited < 1900*time.Millisecond {
 				t.Errorf("the second request came after %v", waited)
 			}
@@ -165,80 +164,81 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 }
 
 func TestTransportFailureIsRecordedAndRetried(t *testing.T) {
-	r := newRig(t)
-	r.rule(closedAddress(t), uuid.Nil)
-	d := r.ended(r.publish(event()))
+	f := newFixture(t)
+	f.rule(closedAddress(t), uuid.Nil)
+	d := f.ended(f.publish(event()))
 	if d.Reason != herald.ReasonExhausted || len(d.Attempts) != 4 || d.Attempts[0].Reason != herald.ReasonConnectRefused {
 		t.Errorf("the delivery ended as %s with %+v", d.Reason, d.Attempts)
 	}
 }
 
 func TestAddressThatIsNotAllowedIsRefused(t *testing.T) {
-	r := newRig(t, func(c *app.Config) { c.AllowTargets = nil })
-	status, _, body := r.call("POST", "/rules", r.account.APIKey, `{"type":"Sync Failed","notifiers":{"webhook":"http://127.0.0.1:9/"}}`)
+	f := newFixture(t, func(c *app.Config) { c.AllowTargets = nil })
+	status, _, body := f.call("POST", "/rules", f.account.APIKey, `{"type":"Sync Failed","notifiers":{"webhook":"http://127.0.0.1:9/"}}`)
 	if status != 400 || !strings.Contains(body, "notifiers.webhook") {
 		t.Errorf("saving a loopback address: %d %s", status, body)
 	}
-	// A name that leads there passes the courtesy and not the dial.
-	r.rule("http://ip6-loopback:9999/", uuid.Nil)
-	d := r.ended(r.publish(event()))
+	// A name that resolves to such an address passes the check of the rule, but not the check
+	// before the connection.
+	f.rule("http://ip6-loopback:9999/", uuid.Nil)
+	d := f.ended(f.publish(event()))
 	if d.State != herald.Failed || d.Attempts[0].Reason != herald.ReasonNotAllowed && d.Attempts[0].Reason != herald.ReasonDNS {
 		t.Errorf("the delivery is %s: %+v", d.State, d.Attempts)
 	}
 }
 
-// TestPendingWorkSurvivesARestart: the program is stopped while a receiver is
-// down and started again when it is up.
-func TestPendingWorkSurvivesARestart(t *testing.T) {
-	r := newRig(t, func(c *app.Config) {
+// TestPendingDeliverySurvivesARestart: the program stops while a receiver is down and starts again
+// when it is up.
+func TestPendingDeliverySurvivesARestart(t *testing.T) {
+	f := newFixture(t, func(c *app.Config) {
 		c.RetrySchedule = []time.Duration{time.Second, time.Second, time.Second, time.Second}
 	})
 	hook := newReceiver(t, statuses(503))
-	r.rule(hook.URL, uuid.Nil)
-	receipt := r.publish(event())
+	f.rule(hook.URL, uuid.Nil)
+	receipt := f.publish(event())
 	eventually(t, "the first attempt is recorded", func() bool {
-		d, err := r.Delivery(t.Context(), herald.DeliveryID(receipt.AlertIDs[0], 0))
+		d, err := f.Delivery(t.Context(), herald.DeliveryID(receipt.AlertIDs[0], 0))
 		return err == nil && len(d.Attempts) == 1
 	})
-	r.stop()
-	r.start()
-	d := r.ended(receipt)
+	f.stop()
+	f.start()
+	d := f.ended(receipt)
 	if d.State != herald.Delivered || len(d.Attempts) != 2 {
 		t.Errorf("the delivery is %s after %d attempts, want delivered after 2", d.State, len(d.Attempts))
 	}
 	sameBodies(t, hook.got())
 }
 
-// TestStopLetsAttemptsEnd: what is in flight when the program stops is recorded
-// by its own result.
+// TestStopLetsAttemptsEnd: an attempt that is in flight when the program stops is recorded with its
+// own result.
 func TestStopLetsAttemptsEnd(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	arrived, goOn := make(chan struct{}), make(chan struct{})
 	hook := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-goOn
 	})
-	r.rule(hook.URL, uuid.Nil)
-	receipt := r.publish(event())
+	f.rule(hook.URL, uuid.Nil)
+	receipt := f.publish(event())
 	<-arrived
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		r.stop()
+		f.stop()
 	}()
 	close(goOn)
 	<-stopped
-	r.start()
-	d := r.ended(receipt)
+	f.start()
+	d := f.ended(receipt)
 	if d.State != herald.Delivered || len(d.Attempts) != 1 || len(hook.got()) != 1 {
 		t.Errorf("the delivery is %s after %d attempts and %d requests", d.State, len(d.Attempts), len(hook.got()))
 	}
 }
 
-// TestStopCutsOffWhatDoesNotEnd: an attempt over the budget is on record as
-// "may have been sent", and is made again without using up a retry.
-func TestStopCutsOffWhatDoesNotEnd(t *testing.T) {
-	r := newRig(t, func(c *app.Config) {
+// TestStopInterruptsAttemptsOverTheBudget: an attempt that does not end within the budget is
+// recorded as "may have been sent". It is made again without using up a retry.
+func TestStopInterruptsAttemptsOverTheBudget(t *testing.T) {
+	f := newFixture(t, func(c *app.Config) {
 		c.StopBudget, c.RequestTimeout, c.RetrySchedule = 300*time.Millisecond, 20*time.Second, []time.Duration{}
 	})
 	arrived, end := make(chan struct{}, 8), make(chan struct{})
@@ -252,12 +252,12 @@ func TestStopCutsOffWhatDoesNotEnd(t *testing.T) {
 		}
 	})
 	defer close(end)
-	r.rule(hook.URL, uuid.Nil)
-	receipt := r.publish(event())
+	f.rule(hook.URL, uuid.Nil)
+	receipt := f.publish(event())
 	<-arrived
-	r.stop()
-	r.start()
-	d := r.ended(receipt)
+	f.stop()
+	f.start()
+	d := f.ended(receipt)
 	if d.State != herald.Delivered || len(d.Attempts) != 2 || d.Attempts[0].Outcome != herald.OutcomeUnknown {
 		t.Errorf("the delivery is %s with %+v", d.State, d.Attempts)
 	}
@@ -265,18 +265,18 @@ func TestStopCutsOffWhatDoesNotEnd(t *testing.T) {
 }
 
 func TestAuthorizationFollowsTheProfile(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	hook := newReceiver(t, nil)
-	rule := r.rule(hook.URL, uuid.Nil)
+	rule := f.rule(hook.URL, uuid.Nil)
 	save := func(header string) {
 		t.Helper()
-		if _, err := r.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
+		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	expect := func(want string) {
 		t.Helper()
-		r.ended(r.publish(event()))
+		f.ended(f.publish(event()))
 		all := hook.got()
 		if got := all[len(all)-1].header.Get("Authorization"); got != want {
 			t.Errorf("Authorization %q, want %q", got, want)
@@ -287,11 +287,11 @@ func TestAuthorizationFollowsTheProfile(t *testing.T) {
 	expect("Bearer one")
 	save("two") // no scheme is needed
 	expect("two")
-	if err := r.SetRuleAuthorization(t.Context(), rule.ID, false); err != nil {
+	if err := f.SetRuleAuthorization(t.Context(), rule.ID, false); err != nil {
 		t.Fatal(err)
 	}
 	expect("")
-	if err := r.SetRuleAuthorization(t.Context(), rule.ID, true); err != nil {
+	if err := f.SetRuleAuthorization(t.Context(), rule.ID, true); err != nil {
 		t.Fatal(err)
 	}
 	expect("two")
@@ -299,29 +299,30 @@ func TestAuthorizationFollowsTheProfile(t *testing.T) {
 	expect("")
 }
 
-// TestRetryHasTheNewAuthorization, and none once the address has left the rule.
+// TestRetryHasTheNewAuthorization: a retry has the present Authorization header, and none if the
+// rule has another address now.
 func TestRetryHasTheNewAuthorization(t *testing.T) {
 	for _, moved := range []bool{false, true} {
-		r := newRig(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Second} })
-		if _, err := r.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: "old"}); err != nil {
+		f := newFixture(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Second} })
+		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: "old"}); err != nil {
 			t.Fatal(err)
 		}
 		hook := newReceiver(t, statuses(503))
-		rule := r.rule(hook.URL, uuid.Nil)
-		receipt := r.publish(event())
+		rule := f.rule(hook.URL, uuid.Nil)
+		receipt := f.publish(event())
 		eventually(t, "the first request", func() bool { return len(hook.got()) == 1 })
-		if _, err := r.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: "new"}); err != nil {
+		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: "new"}); err != nil {
 			t.Fatal(err)
 		}
 		want := "new"
 		if moved {
 			want = ""
 			rule.Notifiers.Webhook = "https://elsewhere.example/"
-			if _, err := r.UpdateRule(t.Context(), rule); err != nil {
+			if _, err := f.UpdateRule(t.Context(), rule); err != nil {
 				t.Fatal(err)
 			}
 		}
-		r.ended(receipt)
+		f.ended(receipt)
 		got := hook.got()
 		if len(got) != 2 || got[0].header.Get("Authorization") != "old" || got[1].header.Get("Authorization") != want {
 			t.Errorf("moved %v: the retry had %q, want %q", moved, got[1].header.Get("Authorization"), want)
@@ -330,43 +331,43 @@ func TestRetryHasTheNewAuthorization(t *testing.T) {
 }
 
 func TestCancelAndRedeliver(t *testing.T) {
-	r := newRig(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Hour} })
+	f := newFixture(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Hour} })
 	hook := newReceiver(t, statuses(503))
-	rule := r.rule(hook.URL, uuid.Nil)
-	receipt := r.publish(event())
+	rule := f.rule(hook.URL, uuid.Nil)
+	receipt := f.publish(event())
 	id := herald.DeliveryID(receipt.AlertIDs[0], 0)
 	eventually(t, "the first attempt is recorded", func() bool {
-		d, err := r.Delivery(t.Context(), id)
+		d, err := f.Delivery(t.Context(), id)
 		return err == nil && len(d.Attempts) == 1
 	})
-	cancelled, err := r.Cancel(t.Context(), id)
+	cancelled, err := f.Cancel(t.Context(), id)
 	if err != nil || cancelled.State != herald.Cancelled {
 		t.Fatalf("cancelled: %+v, %v", cancelled, err)
 	}
-	again, err := r.Redeliver(t.Context(), id)
+	again, err := f.Redeliver(t.Context(), id)
 	if err != nil || again.ID != herald.DeliveryID(receipt.AlertIDs[0], 1) {
 		t.Fatalf("redelivery: %+v, %v", again, err)
 	}
 	eventually(t, "the redelivery arrives", func() bool { return len(hook.got()) == 2 })
 	sameBodies(t, hook.got())
-	if err := r.DeleteRule(t.Context(), rule.ID); err != nil {
+	if err := f.DeleteRule(t.Context(), rule.ID); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, body := r.call("POST", "/deliveries/"+id.String()+"/redeliver", r.account.APIKey, ""); status != 409 || !strings.Contains(body, "deleted") {
+	if status, _, body := f.call("POST", "/deliveries/"+id.String()+"/redeliver", f.account.APIKey, ""); status != 409 || !strings.Contains(body, "deleted") {
 		t.Errorf("redelivery without a rule: %d %s", status, body)
 	}
 }
 
-// TestDeletedClientsWorkIsCancelled: retries that wait are ended, not sent.
-func TestDeletedClientsWorkIsCancelled(t *testing.T) {
-	r := newRig(t)
-	if err := r.operator.DeleteClient(t.Context(), r.account.ID); err != nil {
+// TestDeletedClientIsUnknown: neither its key nor its id works any more.
+func TestDeletedClientIsUnknown(t *testing.T) {
+	f := newFixture(t)
+	if err := f.operator.DeleteClient(t.Context(), f.account.ID); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, _ := r.call("GET", "/rules", r.account.APIKey, ""); status != 401 {
+	if status, _, _ := f.call("GET", "/rules", f.account.APIKey, ""); status != 401 {
 		t.Errorf("a deleted client's key: %d, want 401", status)
 	}
-	if status, _, _ := r.call("GET", "/clients/"+r.account.ID.String(), operatorKey, ""); status != 404 {
+	if status, _, _ := f.call("GET", "/clients/"+f.account.ID.String(), operatorKey, ""); status != 404 {
 		t.Errorf("the deleted client: %d, want 404", status)
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"herald/internal/secret"
 )
 
-// parts are what the HTTP surfaces are put on.
+// parts are what the APIs call.
 type parts struct {
 	guard    *egress.Guard
 	clients  *clientcache.Cache
@@ -32,7 +32,7 @@ type parts struct {
 	control  *delivery.Control
 }
 
-// handler puts both surfaces on one mux, in one frame.
+// handler puts both APIs on one mux, inside the middleware.
 func (a *App) handler(p parts) (http.Handler, error) {
 	mux := http.NewServeMux()
 	var auth codat.Authenticator = api.NewAuth(p.clients, a.config.OperatorKeys)
@@ -50,15 +50,15 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.clients.Catalogue, Ready: a.ready, API: described,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("put the API together: %w", err)
+		return nil, fmt.Errorf("register the API: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
 	return a.closeWhileDraining(api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
 }
 
-// closeWhileDraining closes connections after their next response once the service
-// is stopping, so that clients have gone before the listener does.
+// closeWhileDraining closes connections after their next response once the service stops, so that
+// clients leave before the listener closes.
 func (a *App) closeWhileDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.draining.Load() {
@@ -68,7 +68,7 @@ func (a *App) closeWhileDraining(next http.Handler) http.Handler {
 	})
 }
 
-// ready says why requests should go elsewhere, if they should.
+// ready returns an error if requests should go to other nodes.
 func (a *App) ready(ctx context.Context) error {
 	if a.draining.Load() {
 		return herald.Errorf(herald.CodeUnavailable, "The service is stopping.")

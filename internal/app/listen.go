@@ -14,22 +14,22 @@ import (
 	"herald/internal/egress"
 )
 
-// Bounds of a connection to the API. A caller that keeps to none of them holds a
-// connection, and the memory of what it has sent, for no longer.
+// Bounds of a connection to the API. They limit how long a slow caller can occupy a connection and
+// the memory of what it has sent.
 const (
-	// headerTimeout is for a request's headers, and for the TLS handshake.
+	// headerTimeout bounds a request's headers, and the TLS handshake.
 	headerTimeout = 10 * time.Second
-	// readTimeout is for a whole request: the largest publish, 16 MiB, over a
-	// line of 2 Mbit/s.
+	// readTimeout bounds a whole request: the largest publish, 16 MiB, takes about a minute at 2
+	// Mbit/s.
 	readTimeout = time.Minute
-	// writeTimeout is for reading, working and answering; a page of 5,000
-	// alerts over the same line.
+	// writeTimeout bounds reading, handling and answering a request, such as a page of 5,000 alerts
+	// at 2 Mbit/s.
 	writeTimeout = 3 * time.Minute
 	idleTimeout  = 2 * time.Minute
 	maxHeaders   = 64 << 10 // bytes
 )
 
-// loadCertificate reads the certificate of the API, if it is to have one.
+// loadCertificate reads the certificate of the API, if one is configured.
 func (a *App) loadCertificate() (err error) {
 	c := a.config
 	switch {
@@ -71,9 +71,9 @@ func (a *App) listen(ctx context.Context, handler http.Handler, guard *egress.Gu
 	return nil
 }
 
-// endRequests takes no more requests and lets those under way end. Ones that are
-// still arriving may take a minute; they are cut off after a part of the budget,
-// because what is left of it belongs to attempts under way.
+// endRequests accepts no more requests and lets those under way end. A request that is still
+// arriving could take a minute. So it is cut off after a part of the budget, because attempts under
+// way need the rest.
 func (a *App) endRequests(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(5*time.Second, a.config.StopBudget/4))
 	defer cancel()
@@ -81,14 +81,14 @@ func (a *App) endRequests(ctx context.Context) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	a.log.Warn("requests that had not ended are cut off")
+	a.log.Warn("the service cuts off requests that have not ended")
 	return a.server.Close()
 }
 
-// Address is where the API listens, host:port.
+// Address returns where the API listens, host:port.
 func (a *App) Address() string { return a.address.String() }
 
-// URL is where the API listens, with its scheme.
+// URL returns where the API listens, with the scheme.
 func (a *App) URL() string {
 	if a.pair != nil {
 		return "https://" + a.Address()

@@ -20,9 +20,9 @@ import (
 	"herald/internal/mail"
 )
 
-// postOffice is a real SMTP server: mailboxes whose names begin with a number
-// are answered with it, "later" is refused the first time, "hangs" never.
-type postOffice struct {
+// mailServer is a real SMTP server. A mailbox whose name begins with a number gets that reply. It
+// refuses "later" the first time, and never answers for "hangs".
+type mailServer struct {
 	listener net.Listener
 	hang     chan struct{}
 
@@ -31,14 +31,14 @@ type postOffice struct {
 	mails map[string][]string // messages by mailbox
 }
 
-func newPostOffice(t *testing.T) *postOffice {
+func newMailServer(t *testing.T) *mailServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &postOffice{listener: listener, hang: make(chan struct{}), seen: make(map[string]int), mails: make(map[string][]string)}
-	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &letter{postOffice: p}, nil }))
+	p := &mailServer{listener: listener, hang: make(chan struct{}), seen: make(map[string]int), mails: make(map[string][]string)}
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{mailServer: p}, nil }))
 	server.Domain, server.ErrorLog = "localhost", nil
 	ended := make(chan struct{})
 	go func() {
@@ -53,7 +53,7 @@ func newPostOffice(t *testing.T) *postOffice {
 	return p
 }
 
-func (p *postOffice) config(c *app.Config) {
+func (p *mailServer) config(c *app.Config) {
 	var err error
 	if c.MailServer, err = mail.ParseServer("smtp://" + p.listener.Addr().String() + "?tls=none"); err != nil {
 		panic(err)
@@ -62,22 +62,22 @@ func (p *postOffice) config(c *app.Config) {
 	c.MailSchedule = []time.Duration{100 * time.Millisecond, 100 * time.Millisecond}
 }
 
-func (p *postOffice) got(box string) []string {
+func (p *mailServer) got(box string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.mails[box]
 }
 
-type letter struct {
-	*postOffice
+type mailSession struct {
+	*mailServer
 	to string
 }
 
-func (l *letter) Mail(string, *smtp.MailOptions) error { return nil }
-func (l *letter) Reset()                               {}
-func (l *letter) Logout() error                        { return nil }
+func (l *mailSession) Mail(string, *smtp.MailOptions) error { return nil }
+func (l *mailSession) Reset()                               {}
+func (l *mailSession) Logout() error                        { return nil }
 
-func (l *letter) Rcpt(to string, _ *smtp.RcptOptions) error {
+func (l *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	l.mu.Lock()
 	l.seen[to]++
 	n := l.seen[to]
@@ -95,7 +95,7 @@ func (l *letter) Rcpt(to string, _ *smtp.RcptOptions) error {
 	return nil
 }
 
-func (l *letter) Data(r io.Reader) error {
+func (l *mailSession) Data(r io.Reader) error {
 	text, err := io.ReadAll(r)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,25 +103,26 @@ func (l *letter) Data(r io.Reader) error {
 	return err
 }
 
-func (r *rig) ruleWithMail(webhook string, emails ...string) client.Rule {
-	r.t.Helper()
-	made, err := r.CreateRule(r.t.Context(), client.Rule{Type: "sync-failed", Notifiers: client.Notifiers{Webhook: webhook, Emails: emails}})
+func (f *fixture) ruleWithMail(webhook string, emails ...string) client.Rule {
+	f.t.Helper()
+	made, err := f.CreateRule(f.t.Context(), client.Rule{Type: "sync-failed", Notifiers: client.Notifiers{Webhook: webhook, Emails: emails}})
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return made
 }
 
-// byReceiver waits until all deliveries of an alert have ended.
-func (r *rig) byReceiver(alert uuid.UUID, n int) map[string]client.Delivery {
-	r.t.Helper()
+// byReceiver waits until the first n deliveries of an alert have ended, and returns them by
+// address.
+func (f *fixture) byReceiver(alert uuid.UUID, n int) map[string]client.Delivery {
+	f.t.Helper()
 	found := make(map[string]client.Delivery)
-	eventually(r.t, "the alert's deliveries end", func() bool {
+	eventually(f.t, "the alert's deliveries end", func() bool {
 		clear(found)
 		for i := range n {
-			d, err := r.Delivery(r.t.Context(), herald.DeliveryID(alert, i))
+			d, err := f.Delivery(f.t.Context(), herald.DeliveryID(alert, i))
 			if err != nil {
-				r.t.Fatal(err)
+				f.t.Fatal(err)
 			}
 			if d.State == herald.Pending {
 				return false
@@ -133,15 +134,15 @@ func (r *rig) byReceiver(alert uuid.UUID, n int) map[string]client.Delivery {
 	return found
 }
 
-// TestEachMailboxHasADeliveryOfItsOwn with its own outcome: what one server or
-// mailbox refuses is no other's.
+// TestEachMailboxHasADeliveryOfItsOwn: each mailbox has its own outcome, whatever the server
+// replies for another one.
 func TestEachMailboxHasADeliveryOfItsOwn(t *testing.T) {
-	post := newPostOffice(t)
-	r := newRig(t, post.config)
+	smtpd := newMailServer(t)
+	f := newFixture(t, smtpd.config)
 	hook := newReceiver(t, nil)
-	r.ruleWithMail(hook.URL, "a@acme.example, later@acme.example", "550@acme.example", "A@ACME.example", "452@acme.example")
-	alert := r.publish(event()).AlertIDs[0]
-	found := r.byReceiver(alert, 5)
+	f.ruleWithMail(hook.URL, "a@acme.example, later@acme.example", "550@acme.example", "A@ACME.example", "452@acme.example")
+	alert := f.publish(event()).AlertIDs[0]
+	found := f.byReceiver(alert, 5)
 	for receiver, want := range map[string]struct {
 		state    herald.State
 		reason   herald.Reason
@@ -159,38 +160,38 @@ func TestEachMailboxHasADeliveryOfItsOwn(t *testing.T) {
 			t.Errorf("%s: %s (%s) with %+v, want %+v", receiver, d.State, d.Reason, d.Attempts, want)
 		}
 	}
-	if mails := post.got("a@acme.example"); len(mails) != 1 || !strings.Contains(mails[0], alert.String()) {
+	if mails := smtpd.got("a@acme.example"); len(mails) != 1 || !strings.Contains(mails[0], alert.String()) {
 		t.Errorf("a has %q", mails)
 	}
-	again, err := r.Redeliver(t.Context(), found["mailto:a@acme.example"].ID)
+	again, err := f.Redeliver(t.Context(), found["mailto:a@acme.example"].ID)
 	if err != nil || again.Address != "mailto:a@acme.example" {
 		t.Fatalf("redeliver: %+v, %v", again, err)
 	}
-	eventually(t, "the mail is sent again", func() bool { return len(post.got("a@acme.example")) == 2 })
+	eventually(t, "the mail is sent again", func() bool { return len(smtpd.got("a@acme.example")) == 2 })
 }
 
-// TestWebhookDoesNotWaitForMail: a mail server that hangs holds up no webhook.
+// TestWebhookDoesNotWaitForMail: a mail server that hangs does not delay webhooks.
 func TestWebhookDoesNotWaitForMail(t *testing.T) {
-	post := newPostOffice(t)
-	r := newRig(t, post.config)
+	smtpd := newMailServer(t)
+	f := newFixture(t, smtpd.config)
 	hook := newReceiver(t, nil)
-	r.ruleWithMail(hook.URL, "hangs@acme.example")
+	f.ruleWithMail(hook.URL, "hangs@acme.example")
 	for range 50 {
-		r.publish(event())
+		f.publish(event())
 	}
 	began := time.Now()
 	eventually(t, "the webhooks arrive", func() bool { return len(hook.got()) == 50 })
-	if post.got("hangs@acme.example") != nil {
+	if smtpd.got("hangs@acme.example") != nil {
 		t.Errorf("mail arrived after %v: the test shows nothing", time.Since(began))
 	}
 }
 
-// TestWithoutAMailServer the webhook goes out and the mail fails with a word.
+// TestWithoutAMailServer: the webhook is delivered and the mail fails with a reason.
 func TestWithoutAMailServer(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	hook := newReceiver(t, nil)
-	rule := r.ruleWithMail(hook.URL, "a@acme.example")
-	found := r.byReceiver(r.publish(event()).AlertIDs[0], 2)
+	rule := f.ruleWithMail(hook.URL, "a@acme.example")
+	found := f.byReceiver(f.publish(event()).AlertIDs[0], 2)
 	if d := found["mailto:a@acme.example"]; d.State != herald.Failed || d.Reason != herald.ReasonNoMailServer {
 		t.Errorf("the mail is %s (%s)", d.State, d.Reason)
 	}
@@ -198,23 +199,24 @@ func TestWithoutAMailServer(t *testing.T) {
 		t.Errorf("the webhook is %s", d.State)
 	}
 	rule.Notifiers.Emails = []string{"b@acme.example"}
-	if _, err := r.UpdateRule(t.Context(), rule); err != nil {
+	if _, err := f.UpdateRule(t.Context(), rule); err != nil {
 		t.Fatal(err)
 	}
-	status, _, body := r.call(http.MethodPost, "/deliveries/"+found["mailto:a@acme.example"].ID.String()+"/redeliver", r.account.APIKey, "")
+	status, _, body := f.call(http.MethodPost, "/deliveries/"+found["mailto:a@acme.example"].ID.String()+"/redeliver", f.account.APIKey, "")
 	if status != http.StatusConflict || !strings.Contains(string(body), "does not name the mailbox") {
-		t.Errorf("redeliver to a mailbox that has left the rule: %d %s", status, body)
+		t.Errorf("redeliver to a mailbox that the rule does not name any more: %d %s", status, body)
 	}
 }
 
-// TestReaderStopsMail by the link of a mail, and the client lets it go on.
-func TestReaderStopsMail(t *testing.T) {
-	post := newPostOffice(t)
-	r := newRig(t, post.config, func(c *app.Config) { c.PublicURL = "https://herald.example/" })
-	r.ruleWithMail("", "Ann@acme.example", "bob@acme.example")
-	first := r.publish(event()).AlertIDs[0]
-	r.byReceiver(first, 2)
-	message, err := netmail.ReadMessage(strings.NewReader(post.got("Ann@acme.example")[0]))
+// TestReaderUnsubscribes: a reader stops the mail with the link of a mail, and the client allows it
+// again.
+func TestReaderUnsubscribes(t *testing.T) {
+	smtpd := newMailServer(t)
+	f := newFixture(t, smtpd.config, func(c *app.Config) { c.PublicURL = "https://herald.example/" })
+	f.ruleWithMail("", "Ann@acme.example", "bob@acme.example")
+	first := f.publish(event()).AlertIDs[0]
+	f.byReceiver(first, 2)
+	message, err := netmail.ReadMessage(strings.NewReader(smtpd.got("Ann@acme.example")[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,72 +227,72 @@ func TestReaderStopsMail(t *testing.T) {
 	}
 	unsubscribed := func(want string) {
 		t.Helper()
-		if status, _, body := r.call(http.MethodGet, "/unsubscribed", r.account.APIKey, ""); status != 200 || !strings.Contains(body, want) {
+		if status, _, body := f.call(http.MethodGet, "/unsubscribed", f.account.APIKey, ""); status != 200 || !strings.Contains(body, want) {
 			t.Errorf("unsubscribed: %d %s, want %s", status, body, want)
 		}
 	}
-	if status, _, body := r.call(http.MethodGet, path, "", ""); status != 200 || !strings.Contains(body, "<button") || !strings.Contains(body, "Ann@acme.example") {
+	if status, _, body := f.call(http.MethodGet, path, "", ""); status != 200 || !strings.Contains(body, "<button") || !strings.Contains(body, "Ann@acme.example") {
 		t.Errorf("the link's page: %d %s", status, body)
 	}
 	unsubscribed(`"results":[]`) // following a link changes nothing
-	if status, _, body := r.call(http.MethodPost, path[:len(path)-2]+"AA", "", ""); status != 404 {
+	if status, _, body := f.call(http.MethodPost, path[:len(path)-2]+"AA", "", ""); status != 404 {
 		t.Errorf("an altered link: %d %s", status, body)
 	}
-	if status, _, body := r.call(http.MethodPost, path, "", "List-Unsubscribe=One-Click"); status != 200 {
+	if status, _, body := f.call(http.MethodPost, path, "", "List-Unsubscribe=One-Click"); status != 200 {
 		t.Errorf("one click: %d %s", status, body)
 	}
 	unsubscribed(`"address":"ann@acme.example"`)
-	found2 := r.byReceiver(r.publish(event()).AlertIDs[0], 2)
+	found2 := f.byReceiver(f.publish(event()).AlertIDs[0], 2)
 	if d := found2["mailto:Ann@acme.example"]; d.State != herald.Cancelled || d.Reason != herald.ReasonUnsubscribed || len(d.Attempts) != 0 {
 		t.Errorf("after that, Ann's delivery is %s (%s)", d.State, d.Reason)
 	}
 	if d := found2["mailto:bob@acme.example"]; d.State != herald.Delivered {
 		t.Errorf("and Bob's is %s (%s)", d.State, d.Reason)
 	}
-	boxes, err := r.Unsubscribed(t.Context())
+	boxes, err := f.Unsubscribed(t.Context())
 	if err != nil || len(boxes) != 1 || boxes[0].At.IsZero() {
 		t.Errorf("unsubscribed: %+v, %v", boxes, err)
 	}
-	if err := r.Resubscribe(t.Context(), "ANN@acme.example"); err != nil {
+	if err := f.Resubscribe(t.Context(), "ANN@acme.example"); err != nil {
 		t.Error(err)
 	}
 	unsubscribed(`"results":[]`)
-	if d := r.byReceiver(r.publish(event()).AlertIDs[0], 2)["mailto:Ann@acme.example"]; d.State != herald.Delivered {
+	if d := f.byReceiver(f.publish(event()).AlertIDs[0], 2)["mailto:Ann@acme.example"]; d.State != herald.Delivered {
 		t.Errorf("restored, Ann's delivery is %s (%s)", d.State, d.Reason)
 	}
 }
 
-// TestStormOfMail: a thousand alerts for one mailbox are eleven messages, and no
-// alert is lost, though the service is stopped in the middle.
+// TestStormOfMail: a thousand alerts for one mailbox become eleven messages. No alert is lost,
+// although the service is stopped meanwhile.
 func TestStormOfMail(t *testing.T) {
 	const window = 2 * time.Second
-	post := newPostOffice(t)
-	r := newRig(t, post.config, func(c *app.Config) { c.MailLimit, c.MailWindow = 10, window })
-	r.ruleWithMail("", "ann@acme.example")
+	smtpd := newMailServer(t)
+	f := newFixture(t, smtpd.config, func(c *app.Config) { c.MailLimit, c.MailWindow = 10, window })
+	f.ruleWithMail("", "ann@acme.example")
 	events := make([]client.Event, 1000)
 	for i := range events {
 		events[i] = event()
 	}
 	began := time.Now()
-	receipts, err := r.PublishAll(t.Context(), events)
+	receipts, err := f.PublishAll(t.Context(), events)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the first mails", func() bool { return len(post.got("ann@acme.example")) >= 10 })
-	r.stop()
-	r.start()
+	eventually(t, "the first mails", func() bool { return len(smtpd.got("ann@acme.example")) >= 10 })
+	f.stop()
+	f.start()
 	for _, receipt := range receipts {
-		for id, d := range r.byReceiver(receipt.AlertIDs[0], 1) {
+		for id, d := range f.byReceiver(receipt.AlertIDs[0], 1) {
 			if d.State != herald.Delivered || d.Attempts[len(d.Attempts)-1].Status != 250 {
 				t.Fatalf("%s: %s (%s) with %+v", id, d.State, d.Reason, d.Attempts)
 			}
 		}
 	}
 	allowed := 11
-	if took := time.Since(began); took > 2*window { // a slow machine: the storm lasted for more than one window
+	if took := time.Since(began); took > 2*window { // on a slow machine the alerts take more than one window
 		allowed += int(took / window)
 	}
-	if mails := post.got("ann@acme.example"); len(mails) > allowed || allowed == 11 && !strings.Contains(mails[10], "990 alerts for Acme") {
+	if mails := smtpd.got("ann@acme.example"); len(mails) > allowed || allowed == 11 && !strings.Contains(mails[10], "990 alerts for Acme") {
 		t.Errorf("%d messages, the last: %.600s", len(mails), mails[len(mails)-1])
 	}
 }

@@ -18,20 +18,20 @@ import (
 const eventText = `{"type":"Sync Failed","companyId":"8a210b68-6988-11ed-a1eb-0242ac120002","data":{"syncId":"s-1","syncType":"Expense","FailureStage":"Pushing"}`
 
 func TestRepeatedPublishCountsOnce(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	hook := newReceiver(t, nil)
-	r.rule(hook.URL, uuid.Nil)
-	key := r.account.APIKey
-	status, _, first := r.call("POST", "/events", key, eventText+`,"idempotencyKey":"k-1"}`)
+	f.rule(hook.URL, uuid.Nil)
+	key := f.account.APIKey
+	status, _, first := f.call("POST", "/events", key, eventText+`,"idempotencyKey":"k-1"}`)
 	if status != 202 {
 		t.Fatalf("%d %s", status, first)
 	}
-	if status, _, again := r.call("POST", "/events", key, eventText+`,"idempotencyKey":"k-1"}`); status != 202 || again != first {
+	if status, _, again := f.call("POST", "/events", key, eventText+`,"idempotencyKey":"k-1"}`); status != 202 || again != first {
 		t.Errorf("again: %d %s, want %s", status, again, first)
 	}
-	status, header, body := r.call("POST", "/events", key, strings.Replace(eventText, "s-1", "s-2", 1)+`,"idempotencyKey":"k-1"}`)
+	status, header, body := f.call("POST", "/events", key, strings.Replace(eventText, "s-1", "s-2", 1)+`,"idempotencyKey":"k-1"}`)
 	wantError(t, "other content", status, header, body, 422)
-	status, _, body = r.call("POST", "/events", key, `[`+eventText+`,"idempotencyKey":"k-1"},`+eventText+`,"idempotencyKey":"k-2"},`+eventText+`,"idempotencyKey":"k-2"}]`)
+	status, _, body = f.call("POST", "/events", key, `[`+eventText+`,"idempotencyKey":"k-1"},`+eventText+`,"idempotencyKey":"k-2"},`+eventText+`,"idempotencyKey":"k-2"}]`)
 	var array struct{ Results []herald.Receipt }
 	if err := json.Unmarshal([]byte(body), &array); err != nil || status != 202 {
 		t.Fatalf("array: %d %s", status, body)
@@ -39,50 +39,50 @@ func TestRepeatedPublishCountsOnce(t *testing.T) {
 	if len(array.Results) != 3 || array.Results[1].EventID != array.Results[2].EventID || !strings.Contains(first, array.Results[0].EventID.String()) {
 		t.Errorf("the array's receipts: %s", body)
 	}
-	r.ended(array.Results[1])
+	f.ended(array.Results[1])
 	eventually(t, "two webhooks arrive", func() bool { return len(hook.got()) == 2 })
-	events, err := r.Events(t.Context(), client.Cursor{})
+	events, err := f.Events(t.Context(), client.Cursor{})
 	if err != nil || len(events.Results) != 2 {
 		t.Errorf("%d events, %v; want 2", len(events.Results), err)
 	}
 }
 
-// TestManyAtOnceWithOneKeyRaiseOneAlert: all others are answered as the first,
-// or told that it is under way.
+// TestManyAtOnceWithOneKeyRaiseOneAlert: each of the other requests gets the answer of the first,
+// or a 409 while it is under way.
 func TestManyAtOnceWithOneKeyRaiseOneAlert(t *testing.T) {
-	r := newRig(t)
-	r.rule("", uuid.Nil)
+	f := newFixture(t)
+	f.rule("", uuid.Nil)
 	var wg sync.WaitGroup
 	for range 30 {
 		wg.Go(func() {
-			if status, _, body := r.call("POST", "/events", r.account.APIKey, eventText+`,"idempotencyKey":"one"}`); status != 202 && status != 409 {
+			if status, _, body := f.call("POST", "/events", f.account.APIKey, eventText+`,"idempotencyKey":"one"}`); status != 202 && status != 409 {
 				t.Errorf("%d %s", status, body)
 			}
 		})
 	}
 	wg.Wait()
-	alerts, err := r.Alerts(t.Context(), client.ListOptions{})
+	alerts, err := f.Alerts(t.Context(), client.ListOptions{})
 	if err != nil || alerts.TotalResults != 1 {
 		t.Errorf("%d alerts, %v; want 1", alerts.TotalResults, err)
 	}
 }
 
 func TestArrayIsAllOrNothing(t *testing.T) {
-	r := newRig(t)
-	r.rule("", uuid.Nil)
-	status, header, body := r.call("POST", "/events", r.account.APIKey, `[`+eventText+`},{"type":"Sync Failed","companyId":"`+company.String()+`","data":{"syncId":"s"}}]`)
+	f := newFixture(t)
+	f.rule("", uuid.Nil)
+	status, header, body := f.call("POST", "/events", f.account.APIKey, `[`+eventText+`},{"type":"Sync Failed","companyId":"`+company.String()+`","data":{"syncId":"s"}}]`)
 	got := wantError(t, "array", status, header, body, 400)
 	if id := itemID(got); id != "[1].data.syncType" {
 		t.Errorf("names %q, want [1].data.syncType", id)
 	}
-	if alerts, err := r.Alerts(t.Context(), client.ListOptions{}); err != nil || alerts.TotalResults != 0 {
+	if alerts, err := f.Alerts(t.Context(), client.ListOptions{}); err != nil || alerts.TotalResults != 0 {
 		t.Errorf("%d alerts, %v; want none", alerts.TotalResults, err)
 	}
 	events := make([]client.Event, herald.MaxEvents)
 	for i := range events {
 		events[i] = event()
 	}
-	receipts, err := r.PublishAll(t.Context(), events)
+	receipts, err := f.PublishAll(t.Context(), events)
 	if err != nil || len(receipts) != herald.MaxEvents {
 		t.Fatalf("%d receipts, %v", len(receipts), err)
 	}
@@ -94,8 +94,8 @@ func TestArrayIsAllOrNothing(t *testing.T) {
 }
 
 func TestPublishIsStrict(t *testing.T) {
-	r := newRig(t)
-	id := r.account.ID.String()
+	f := newFixture(t)
+	id := f.account.ID.String()
 	for body, member := range map[string]string{
 		eventText + `,"unknown":1}`:          "unknown",
 		eventText + `,"type":"Sync Failed"}`: "type",
@@ -107,76 +107,76 @@ func TestPublishIsStrict(t *testing.T) {
 		`{"type":"Data sync completed","companyId":"` + company.String() + `"}`: "dataConnectionId",
 		eventText + `,"occurredAt":"yesterday"}`:                                "occurredAt",
 	} {
-		status, header, answer := r.call("POST", "/events", r.account.APIKey, body)
+		status, header, answer := f.call("POST", "/events", f.account.APIKey, body)
 		if got := itemID(wantError(t, body, status, header, answer, 400)); got != member {
 			t.Errorf("%s: names %q, want %q", body, got, member)
 		}
 	}
-	if status, _, body := r.call("POST", "/events", operatorKey, eventText+`,"clientId":"`+id+`"}`); status != 202 {
+	if status, _, body := f.call("POST", "/events", operatorKey, eventText+`,"clientId":"`+id+`"}`); status != 202 {
 		t.Errorf("the operator publishes: %d %s", status, body)
 	}
-	status, header, body := r.call("POST", "/events", operatorKey, eventText+`}`)
+	status, header, body := f.call("POST", "/events", operatorKey, eventText+`}`)
 	wantError(t, "the operator without a client", status, header, body, 400)
-	status, header, body = r.call("POST", "/events", operatorKey, eventText+`,"clientId":"`+uuid.NewString()+`"}`)
+	status, header, body = f.call("POST", "/events", operatorKey, eventText+`,"clientId":"`+uuid.NewString()+`"}`)
 	wantError(t, "an unknown client", status, header, body, 404)
-	status, header, body = r.call("POST", "/events", r.account.APIKey, eventText+`,"clientId":"`+uuid.NewString()+`"}`)
+	status, header, body = f.call("POST", "/events", f.account.APIKey, eventText+`,"clientId":"`+uuid.NewString()+`"}`)
 	wantError(t, "another client", status, header, body, 403)
-	status, header, body = r.call("POST", "/events", r.account.APIKey, `{"type":"Sync Completed","data":{"syncId":"`+strings.Repeat("x", herald.MaxEventSize)+`"}}`)
+	status, header, body = f.call("POST", "/events", f.account.APIKey, `{"type":"Sync Completed","data":{"syncId":"`+strings.Repeat("x", herald.MaxEventSize)+`"}}`)
 	wantError(t, "an event of a megabyte", status, header, body, 413)
 }
 
-// TestChangedRulesCountAtOnce: what was created before a publish meets it, what
-// was deleted before does not, a hundred times over.
+// TestChangedRulesCountAtOnce: an event meets a rule that was made before its publish, and not one
+// that was deleted before, a hundred times over.
 func TestChangedRulesCountAtOnce(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for n := range 100 {
-		rule := r.rule("", uuid.Nil)
-		if got := r.publish(event()).AlertCount; got != 1 {
+		rule := f.rule("", uuid.Nil)
+		if got := f.publish(event()).AlertCount; got != 1 {
 			t.Fatalf("round %d: a new rule raised %d alerts", n, got)
 		}
-		if err := r.DeleteRule(t.Context(), rule.ID); err != nil {
+		if err := f.DeleteRule(t.Context(), rule.ID); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.publish(event()).AlertCount; got != 0 {
+		if got := f.publish(event()).AlertCount; got != 0 {
 			t.Fatalf("round %d: a deleted rule raised %d alerts", n, got)
 		}
 	}
 }
 
 func TestOwnEventTypes(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	hook := newReceiver(t, nil)
 	path := "/eventTypes/Invoice%20overdue"
-	status, _, body := r.call("PUT", path, operatorKey,
+	status, _, body := f.call("PUT", path, operatorKey,
 		`{"label":"Invoice overdue","company":true,"message":"Invoice {number} is {days} days overdue","schema":{"type":"object","required":["number"],"properties":{"number":{"type":"string"}}},"example":{"number":"A-1","days":3}}`)
 	if status != 200 {
 		t.Fatalf("PUT: %d %s", status, body)
 	}
-	status, header, body := r.call("PUT", "/eventTypes/Sync%20Failed", operatorKey, `{"message":"mine"}`)
+	status, header, body := f.call("PUT", "/eventTypes/Sync%20Failed", operatorKey, `{"message":"mine"}`)
 	wantError(t, "a built-in type", status, header, body, 409)
-	status, header, body = r.call("PUT", path, r.account.APIKey, `{"message":"mine"}`)
+	status, header, body = f.call("PUT", path, f.account.APIKey, `{"message":"mine"}`)
 	wantError(t, "a client", status, header, body, 403)
-	if _, err := r.CreateRule(t.Context(), client.Rule{Type: "invoice overdue", Notifiers: client.Notifiers{Webhook: hook.URL}}); err != nil {
+	if _, err := f.CreateRule(t.Context(), client.Rule{Type: "invoice overdue", Notifiers: client.Notifiers{Webhook: hook.URL}}); err != nil {
 		t.Fatal(err)
 	}
-	status, header, body = r.call("POST", "/events", r.account.APIKey, `{"type":"Invoice overdue","companyId":"`+company.String()+`","data":{"number":7}}`)
+	status, header, body = f.call("POST", "/events", f.account.APIKey, `{"type":"Invoice overdue","companyId":"`+company.String()+`","data":{"number":7}}`)
 	if got := itemID(wantError(t, "data against the schema", status, header, body, 400)); got != "data.number" {
 		t.Errorf("names %q, want data.number", got)
 	}
-	r.ended(r.publish(client.Event{Type: "Invoice overdue", CompanyID: company, Data: json.RawMessage(`{"number":"A-17","days":30}`)}))
+	f.ended(f.publish(client.Event{Type: "Invoice overdue", CompanyID: company, Data: json.RawMessage(`{"number":"A-17","days":30}`)}))
 	if got := string(hook.got()[0].body); !strings.Contains(got, `"Message":"Invoice A-17 is 30 days overdue"`) || !strings.Contains(got, `"RuleType":"Invoice overdue"`) {
 		t.Errorf("delivered %s", got)
 	}
 }
 
-// TestAnotherClientsIDsAreUnknown walks the OpenAPI document, so that a new path
-// cannot be forgotten: with the ids of one client, another gets 404 everywhere.
+// TestAnotherClientsIDsAreUnknown makes every call of the OpenAPI document, so that it covers new
+// paths too. With the ids of one client, another client gets 404.
 func TestAnotherClientsIDsAreUnknown(t *testing.T) {
-	r := newRig(t)
-	rule := r.rule(newReceiver(t, nil).URL, uuid.Nil)
-	receipt := r.publish(event())
-	r.ended(receipt)
-	keys, err := r.Keys(t.Context())
+	f := newFixture(t)
+	rule := f.rule(newReceiver(t, nil).URL, uuid.Nil)
+	receipt := f.publish(event())
+	f.ended(receipt)
+	keys, err := f.Keys(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,18 +184,18 @@ func TestAnotherClientsIDsAreUnknown(t *testing.T) {
 		"{ruleId}": rule.ID.String(), "{alertId}": receipt.AlertIDs[0].String(), "{apiKeyId}": keys[0].ID.String(), "{address}": "a@acme.example",
 		"/events/{id}": "/events/" + receipt.EventID.String(), "/deliveries/{id}": "/deliveries/" + receipt.AlertIDs[0].String(),
 	}
-	other, err := r.operator.CreateClient(t.Context(), "Other")
+	other, err := f.operator.CreateClient(t.Context(), "Other")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var document struct {
 		Paths map[string]map[string]json.RawMessage
 	}
-	_, _, text := r.call("GET", "/openapi.json", "", "")
+	_, _, text := f.call("GET", "/openapi.json", "", "")
 	if err := json.Unmarshal([]byte(text), &document); err != nil {
 		t.Fatal(err)
 	}
-	walked := 0
+	called := 0
 	for path, methods := range document.Paths {
 		filled := path
 		for name, id := range ids {
@@ -215,20 +215,20 @@ func TestAnotherClientsIDsAreUnknown(t *testing.T) {
 			case method == "put":
 				body = `{"type":"Sync Failed"}`
 			}
-			status, header, answer := r.call(strings.ToUpper(method), filled, other.APIKey, body)
+			status, header, answer := f.call(strings.ToUpper(method), filled, other.APIKey, body)
 			wantError(t, method+" "+path, status, header, answer, 404)
-			walked++
+			called++
 		}
 	}
-	if walked < 10 {
-		t.Errorf("only %d calls were walked", walked)
+	if called < 10 {
+		t.Errorf("only %d calls were made", called)
 	}
 }
 
 func TestServiceCalls(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/metrics": "herald_http_request_duration_seconds", "/openapi.json": `"3.1.`} {
-		status, _, body := r.call("GET", path, "", "")
+		status, _, body := f.call("GET", path, "", "")
 		if status != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %.100s", path, status, body)
 		}
@@ -236,18 +236,18 @@ func TestServiceCalls(t *testing.T) {
 }
 
 func TestClientsAreListedNewestFirst(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	want := []string{"Acme"}
 	for n := range 4 {
 		name := fmt.Sprintf("Client %d", n)
 		want = append([]string{name}, want...)
-		if _, err := r.operator.CreateClient(t.Context(), name); err != nil {
+		if _, err := f.operator.CreateClient(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var got []string
 	for cursor := (client.Cursor{Limit: 2}); ; {
-		page, err := r.operator.Clients(t.Context(), cursor)
+		page, err := f.operator.Clients(t.Context(), cursor)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,12 +262,12 @@ func TestClientsAreListedNewestFirst(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("clients (-want +got):\n%s", diff)
 	}
-	if err := r.operator.RenameClient(t.Context(), r.account.ID, "Acme Ltd"); err != nil {
+	if err := f.operator.RenameClient(t.Context(), f.account.ID, "Acme Ltd"); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := r.Profile(t.Context()); err != nil || p.Name != "Acme Ltd" {
+	if p, err := f.Profile(t.Context()); err != nil || p.Name != "Acme Ltd" {
 		t.Errorf("the name is %q, %v", p.Name, err)
 	}
-	status, header, body := r.call(http.MethodGet, "/clients", r.account.APIKey, "")
+	status, header, body := f.call(http.MethodGet, "/clients", f.account.APIKey, "")
 	wantError(t, "a client's key", status, header, body, 403)
 }

@@ -15,7 +15,7 @@ import (
 	"herald/internal/test/postgres"
 )
 
-// onPostgres makes a rig's nodes share a PostgreSQL database.
+// onPostgres makes the nodes of a fixture share a PostgreSQL database.
 func onPostgres(t *testing.T) func(*app.Config) {
 	t.Helper()
 	address, keyFile := postgres.Database(t), t.TempDir()+"/secret.key"
@@ -27,12 +27,12 @@ func onPostgres(t *testing.T) func(*app.Config) {
 	}
 }
 
-// secondNode starts another node on the rig's database.
-func (r *rig) secondNode() *rig {
-	r.t.Helper()
-	other := &rig{t: r.t, config: r.config, account: r.account}
+// secondNode starts another node on the database of the fixture.
+func (f *fixture) secondNode() *fixture {
+	f.t.Helper()
+	other := &fixture{t: f.t, config: f.config, account: f.account}
 	other.start()
-	r.t.Cleanup(func() {
+	f.t.Cleanup(func() {
 		if other.app != nil {
 			other.stop()
 		}
@@ -40,27 +40,27 @@ func (r *rig) secondNode() *rig {
 	return other
 }
 
-// TestWholeProgramOnPostgres runs an event through retries and the record.
+// TestWholeProgramOnPostgres delivers an event after two retries and reads it back.
 func TestWholeProgramOnPostgres(t *testing.T) {
-	r := newRig(t, onPostgres(t))
+	f := newFixture(t, onPostgres(t))
 	hook := newReceiver(t, statuses(503, 503))
-	r.rule(hook.URL, uuid.Nil)
-	d := r.ended(r.publish(event()))
+	f.rule(hook.URL, uuid.Nil)
+	d := f.ended(f.publish(event()))
 	if d.State != herald.Delivered || len(d.Attempts) != 3 {
 		t.Errorf("the delivery is %s after %d attempts, want delivered after 3", d.State, len(d.Attempts))
 	}
 	sameBodies(t, hook.got())
 	for _, path := range []string{"/rules?query=type~sync&orderBy=-id", "/rules/alerts?query=message~failed%20at", "/events", "/deliveries?state=delivered"} {
-		if status, _, body := r.call("GET", path, r.account.APIKey, ""); status != 200 {
+		if status, _, body := f.call("GET", path, f.account.APIKey, ""); status != 200 {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
 }
 
-// TestChangeOnOneNodeCountsOnTheOther: rules and keys changed by one node hold
-// for what is published at the other at once.
+// TestChangeOnOneNodeCountsOnTheOther: when one node changes a rule or a key, the change applies at
+// once to a publish at the other.
 func TestChangeOnOneNodeCountsOnTheOther(t *testing.T) {
-	one := newRig(t, onPostgres(t))
+	one := newFixture(t, onPostgres(t))
 	two := one.secondNode()
 	for n := range 30 {
 		rule := one.rule("", uuid.Nil)
@@ -89,15 +89,15 @@ func TestChangeOnOneNodeCountsOnTheOther(t *testing.T) {
 	}
 }
 
-// TestOneKeyOnTwoNodesRaisesOneAlert races the same idempotency key on both.
+// TestOneKeyOnTwoNodesRaisesOneAlert publishes with one idempotency key at both nodes at once.
 func TestOneKeyOnTwoNodesRaisesOneAlert(t *testing.T) {
-	one := newRig(t, onPostgres(t))
+	one := newFixture(t, onPostgres(t))
 	two := one.secondNode()
 	one.rule("", uuid.Nil)
 	for range 20 {
 		key := uuid.NewString()
 		var wg sync.WaitGroup
-		for _, node := range []*rig{one, two} {
+		for _, node := range []*fixture{one, two} {
 			wg.Go(func() {
 				if status, _, body := node.call("POST", "/events", one.account.APIKey, eventText+`,"idempotencyKey":"`+key+`"}`); status != 202 {
 					t.Errorf("%d %s", status, body)
@@ -112,9 +112,9 @@ func TestOneKeyOnTwoNodesRaisesOneAlert(t *testing.T) {
 	}
 }
 
-// TestRetryIsMadeByAnotherNode: a node that stops hands back at once.
+// TestRetryIsMadeByAnotherNode: a node that stops hands its deliveries back at once.
 func TestRetryIsMadeByAnotherNode(t *testing.T) {
-	one := newRig(t, onPostgres(t), func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Second} })
+	one := newFixture(t, onPostgres(t), func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Second} })
 	two := one.secondNode()
 	hook := newReceiver(t, statuses(http.StatusServiceUnavailable))
 	one.rule(hook.URL, uuid.Nil)

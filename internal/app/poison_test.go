@@ -12,7 +12,7 @@ import (
 	"herald/internal/app"
 )
 
-// contract is what the test reads of the OpenAPI document.
+// contract is the part of the OpenAPI document that the test needs.
 type contract struct {
 	Paths map[string]map[string]struct {
 		Parameters []struct {
@@ -32,7 +32,7 @@ type schema struct {
 	Properties map[string]json.RawMessage
 }
 
-// members are those of a request's body.
+// members returns the members of a request's body.
 func (c *contract) members(s schema) (names []string) {
 	if name, is := strings.CutPrefix(s.Ref, "#/components/schemas/"); is {
 		s = c.Components.Schemas[name]
@@ -46,29 +46,28 @@ func (c *contract) members(s schema) (names []string) {
 	return names
 }
 
-// TestPoisonIsNeverAFault walks the OpenAPI document, so that a new call cannot
-// be forgotten: bytes that no database takes, types that are wrong and JSON that
-// is none, in every parameter and every member, are refused or served and never
-// a 5xx.
+// TestPoisonIsNeverAFault makes every call of the OpenAPI document, so that it covers new calls
+// too. Every parameter and every member gets bytes that no database stores, wrong types and invalid
+// JSON. No answer may be a 5xx.
 func TestPoisonIsNeverAFault(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) { poison(t) })
 	t.Run("PostgreSQL", func(t *testing.T) { poison(t, onPostgres(t)) })
 }
 
 func poison(t *testing.T, change ...func(*app.Config)) {
-	r := newRig(t, change...)
-	rule := r.rule("", uuid.Nil)
+	f := newFixture(t, change...)
+	rule := f.rule("", uuid.Nil)
 	var c contract
-	_, _, text := r.call("GET", "/openapi.json", "", "")
+	_, _, text := f.call("GET", "/openapi.json", "", "")
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		t.Fatal(err)
 	}
 	tried := 0
 	try := func(method, target, body string) {
 		t.Helper()
-		for _, key := range []string{r.account.APIKey, operatorKey} {
+		for _, key := range []string{f.account.APIKey, operatorKey} {
 			tried++
-			if status, _, answer := r.call(strings.ToUpper(method), target, key, body); status >= 500 {
+			if status, _, answer := f.call(strings.ToUpper(method), target, key, body); status >= 500 {
 				t.Errorf("%s %s %.200q: %d %.300s", method, target, body, status, answer)
 			}
 		}

@@ -21,17 +21,17 @@ import (
 )
 
 // dial opens a bare connection to the API.
-func (r *rig) dial() net.Conn {
-	r.t.Helper()
-	connection, err := new(net.Dialer).DialContext(r.t.Context(), "tcp", r.app.Address())
+func (f *fixture) dial() net.Conn {
+	f.t.Helper()
+	connection, err := new(net.Dialer).DialContext(f.t.Context(), "tcp", f.app.Address())
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	r.t.Cleanup(func() { connection.Close() })
+	f.t.Cleanup(func() { connection.Close() })
 	return connection
 }
 
-// head is how a publish begins on the wire, up to the headers about its body.
+// head returns the start of a publish on the wire, up to the headers about its body.
 func head(key string) string {
 	return "POST /events HTTP/1.1\r\nHost: herald\r\nAuthorization: Basic " + base64.StdEncoding.EncodeToString([]byte(key)) + "\r\n"
 }
@@ -51,18 +51,18 @@ func answerOn(t *testing.T, connection net.Conn) (int, http.Header, string) {
 	return answer.StatusCode, answer.Header, strings.TrimSpace(string(text))
 }
 
-// TestBodiesOverTheLimitAre413 whether or not their length is told beforehand.
+// TestBodiesOverTheLimitAre413, with and without a Content-Length.
 func TestBodiesOverTheLimitAre413(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	long := func(n int) string {
 		return `{"type":"Sync Completed","data":{"syncId":"` + strings.Repeat("x", n) + `"}}`
 	}
-	status, header, body := r.call("POST", "/events", r.account.APIKey, long(herald.MaxEventSize))
+	status, header, body := f.call("POST", "/events", f.account.APIKey, long(herald.MaxEventSize))
 	wantError(t, "an event with its length", status, header, body, 413)
 
-	// The length alone is enough: not a byte of the body is waited for.
-	connection := r.dial()
-	fmt.Fprintf(connection, "%sContent-Length: %d\r\n\r\n", head(r.account.APIKey), 100<<20)
+	// The length alone is enough: the service does not wait for a byte of the body.
+	connection := f.dial()
+	fmt.Fprintf(connection, "%sContent-Length: %d\r\n\r\n", head(f.account.APIKey), 100<<20)
 	status, header, body = answerOn(t, connection)
 	wantError(t, "a length of 100 MiB", status, header, body, 413)
 
@@ -71,87 +71,86 @@ func TestBodiesOverTheLimitAre413(t *testing.T) {
 		if size > herald.MaxEventSize {
 			text = "[" + strings.Repeat(long(herald.MaxEventSize/2)+",", 33) + long(1) + "]"
 		}
-		connection := r.dial()
+		connection := f.dial()
 		go func() {
-			// It fails when the service has answered and closed.
-			_, _ = fmt.Fprintf(connection, "%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head(r.account.APIKey), len(text), text)
+			// The write fails once the service has answered and closed.
+			_, _ = fmt.Fprintf(connection, "%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head(f.account.APIKey), len(text), text)
 		}()
 		status, header, body := answerOn(t, connection)
 		wantError(t, what+" in chunks", status, header, body, 413)
 	}
-	if status, _, body := r.call("POST", "/events", r.account.APIKey, eventText+"}"); status != 202 {
+	if status, _, body := f.call("POST", "/events", f.account.APIKey, eventText+"}"); status != 202 {
 		t.Errorf("afterwards: %d %s", status, body)
 	}
 }
 
-// TestHeadersAreBounded: what is beyond is no request, and gets net/http's answer.
+// TestHeadersAreBounded: longer headers get the answer of net/http, because they are not a request.
 func TestHeadersAreBounded(t *testing.T) {
-	r := newRig(t)
-	connection := r.dial()
+	f := newFixture(t)
+	connection := f.dial()
 	go func() {
-		_, _ = fmt.Fprintf(connection, "%sX-Long: %s\r\n\r\n", head(r.account.APIKey), strings.Repeat("x", 1<<20)) // as above
+		_, _ = fmt.Fprintf(connection, "%sX-Long: %s\r\n\r\n", head(f.account.APIKey), strings.Repeat("x", 1<<20)) // as above
 	}()
 	if status, _, body := answerOn(t, connection); status != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("%d %s", status, body)
 	}
 }
 
-// TestPublishesAmongThousandsOfSlowConnections that send nothing, half a header,
-// half a body, or nothing more.
+// TestPublishesAmongThousandsOfSlowConnections: the slow connections send nothing, half a header or
+// half a body, and then nothing more.
 func TestPublishesAmongThousandsOfSlowConnections(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		t.Fatal(err)
 	}
 	beginnings := []string{
-		"", "POST /events HT", head(r.account.APIKey) + "X-Half: ",
-		head(r.account.APIKey) + "Content-Length: 16000000\r\n\r\n[{",
-		head(r.account.APIKey) + "Transfer-Encoding: chunked\r\n\r\nffffff\r\n[{",
+		"", "POST /events HT", head(f.account.APIKey) + "X-Half: ",
+		head(f.account.APIKey) + "Content-Length: 16000000\r\n\r\n[{",
+		head(f.account.APIKey) + "Transfer-Encoding: chunked\r\n\r\nffffff\r\n[{",
 	}
 	for i := range min(2000, int(files.Cur)/4) {
-		if _, err := io.WriteString(r.dial(), beginnings[i%len(beginnings)]); err != nil {
+		if _, err := io.WriteString(f.dial(), beginnings[i%len(beginnings)]); err != nil {
 			t.Fatal(err)
 		}
 	}
 	large := "[" + strings.Repeat(eventText+"},", 999) + eventText + "}]"
 	for i := range 20 {
 		for what, body := range map[string]string{"an event": eventText + "}", "a large array": large} {
-			if status, _, answer := r.call("POST", "/events", r.account.APIKey, body); status != 202 {
+			if status, _, answer := f.call("POST", "/events", f.account.APIKey, body); status != 202 {
 				t.Fatalf("%s, round %d: %d %.200s", what, i, status, answer)
 			}
 		}
 	}
-	status, _, body := r.call("GET", "/readyz", "", "")
+	status, _, body := f.call("GET", "/readyz", "", "")
 	if status != 200 {
 		t.Errorf("readyz: %d %s", status, body)
 	}
 }
 
-// TestStopDoesNotWaitForSlowCallers, who would use up what attempts need.
+// TestStopDoesNotWaitForSlowCallers: slow callers must not use up the budget that attempts need.
 func TestStopDoesNotWaitForSlowCallers(t *testing.T) {
-	r := newRig(t, func(c *app.Config) { c.StopBudget = 2 * time.Second })
-	for _, beginning := range []string{"POST /events HT", head(r.account.APIKey) + "Content-Length: 100\r\n\r\n{"} {
-		if _, err := io.WriteString(r.dial(), beginning); err != nil {
+	f := newFixture(t, func(c *app.Config) { c.StopBudget = 2 * time.Second })
+	for _, beginning := range []string{"POST /events HT", head(f.account.APIKey) + "Content-Length: 100\r\n\r\n{"} {
+		if _, err := io.WriteString(f.dial(), beginning); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.publish(event()) // by now the service has seen the others
-	r.stop()           // fails the test if the budget is used up
+	f.publish(event()) // after this the service has accepted the other connections
+	f.stop()           // fails the test if the budget is used up
 }
 
-// TestOddTextIsCarriedOrRefused: whatever a publisher puts into an event, the
-// receiver gets exactly that, or the publisher a 400; and what comes behind
-// it flows.
+// TestOddTextIsCarriedOrRefused: the receiver gets exactly the text that a publisher puts into an
+// event, or the publisher gets a 400. Later events are delivered.
 func TestOddTextIsCarriedOrRefused(t *testing.T) {
-	t.Run("SQLite", func(t *testing.T) { newRig(t).carriesOddText() })
-	t.Run("PostgreSQL", func(t *testing.T) { newRig(t, onPostgres(t)).carriesOddText() })
+	t.Run("SQLite", func(t *testing.T) { newFixture(t).carriesOddText() })
+	t.Run("PostgreSQL", func(t *testing.T) { newFixture(t, onPostgres(t)).carriesOddText() })
 }
 
-func (r *rig) carriesOddText() {
-	t := r.t
+func (f *fixture) carriesOddText() {
+	t := f.t
 	hook := newReceiver(t, nil)
-	r.rule(hook.URL, uuid.Nil)
+	f.rule(hook.URL, uuid.Nil)
 	odd := []string{
 		`\ud800`, `\udfff\ud800`, `\u0000`, "\ufffe\uffff", "\u202e\u200f\u2066", "\ufeff", "\u2028\u2029", `\u2028<\/script>&`,
 		"a\u0301\U0001f468\u200d\U0001f469\u200d\U0001f467", `\ud83c\udf89`, "\x7f\u0085", `\b\f\"\\`, strings.Repeat("\U0001f389", 1000),
@@ -160,7 +159,7 @@ func (r *rig) carriesOddText() {
 	carried := 0
 	for _, text := range odd {
 		data := `{"syncId":"s","syncType":"t","FailureStage":"f","` + text + `":["` + text + `",` + number + `,{"":{}}]}`
-		status, _, body := r.call("POST", "/events", r.account.APIKey, `{"type":"Sync Failed","companyId":"`+company.String()+`","data":`+data+`}`)
+		status, _, body := f.call("POST", "/events", f.account.APIKey, `{"type":"Sync Failed","companyId":"`+company.String()+`","data":`+data+`}`)
 		if status != 202 {
 			t.Errorf("data with %.40q: %d %s", text, status, body)
 			continue
@@ -174,27 +173,26 @@ func (r *rig) carriesOddText() {
 	deep := func(n int) string {
 		return `{"type":"Sync Failed","companyId":"` + company.String() + `","data":{"syncId":"s","syncType":"t","FailureStage":"f","x":` + strings.Repeat(`{"x":[`, n) + strings.Repeat("]}", n) + "}}"
 	}
-	if status, _, body := r.call("POST", "/events", r.account.APIKey, deep(29)); status != 202 {
+	if status, _, body := f.call("POST", "/events", f.account.APIKey, deep(29)); status != 202 {
 		t.Errorf("as deep as is allowed: %d %s", status, body)
 	}
 	for _, refused := range []string{
 		deep(30), deep(300_000), eventText + `,"message":"\ud800"}`, eventText + `,"idempotencyKey":"\u0000"}`, eventText + ",\"message\":\"\xed\xa0\x80\"}",
 	} {
-		status, header, body := r.call("POST", "/events", r.account.APIKey, refused)
+		status, header, body := f.call("POST", "/events", f.account.APIKey, refused)
 		wantError(t, fmt.Sprintf("%.300q", refused), status, header, body, 400)
 	}
-	r.ended(r.publish(event()))
+	f.ended(f.publish(event()))
 }
 
-// TestOthersAreServedBesideAHog: one client publishes arrays over many
-// connections as fast as it can, and another publishes single events, one after
-// the other. Of the hog's arrays there is always one waiting on each connection,
-// so in a plain queue each event would wait for all of them; with turns it waits
-// for the batch under way and shares the next.
+// TestOthersAreServedBesideAHog: one client publishes arrays over many connections as fast as it
+// can. Another client publishes single events, one after the other. An array of the first always
+// waits on each connection, so in a plain queue each event would wait for all of them. With turns
+// it waits for the batch under way and is in the next one.
 func TestOthersAreServedBesideAHog(t *testing.T) {
-	r := newRig(t)
-	r.rule("", uuid.Nil) // an alert for each event
-	other, err := r.operator.CreateClient(t.Context(), "Other")
+	f := newFixture(t)
+	f.rule("", uuid.Nil) // an alert for each event
+	other, err := f.operator.CreateClient(t.Context(), "Other")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,17 +203,17 @@ func TestOthersAreServedBesideAHog(t *testing.T) {
 	for range connections {
 		hog.Go(func() {
 			for range arrays {
-				if status, _, body := r.call("POST", "/events", r.account.APIKey, array); status != 202 {
+				if status, _, body := f.call("POST", "/events", f.account.APIKey, array); status != 202 {
 					t.Errorf("the hog: %d %.200s", status, body)
 				}
 				answered.Add(1)
 			}
 		})
 	}
-	eventually(t, "the hog is at it", func() bool { return answered.Load() > 0 })
+	eventually(t, "the hog publishes", func() bool { return answered.Load() > 0 })
 	served, before := int64(0), answered.Load()
 	for answered.Load() < connections*(arrays-1) {
-		if status, _, body := r.call("POST", "/events", other.APIKey, eventText+"}"); status != 202 {
+		if status, _, body := f.call("POST", "/events", other.APIKey, eventText+"}"); status != 202 {
 			t.Errorf("the other: %d %.200s", status, body)
 		}
 		served++
@@ -224,6 +222,6 @@ func TestOthersAreServedBesideAHog(t *testing.T) {
 	hog.Wait()
 	t.Logf("%d publishes of the other beside %d arrays of the hog", served, beside)
 	if served*connections*3/4 < beside {
-		t.Errorf("%d publishes of the other were answered beside %d arrays of the hog: it waits for most of what the hog has waiting", served, beside)
+		t.Errorf("%d publishes of the other were answered beside %d arrays of the hog: it waits for most of the hog's waiting arrays", served, beside)
 	}
 }

@@ -10,23 +10,22 @@ import (
 	"herald/internal/app"
 )
 
-// TestClientOverItsRateLimitIsTold on both surfaces, and nothing of what it sent
-// is accepted.
-func TestClientOverItsRateLimitIsTold(t *testing.T) {
-	r := newRig(t, func(c *app.Config) { c.RateLimit, c.RateWindow = 4, time.Hour })
-	key, begun := r.account.APIKey, time.Now()
-	made, err := r.CreateKey(t.Context(), "second", "") // counts, and its key shares the client's window
+// TestClientOverItsRateLimitGets429 on both APIs, and nothing that it sent is accepted.
+func TestClientOverItsRateLimitGets429(t *testing.T) {
+	f := newFixture(t, func(c *app.Config) { c.RateLimit, c.RateWindow = 4, time.Hour })
+	key, begun := f.account.APIKey, time.Now()
+	made, err := f.CreateKey(t.Context(), "second", "") // this call counts too, and the new key shares the client's window
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, call := range [][3]string{{"GET", "/rules", key}, {"POST", "/events", made.APIKey}, {"GET", "/deliveries?colour=red", key}} {
-		status, header, _ := r.call(call[0], call[1], call[2], "{")
+		status, header, _ := f.call(call[0], call[1], call[2], "{")
 		if got := header.Get("X-Rate-Limit-Remaining"); got != strconv.Itoa(2-i) || header.Get("X-Rate-Limit-Limit") != "4" || status == 429 {
 			t.Errorf("%v: status %d, %s left of %s; want %d of 4", call, status, got, header.Get("X-Rate-Limit-Limit"), 2-i)
 		}
 	}
 	for _, call := range [][2]string{{"GET", "/rules"}, {"POST", "/events"}} {
-		status, header, body := r.call(call[0], call[1], key, eventText+`,"idempotencyKey":"k"}`)
+		status, header, body := f.call(call[0], call[1], key, eventText+`,"idempotencyKey":"k"}`)
 		wantError(t, call[1], status, header, body, 429)
 		reset, err := time.Parse(time.RFC3339, header.Get("X-Rate-Limit-Reset"))
 		if err != nil || !strings.HasSuffix(header.Get("X-Rate-Limit-Reset"), "Z") || reset.Before(begun.Add(time.Hour-time.Second)) || reset.After(time.Now().Add(time.Hour)) {
@@ -36,24 +35,24 @@ func TestClientOverItsRateLimitIsTold(t *testing.T) {
 			t.Errorf("%s: Retry-After %q, %s left", call[1], header.Get("Retry-After"), header.Get("X-Rate-Limit-Remaining"))
 		}
 	}
-	// The operator goes on, for that client too, and so does another client.
-	status, header, body := r.call("POST", "/events", operatorKey, eventText+`,"idempotencyKey":"k","clientId":"`+r.account.ID.String()+`"}`)
+	// The operator has no limit, for that client too, and another client has its own.
+	status, header, body := f.call("POST", "/events", operatorKey, eventText+`,"idempotencyKey":"k","clientId":"`+f.account.ID.String()+`"}`)
 	if status != 202 || header.Get("X-Rate-Limit-Limit") != "" || !strings.Contains(body, `"alertCount":0`) {
 		t.Errorf("the operator: %d %v %s", status, header, body)
 	}
-	other, err := r.operator.CreateClient(t.Context(), "Other")
+	other, err := f.operator.CreateClient(t.Context(), "Other")
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := r.as(other.APIKey).Events(t.Context(), client.Cursor{})
+	events, err := f.as(other.APIKey).Events(t.Context(), client.Cursor{})
 	if err != nil || len(events.Results) != 0 {
 		t.Errorf("another client: %v", err)
 	}
 }
 
 func TestWithoutARateLimitThereAreNoHeaders(t *testing.T) {
-	r := newRig(t)
-	status, header, _ := r.call("GET", "/rules", r.account.APIKey, "")
+	f := newFixture(t)
+	status, header, _ := f.call("GET", "/rules", f.account.APIKey, "")
 	for name := range header {
 		if status != 200 || strings.HasPrefix(name, "X-Rate-Limit") {
 			t.Errorf("status %d, header %s", status, name)

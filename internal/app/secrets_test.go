@@ -19,29 +19,29 @@ import (
 	"herald/internal/secret"
 )
 
-// logBook is a log's text.
-type logBook struct {
+// logBuffer holds the text of a log.
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (b *logBook) Write(p []byte) (int, error) {
+func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.Write(p)
 }
 
-func (b *logBook) String() string {
+func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()
 }
 
-// TestNoSecretLeaves plants secrets wherever there are some, makes things go well and
-// wrong, and looks for them in all that can be read: the log at its most talkative,
-// metrics, lists, attempts, errors, the audit log, and every file of the database.
+// TestNoSecretLeaves stores secrets wherever the service has some, and makes calls that succeed and
+// calls that fail. It then looks for the secrets in all that can be read: the log at its debug
+// level, metrics, lists, attempts, errors, the audit log, and every file of the database.
 func TestNoSecretLeaves(t *testing.T) {
-	log := new(logBook)
+	log := new(logBuffer)
 	const header = "Basic cGxhbnRlZC1oZWFkZXI="
 	refuses := newReceiver(t, func(_ int, w http.ResponseWriter, r *http.Request) {
 		if got := r.Header.Get("Authorization"); got != header {
@@ -49,43 +49,43 @@ func TestNoSecretLeaves(t *testing.T) {
 		}
 		http.Error(w, "no", http.StatusForbidden)
 	})
-	r := newRig(t, func(c *app.Config) {
+	f := newFixture(t, func(c *app.Config) {
 		c.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
-	second, err := r.CreateKey(t.Context(), "second", "")
+	second, err := f.CreateKey(t.Context(), "second", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyFile, err := os.ReadFile(filepath.Join(r.config.DataDir, app.SecretKeyFile))
+	keyFile, err := os.ReadFile(filepath.Join(f.config.DataDir, app.SecretKeyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(keyFile)), "\n")
 	planted := map[string]string{
 		"the Authorization header": header, "its value": "cGxhbnRlZC1oZWFkZXI", "the operator's key": operatorKey,
-		"the client's key": r.account.APIKey, "its second key": second.APIKey, "a wrong key": "planted-wrong-key", "the secret key": lines[len(lines)-1],
+		"the client's key": f.account.APIKey, "its second key": second.APIKey, "a wrong key": "planted-wrong-key", "the secret key": lines[len(lines)-1],
 	}
 
-	if _, err := r.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
+	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
 		t.Fatal(err)
 	}
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	r.rule(refuses.URL, uuid.Nil)
-	r.rule(gone.URL, uuid.Nil)
-	receipt := r.publish(event())
-	r.ended(receipt)
+	f.rule(refuses.URL, uuid.Nil)
+	f.rule(gone.URL, uuid.Nil)
+	receipt := f.publish(event())
+	f.ended(receipt)
 
 	var seen strings.Builder
 	ask := func(method, path, key, body string) {
-		_, headers, text := r.call(method, path, key, body)
+		_, headers, text := f.call(method, path, key, body)
 		seen.WriteString(method + " " + path + "\n" + text + "\n")
 		_ = headers.Write(&seen)
 	}
-	for _, key := range []string{r.account.APIKey, operatorKey, "planted-wrong-key"} {
+	for _, key := range []string{f.account.APIKey, operatorKey, "planted-wrong-key"} {
 		for _, path := range []string{
 			"/metrics", "/audit", "/rules", "/rules/alerts", "/events", "/deliveries", "/clients", "/apiKeys", "/openapi.json", "/profile/syncSettings",
-			"/deliveries/" + receipt.AlertIDs[0].String(), "/deliveries/" + receipt.AlertIDs[1].String(), "/clients/" + r.account.ID.String(), "/nothing",
+			"/deliveries/" + receipt.AlertIDs[0].String(), "/deliveries/" + receipt.AlertIDs[1].String(), "/clients/" + f.account.ID.String(), "/nothing",
 		} {
 			ask("GET", path, key, "")
 		}
@@ -96,14 +96,14 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 	seen.WriteString(log.String())
 	for what, value := range planted {
-		// Who writes a secret where an error quotes the request sees it again.
+		// A caller that writes a secret where an error quotes the request gets it back.
 		if i := strings.Index(strings.ReplaceAll(seen.String(), `{"type":"`+header, ""), value); i >= 0 {
 			t.Errorf("%s is in …%.200s…", what, seen.String()[max(0, i-100):])
 		}
 	}
-	r.stop() // which writes the database's log into it
+	f.stop() // writes the write-ahead log into the database file
 	delete(planted, "the secret key")
-	err = filepath.WalkDir(r.config.DataDir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(f.config.DataDir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -120,39 +120,39 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 }
 
-// TestRotatedKeyIsFollowed: a running service takes a rotated key file over, seals
-// anew what it keeps, and goes on sending the header.
-func TestRotatedKeyIsFollowed(t *testing.T) {
-	log := new(logBook)
+// TestRotatedKeyIsUsed: a running service reads a rotated key file, seals its secrets again, and
+// still sends the header.
+func TestRotatedKeyIsUsed(t *testing.T) {
+	log := new(logBuffer)
 	const header = "Basic planted"
 	hook := newReceiver(t, nil)
-	r := newRig(t, func(c *app.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
-	if _, err := r.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
+	f := newFixture(t, func(c *app.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
 		t.Fatal(err)
 	}
-	r.rule(hook.URL, uuid.Nil)
-	path := filepath.Join(r.config.DataDir, app.SecretKeyFile)
+	f.rule(hook.URL, uuid.Nil)
+	path := filepath.Join(f.config.DataDir, app.SecretKeyFile)
 	name, err := secret.RotateKeyFile(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "everything is sealed anew", func() bool { return strings.Contains(log.String(), "sealedAnew=1") })
-	r.ended(r.publish(event()))
+	eventually(t, "everything is sealed again", func() bool { return strings.Contains(log.String(), "sealedAnew=1") })
+	f.ended(f.publish(event()))
 	if got := hook.got()[0].header.Get("Authorization"); got != header {
 		t.Errorf("the receiver got %q", got)
 	}
-	// Without the old key all must be as it was.
+	// Without the old key the header must be the same.
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	keys := strings.Split(strings.TrimSpace(string(text)), "\n")
-	r.stop()
+	f.stop()
 	if err := os.WriteFile(path, []byte(strings.Join(keys[:len(keys)-1], "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.start()
-	profile, err := r.Profile(t.Context())
+	f.start()
+	profile, err := f.Profile(t.Context())
 	if err != nil || profile.AlertAuthHeader != header {
 		t.Errorf("with %s alone the header is %q, %v", name, profile.AlertAuthHeader, err)
 	}

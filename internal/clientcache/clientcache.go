@@ -1,12 +1,10 @@
-// Package clientcache remembers what deciding and sending need to know of each
-// client: its rules, name, keys, authorization and the event types, as they
-// were at one version of the client.
+// Package clientcache holds in memory what intake and delivery need to know of each client: rules,
+// name, keys, authorization, unsubscribed mailboxes and event types, at one version of the client.
 //
-// It may be behind: whoever commits on what it says has the version checked in
-// the same transaction (internal/store), and asks again with Current when it was
-// stale. What is not committed, the Authorization header of an attempt, is at
-// most freshFor old on whatever node; on the node of the change it is never,
-// because the store calls Forget.
+// A cached version may be old. A caller that commits a result of it lets internal/store check the
+// version in the same transaction. If it was old, the caller tries again with Current. The
+// Authorization header of an attempt is not committed. On the node that changed it it is new at
+// once, because the store calls Invalidate. On other nodes it is at most recentFor old.
 package clientcache
 
 import (
@@ -24,25 +22,26 @@ import (
 	"herald/internal/work"
 )
 
-// freshFor is how long a version is taken for the present one without asking.
-// The Authorization header must follow a change within one second.
+// recentFor is how long Recent trusts a version without asking the store. The Authorization header
+// must follow a change within one second.
 const recentFor = 500 * time.Millisecond
 
-// maxClients bounds how many clients are remembered; over it, any is dropped.
+// maxClients bounds how many clients are cached. Over it, any one is dropped.
 const maxClients = 10000
 
-// Store is where clients are kept.
+// Store has the clients.
 type Store interface {
-	// Snapshot returns a client as it is, CodeNotFound when there is none.
-	Snapshot(ctx context.Context, client uuid.UUID) (work.ClientState, error)
-	// Version returns a client's present version, 0 when there is none.
+	// ClientState returns a client at its present version. The error has CodeNotFound if there is
+	// none.
+	ClientState(ctx context.Context, client uuid.UUID) (work.ClientState, error)
+	// Version returns the present version of a client, 0 if there is none.
 	Version(ctx context.Context, client uuid.UUID) (int64, error)
 	EventTypes(ctx context.Context) ([]herald.EventType, error)
-	// KeyByHash returns an API key, CodeNotFound when there is none.
+	// KeyByHash returns an API key. The error has CodeNotFound if there is none.
 	KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error)
 }
 
-// Client is a client at one version. It is not changed.
+// Snapshot is a client at one version. It never changes.
 type Snapshot struct {
 	herald.Client
 	Catalogue *catalogue.Catalogue
@@ -52,19 +51,18 @@ type Snapshot struct {
 	noMail    map[string]bool
 }
 
-// Rules returns the rules of an event type, in the order of their making.
+// Rules returns the rules of an event type, in the order of their creation.
 func (s *Snapshot) Rules(eventType string) []herald.Rule { return s.byType[eventType] }
 
-// HasKey reports whether an API key is in force.
+// HasKey reports whether an API key of the client is valid.
 func (s *Snapshot) HasKey(id uuid.UUID) bool { return s.keys[id] }
 
-// WantsMail reports whether the client's mail to a mailbox has not been stopped.
+// WantsMail is false if the reader of a mailbox has unsubscribed from the client's mail.
 func (s *Snapshot) WantsMail(box string) bool { return !s.noMail[strings.ToLower(box)] }
 
-// Authorization returns the header for a delivery that was raised on a rule for
-// an address: none when the rule does without, and none when the rule has
-// another address by now or is gone, so that the secret is not sent to where it
-// is no longer meant to go.
+// Authorization returns the Authorization header for a delivery of a rule to an address. It is
+// empty if the rule sends no header. It is also empty if the rule has another address now or is
+// deleted, so that a secret does not go to a former receiver.
 func (s *Snapshot) Authorization(rule uuid.UUID, address string) string {
 	r, ok := s.byID[rule]
 	if !ok || r.WithoutAuthorization || r.Webhook != address {
@@ -73,7 +71,7 @@ func (s *Snapshot) Authorization(rule uuid.UUID, address string) string {
 	return s.Profile.AlertAuthHeader
 }
 
-// Directory is safe for concurrent use.
+// Cache is safe for concurrent use.
 type Cache struct {
 	store   Store
 	options catalogue.Options
@@ -81,9 +79,9 @@ type Cache struct {
 	mu            sync.Mutex
 	clients       map[uuid.UUID]*entry
 	keys          map[[32]byte]herald.Key
-	invalidations uint64             // calls of Invalidate so far
-	types         []herald.EventType // what common was made of
-	common        *catalogue.Catalogue
+	invalidations uint64               // how often Invalidate was called
+	types         []herald.EventType   // the types that common is compiled from
+	common        *catalogue.Catalogue // the catalogue that clients share
 }
 
 type entry struct {
@@ -91,7 +89,7 @@ type entry struct {
 	checked time.Time // when its version was last known to be the present one
 }
 
-// New returns a Directory that remembers nothing yet.
+// New returns an empty Cache.
 func New(store Store, o catalogue.Options) (*Cache, error) {
 	common, err := catalogue.New(nil, o)
 	if err != nil {
@@ -104,8 +102,7 @@ func New(store Store, o catalogue.Options) (*Cache, error) {
 	}, nil
 }
 
-// Client returns a client, perhaps at an old version. CodeNotFound when there
-// is none.
+// Get returns a client, possibly at an old version. The error has CodeNotFound if there is none.
 func (c *Cache) Get(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 	c.mu.Lock()
 	known := c.clients[id]
@@ -116,14 +113,13 @@ func (c *Cache) Get(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 	return c.load(ctx, id)
 }
 
-// Fresh returns a client at a version that was the present one at most
-// half a second ago. CodeNotFound when there is none.
+// Recent returns a client at a version that was the present one at most half a second ago. The
+// error has CodeNotFound if there is none.
 func (c *Cache) Recent(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 	return c.notOlder(ctx, id, recentFor)
 }
 
-// Current returns a client at its present version. CodeNotFound when there is
-// none.
+// Current returns a client at its present version. The error has CodeNotFound if there is none.
 func (c *Cache) Current(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 	return c.notOlder(ctx, id, 0)
 }
@@ -132,12 +128,12 @@ func (c *Cache) notOlder(ctx context.Context, id uuid.UUID, age time.Duration) (
 	now := time.Now()
 	c.mu.Lock()
 	known := c.clients[id]
-	fresh := known != nil && now.Sub(known.checked) < age
+	recent := known != nil && now.Sub(known.checked) < age
 	c.mu.Unlock()
 	switch {
 	case known == nil:
 		return c.load(ctx, id)
-	case fresh:
+	case recent:
 		return known.Snapshot, nil
 	}
 	version, err := c.store.Version(ctx, id)
@@ -155,13 +151,13 @@ func (c *Cache) notOlder(ctx context.Context, id uuid.UUID, age time.Duration) (
 	return known.Snapshot, nil
 }
 
-// load reads a client anew. CodeNotFound when there is none.
+// load reads a client from the store. The error has CodeNotFound if there is none.
 func (c *Cache) load(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 	now := time.Now()
 	c.mu.Lock()
 	invalidations := c.invalidations
 	c.mu.Unlock()
-	snap, err := c.store.Snapshot(ctx, id)
+	snap, err := c.store.ClientState(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -188,10 +184,10 @@ func (c *Cache) load(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 		return nil, err
 	}
 	if old := c.clients[id]; old != nil && old.Version > s.Version {
-		return old.Snapshot, nil // somebody else has read a newer one meanwhile
+		return old.Snapshot, nil // another call has read a newer version meanwhile
 	}
 	if c.invalidations != invalidations {
-		now = time.Time{} // changed while it was being read: to be checked before it is used
+		now = time.Time{} // a client changed during the read: Recent must check the version
 	}
 	for other := range c.clients {
 		if len(c.clients) < maxClients {
@@ -203,7 +199,7 @@ func (c *Cache) load(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 	return s, nil
 }
 
-// Forget drops what is remembered of a client.
+// Invalidate drops what is cached of a client.
 func (c *Cache) Invalidate(id uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,8 +212,7 @@ func (c *Cache) Invalidate(id uuid.UUID) {
 	}
 }
 
-// KeyByHash returns an API key that is in force, CodeNotFound when there is
-// none.
+// KeyByHash returns a valid API key. The error has CodeNotFound if there is none.
 func (c *Cache) KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error) {
 	c.mu.Lock()
 	key, known := c.keys[hash]
@@ -241,7 +236,7 @@ func (c *Cache) KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error
 	return key, nil
 }
 
-// Catalogue returns the event types as they are now.
+// Catalogue returns the catalogue of the present event types.
 func (c *Cache) Catalogue(ctx context.Context) (*catalogue.Catalogue, error) {
 	types, err := c.store.EventTypes(ctx)
 	if err != nil {
@@ -252,8 +247,8 @@ func (c *Cache) Catalogue(ctx context.Context) (*catalogue.Catalogue, error) {
 	return c.catalogueOf(types)
 }
 
-// catalogueOf compiles a catalogue, or returns the one that all clients share
-// when it is made of the same types.
+// catalogueOf returns the catalogue of the types. It compiles one only if the types differ from
+// those of the last one.
 func (c *Cache) catalogueOf(types []herald.EventType) (*catalogue.Catalogue, error) {
 	if len(types) == len(c.types) && (len(types) == 0 || reflect.DeepEqual(types, c.types)) {
 		return c.common, nil

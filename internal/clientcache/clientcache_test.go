@@ -14,7 +14,7 @@ import (
 	"herald/internal/work"
 )
 
-// clients keeps one client, and counts how often it is asked.
+// clients is a Store with one client. It counts the calls.
 type clients struct {
 	snapshot  work.ClientState
 	key       herald.Key
@@ -22,7 +22,7 @@ type clients struct {
 	versions  int
 }
 
-func (c *clients) Snapshot(_ context.Context, id uuid.UUID) (work.ClientState, error) {
+func (c *clients) ClientState(_ context.Context, id uuid.UUID) (work.ClientState, error) {
 	c.snapshots++
 	if id != c.snapshot.Client.ID {
 		return work.ClientState{}, herald.Errorf(herald.CodeNotFound, "none")
@@ -52,20 +52,20 @@ func newCache(t *testing.T) (*clientcache.Cache, *clients) {
 	c.snapshot.Client = herald.Client{ID: uuid.New(), Version: 1, Profile: herald.Profile{AlertAuthHeader: "secret"}}
 	c.key = herald.Key{ID: uuid.New(), ClientID: c.snapshot.Client.ID}
 	c.snapshot.KeyIDs = []uuid.UUID{c.key.ID}
-	d, err := clientcache.New(c, catalogue.Options{})
+	cache, err := clientcache.New(c, catalogue.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d, c
+	return cache, c
 }
 
 func (c *clients) id() uuid.UUID { return c.snapshot.Client.ID }
 
-// TestHowOldAClientMayBe: Client may be old, Fresh at most half a second, Current
-// not at all; what has been forgotten is read again.
+// TestHowOldAClientMayBe: Get may return any old version, Recent one at most half a second old,
+// Current only the present one. After Invalidate the client is read again.
 func TestHowOldAClientMayBe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, c := newCache(t)
+		cache, c := newCache(t)
 		version := func(get func(context.Context, uuid.UUID) (*clientcache.Snapshot, error)) int64 {
 			t.Helper()
 			got, err := get(t.Context(), c.id())
@@ -74,44 +74,44 @@ func TestHowOldAClientMayBe(t *testing.T) {
 			}
 			return got.Version
 		}
-		version(d.Get)
+		version(cache.Get)
 		c.snapshot.Client.Version = 2
-		if v := version(d.Get); v != 1 {
-			t.Errorf("Client: version %d, want the entry one", v)
+		if v := version(cache.Get); v != 1 {
+			t.Errorf("Get: version %d, want the cached version 1", v)
 		}
-		if v := version(d.Recent); v != 1 || c.versions != 0 {
-			t.Errorf("Recent at once: version %d after %d questions", v, c.versions)
+		if v := version(cache.Recent); v != 1 || c.versions != 0 {
+			t.Errorf("Recent at once: version %d after %d calls of Version", v, c.versions)
 		}
-		if v := version(d.Current); v != 2 {
+		if v := version(cache.Current); v != 2 {
 			t.Errorf("Current: version %d, want 2", v)
 		}
 		c.snapshot.Client.Version = 3
 		time.Sleep(time.Second)
-		if v := version(d.Recent); v != 3 {
+		if v := version(cache.Recent); v != 3 {
 			t.Errorf("Recent after a second: version %d, want 3", v)
 		}
 		c.snapshot.Client.Version = 4
-		d.Invalidate(c.id())
-		if v := version(d.Get); v != 4 {
-			t.Errorf("Client when forgotten: version %d, want 4", v)
+		cache.Invalidate(c.id())
+		if v := version(cache.Get); v != 4 {
+			t.Errorf("Get after Invalidate: version %d, want 4", v)
 		}
-		asked := c.snapshots
+		reads := c.snapshots
 		for range 100 {
-			version(d.Get)
-			version(d.Recent)
+			version(cache.Get)
+			version(cache.Recent)
 		}
-		if c.snapshots != asked {
-			t.Errorf("the client was read %d times more, and had not changed", c.snapshots-asked)
+		if c.snapshots != reads {
+			t.Errorf("the client was read %d times more although it had not changed", c.snapshots-reads)
 		}
 	})
 }
 
 func TestAuthorizationGoesOnlyWhereItBelongs(t *testing.T) {
-	d, c := newCache(t)
+	cache, c := newCache(t)
 	with := herald.Rule{ID: uuid.New(), Webhook: "https://a.example/"}
 	without := herald.Rule{ID: uuid.New(), Webhook: "https://a.example/", WithoutAuthorization: true}
 	c.snapshot.Rules = []herald.Rule{with, without}
-	client, err := d.Get(t.Context(), c.id())
+	client, err := cache.Get(t.Context(), c.id())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +120,9 @@ func TestAuthorizationGoesOnlyWhereItBelongs(t *testing.T) {
 		rule                uuid.UUID
 	}{
 		{"its address", "https://a.example/", "secret", with.ID},
-		{"an address that has left the rule", "https://old.example/", "", with.ID},
-		{"a rule that is gone", "https://a.example/", "", uuid.New()},
-		{"a rule that does without", "https://a.example/", "", without.ID},
+		{"an address that the rule had before", "https://old.example/", "", with.ID},
+		{"a deleted rule", "https://a.example/", "", uuid.New()},
+		{"a rule without authorization", "https://a.example/", "", without.ID},
 	} {
 		if got := client.Authorization(test.rule, test.address); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
@@ -130,33 +130,33 @@ func TestAuthorizationGoesOnlyWhereItBelongs(t *testing.T) {
 	}
 }
 
-func TestRevokedKeyIsNotRemembered(t *testing.T) {
-	d, c := newCache(t)
-	if _, err := d.KeyByHash(t.Context(), [32]byte{1}); err != nil {
+func TestRevokedKeyIsNotCached(t *testing.T) {
+	cache, c := newCache(t)
+	if _, err := cache.KeyByHash(t.Context(), [32]byte{1}); err != nil {
 		t.Fatal(err)
 	}
 	c.snapshot.KeyIDs, c.snapshot.Client.Version = nil, 2
-	d.Invalidate(c.id())
-	if _, err := d.KeyByHash(t.Context(), [32]byte{1}); herald.CodeOf(err) != herald.CodeNotFound {
+	cache.Invalidate(c.id())
+	if _, err := cache.KeyByHash(t.Context(), [32]byte{1}); herald.CodeOf(err) != herald.CodeNotFound {
 		t.Errorf("%v, want not found", err)
 	}
 }
 
 func TestCatalogueFollowsTheOperator(t *testing.T) {
-	d, c := newCache(t)
+	cache, c := newCache(t)
 	c.snapshot.EventTypes = []herald.EventType{{Name: "Invoice overdue", Message: "late"}}
-	client, err := d.Get(t.Context(), c.id())
+	client, err := cache.Get(t.Context(), c.id())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := client.Catalogue.Lookup("invoice overdue"); !ok {
 		t.Error("the operator's type is not in the client's catalogue")
 	}
-	common, err := d.Catalogue(t.Context())
+	common, err := cache.Catalogue(t.Context())
 	if err != nil || common != client.Catalogue {
-		t.Errorf("the catalogue was made twice of the same types (%v)", err)
+		t.Errorf("the catalogue was compiled twice from the same types (%v)", err)
 	}
-	if _, err := d.Get(t.Context(), uuid.New()); herald.CodeOf(err) != herald.CodeNotFound {
+	if _, err := cache.Get(t.Context(), uuid.New()); herald.CodeOf(err) != herald.CodeNotFound {
 		t.Errorf("an unknown client: %v", err)
 	}
 }

@@ -15,21 +15,20 @@ import (
 	"herald/internal/work"
 )
 
-// Waits of an attempt for the database to come back.
+// Waits between two tries while the database is away. They double from the first to the last.
 const (
 	firstPause = 50 * time.Millisecond
 	longPause  = 5 * time.Second
 )
 
-// attempt makes the delivery's next attempt and has its result recorded. It holds
-// a place in flight until the attempt has ended, and its room in the window until
-// that is recorded.
+// attempt makes the next attempt of a delivery and records its result. The delivery holds a place
+// in flight until the attempt ends, and room in the window until the result is recorded.
 func (e *Engine) attempt(i *item) {
 	client, known := e.client(i)
 	switch {
-	case !known: // the store's maintenance cancels what a deleted client was owed
+	case !known: // the store's maintenance cancels the deliveries of deleted clients
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
-		e.giveBack(i)
+		e.handBack(i)
 		return
 	case e.isCancelled(i):
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
@@ -37,7 +36,7 @@ func (e *Engine) attempt(i *item) {
 		return
 	}
 	at := time.Now()
-	if at.Sub(i.MadeAt) > e.policy(i).MaxAge { // it never had a turn in time
+	if at.Sub(i.MadeAt) > e.policy(i).MaxAge { // its attempt could not begin in time
 		e.endWithout(i, herald.Failed, herald.ReasonExpired, e.Store.Record)
 		return
 	}
@@ -59,14 +58,14 @@ func (e *Engine) attempt(i *item) {
 }
 
 // endWithout ends a delivery without an attempt.
-func (e *Engine) endWithout(i *item, state herald.State, reason herald.Reason, keep func(work.Result) error) {
+func (e *Engine) endWithout(i *item, state herald.State, reason herald.Reason, save func(work.Result) error) {
 	e.endAttempt(i, fairqueue.Result{Skipped: true})
-	e.record(work.Result{Item: i.Item, State: state, Reason: reason, Retries: i.Retries}, keep)
+	e.record(work.Result{Item: i.Item, State: state, Reason: reason, Retries: i.Retries}, save)
 	e.release(i)
 }
 
-// timedOut reports whether a result says that the receiver is not answering at
-// all, so that its lane should be used less.
+// timedOut reports whether the receiver did not answer at all, so that the window lowers the limit
+// of its lane.
 func timedOut(r herald.Reason) bool {
 	switch r {
 	case herald.ReasonTimeout, herald.ReasonConnectTimeout, herald.ReasonConnectRefused, herald.ReasonConnect:
@@ -76,9 +75,9 @@ func timedOut(r herald.Reason) bool {
 	}
 }
 
-// client looks up what is known of the client now; known is false when the client
-// is gone. While the database is away it waits, so sending pauses. A nil client is
-// for an attempt that will find that it is cut off.
+// client returns the client of a delivery; known is false if the client is deleted. While the
+// database is away it waits, so sending pauses. If attempts must end meanwhile, it returns nil and
+// true: the attempt that follows ends as interrupted.
 func (e *Engine) client(i *item) (client *clientcache.Snapshot, known bool) {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
 		client, err := e.Clients.Recent(e.sending, i.ClientID)
@@ -99,22 +98,23 @@ func (e *Engine) isCancelled(i *item) bool {
 	return i.cancelled
 }
 
-// giveBack lets a delivery wait in the database again, without an attempt.
-func (e *Engine) giveBack(i *item) {
+// handBack gives up this node's hold on a delivery without an attempt, so that the delivery waits
+// in the database again.
+func (e *Engine) handBack(i *item) {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
 		err := e.Store.HandBack(context.WithoutCancel(e.sending), []work.Item{i.Item})
 		if err == nil {
 			break
 		}
-		e.Log.Warn("hand a delivery back", "deliveryId", i.ID, "error", err)
+		e.Log.Warn("a delivery cannot be handed back yet", "deliveryId", i.ID, "error", err)
 		if !e.pause(wait) {
-			break // it is freed when a node starts next
+			break // this node stops, and the delivery becomes an orphan
 		}
 	}
 	e.release(i)
 }
 
-// endAttempt gives the place in flight back and starts what is ready.
+// endAttempt releases the place in flight and starts what is ready.
 func (e *Engine) endAttempt(i *item, r fairqueue.Result) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -122,7 +122,7 @@ func (e *Engine) endAttempt(i *item, r fairqueue.Result) {
 	e.startReady()
 }
 
-// release gives the room in the window back.
+// release releases the room in the window.
 func (e *Engine) release(i *item) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -133,11 +133,11 @@ func (e *Engine) release(i *item) {
 // hop is a redirect that waits for a place in the lane that it leads to.
 type hop struct {
 	lane    work.Lane
-	entered chan struct{} // closed when it has one
+	entered chan struct{} // closed when it has the place
 }
 
-// enter takes a place in flight of the lane that a redirect leads to, so that a
-// receiver cannot be reached around its bound. It waits for one.
+// enter takes a place in flight of the lane that a redirect leads to, and waits for one if need be.
+// Without it, a redirect could exceed the limit of that lane.
 func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(), err error) {
 	h := &hop{lane: work.Lane{Client: i.ClientID, Origin: origin}, entered: make(chan struct{})}
 	leave = func() {
@@ -161,7 +161,7 @@ func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(
 	e.mu.Lock()
 	before := len(e.hops)
 	e.hops = slices.DeleteFunc(e.hops, func(other *hop) bool { return other == h })
-	late := len(e.hops) == before // it got its place just now
+	late := len(e.hops) == before // startReady gave it the place just now
 	e.mu.Unlock()
 	if late {
 		leave()
@@ -169,7 +169,7 @@ func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(
 	return nil, ctx.Err()
 }
 
-// decide asks the policy what an attempt came to and describes it.
+// decide asks the policy to decide on the result of an attempt, and describes the attempt.
 func (e *Engine) decide(i *item, at time.Time, r webhook.Result) work.Result {
 	now := time.Now()
 	d := e.policy(i).Decide(policy.Result{Status: r.Status, Reason: r.Reason, RetryAfter: r.RetryAfter},
@@ -211,11 +211,11 @@ func (e *Engine) logAttempt(r work.Result, next time.Time) {
 	e.Log.LogAttrs(context.Background(), level, "attempt", attrs...)
 }
 
-// record keeps an attempt's result, for as long as it takes: until then the
-// delivery stays held, so that nobody makes it again.
-func (e *Engine) record(r work.Result, keep func(work.Result) error) {
+// record saves the result of an attempt, and tries again until it can. Until then this node holds
+// the delivery, so that no other node makes the attempt again.
+func (e *Engine) record(r work.Result, save func(work.Result) error) {
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		err := keep(r)
+		err := save(r)
 		switch {
 		case err == nil:
 			return
@@ -223,14 +223,14 @@ func (e *Engine) record(r work.Result, keep func(work.Result) error) {
 			e.Log.Info("a delivery was cancelled or taken over during its attempt", "deliveryId", r.Item.ID, "attempt", r.Item.Attempt)
 			return
 		case herald.CodeOf(err) != herald.CodeUnavailable && r.Attempt != nil && r.Attempt.Response != nil:
-			// The outcome matters more than what cannot be kept of it.
-			e.Log.Error("an attempt's response cannot be kept; it is recorded without", "deliveryId", r.Item.ID, "error", err)
+			// The outcome matters more than a response that the store refuses.
+			e.Log.Error("the response of an attempt cannot be stored; the attempt is recorded without it", "deliveryId", r.Item.ID, "error", err)
 			r.Attempt.Response = nil
 			continue
 		}
-		e.Log.Error("an attempt's result cannot be recorded yet", "deliveryId", r.Item.ID, "attempt", r.Item.Attempt, "error", err)
+		e.Log.Error("the result of an attempt cannot be recorded yet", "deliveryId", r.Item.ID, "attempt", r.Item.Attempt, "error", err)
 		if !e.pause(wait) {
-			return // it is freed, as "may have been sent", when a node starts next
+			return // the delivery becomes an orphan, whose attempt is recorded as "may have been sent"
 		}
 	}
 }

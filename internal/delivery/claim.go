@@ -8,26 +8,26 @@ import (
 	"herald/internal/work"
 )
 
-// How long the claimer waits before it looks into the database again: short after
-// it found something, longer and longer while there is nothing.
+// The claimer waits for the shortest time after it has claimed something. While there is nothing to
+// claim, the wait doubles up to the longest.
 const (
 	shortestWait = 25 * time.Millisecond
 	longestWait  = time.Second
 )
 
-// claimer takes from the database what memory has room for: retries that have
-// become due, what was accepted without room, and what a dead node left.
+// claimer claims from the database what memory has room for: retries that have become due,
+// deliveries that were accepted without room, and deliveries of dead nodes.
 type claimer struct {
 	*Engine
-	after      work.Lane   // the last lane that was read
-	found      bool        // whether anything was claimed since the first lane
+	after      work.Lane   // the last lane that was read; empty at the end of the list
+	found      bool        // something was claimed since the first lane
 	scanAfter  time.Time   // when more lanes may be read
-	backlogged []work.Lane // lanes of the last ones read that have more to claim
+	backlogged []work.Lane // lanes among the last ones read that have more to claim
 }
 
-// scanShare bounds the time that reading lanes takes: one part in so many. Reading
-// is short, unless a long snapshot makes PostgreSQL keep rows that are gone. Then
-// the lanes with a known backlog are claimed from in between.
+// scanShare bounds the time that reading lanes takes: one part in so many. Reading is quick unless
+// a long transaction makes PostgreSQL keep deleted rows. Between two scans the claimer then claims
+// from the lanes with a known backlog.
 const scanShare = 4
 
 func (c *claimer) run(ctx context.Context) {
@@ -46,7 +46,7 @@ func (c *claimer) run(ctx context.Context) {
 		claimed, next, err := c.claimOnce(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			c.Log.Error("look for due deliveries", "error", err)
+			c.Log.Error("due deliveries cannot be claimed", "error", err)
 			wait = longestWait
 		case claimed > 0 || c.found:
 			wait = shortestWait
@@ -54,7 +54,7 @@ func (c *claimer) run(ctx context.Context) {
 			wait = min(2*wait, longestWait)
 		}
 		if c.after != (work.Lane{}) {
-			next = 0 // there is more, further on
+			next = 0 // there are more lanes after this one
 		}
 		timer.Reset(min(wait, max(next, shortestWait)))
 	}
@@ -66,9 +66,8 @@ func (c *claimer) isStopping() bool {
 	return c.stopping
 }
 
-// claimOnce reads up to LanesLimit lanes that wait and claims from those that are
-// due and have room. It returns how many deliveries it claimed and how long until
-// another is due.
+// claimOnce reads up to LanesLimit waiting lanes, and claims from those that are due and have room.
+// It returns how many deliveries it claimed, and how long until another is due.
 func (c *claimer) claimOnce(ctx context.Context) (claimed int, next time.Duration, err error) {
 	lanes, err := c.nextLanes(ctx)
 	if err != nil {
@@ -90,8 +89,8 @@ func (c *claimer) claimOnce(ctx context.Context) (claimed int, next time.Duratio
 	return len(items), next, err
 }
 
-// nextLanes reads more lanes when it may. Until then it returns the lanes that are
-// known to have more to claim.
+// nextLanes reads more lanes if scanShare allows it. Until then it returns the lanes that are known
+// to have more to claim.
 func (c *claimer) nextLanes(ctx context.Context) ([]work.WaitingLane, error) {
 	wait := time.Until(c.scanAfter)
 	if wait <= 0 || len(c.backlogged) == 0 {
@@ -105,8 +104,8 @@ func (c *claimer) nextLanes(ctx context.Context) ([]work.WaitingLane, error) {
 	return lanes, nil
 }
 
-// scan reads the lanes behind the last ones it read, and begins again after the
-// end.
+// scan reads the lanes after the last one it read. After the last lane it starts again at the
+// first.
 func (c *claimer) scan(ctx context.Context) ([]work.WaitingLane, error) {
 	began := time.Now()
 	if c.after == (work.Lane{}) {
@@ -125,7 +124,7 @@ func (c *claimer) scan(ctx context.Context) ([]work.WaitingLane, error) {
 	return lanes, nil
 }
 
-// reserve takes room for what is to be claimed of the lanes that are due.
+// reserve takes room in the window for claims on the lanes that are due.
 func (c *claimer) reserve(lanes []work.WaitingLane) []work.Claim {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,9 +143,9 @@ func (c *claimer) reserve(lanes []work.WaitingLane) []work.Claim {
 	return claims
 }
 
-// addClaimed puts what was claimed into the window and gives back the room of what
-// was not there. A lane that had less than was asked for is drained: its new
-// deliveries may be kept in memory again.
+// addClaimed puts the claimed deliveries into the window and releases the room that the claims did
+// not use. A lane with fewer deliveries than the claim asked for is drained: memory may take its
+// new deliveries again.
 func (c *claimer) addClaimed(claims []work.Claim, items []work.Item, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,8 +165,8 @@ func (c *claimer) addClaimed(claims []work.Claim, items []work.Item, ok bool) {
 	c.startReady()
 }
 
-// findBacklog reads all lanes that wait, so that new deliveries do not overtake
-// those that were due before the node started.
+// findBacklog reads all waiting lanes, so that new deliveries do not overtake those that were due
+// before the node started.
 func (c *claimer) findBacklog(ctx context.Context) error {
 	for {
 		lanes, err := c.scan(ctx)

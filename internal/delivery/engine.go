@@ -1,21 +1,19 @@
-// Package delivery is the engine: it claims what is due, has attempts made, asks
-// the policy what they came to, and records it.
+// Package delivery is the delivery engine. It claims due deliveries, makes attempts, asks the
+// policy to decide on each result, and records the decision.
 //
-// A delivery comes into memory in one of two ways and leaves it in one:
+// A delivery gets into memory in one of two ways and leaves it in one:
 //
 //	accepted here, with room ──▶ Reserve ─ commit ─ AfterCommit ─┐
 //	                                                             ├─▶ window ─▶ attempt ─▶ record ─▶ gone
 //	waiting in the database ───▶ claim ──────────────────────────┘                         (history, or
 //	                                                                                        waiting again)
 //
-// engine.go has the parts and their start and stop, claim.go the way in from the
-// database, attempt.go an attempt from its start to its record, mail.go what is
-// different for a mailbox, nodes.go how nodes find dead ones, control.go what a
-// client may ask for.
+// engine.go has the engine with its start and stop. claim.go claims from the database. attempt.go
+// makes an attempt and records its result. mail.go has what differs for a mailbox. nodes.go finds
+// dead nodes. control.go cancels and redelivers for a client.
 //
-// Fair queueing and the bound on memory lie in internal/fairqueue, the meaning of a
-// result in internal/policy, one HTTP attempt in internal/webhook and one SMTP
-// transaction in internal/mail.
+// internal/fairqueue does the fair queueing and bounds memory. internal/policy decides what a
+// result means. internal/webhook makes one HTTP attempt, internal/mail one SMTP transaction.
 package delivery
 
 import (
@@ -36,41 +34,42 @@ import (
 	"herald/internal/work"
 )
 
-// Store is where deliveries wait and end.
+// Store holds pending deliveries and their history.
 type Store interface {
-	// Record keeps the result of an attempt. work.ErrNotHeld: the attempt is
-	// kept, but the delivery was cancelled or taken over.
+	// Record records the result of an attempt. With work.ErrNotHeld it has recorded the attempt,
+	// but the delivery was cancelled or another node took it over.
 	Record(r work.Result) error
-	// Lanes lists lanes that wait, in order behind after; fewer than
-	// LanesLimit are the last.
+	// Lanes lists the waiting lanes that follow after, in order. Fewer than LanesLimit lanes are
+	// the last ones.
 	Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane, error)
 	LanesLimit() int
-	// Claim takes due deliveries for this node.
+	// Claim takes due deliveries for this node, which then holds them.
 	Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error)
-	// HandBack gives held deliveries back without an attempt.
+	// HandBack gives up this node's hold on deliveries, without an attempt.
 	HandBack(ctx context.Context, held []work.Item) error
 }
 
-// Nodes keeps the list of nodes on the database.
+// Nodes is the list of the nodes on the database.
 type Nodes interface {
-	// Register makes this process a node. What earlier nodes held can be freed
-	// by FreeOrphans from then on.
+	// Register makes this process a node, with a new incarnation. FreeOrphans then frees what dead
+	// nodes held. On an embedded database every earlier node is dead.
 	Register(ctx context.Context) error
-	// FreeOrphans frees some deliveries behind after that a dead node held; n is
-	// 0 when none are left.
+	// FreeOrphans frees some of the deliveries that dead nodes held, in the order of their ids,
+	// beginning after the id after. It returns the last id and how many there were; n is 0 when
+	// none are left.
 	FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUID, n int, err error)
 	Leave(ctx context.Context) error
-	// Shared says whether there can be other nodes. The methods below are for
-	// them.
+	// Shared is true if there can be other nodes. The engine calls the methods below only then.
 	Shared() bool
-	// Heartbeat adds one to this node's count and returns the counts of the
-	// others. work.ErrDeclaredDead when another node has declared this one dead.
+	// Heartbeat adds one to this node's count and returns the counts of the other nodes. The error
+	// is work.ErrDeclaredDead if this node must register again.
 	Heartbeat(ctx context.Context) (map[int64]int64, error)
-	// DeclareDead removes a node from the list if its count is still that one.
+	// DeclareDead removes a node from the list if its count is still count. It returns whether it
+	// did.
 	DeclareDead(ctx context.Context, node, count int64) (bool, error)
 }
 
-// Clients tells what is known of a client: at most half a second old.
+// Clients returns a client at a version that was the present one at most half a second ago.
 type Clients interface {
 	Recent(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 }
@@ -80,12 +79,13 @@ type Sender interface {
 	Send(ctx context.Context, r webhook.Request) webhook.Result
 }
 
-// Digests keeps the windows of mailboxes and the results of digests.
+// Digests stores the windows of mailboxes and the results of digests.
 type Digests interface {
-	// DecideMail asks the policy what happens to a mail that is about to be sent.
-	// One that is to wait is not held any more. work.ErrNotHeld: it was not.
+	// DecideMail asks the policy what happens to a mail that is about to be sent. If the mail is to
+	// wait, this node does not hold it afterwards. The error is work.ErrNotHeld if this node did
+	// not hold it before.
 	DecideMail(ctx context.Context, d work.Item, digest policy.Digest) (policy.MailAction, []work.DigestEntry, error)
-	// RecordDigest keeps a digest's final result for all of its entries.
+	// RecordDigest records the final result of a digest for all of its entries.
 	RecordDigest(ctx context.Context, r work.Result, entries []work.DigestEntry, window time.Duration) error
 }
 
@@ -94,8 +94,7 @@ type Mailer interface {
 	Send(ctx context.Context, r mail.Request) mail.Result
 }
 
-// Options are what an Engine is made of. Limits, Log, Metrics, Digest and DeadAfter
-// can be left out.
+// Options are the parts of an Engine. Limits, Log, Metrics, Digest and DeadAfter can be left out.
 type Options struct {
 	Store   Store
 	Nodes   Nodes
@@ -106,15 +105,15 @@ type Options struct {
 	// Policy decides on webhooks, MailPolicy on mails.
 	Policy     policy.Policy
 	MailPolicy policy.Policy
-	// Digest is when mails become a digest.
+	// Digest says when mails become a digest.
 	Digest  policy.Digest
 	Limits  fairqueue.Limits
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 	// Random returns numbers from [0, 1) for the policy's jitter.
 	Random func() float64
-	// DeadAfter is how long another node's heartbeat may stand still; 0 is
-	// DefaultDeadAfter.
+	// DeadAfter is how long the count of another node may stay the same before this node declares
+	// it dead; 0 is DefaultDeadAfter.
 	DeadAfter time.Duration
 }
 
@@ -126,15 +125,15 @@ type Engine struct {
 	// sending is cancelled when attempts under way must end at once.
 	sending context.Context
 	abort   context.CancelFunc
-	wake    chan struct{} // the claimer is to look at once
+	wake    chan struct{} // makes the claimer read the database at once
 
 	mu       sync.Mutex
 	window   *fairqueue.Window[*item]
-	held     map[uuid.UUID]*item // all that is in the window or in an attempt
+	held     map[uuid.UUID]*item // all deliveries in the window or in an attempt
 	hops     []*hop              // redirects that wait for a place, the oldest first
 	stopping bool
 	attempts sync.WaitGroup
-	loops    sync.WaitGroup // the claimer and the heartbeats
+	loops    sync.WaitGroup // the claimer and the membership
 }
 
 // item is a delivery in memory.
@@ -143,7 +142,7 @@ type item struct {
 	cancelled bool
 }
 
-// size is what a delivery takes of the window's bytes.
+// size is how many of the window's bytes a delivery takes.
 func size(d *work.Item) int { return len(d.Body) + len(d.Address) + len(d.Origin) }
 
 // New returns an engine that does nothing until Start.
@@ -171,8 +170,8 @@ func (e *Engine) stats() fairqueue.Stats {
 	return e.window.Stats()
 }
 
-// Start registers the node, frees what dead nodes left behind, finds out which
-// lanes have a backlog, and begins to claim.
+// Start registers the node, frees the deliveries that dead nodes held, finds the lanes with a
+// backlog, and begins to claim.
 func (e *Engine) Start(ctx context.Context) error {
 	if err := e.Nodes.Register(ctx); err != nil {
 		return err
@@ -186,15 +185,14 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.loops.Go(func() { c.run(e.sending) })
 	if e.Nodes.Shared() {
-		k := &membership{Engine: e, seen: make(map[int64]heartbeat), heardAt: time.Now(), freedAt: time.Now()}
-		e.loops.Go(func() { k.run(e.sending) })
+		m := &membership{Engine: e, seen: make(map[int64]heartbeat), readAt: time.Now(), freedAt: time.Now()}
+		e.loops.Go(func() { m.run(e.sending) })
 	}
 	return nil
 }
 
-// Reserve takes room in the window for the events' deliveries and sets Held of
-// those that got it. The others are to wait in the database. AfterCommit must
-// follow.
+// Reserve takes room in the window for the deliveries of the events, and sets Held on those that
+// got it. The others wait in the database. AfterCommit must follow.
 func (e *Engine) Reserve(events []work.PreparedEvent) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -203,8 +201,8 @@ func (e *Engine) Reserve(events []work.PreparedEvent) {
 	})
 }
 
-// AfterCommit sends the deliveries of the events that were committed, and gives
-// back the room of the others.
+// AfterCommit sends the deliveries of the events that were committed, and releases the room of the
+// others.
 func (e *Engine) AfterCommit(events []work.PreparedEvent, committed func(i int) bool) {
 	spilled := false
 	e.mu.Lock()
@@ -226,7 +224,7 @@ func (e *Engine) AfterCommit(events []work.PreparedEvent, committed func(i int) 
 	}
 }
 
-// each calls fn with every delivery of the events, and the event's index.
+// each calls fn with every delivery of the events, and with the index of its event.
 func each(events []work.PreparedEvent, fn func(event int, d *work.Item)) {
 	for i := range events {
 		for j := range events[i].Alerts {
@@ -243,9 +241,9 @@ func (e *Engine) add(i *item) {
 	e.window.Add(i.Lane(), i)
 }
 
-// startReady lets redirects go on that wait for a place, and starts attempts as
-// long as a delivery has its turn. Redirects go first: they hold a place of another
-// lane while they wait. The caller holds mu.
+// startReady lets waiting redirects continue and starts attempts, as long as there are places in
+// flight. Redirects go first: they hold a place of another lane while they wait. The caller holds
+// mu.
 func (e *Engine) startReady() {
 	e.hops = slices.DeleteFunc(e.hops, func(h *hop) bool {
 		entered := e.window.Enter(h.lane)
@@ -263,7 +261,7 @@ func (e *Engine) startReady() {
 	}
 }
 
-// wakeClaimer makes the claimer look into the database at once.
+// wakeClaimer makes the claimer read the database at once.
 func (e *Engine) wakeClaimer() {
 	select {
 	case e.wake <- struct{}{}:
@@ -271,8 +269,8 @@ func (e *Engine) wakeClaimer() {
 	}
 }
 
-// Cancelled tells the engine that a delivery was cancelled in the database, so
-// that it is not sent from memory any more if it has not been yet.
+// Cancelled reports to the engine that a delivery was cancelled in the database. If its attempt has
+// not begun, the engine does not send it any more.
 func (e *Engine) Cancelled(id uuid.UUID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -281,12 +279,11 @@ func (e *Engine) Cancelled(id uuid.UUID) {
 	}
 }
 
-// Added tells the engine that a delivery waits in the database to be made now.
+// Added reports to the engine that a new delivery waits in the database and is due.
 func (e *Engine) Added() { e.wakeClaimer() }
 
-// Stop stops claiming at once, lets attempts under way end until ctx is done,
-// cuts off the rest, which are recorded as such, and hands back what was not
-// begun.
+// Stop stops claiming and hands back all deliveries whose attempt has not begun. It lets attempts
+// under way end until ctx is done. It then interrupts the rest, and records them as interrupted.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.stopping = true
@@ -315,7 +312,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return e.Nodes.Leave(context.WithoutCancel(ctx))
 }
 
-// pause waits for d, or until attempts must end.
+// pause waits for d. It returns false if attempts must end before that.
 func (e *Engine) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

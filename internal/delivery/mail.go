@@ -19,8 +19,8 @@ func (i *item) isMail() bool { return i.Origin == herald.MailScheme }
 
 func (i *item) mailbox() string { return strings.TrimPrefix(i.Address, herald.MailScheme) }
 
-// attemptMail is attempt for a mailbox. The mail goes by itself, waits for a
-// digest, or carries one; then its result is that of all deliveries in the digest.
+// attemptMail is attempt for a mailbox. The mail is sent by itself, waits for a digest, or is the
+// carrier of one. The result of a carrier is the result of all deliveries in the digest.
 func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 	action, entries, err := e.decideMail(i)
 	switch {
@@ -30,12 +30,12 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 		return
 	case err != nil: // the engine stops
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
-		e.giveBack(i)
+		e.handBack(i)
 		return
 	}
-	keep := e.Store.Record
+	save := e.Store.Record
 	if action == policy.SendDigest {
-		keep = func(r work.Result) error {
+		save = func(r work.Result) error {
 			if r.State == herald.Pending {
 				return e.Store.Record(r)
 			}
@@ -43,7 +43,7 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 		}
 	}
 	if client != nil && !client.WantsMail(i.mailbox()) {
-		e.endWithout(i, herald.Cancelled, herald.ReasonUnsubscribed, keep)
+		e.endWithout(i, herald.Cancelled, herald.ReasonUnsubscribed, save)
 		return
 	}
 	at := time.Now()
@@ -51,12 +51,12 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID), Digest: entries,
 	}))
 	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
-	e.record(e.decide(i, at, result), keep)
+	e.record(e.decide(i, at, result), save)
 	e.release(i)
 }
 
-// decideMail asks what happens to a mail, for as long as the database is away. An
-// error is work.ErrNotHeld, or says that the engine stops.
+// decideMail asks what happens to a mail, and tries again while the database is away. The error is
+// work.ErrNotHeld, or any other if the engine stops.
 func (e *Engine) decideMail(i *item) (policy.MailAction, []work.DigestEntry, error) {
 	if e.Digest.Limit == 0 {
 		return policy.SendMail, nil, nil
@@ -66,11 +66,11 @@ func (e *Engine) decideMail(i *item) (policy.MailAction, []work.DigestEntry, err
 		if err == nil || errors.Is(err, work.ErrNotHeld) || !e.pause(wait) {
 			return action, entries, err
 		}
-		e.Log.Error("what happens to a mail is not known yet", "deliveryId", i.ID, "error", err)
+		e.Log.Error("the decision about a mail failed; it is tried again", "deliveryId", i.ID, "error", err)
 	}
 }
 
-// policy is the one that decides on a delivery.
+// policy returns the policy that decides on a delivery.
 func (e *Engine) policy(i *item) policy.Policy {
 	if i.isMail() {
 		return e.MailPolicy

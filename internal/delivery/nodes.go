@@ -10,34 +10,33 @@ import (
 	"herald/internal/work"
 )
 
-// DefaultDeadAfter is how long a node's heartbeat may stand still before the others
-// declare the node dead: long enough for a pause of the machine, short enough that
-// what it held is taken over within 20 s.
+// DefaultDeadAfter is how long a node's count may stay the same before the others declare the node
+// dead. It is longer than a pause of the machine, and so short that others take over its deliveries
+// within 20 s.
 const DefaultDeadAfter = 15 * time.Second
 
 // heartbeatsPerTimeout is how many heartbeats a node makes within DeadAfter.
 const heartbeatsPerTimeout = 15
 
-// freeOrphansEvery is how often a node looks for deliveries of dead nodes without
-// having seen one die: the node that declared it dead may have died before it freed
-// them.
+// freeOrphansEvery is how often a node frees orphans although it has declared no node dead. The
+// node that declared one dead may itself have died before it freed the orphans.
 const freeOrphansEvery = time.Minute
 
-// membership makes this node's heartbeats and watches those of the others. It
-// measures time by this node's own monotonic clock. It compares no clocks.
+// membership makes this node's heartbeats and watches those of the others. It measures time by this
+// node's monotonic clock and never compares clocks of two nodes.
 //
-//	       heartbeat stands still for DeadAfter: DeclareDead, free what it held
-//	alive ─────────────────────────────────────────────────────────────────────▶ dead
-//	  ▲                                                                           │
-//	  └── it learns that at its next heartbeat: drops all, registers as a new one ┘
+//	       count unchanged for DeadAfter: DeclareDead, free its orphans
+//	alive ───────────────────────────────────────────────────────────────────────▶ dead
+//	  ▲                                                                             │
+//	  └── at its next heartbeat: ErrDeclaredDead, drops all, registers as a new one ┘
 type membership struct {
 	*Engine
 	seen    map[int64]heartbeat
-	heardAt time.Time // when the others' heartbeats were last read
-	freedAt time.Time // when orphans were last looked for
+	readAt  time.Time // when the others' counts were last read
+	freedAt time.Time // when orphans were last freed
 }
 
-// heartbeat is another node's count, and since when it has been that one.
+// heartbeat is the count of another node, and when this node first read that count.
 type heartbeat struct {
 	count int64
 	since time.Time
@@ -52,14 +51,15 @@ func (m *membership) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if err := m.beat(ctx); err != nil && ctx.Err() == nil {
-			m.Log.Error("make this node's heartbeat", "error", err)
+		if err := m.heartbeatOnce(ctx); err != nil && ctx.Err() == nil {
+			m.Log.Error("the heartbeat of this node failed", "error", err)
 		}
 	}
 }
 
-// beat makes one heartbeat, and declares nodes dead whose heartbeats stand still.
-func (m *membership) beat(ctx context.Context) error {
+// heartbeatOnce makes one heartbeat, and declares nodes dead whose counts have not changed for
+// DeadAfter.
+func (m *membership) heartbeatOnce(ctx context.Context) error {
 	others, err := m.Nodes.Heartbeat(ctx)
 	if errors.Is(err, work.ErrDeclaredDead) {
 		return m.rejoin(ctx)
@@ -68,10 +68,10 @@ func (m *membership) beat(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
-	if now.Sub(m.heardAt) > m.DeadAfter/2 {
-		clear(m.seen) // this node could not read them; that says nothing of the others
+	if now.Sub(m.readAt) > m.DeadAfter/2 {
+		clear(m.seen) // this node could not read the counts, so the others may have made heartbeats
 	}
-	m.heardAt = now
+	m.readAt = now
 	silent := m.watch(others, now)
 	for node, count := range silent {
 		declared, err := m.Nodes.DeclareDead(ctx, node, count)
@@ -80,7 +80,7 @@ func (m *membership) beat(ctx context.Context) error {
 		}
 		delete(m.seen, node)
 		if declared {
-			m.Log.Warn("a node is declared dead; what it held is made again", "node", node, "silentFor", m.DeadAfter)
+			m.Log.Warn("this node declared another node dead; the deliveries that it held are made again", "node", node, "silentFor", m.DeadAfter)
 		}
 	}
 	if len(silent) > 0 || now.Sub(m.freedAt) > freeOrphansEvery {
@@ -89,8 +89,8 @@ func (m *membership) beat(ctx context.Context) error {
 	return nil
 }
 
-// freeAll frees orphans. Until that has succeeded, every heartbeat tries again:
-// what is not freed now would wait for the next death.
+// freeAll frees orphans. If it fails, the next heartbeat tries again. Otherwise the orphans would
+// wait until the next node is declared dead.
 func (m *membership) freeAll(ctx context.Context) error {
 	m.freedAt = time.Time{}
 	err := m.freeOrphans(ctx)
@@ -100,8 +100,7 @@ func (m *membership) freeAll(ctx context.Context) error {
 	return err
 }
 
-// watch notes the others' counts and returns those that have stood still for too
-// long.
+// watch stores the counts of the others and returns those that have not changed for DeadAfter.
 func (m *membership) watch(others map[int64]int64, now time.Time) map[int64]int64 {
 	silent := make(map[int64]int64)
 	for node, count := range others {
@@ -121,8 +120,8 @@ func (m *membership) watch(others map[int64]int64, now time.Time) map[int64]int6
 	return silent
 }
 
-// rejoin drops what this node held, which others hold now, and registers as a new
-// incarnation. The store refuses results of attempts under way.
+// rejoin drops the deliveries that this node held, which can be claimed by any node now, and
+// registers as a new incarnation. The store refuses the results of attempts under way.
 func (m *membership) rejoin(ctx context.Context) error {
 	m.mu.Lock()
 	dropped := m.window.Drain(func(i *item) int { return size(&i.Item) })
@@ -131,14 +130,14 @@ func (m *membership) rejoin(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	clear(m.seen)
-	m.Log.Warn("another node declared this one dead; it registers as a new one", "dropped", len(dropped))
+	m.Log.Warn("this node was declared dead or is uncertain what it holds; it registers as a new one", "dropped", len(dropped))
 	if err := m.Nodes.Register(ctx); err != nil {
 		return err
 	}
-	return m.freeAll(ctx) // what was held meanwhile under the old number
+	return m.freeAll(ctx) // deliveries that the old incarnation took meanwhile
 }
 
-// freeOrphans gives back what dead nodes held.
+// freeOrphans frees the deliveries that dead nodes held.
 func (e *Engine) freeOrphans(ctx context.Context) error {
 	freed := 0
 	for last, n, err := e.Nodes.FreeOrphans(ctx, uuid.Nil); n > 0 || err != nil; last, n, err = e.Nodes.FreeOrphans(ctx, last) {
@@ -148,7 +147,7 @@ func (e *Engine) freeOrphans(ctx context.Context) error {
 		freed += n
 	}
 	if freed > 0 {
-		e.Log.Warn("deliveries were held by a node that is gone; they are made again", "deliveries", freed)
+		e.Log.Warn("a dead node held deliveries; they are made again", "deliveries", freed)
 		e.wakeClaimer()
 	}
 	return nil

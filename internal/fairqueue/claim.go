@@ -5,31 +5,29 @@ import (
 	"herald/internal/work"
 )
 
-// spill is how a lane's backlog in the database stands.
+// spill is the state of a lane's backlog in the database.
 type spill struct {
 	on          bool
-	uncommitted int // items that found no room, with a commit that is not over
+	uncommitted int // items that found no room and whose commit is under way
 }
 
-// claim is a lane's taking of deliveries from the database.
+// claim is the state of a lane's claim.
 type claim struct {
 	running bool
 	asked   int
-	left    int // of what was asked for, not added yet
-	size    int // taken for each of those, in bytes
-	// overtaken says that something may have come to the database without
-	// the claim having seen it.
+	left    int // items that were asked for and are not added yet
+	size    int // bytes charged for each of those
+	// overtaken is true if items may have been spilled that the claim did not read.
 	overtaken bool
 }
 
-// claimLimits is how many of its in-flight limits a lane may have ready by
-// claims: so many that they are not all sent before the next claim, 25 ms later
-// at 5 ms each, and so few that the backlog of a lane that hangs stays out.
+// claimLimits bounds the items of a lane that claims make ready, in units of its limit in flight.
+// The number is large enough for 25 ms until the next claim, at 5 ms an attempt. It is so small
+// that the backlog of a lane that hangs stays in the database.
 const claimLimits = 4
 
-// BeginClaim takes slots for a claim of the lane's deliveries in the database
-// and returns how many; 0 means that none should be claimed now. Otherwise
-// EndClaim must follow, when the claim is over.
+// BeginClaim takes slots for a claim of the lane's deliveries in the database and returns how many.
+// If it returns 0, there is no claim. Otherwise EndClaim must follow.
 func (w *Window[T]) BeginClaim(key work.Lane) int {
 	l := w.lane(key)
 	n := w.claimable(l)
@@ -48,13 +46,13 @@ func (w *Window[T]) claimable(l *lane[T]) int {
 	}
 	n := min(w.room(l), w.roomInBytes(l)/l.client.itemSize(), claimLimits*l.limit-l.ready.size)
 	if n <= 0 && l.client.items == 0 && w.items < w.limits.Items && w.bytes < w.limits.Bytes {
-		return 1 // it may be too large for any share, and must be sent all the same
+		return 1 // the item may be larger than any share, and must be sent too
 	}
 	return max(n, 0)
 }
 
-// itemSize returns the size to be expected of an item, in bytes. Before the
-// first one it is the largest, so that nobody fills memory with those.
+// itemSize returns the expected size of an item, in bytes. Before the first item it is the largest
+// allowed size, so that a claim of large items cannot overfill memory.
 func (c *clientQueue[T]) itemSize() int {
 	if c.size == 0 {
 		return herald.MaxEventSize
@@ -62,11 +60,11 @@ func (c *clientQueue[T]) itemSize() int {
 	return c.size
 }
 
-// AddClaimed makes an item ready that a claim brought.
+// AddClaimed makes an item of a claim ready.
 func (w *Window[T]) AddClaimed(key work.Lane, item T, size int) {
 	l := w.existing(key, "AddClaimed")
 	if l.claim.left == 0 {
-		misuse("AddClaimed", key, "the claim has brought all it asked for, or was not begun")
+		misuse("AddClaimed", key, "the claim has already added all it asked for, or was not begun")
 	}
 	l.claim.left--
 	w.charge(l, 0, size-l.claim.size)
@@ -75,10 +73,9 @@ func (w *Window[T]) AddClaimed(key work.Lane, item T, size int) {
 	w.update(l)
 }
 
-// EndClaim ends a claim that asked for wanted items and brought some, which
-// have been added; not ok, it failed. One that brought all leaves more behind;
-// one that brought fewer has drained the lane, unless something spilled
-// unseen.
+// EndClaim ends a claim that asked for wanted items and added brought of them; ok is false if it
+// failed. If it brought all, the lane may have more in the database and counts as spilled. If it
+// brought fewer, the lane is drained, unless items were spilled that the claim did not read.
 func (w *Window[T]) EndClaim(key work.Lane, wanted, brought int, ok bool) {
 	l := w.existing(key, "EndClaim")
 	if !l.claim.running || wanted != l.claim.asked || brought != wanted-l.claim.left {
@@ -96,8 +93,8 @@ func (w *Window[T]) EndClaim(key work.Lane, wanted, brought int, ok bool) {
 	w.update(l)
 }
 
-// Spilled says that the commit of an item is over for which Reserve was false,
-// whatever came of it.
+// Spilled ends the commit of an item for which Reserve returned false, whether it succeeded or
+// failed.
 func (w *Window[T]) Spilled(key work.Lane) {
 	l := w.existing(key, "Spilled")
 	if l.spill.uncommitted == 0 {
@@ -107,7 +104,7 @@ func (w *Window[T]) Spilled(key work.Lane) {
 	w.update(l)
 }
 
-// MarkSpilled says that the lane was found to have a backlog in the database.
+// MarkSpilled marks a lane that has a backlog in the database.
 func (w *Window[T]) MarkSpilled(key work.Lane) {
 	l := w.lane(key)
 	w.spill(l)

@@ -7,7 +7,7 @@ import (
 	"herald/internal/work"
 )
 
-func TestClaimDrainsALaneOnlyIfNothingCameUnseen(t *testing.T) {
+func TestClaimDrainsALaneOnlyIfItReadAllSpilledItems(t *testing.T) {
 	lane := laneOf(1, 1)
 	type window = fairqueue.Window[int]
 	bring := func(w *window, wanted, brought int) {
@@ -58,7 +58,7 @@ func TestClaimDrainsALaneOnlyIfNothingCameUnseen(t *testing.T) {
 			w.MarkSpilled(lane)
 			test.claim(w)
 			if got := w.Reserve(lane, 1); got != test.drained {
-				t.Errorf("fresh work is taken into memory: %v, want %v", got, test.drained)
+				t.Errorf("a new delivery is taken into memory: %v, want %v", got, test.drained)
 			}
 		})
 	}
@@ -79,7 +79,7 @@ func TestLaneThatSpilledStaysInTheDatabase(t *testing.T) {
 		t.Fatalf("%+v, want an empty window with one lane spilled", got)
 	}
 	if w.Reserve(lane, 1) {
-		t.Error("fresh work overtakes what waits in the database")
+		t.Error("a new delivery overtakes those in the database")
 	}
 }
 
@@ -111,7 +111,7 @@ func claimAll(w *fairqueue.Window[int], lane work.Lane, size int) int {
 func TestClaimsKeepOnlySomeOfALongBacklogReady(t *testing.T) {
 	w := fairqueue.New[int](fairqueue.Limits{InFlightPerLane: 8})
 	lane := laneOf(1, 1)
-	send(t, w, lane, timedOut) // the limit is 4 now
+	send(t, w, lane, timedOut) // halves the limit to 4
 	for range 10 {
 		claimAll(w, lane, 1)
 	}
@@ -120,11 +120,11 @@ func TestClaimsKeepOnlySomeOfALongBacklogReady(t *testing.T) {
 	}
 	startAll(w)
 	if got := claimAll(w, lane, 1); got != 4 {
-		t.Errorf("%d are claimed, want as many as have started", got)
+		t.Errorf("%d are claimed, want the number of attempts that started", got)
 	}
 }
 
-func TestClaimsReckonWithTheSizesOfTheClient(t *testing.T) {
+func TestClaimsExpectTheItemSizesOfTheClient(t *testing.T) {
 	w := fairqueue.New[int](fairqueue.Limits{}) // 64 MiB
 	if got := claimAll(w, laneOf(1, 1), 2<<10); got != 64/3 {
 		t.Errorf("the first claim asks for %d, want a third of the bytes in items of the largest size", got)
@@ -145,7 +145,7 @@ func TestItemTooLargeForAnyShareIsClaimedAlone(t *testing.T) {
 	w := fairqueue.New[int](fairqueue.Limits{Bytes: 1000})
 	lane, other := laneOf(1, 1), laneOf(1, 2)
 	if w.Reserve(lane, 900) {
-		t.Fatal("it was taken into memory")
+		t.Fatal("the item was taken into memory")
 	}
 	w.Spilled(lane)
 	if got := claimAll(w, lane, 900); got != 1 {
@@ -155,7 +155,7 @@ func TestItemTooLargeForAnyShareIsClaimedAlone(t *testing.T) {
 		t.Errorf("%d more of the client are claimed, want none until it is sent", got)
 	}
 	if _, got, ok := w.Next(); !ok || got != lane {
-		t.Error("it has no turn")
+		t.Error("the item is not sent")
 	}
 	w.Ended(lane, quick)
 	w.Release(lane, 900)

@@ -1,6 +1,6 @@
 package fairqueue
 
-// MaxIdle is for tests of what is remembered.
+// MaxIdle is maxIdle, for tests of the bound.
 const MaxIdle = maxIdle
 
 // Clients returns how many clients the window knows.

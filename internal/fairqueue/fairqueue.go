@@ -1,32 +1,32 @@
-// Package fairqueue decides which delivery goes next and how many are held in
-// memory. It is a plain data structure: it has no goroutines and no clock, and it is
-// not safe for concurrent use. internal/delivery guards it with its mutex.
+// Package fairqueue decides which delivery is sent next and how many are held in memory. It is a
+// plain data structure: it has no goroutines and no clock, and it is not safe for concurrent use.
+// internal/delivery guards it with a mutex, makes the attempts, and claims from the database.
 //
 // # Slots
 //
-// The window is the part of all pending deliveries that is in memory. Each item in it
-// has a slot. Slots are counted in items and in bytes:
+// The window is the part of all pending deliveries that is in memory. Each item in it has a slot.
+// Slots are counted in items and in bytes:
 //
 //	Reserve ────▶ reserved ── Add ───────┐
 //	                                     ├─▶ ready ── Next ─▶ in flight ── Ended ─▶ ended
 //	BeginClaim ─▶ claimed ─── AddClaimed ┘
 //
-// A slot is given back exactly once, from each state but in flight:
+// A slot is released exactly once, from any state but in flight:
 //
 //	reserved ── Release, the commit failed ────────────┐
 //	claimed ─── EndClaim, there was less than asked ───┤
 //	ready ───── Drain ─────────────────────────────────┼─▶ free
 //	ended ───── Release, the attempt is recorded ──────┘
 //
-// A lane may hold no more slots than its client can still get, and a client no more
-// than are free. So one lane fills a third of the window, one client half of it, and
-// n clients n parts of n+1. There is always room for one more client.
+// A lane may hold no more slots than its client can still get, and a client no more than are free.
+// So one lane can fill a third of the window, one client half of it, and n clients n parts of n+1.
+// There is always room for one more client.
 //
 // # Spilling
 //
-// A lane that finds no room spills: its new deliveries wait in the database. So do
-// the ones after them, until a claim has found nothing left there. Otherwise new
-// deliveries would overtake the waiting ones for ever.
+// A lane that finds no room spills: its new deliveries wait in the database. The deliveries after
+// them wait there too, until a claim finds no more of them. Otherwise new deliveries would always
+// overtake the waiting ones.
 //
 //	        ┌───── Reserve finds no room, MarkSpilled, a claim brings all it asked for ─────┐
 //	        │                                                                               ▼
@@ -36,13 +36,14 @@
 //
 // # Turns
 //
-// Clients take turns, the lanes of a client take turns, and a lane's items go first
-// in, first out. Each waiting lane or client has a ticket with a rising number. It
-// gets a new ticket, behind all others, after each turn and whenever it becomes slow
-// or fast.
+// Clients take turns, the lanes of a client take turns, and the items of a lane are sent first in,
+// first out. Each waiting lane or client has a ticket with a rising number; the lowest number is
+// next. It gets a new ticket, behind all others, after each turn and whenever it becomes slow or
+// fast.
 //
-// A lane has a limit of attempts in flight. The limit shrinks while the receiver does
-// not answer. Slow lanes share half of the places, so that they do not hold up others.
+// A lane has a limit of attempts in flight. The limit shrinks while the receiver does not answer.
+// All slow lanes together get at most half of the places in flight, so that they do not delay
+// others.
 package fairqueue
 
 import (
@@ -51,24 +52,24 @@ import (
 	"herald/internal/work"
 )
 
-// Limits bound a Window; a zero value gets the default.
+// Limits bound a Window. A zero value means the default.
 type Limits struct {
-	// Items is how many slots there are, 16384: two seconds of work at the
-	// full speed of one node, some 10,000 a second.
+	// Items is the number of slots, 16384 by default: two seconds of work at the full speed of one
+	// node, about 10,000 a second.
 	Items int
-	// Bytes bounds the sizes of what the window holds together, 64 MiB: 4 KiB
-	// for each of the 16384. What a claim brings can be larger than was to be
-	// expected of its client; then there is no more room until it is sent.
+	// Bytes bounds the sum of the sizes of all items, 64 MiB by default: 4 KiB for each of the
+	// 16384. A claim can bring larger items than its client had so far. Then there is no room until
+	// they are sent.
 	Bytes int
-	// InFlight bounds the attempts under way, 1024: sockets and buffers for
-	// some 10,000 a second at 100 ms each. Slow lanes have half of them.
+	// InFlight bounds the attempts under way, 1024 by default: sockets and buffers for about 10,000
+	// a second at 100 ms each. Slow lanes get half of them.
 	InFlight int
-	// InFlightPerClient bounds those of one client, half of InFlight: lanes
-	// that hang are known as slow only after the first attempts have timed
-	// out, and until then one client's must leave places to others.
+	// InFlightPerClient bounds those of one client, half of InFlight by default. A lane that hangs
+	// is known as slow only after its first attempts have timed out. Until then the client must
+	// leave places to others.
 	InFlightPerClient int
-	// InFlightPerLane bounds those of one lane, 128: 1,000 a second at 100 ms
-	// each, and eight lanes that hang at once for all places to be taken.
+	// InFlightPerLane bounds those of one lane, 128 by default: 1,000 a second at 100 ms each.
+	// Eight lanes would have to hang at once to take all places.
 	InFlightPerLane int
 }
 
@@ -88,15 +89,15 @@ func fallback(value, standard int) int {
 	return value
 }
 
-// Window holds items of type T.
+// Window holds items of type T in lanes.
 type Window[T any] struct {
 	limits  Limits
 	lanes   map[work.Lane]*lane[T]
 	clients map[uuid.UUID]*clientQueue[T]
 
-	waiting [paces]list[clientQueue[T]] // clients that wait for a turn, by a lane of that pace
-	ticket  uint64                      // the last one given out
-	idle    list[lane[T]]               // lanes that hold nothing, the longest idle first
+	waiting [paces]list[clientQueue[T]] // clients that wait for a turn with a lane of that pace
+	ticket  uint64                      // the last one that was given out
+	idle    list[lane[T]]               // lanes that hold no slot, the longest idle first
 
 	usage
 	inFlight     int // attempts; an attempt's hops do not count again
@@ -104,7 +105,7 @@ type Window[T any] struct {
 	spilled      int // lanes
 }
 
-// clientQueue is what the window knows of one client while it has a lane.
+// clientQueue is the window's state of one client. It exists while the client has a lane.
 type clientQueue[T any] struct {
 	id      uuid.UUID
 	lanes   int
@@ -112,7 +113,7 @@ type clientQueue[T any] struct {
 	turn    [paces]entry[clientQueue[T]] // its entries in the window's lists
 	usage
 	inFlight int // attempts
-	size     int // expected of an item, in bytes; 0 when none has been seen
+	size     int // the expected size of an item, in bytes; 0 before the first item
 }
 
 // lane is one client's deliveries to one origin.
@@ -132,12 +133,11 @@ type lane[T any] struct {
 	claim claim
 }
 
-// usage is the part of the window that a lane, a client or all have taken.
+// usage is the slots and bytes that a lane, a client or the whole window has taken.
 type usage struct{ items, bytes int }
 
-// Stats are a window's present numbers: the slots taken and their bytes, the
-// attempts in flight, those of them (and hops) in slow lanes, the lanes known,
-// and how many of those have spilled.
+// Stats are the present numbers of a window: slots taken, their bytes, attempts in flight, attempts
+// and hops in flight in slow lanes, known lanes, and how many of them have spilled.
 type Stats struct {
 	Items, Bytes, InFlight, SlowInFlight, Lanes, Spilled int
 }
@@ -160,7 +160,7 @@ func (w *Window[T]) Stats() Stats {
 	}
 }
 
-// lane returns a lane, which is made if need be. update must follow.
+// lane returns a lane, and makes it if it does not exist. update must follow.
 func (w *Window[T]) lane(key work.Lane) *lane[T] {
 	if l := w.lanes[key]; l != nil {
 		return l
@@ -180,30 +180,29 @@ func (w *Window[T]) lane(key work.Lane) *lane[T] {
 	return l
 }
 
-// existing returns a lane that must exist, because the caller has something of it.
+// existing returns a lane that must exist, because the caller holds a slot or a place of it.
 func (w *Window[T]) existing(key work.Lane, call string) *lane[T] {
 	l := w.lanes[key]
 	if l == nil {
-		misuse(call, key, "nothing is held of the lane")
+		misuse(call, key, "the lane holds no slot and no place")
 	}
 	return l
 }
 
-// misuse ends the program: a slot or place that is given back twice, or never
-// was taken, makes every bound wrong from then on.
+// misuse panics. If a slot or a place was released twice, or released without being taken, every
+// bound would be wrong from then on.
 func misuse(call string, key work.Lane, what string) {
 	panic("fairqueue: " + call + " for client " + key.Client.String() + ", " + key.Origin + ": " + what)
 }
 
-// maxIdle bounds how many idle lanes are remembered, because they were slow or have
-// spilled: at some 600 bytes each ten megabytes.
+// maxIdle bounds the idle lanes that are remembered because they are slow or have spilled. At about
+// 600 bytes each they take ten megabytes.
 const maxIdle = 16384
 
-// update puts a lane into the right list after any change: of those that wait for a
-// turn, of those that are idle, or none. Of the idle lanes the one untouched for the
-// longest is forgotten first. If it was slow, that is found out again. If it had
-// spilled, new deliveries may overtake what waits until a claim brings all it asked
-// for.
+// update puts a lane into the right list after any change: lanes that wait for a turn, idle lanes,
+// or neither. Over maxIdle it forgets the lane that has been idle for the longest. A forgotten slow
+// lane has to time out again to be slow. New deliveries of a forgotten spilled lane may overtake
+// the waiting ones, until a claim brings all it asked for.
 func (w *Window[T]) update(l *lane[T]) {
 	w.enqueue(l)
 	l.idle.leave()
@@ -219,7 +218,7 @@ func (w *Window[T]) update(l *lane[T]) {
 	}
 }
 
-// forget drops a lane that holds nothing, and its client with the last one.
+// forget drops a lane that holds nothing. With its last lane a client is dropped too.
 func (w *Window[T]) forget(l *lane[T]) {
 	l.idle.leave()
 	w.unspill(l)

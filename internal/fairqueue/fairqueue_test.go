@@ -24,8 +24,8 @@ func laneOf(client byte, n int) work.Lane {
 	return work.Lane{Client: uuid.UUID{15: client}, Origin: fmt.Sprintf("https://r%d.example:443", n)}
 }
 
-// fill reserves and adds items of one byte until the lane spills or has n, and
-// returns how many it has.
+// fill reserves and adds up to n items of one byte until the lane spills, and returns how many it
+// added.
 func fill(w *fairqueue.Window[int], lane work.Lane, n int) int {
 	for i := range n {
 		if !w.Reserve(lane, 1) {
@@ -36,7 +36,7 @@ func fill(w *fairqueue.Window[int], lane work.Lane, n int) int {
 	return n
 }
 
-// startAll gives out turns until there are no more and counts them by lane.
+// startAll starts all attempts that may start, and counts them by lane.
 func startAll(w *fairqueue.Window[int]) map[work.Lane]int {
 	started := map[work.Lane]int{}
 	for {
@@ -48,7 +48,7 @@ func startAll(w *fairqueue.Window[int]) map[work.Lane]int {
 	}
 }
 
-// send sends one item on the lane, which must hold nothing else.
+// send sends one item on the lane, which must hold no other item.
 func send(t *testing.T, w *fairqueue.Window[int], lane work.Lane, r fairqueue.Result) {
 	t.Helper()
 	if fill(w, lane, 1) != 1 {
@@ -61,7 +61,7 @@ func send(t *testing.T, w *fairqueue.Window[int], lane work.Lane, r fairqueue.Re
 	w.Release(lane, 1)
 }
 
-func TestNobodyHoldsMoreThanIsLeft(t *testing.T) {
+func TestLanesAndClientsHoldNoMoreThanIsFree(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		lanes []work.Lane
@@ -87,7 +87,7 @@ func TestNobodyHoldsMoreThanIsLeft(t *testing.T) {
 				t.Errorf("%d of 6000 slots are taken, want %d", got, want)
 			}
 			if !w.Reserve(laneOf(9, 1), 1) {
-				t.Error("there is none left for another client")
+				t.Error("there is no slot for another client")
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func TestTurnsGoRoundClientsThenLanes(t *testing.T) {
 	for range 8 {
 		item, lane, ok := w.Next()
 		if !ok {
-			t.Fatal("nobody has a turn")
+			t.Fatal("no attempt may start")
 		}
 		got = append(got, fmt.Sprintf("%d/%s #%d", lane.Client[15], lane.Origin[8:10], item))
 	}
@@ -163,7 +163,7 @@ func TestInFlightIsBoundedForLaneClientAndAll(t *testing.T) {
 	}
 	w.Ended(laneOf(1, 0), quick)
 	if _, lane, ok := w.Next(); !ok || lane.Client != (uuid.UUID{15: 1}) {
-		t.Errorf("the place given back goes to %v, %v; want the same client", lane, ok)
+		t.Errorf("the released place goes to %v, %v; want the same client", lane, ok)
 	}
 }
 
@@ -172,7 +172,7 @@ func TestLanesThatHangLeavePlacesToOthers(t *testing.T) {
 	for n := range 20 {
 		fill(w, laneOf(1, n), 128)
 	}
-	startAll(w) // none of them ever ends
+	startAll(w) // none of these attempts ends
 	fill(w, laneOf(2, 1), 300)
 	if got := startAll(w)[laneOf(2, 1)]; got != 128 {
 		t.Errorf("%d attempts of another client start, want 128", got)
@@ -181,7 +181,7 @@ func TestLanesThatHangLeavePlacesToOthers(t *testing.T) {
 
 func TestSlowLanesShareHalfOfThePlaces(t *testing.T) {
 	w := fairqueue.New[int](fairqueue.Limits{InFlight: 16, InFlightPerClient: 16, InFlightPerLane: 16})
-	for n := range 4 { // makes them slow, with a limit of 8
+	for n := range 4 { // makes the lanes slow, with a limit of 8
 		send(t, w, laneOf(1, n), timedOut)
 	}
 	for n := range 4 {
@@ -198,14 +198,14 @@ func TestSlowLanesShareHalfOfThePlaces(t *testing.T) {
 	w.Ended(laneOf(1, 2), timedOut)
 	want = map[work.Lane]int{laneOf(1, 0): 1}
 	if diff := cmp.Diff(want, startAll(w)); diff != "" {
-		t.Errorf("a slow place given back goes to the lane that has waited longest (-want +got):\n%s", diff)
+		t.Errorf("a released slow place goes to the lane that has waited longest (-want +got):\n%s", diff)
 	}
 }
 
 func TestLaneWithTimeoutsIsUsedLessUntilItAnswers(t *testing.T) {
 	w := fairqueue.New[int](fairqueue.Limits{InFlightPerLane: 16})
 	lane := laneOf(1, 1)
-	limit := func() int { // as many as start
+	limit := func() int { // the number of attempts that start
 		fill(w, lane, 20)
 		n := startAll(w)[lane]
 		for range n {
@@ -249,8 +249,7 @@ func TestLaneIsSlowWhileAttemptsTakeMoreThanASecond(t *testing.T) {
 		defer w.Leave(lane)
 		return w.Stats().SlowInFlight > 0
 	}
-	// A fresh lane is forgotten between attempts until one says something of
-	// it, so one attempt is kept in flight.
+	// A lane without results is dropped when it holds nothing. So one attempt stays in flight.
 	fill(w, lane, 1)
 	w.Next()
 	turnsSlow := 0
@@ -292,7 +291,7 @@ func TestRedirectCountsAgainstTheLaneItLeadsTo(t *testing.T) {
 	}
 }
 
-func TestDrainTakesWhatHasNotStarted(t *testing.T) {
+func TestDrainRemovesItemsThatHaveNotStarted(t *testing.T) {
 	w := fairqueue.New[int](fairqueue.Limits{})
 	fill(w, laneOf(1, 1), 3)
 	w.Next()
@@ -308,7 +307,7 @@ func TestDrainTakesWhatHasNotStarted(t *testing.T) {
 	}
 }
 
-func TestOnlyLanesWorthRememberingAreRemembered(t *testing.T) {
+func TestOnlySlowOrSpilledLanesAreRemembered(t *testing.T) {
 	w := fairqueue.New[int](fairqueue.Limits{InFlightPerLane: 2})
 	lane := laneOf(1, 1)
 	send(t, w, lane, quick)
@@ -337,18 +336,18 @@ func TestRememberedLanesAreBounded(t *testing.T) {
 	for n := range fairqueue.MaxIdle {
 		w.MarkSpilled(laneOf(byte(n%7), n))
 	}
-	w.MarkSpilled(laneOf(0, 0)) // touched again
+	w.MarkSpilled(laneOf(0, 0)) // now the latest one
 	for n := range 10 {
 		send(t, w, laneOf(8, n), timedOut)
 	}
-	w.Spilled(committing) // while its commit was under way it did not count
+	w.Spilled(committing) // a lane with a commit under way is not idle
 	want := fairqueue.Stats{Lanes: fairqueue.MaxIdle, Spilled: fairqueue.MaxIdle - 10}
 	if got := w.Stats(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	for n, forgotten := range []bool{false, true} {
 		if got := w.Reserve(laneOf(byte(n), n), 1); got != forgotten {
-			t.Errorf("lane %d is forgotten: %v, want %v: the longest untouched goes first", n, got, forgotten)
+			t.Errorf("lane %d is forgotten: %v, want %v: the longest idle one is the first", n, got, forgotten)
 		}
 	}
 }
@@ -367,7 +366,7 @@ func TestMisuseEndsInAClearPanic(t *testing.T) {
 		{"an attempt ended twice", func(w *fairqueue.Window[int]) { fill(w, lane, 1); w.Next(); w.Ended(lane, quick); w.Ended(lane, quick) }, "Ended"},
 		{"a redirect that leaves without entering", func(w *fairqueue.Window[int]) { w.Leave(lane) }, "Leave"},
 		{"a redirect that leaves with an attempt's place", func(w *fairqueue.Window[int]) { fill(w, lane, 1); w.Next(); w.Leave(lane) }, "Leave"},
-		{"a spill settled without one", func(w *fairqueue.Window[int]) { w.MarkSpilled(lane); w.Spilled(lane) }, "Spilled"},
+		{"a spill that ended without one", func(w *fairqueue.Window[int]) { w.MarkSpilled(lane); w.Spilled(lane) }, "Spilled"},
 		{"a claim ended without one", func(w *fairqueue.Window[int]) { w.MarkSpilled(lane); w.EndClaim(lane, 1, 0, true) }, "EndClaim"},
 		{"a claim that brings too much", func(w *fairqueue.Window[int]) {
 			for range w.BeginClaim(lane) + 1 {
@@ -399,7 +398,7 @@ func BenchmarkDelivery(b *testing.B) {
 				keys[n] = laneOf(byte(n%100), n)
 			}
 			item := new(int)
-			under := make([]work.Lane, 0, 64)
+			inFlight := make([]work.Lane, 0, 64)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				lane := keys[i%lanes]
@@ -408,12 +407,12 @@ func BenchmarkDelivery(b *testing.B) {
 				}
 				w.Add(lane, item)
 				_, started, _ := w.Next()
-				if under = append(under, started); len(under) == cap(under) {
-					for _, l := range slices.Backward(under) {
+				if inFlight = append(inFlight, started); len(inFlight) == cap(inFlight) {
+					for _, l := range slices.Backward(inFlight) {
 						w.Ended(l, quick)
 						w.Release(l, 500)
 					}
-					under = under[:0]
+					inFlight = inFlight[:0]
 				}
 			}
 		})

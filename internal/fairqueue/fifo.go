@@ -7,9 +7,9 @@ type fifo[T any] struct {
 	size   int
 }
 
-// keepBuffer is the largest buffer, in items, that an empty queue keeps: a lane
-// that had a long backlog once is not to hold on to that much memory.
-const keepBuffer = 64
+// maxEmptyBuffer is the largest buffer, in items, that an empty queue keeps. A lane that once had a
+// long backlog must not occupy that much memory for ever.
+const maxEmptyBuffer = 64
 
 func (q *fifo[T]) push(item T) {
 	if q.size == len(q.buffer) {
@@ -22,14 +22,14 @@ func (q *fifo[T]) push(item T) {
 	q.size++
 }
 
-// pop takes the first item out; there must be one.
+// pop removes the first item and returns it. The queue must not be empty.
 func (q *fifo[T]) pop() T {
 	var zero T
 	item := q.buffer[q.first]
-	q.buffer[q.first] = zero // so that what it refers to can be collected
+	q.buffer[q.first] = zero // so that the garbage collector can free what it refers to
 	q.first = (q.first + 1) & (len(q.buffer) - 1)
 	q.size--
-	if q.size == 0 && len(q.buffer) > keepBuffer {
+	if q.size == 0 && len(q.buffer) > maxEmptyBuffer {
 		q.buffer, q.first = nil, 0
 	}
 	return item

@@ -27,11 +27,11 @@ func TestFifoKeepsItsOrderAcrossGrowthAndTheEndOfItsBuffer(t *testing.T) {
 	}
 }
 
-func TestEmptyFifoGivesUpALongBuffer(t *testing.T) {
+func TestEmptyFifoDropsALongBuffer(t *testing.T) {
 	for _, test := range []struct {
 		items int
 		keeps bool
-	}{{keepBuffer, true}, {keepBuffer + 1, false}} {
+	}{{maxEmptyBuffer, true}, {maxEmptyBuffer + 1, false}} {
 		var q fifo[int]
 		for i := range test.items {
 			q.push(i)

@@ -6,8 +6,8 @@ import (
 	"herald/internal/work"
 )
 
-// Next returns the item whose turn it is and counts it as in flight; Ended must
-// follow. ok is false when nothing may start now.
+// Next removes the next item by turns and counts it as in flight. Ended must follow. ok is false if
+// no attempt may start now.
 func (w *Window[T]) Next() (item T, key work.Lane, ok bool) {
 	if w.inFlight >= w.limits.InFlight {
 		return item, key, false
@@ -17,7 +17,7 @@ func (w *Window[T]) Next() (item T, key work.Lane, ok bool) {
 	if c == nil {
 		return item, key, false
 	}
-	l := lowest(&c.waiting, slowToo) // there is one, or the client would not wait
+	l := lowest(&c.waiting, slowToo) // not nil, because the client waits
 	l.turn.leave()
 	for p := range c.turn {
 		c.turn[p].leave()
@@ -28,8 +28,8 @@ func (w *Window[T]) Next() (item T, key work.Lane, ok bool) {
 	return item, l.key, true
 }
 
-// enqueue lets a lane and its client wait for a turn, if they may have one when it
-// comes. One that is in the right list already keeps its place.
+// enqueue puts a lane and its client into the lists of those that wait for a turn, if they may
+// start an attempt. A lane or client that is already in the right list keeps its ticket.
 func (w *Window[T]) enqueue(l *lane[T]) {
 	var right *list[lane[T]]
 	if l.ready.size > 0 && l.inFlight() < l.limit {
@@ -57,10 +57,11 @@ func (w *Window[T]) nextTicket() uint64 {
 	return w.ticket
 }
 
-// slowFull reports whether slow lanes have all the places they may have.
+// slowFull reports whether slow lanes have all the places that they may have.
 func (w *Window[T]) slowFull() bool { return w.slowInFlight >= max(1, w.limits.InFlight/2) }
 
-// attempt counts attempts of a lane as in flight, or as ended if negative.
+// attempt adds n to the attempts in flight of a lane, its client and the window. n is negative when
+// attempts end.
 func (w *Window[T]) attempt(l *lane[T], n int) {
 	l.attempts += n
 	l.client.inFlight += n
@@ -70,7 +71,7 @@ func (w *Window[T]) attempt(l *lane[T], n int) {
 	}
 }
 
-// hop counts places of a lane as taken by redirects, or given back if negative.
+// hop adds n to the places of a lane that redirects have taken. n is negative when they leave.
 func (w *Window[T]) hop(l *lane[T], n int) {
 	l.hops += n
 	if l.slow() {
@@ -78,21 +79,21 @@ func (w *Window[T]) hop(l *lane[T], n int) {
 	}
 }
 
-// inFlight is what a lane's limit bounds.
+// inFlight returns the places taken in a lane. The lane's limit bounds it.
 func (l *lane[T]) inFlight() int { return l.attempts + l.hops }
 
-// Result is what the window has to know of an attempt.
+// Result is what the window needs to know of an attempt.
 type Result struct {
 	// Took is how long the attempt lasted.
 	Took time.Duration
-	// TimedOut says that the receiver did not answer, at once or at all.
+	// TimedOut is true if the receiver did not answer.
 	TimedOut bool
-	// Skipped says that there was no attempt after all.
+	// Skipped is true if no attempt was made.
 	Skipped bool
 }
 
-// Ended gives an item's place in flight back. Its slot stays taken until
-// Release. The result counts for the lane's limit and for whether it is slow.
+// Ended releases the place in flight of an item. Its slot stays taken until Release. The result
+// changes the limit of the lane, and whether the lane is slow.
 func (w *Window[T]) Ended(key work.Lane, r Result) {
 	l := w.existing(key, "Ended")
 	if l.attempts == 0 {
@@ -113,10 +114,10 @@ func (w *Window[T]) Ended(key work.Lane, r Result) {
 	w.update(l)
 }
 
-// Enter takes a place in flight of a lane that a redirect leads to, if it may
-// have one now; Leave gives it back. The attempt that is redirected has a place
-// of its own lane and counts for the global bound, and for its client's, by
-// that; if both lanes are slow, it counts twice among the slow ones.
+// Enter takes a place in flight of a lane that a redirect leads to. It returns false if there is
+// none now. Leave releases the place. The redirected attempt also has a place in its own lane, and
+// only that one counts for the bounds of the window and of the client. If both lanes are slow, the
+// attempt counts twice among the slow ones.
 func (w *Window[T]) Enter(key work.Lane) bool {
 	l := w.lane(key)
 	may := l.inFlight() < l.limit && !(l.slow() && w.slowFull())
@@ -127,7 +128,7 @@ func (w *Window[T]) Enter(key work.Lane) bool {
 	return may
 }
 
-// Leave gives back a place taken by Enter.
+// Leave releases a place taken by Enter.
 func (w *Window[T]) Leave(key work.Lane) {
 	l := w.existing(key, "Leave")
 	if l.hops == 0 {

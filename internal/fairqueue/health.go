@@ -2,23 +2,22 @@ package fairqueue
 
 import "time"
 
-// slowAfter is the mean duration from which on a lane is slow: it takes a place
-// for a hundred times as long as a receiver that answers within 10 ms.
+// slowAfter is the mean duration above which a lane is slow. Such an attempt holds its place a
+// hundred times longer than one that is answered within 10 ms.
 const slowAfter = time.Second
 
-// meanOver is how many attempts the mean duration looks back on, more or less.
+// meanOver is the number of attempts that the moving mean covers, approximately.
 const meanOver = 8
 
-// health is what a lane's attempts have come to lately.
+// health is the state of a lane that follows from its latest attempts.
 type health struct {
 	limit   int // of attempts and hops in flight
-	answers int // since the limit was changed
+	answers int // since the last change of the limit
 	mean    time.Duration
 	silent  bool // the last attempt got no answer
 }
 
-// slow reports whether the lane is to share half of the global bound with
-// others like it.
+// slow reports whether the lane shares half of all places with the other slow lanes.
 func (r *health) slow() bool { return r.silent || r.mean > slowAfter }
 
 func (r *health) pace() pace {
@@ -28,8 +27,8 @@ func (r *health) pace() pace {
 	return fast
 }
 
-// observe learns from an attempt. Without an answer the limit is halved; with as
-// many answers as the limit it grows by one, up to most.
+// observe changes the health after an attempt. Without an answer it halves the limit. After as many
+// answers as the limit it raises the limit by one, up to most.
 func (r *health) observe(result Result, most int) {
 	r.mean += (result.Took - r.mean) / meanOver
 	r.silent = result.TimedOut

@@ -1,22 +1,22 @@
 package fairqueue
 
-// entry is its owner's place in a list. The links are in the entry itself, so that
-// joining and leaving, from the middle too, take no time and no memory.
+// entry is its owner's place in a list. The links are in the entry itself, so that join and leave
+// need no search and no memory, also in the middle of the list.
 type entry[T any] struct {
 	owner      *T
-	list       *list[T] // nil: it is in none
+	list       *list[T] // nil if it is in no list
 	prev, next *entry[T]
 	ticket     uint64
 }
 
-// list has entries in the order of their tickets.
+// list holds entries in the order of their tickets.
 type list[T any] struct {
 	first, last *entry[T]
 	size        int
 }
 
-// join adds an entry that is in no list to the end of this one. Its ticket must not
-// be lower than those before it.
+// join adds an entry that is in no list to the end of this one. Its ticket must not be lower than
+// that of the last entry.
 func (l *list[T]) join(e *entry[T], ticket uint64) {
 	e.list, e.prev, e.ticket = l, l.last, ticket
 	if l.last != nil {
@@ -28,7 +28,7 @@ func (l *list[T]) join(e *entry[T], ticket uint64) {
 	l.size++
 }
 
-// leave takes an entry out of its list, if it is in one.
+// leave removes an entry from its list, if it is in one.
 func (e *entry[T]) leave() {
 	if e.list == nil {
 		return
@@ -47,8 +47,8 @@ func (e *entry[T]) leave() {
 	e.list, e.prev, e.next = nil, nil, nil
 }
 
-// pace says in which of two lists a lane waits, so that all slow ones can be passed
-// over when they have all the places they may have.
+// pace selects one of two lists that a lane can wait in. When slow lanes have all their places, the
+// slow list is skipped.
 type pace int
 
 const (
@@ -57,8 +57,7 @@ const (
 	paces
 )
 
-// lowest returns the owner of the lowest ticket, or nil. Those in the slow list
-// count only if they may start.
+// lowest returns the owner of the lowest ticket, or nil. It skips the slow list unless slowToo.
 func lowest[T any](lists *[paces]list[T], slowToo bool) *T {
 	first := lists[fast].first
 	if other := lists[slow].first; slowToo && other != nil && (first == nil || other.ticket < first.ticket) {

@@ -12,22 +12,21 @@ import (
 	"herald/internal/work"
 )
 
-// small limits, so that every bound is met often.
+// small are limits that make every bound take effect often.
 var small = fairqueue.Limits{Items: 30, Bytes: 3000, InFlight: 8, InFlightPerClient: 6, InFlightPerLane: 4}
 
-// thing is an item of the model: a delivery on its way through the window or
-// waiting in the model's database.
-type thing struct{ id, size int }
+// testItem is an item of the model. It is in the window or in the model's database.
+type testItem struct{ id, size int }
 
-// model is a window by plain scans over slices, beside the real one. Every step
-// is made on both, and what the real one answers is judged by the model.
+// model is a simple second implementation of the window, by scans over slices. Every step is made
+// on both, and the model checks what the window returns.
 type model struct {
 	t              *testing.T
 	random         *rand.Rand
-	window         *fairqueue.Window[thing]
+	window         *fairqueue.Window[testItem]
 	lanes          []*modelLane
 	nextID         int
-	sent           map[int]int // how often each thing was given out by Next
+	sent           map[int]int // how often Next returned each item
 	leads          map[[2]int]int
 	before         []waiting
 	slowFullBefore bool
@@ -37,10 +36,10 @@ type modelLane struct {
 	key    work.Lane
 	client int
 
-	reserved, ready, flying, ended []thing
-	uncommitted, database          []thing
-	claim                          *modelClaim
-	hops                           int
+	reserved, ready, sending, ended []testItem
+	uncommitted, database           []testItem
+	claim                           *modelClaim
+	hops                            int
 
 	limit, answers int
 	mean           time.Duration
@@ -50,14 +49,14 @@ type modelLane struct {
 
 type modelClaim struct {
 	asked, size int
-	begun       bool // it has read the database
-	taken       []thing
+	begun       bool // the claim has read the database
+	taken       []testItem
 	overtaken   bool
 }
 
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{
-		t: t, random: rand.New(rand.NewPCG(seed, 0)), window: fairqueue.New[thing](small),
+		t: t, random: rand.New(rand.NewPCG(seed, 0)), window: fairqueue.New[testItem](small),
 		sent: map[int]int{}, leads: map[[2]int]int{},
 	}
 	for client, lanes := range []int{3, 2, 1} {
@@ -72,10 +71,10 @@ func newModel(t *testing.T, seed uint64) *model {
 	return m
 }
 
-func (l *modelLane) inFlight() int { return len(l.flying) + l.hops }
+func (l *modelLane) inFlight() int { return len(l.sending) + l.hops }
 func (l *modelLane) slow() bool    { return l.silent || l.mean > time.Second }
 func (l *modelLane) items() int {
-	n := len(l.reserved) + len(l.ready) + len(l.flying) + len(l.ended)
+	n := len(l.reserved) + len(l.ready) + len(l.sending) + len(l.ended)
 	if l.claim != nil {
 		n += l.claim.asked
 	}
@@ -83,7 +82,7 @@ func (l *modelLane) items() int {
 }
 
 func (l *modelLane) bytes() (n int) {
-	for _, held := range [][]thing{l.reserved, l.ready, l.flying, l.ended} {
+	for _, held := range [][]testItem{l.reserved, l.ready, l.sending, l.ended} {
 		for _, it := range held {
 			n += it.size
 		}
@@ -94,7 +93,7 @@ func (l *modelLane) bytes() (n int) {
 	return n
 }
 
-// sum adds up a number of all lanes that are chosen.
+// sum adds up a number over all chosen lanes.
 func (m *model) sum(number func(*modelLane) int, chosen func(*modelLane) bool) (n int) {
 	for _, l := range m.lanes {
 		if chosen(l) {
@@ -105,7 +104,7 @@ func (m *model) sum(number func(*modelLane) int, chosen func(*modelLane) bool) (
 }
 
 func all(*modelLane) bool       { return true }
-func attempts(l *modelLane) int { return len(l.flying) }
+func attempts(l *modelLane) int { return len(l.sending) }
 func ofClient(c int) (f func(*modelLane) bool) {
 	return func(l *modelLane) bool { return l.client == c }
 }
@@ -116,14 +115,14 @@ func (m *model) full(client int) bool {
 	return m.sum(attempts, ofClient(client)) >= small.InFlightPerClient
 }
 
-// share is what a lane may still take of a total by the rule that nobody holds
-// more than is left to others.
+// share is how much of total a lane may still take: no lane and no client may hold more than is
+// left to the others.
 func (m *model) share(l *modelLane, total int, number func(*modelLane) int) int {
 	return total - m.sum(number, all) - m.sum(number, ofClient(l.client)) - number(l)
 }
 
 func (m *model) reserve(l *modelLane) {
-	it := thing{id: m.nextID, size: 1 + m.random.IntN(120)}
+	it := testItem{id: m.nextID, size: 1 + m.random.IntN(120)}
 	m.nextID++
 	want := !l.spilled && m.share(l, small.Items, (*modelLane).items) > 0 && m.share(l, small.Bytes, (*modelLane).bytes) >= 3*it.size
 	if got := m.window.Reserve(l.key, it.size); got != want {
@@ -131,7 +130,7 @@ func (m *model) reserve(l *modelLane) {
 	}
 	if want {
 		if len(l.database)+len(l.uncommitted) > 0 {
-			m.t.Fatalf("fresh work of %s overtakes %d in the database and %d uncommitted", l.key.Origin, len(l.database), len(l.uncommitted))
+			m.t.Fatalf("a new item of %s overtakes %d in the database and %d uncommitted", l.key.Origin, len(l.database), len(l.uncommitted))
 		}
 		l.reserved = append(l.reserved, it)
 		return
@@ -143,7 +142,7 @@ func (m *model) reserve(l *modelLane) {
 	}
 }
 
-// commit ends the commit of a reserved or spilled item, which fails at times.
+// commit ends the commit of a reserved or spilled item. It fails at times.
 func (m *model) commit(l *modelLane) {
 	fails := m.random.IntN(8) == 0
 	if n := len(l.uncommitted); n > 0 && m.random.IntN(2) == 0 {
@@ -151,7 +150,7 @@ func (m *model) commit(l *modelLane) {
 		if !fails {
 			l.database = append(l.database, it)
 		} else {
-			m.sent[it.id]++ // refused, so never to be sent
+			m.sent[it.id]++ // the commit failed, so it must never be sent
 		}
 		m.window.Spilled(l.key)
 		return
@@ -168,7 +167,7 @@ func (m *model) commit(l *modelLane) {
 	}
 }
 
-// claimStep begins a claim, lets it read the database, or ends it.
+// claimStep begins a claim, makes it read the database, or ends it.
 func (m *model) claimStep(l *modelLane, mayFail bool) {
 	switch c := l.claim; {
 	case c == nil:
@@ -178,7 +177,7 @@ func (m *model) claimStep(l *modelLane, mayFail bool) {
 		n := min(c.asked, len(l.database))
 		c.taken, l.database = l.database[:n:n], l.database[n:]
 	case mayFail && m.random.IntN(6) == 0:
-		l.database = append(append([]thing{}, c.taken...), l.database...)
+		l.database = append(append([]testItem{}, c.taken...), l.database...)
 		l.claim = nil
 		m.window.EndClaim(l.key, c.asked, 0, false)
 	default:
@@ -225,19 +224,19 @@ func (m *model) mark(l *modelLane) {
 	}
 }
 
-// startable reports whether a lane could have the next turn.
+// startable reports whether a lane may have the next turn.
 func (m *model) startable(l *modelLane) bool {
-	return m.sum(attempts, all) < small.InFlight && !m.full(l.client) && m.inLine(l) && !(l.slow() && m.slowFull())
+	return m.sum(attempts, all) < small.InFlight && !m.full(l.client) && m.waits(l) && !(l.slow() && m.slowFull())
 }
 
-func (m *model) inLine(l *modelLane) bool { return len(l.ready) > 0 && l.inFlight() < l.limit }
+func (m *model) waits(l *modelLane) bool { return len(l.ready) > 0 && l.inFlight() < l.limit }
 
 func (m *model) next() bool {
 	it, key, ok := m.window.Next()
 	if !ok {
 		for _, l := range m.lanes {
 			if m.startable(l) {
-				m.t.Fatalf("nobody has a turn, though %s of client %d may start", l.key.Origin, l.client)
+				m.t.Fatalf("no lane has a turn, although %s of client %d may start", l.key.Origin, l.client)
 			}
 		}
 		return false
@@ -253,14 +252,14 @@ func (m *model) next() bool {
 			m.t.Fatalf("%s gave out %+v, want %+v: first in, first out", key.Origin, it, want)
 		}
 		m.sent[it.id]++
-		l.flying = append(l.flying, it)
+		l.sending = append(l.sending, it)
 		m.countTurn(i)
 	}
 	return true
 }
 
 func (m *model) end(l *modelLane, r fairqueue.Result) {
-	l.ended = append(l.ended, take(&l.flying, m.random.IntN(len(l.flying))))
+	l.ended = append(l.ended, take(&l.sending, m.random.IntN(len(l.sending))))
 	m.window.Ended(l.key, r)
 	if r.Skipped {
 		return
@@ -306,14 +305,13 @@ func (m *model) leave(l *modelLane) {
 	m.window.Leave(l.key)
 }
 
-func take(from *[]thing, n int) thing {
+func take(from *[]testItem, n int) testItem {
 	it := (*from)[n]
 	*from = append((*from)[:n:n], (*from)[n+1:]...)
 	return it
 }
 
-// checkNumbers compares the window's numbers with the model's, and those with
-// the bounds.
+// checkNumbers compares the window's numbers with those of the model, and checks the bounds.
 func (m *model) checkNumbers() {
 	got := m.window.Stats()
 	want := fairqueue.Stats{

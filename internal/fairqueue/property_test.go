@@ -8,22 +8,22 @@ import (
 	"herald/internal/fairqueue"
 )
 
-// TestRandomStepsKeepEveryRule makes thousands of random steps on the window
-// and on the model, and in the end lets everything that is under way run out.
+// TestRandomStepsKeepEveryRule makes thousands of random steps on the window and on the model, and
+// finishes all items at the end.
 func TestRandomStepsKeepEveryRule(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			m := newModel(t, seed)
 			defer func() {
 				if t.Failed() {
-					t.Logf("after %d things with seed %d", m.nextID, seed)
+					t.Logf("after %d items with seed %d", m.nextID, seed)
 				}
 			}()
 			for range 10_000 {
 				m.step()
 				m.check()
 			}
-			m.runOut()
+			m.finishAll()
 			m.checkEnd()
 		})
 	}
@@ -41,7 +41,7 @@ func (m *model) step() {
 	case n < 70:
 		m.next()
 	case n < 83:
-		if len(l.flying) > 0 {
+		if len(l.sending) > 0 {
 			m.end(l, m.result())
 		}
 	case n < 96:
@@ -66,36 +66,36 @@ func (m *model) check() {
 	m.checkTurns()
 }
 
-// waiting is where a lane or client stands waiting: bits of the paces that it
-// waits with, 0 when it does not.
+// waiting has one bit for each pace that a lane or client waits with. It is 0 if the lane or client
+// does not wait.
 type waiting int
 
-func (m *model) lanesStand() []waiting {
-	stand := make([]waiting, len(m.lanes))
+func (m *model) waitingLanes() []waiting {
+	now := make([]waiting, len(m.lanes))
 	for i, l := range m.lanes {
-		if m.inLine(l) {
-			stand[i] = 1
+		if m.waits(l) {
+			now[i] = 1
 			if l.slow() {
-				stand[i] = 2
+				now[i] = 2
 			}
 		}
 	}
-	return stand
+	return now
 }
 
-// stand returns where lanes and, behind them, clients stand.
-func (m *model) stand() []waiting {
-	stand := append(m.lanesStand(), 0, 0, 0)
+// waitingNow returns the state of all lanes, followed by that of all clients.
+func (m *model) waitingNow() []waiting {
+	now := append(m.waitingLanes(), 0, 0, 0)
 	for i, l := range m.lanes {
 		if !m.full(l.client) {
-			stand[len(m.lanes)+l.client] |= stand[i]
+			now[len(m.lanes)+l.client] |= now[i]
 		}
 	}
-	return stand
+	return now
 }
 
-// rivals reports whether a and b, both lanes of one client or both clients,
-// take turns with each other.
+// rivals reports whether a and b take turns with each other: both are lanes of one client, or both
+// are clients.
 func (m *model) rivals(a, b int) bool {
 	n := len(m.lanes)
 	if a == b || (a < n) != (b < n) {
@@ -104,16 +104,16 @@ func (m *model) rivals(a, b int) bool {
 	return a >= n || m.lanes[a].client == m.lanes[b].client
 }
 
-// countTurn counts the turn of a lane, and so of its client, over each rival.
-// A stretch in which two are both waiting is over when either moves; in it,
-// neither may get two turns more than the other.
+// countTurn counts a turn of a lane, and so of its client, for each rival. While two rivals both
+// wait, neither may get two turns more than the other. The count starts again when the state of
+// either changes.
 func (m *model) countTurn(lane int) {
 	for _, who := range []int{lane, len(m.lanes) + m.lanes[lane].client} {
 		for rival := range m.before {
 			if !m.rivals(who, rival) {
 				continue
 			}
-			if stretch := m.leads[[2]int{who, rival}]; stretch >= 1 && m.comparable(who, rival) {
+			if lead := m.leads[[2]int{who, rival}]; lead >= 1 && m.comparable(who, rival) {
 				m.t.Fatalf("%d has two turns more than %d while both wait", who, rival)
 			}
 			m.leads[[2]int{who, rival}]++
@@ -122,15 +122,15 @@ func (m *model) countTurn(lane int) {
 	}
 }
 
-// comparable reports whether the last step left both waiting, neither of them
-// passed over for being slow.
+// comparable reports whether both waited after the last step, and neither was skipped because it is
+// slow.
 func (m *model) comparable(a, b int) bool {
 	return m.before[a] != 0 && m.before[b] != 0 && (m.before[a]&1 == m.before[b]&1 || !m.slowFullBefore)
 }
 
-// checkTurns ends the stretches of those that moved in the last step.
+// checkTurns deletes the counts of those whose state the last step changed.
 func (m *model) checkTurns() {
-	now := m.stand()
+	now := m.waitingNow()
 	full := m.slowFull()
 	for a := range now {
 		for b := range now {
@@ -143,8 +143,8 @@ func (m *model) checkTurns() {
 	m.before, m.slowFullBefore = now, full
 }
 
-// runOut ends all that is under way and sends all that waits.
-func (m *model) runOut() {
+// finishAll ends all steps under way and sends all waiting items.
+func (m *model) finishAll() {
 	for range 100_000 {
 		busy := false
 		for _, l := range m.lanes {
@@ -167,7 +167,7 @@ func (m *model) runOut() {
 			m.check()
 		}
 		for _, l := range m.lanes {
-			for len(l.flying)+len(l.ended) > 0 {
+			for len(l.sending)+len(l.ended) > 0 {
 				m.finish(l)
 				m.check()
 			}
@@ -176,24 +176,24 @@ func (m *model) runOut() {
 			return
 		}
 	}
-	m.t.Fatalf("it does not run out: %+v", m.window.Stats())
+	m.t.Fatalf("items are left after many steps: %+v", m.window.Stats())
 }
 
-// finish takes one thing a step further that was given out.
+// finish ends the attempt of one item of the lane, or releases its slot.
 func (m *model) finish(l *modelLane) {
-	if len(l.flying) > 0 {
+	if len(l.sending) > 0 {
 		m.end(l, fairqueue.Result{Took: time.Millisecond})
 	} else {
 		m.release(l)
 	}
 }
 
-// checkEnd finds that everything was sent once and that nothing is left, after
-// lanes have been drained and answered well for a while.
+// checkEnd checks that each item was sent once. It then drains all lanes and lets them answer for a
+// while, and checks that the window is empty.
 func (m *model) checkEnd() {
 	for id := range m.nextID {
 		if m.sent[id] != 1 {
-			m.t.Errorf("thing %d was given out %d times", id, m.sent[id])
+			m.t.Errorf("item %d was sent %d times", id, m.sent[id])
 		}
 	}
 	for _, l := range m.lanes {
@@ -206,7 +206,7 @@ func (m *model) checkEnd() {
 				m.commit(l)
 			}
 			m.next()
-			for len(l.flying)+len(l.ended) > 0 {
+			for len(l.sending)+len(l.ended) > 0 {
 				m.finish(l)
 			}
 		}

@@ -2,9 +2,9 @@ package fairqueue
 
 import "herald/internal/work"
 
-// Reserve takes a slot for an item of so many bytes that is about to be
-// committed; Add or Release must follow. False means that the item has to wait
-// in the database: the lane has spilled, and Spilled must follow.
+// Reserve takes a slot for an item of size bytes that is about to be committed. If it returns true,
+// Add or Release must follow. If it returns false, the lane has spilled: the item waits in the
+// database, and Spilled must follow.
 func (w *Window[T]) Reserve(key work.Lane, size int) bool {
 	l := w.lane(key)
 	l.client.expect(size)
@@ -21,7 +21,7 @@ func (w *Window[T]) Reserve(key work.Lane, size int) bool {
 	return fits
 }
 
-// Add makes an item ready that has a slot by Reserve.
+// Add makes an item ready whose slot Reserve took.
 func (w *Window[T]) Add(key work.Lane, item T) {
 	l := w.existing(key, "Add")
 	if l.open == 0 {
@@ -32,8 +32,8 @@ func (w *Window[T]) Add(key work.Lane, item T) {
 	w.update(l)
 }
 
-// Release gives a slot back, with the size it was taken with: the item's commit
-// failed, or its attempt has ended and is recorded.
+// Release releases a slot with the size that it was taken with. Either the item's commit failed, or
+// its attempt has ended and is recorded.
 func (w *Window[T]) Release(key work.Lane, size int) {
 	l := w.existing(key, "Release")
 	if l.open == 0 || l.bytes < size {
@@ -44,8 +44,8 @@ func (w *Window[T]) Release(key work.Lane, size int) {
 	w.update(l)
 }
 
-// Drain takes out all items that are ready, first in, first out within a lane,
-// and gives their slots back; size tells what they were taken with.
+// Drain removes all ready items, first in, first out within a lane, and releases their slots. size
+// returns the size that an item's slot was taken with.
 func (w *Window[T]) Drain(size func(T) int) []T {
 	var all []T
 	for _, l := range w.lanes {
@@ -59,29 +59,30 @@ func (w *Window[T]) Drain(size func(T) int) []T {
 	return all
 }
 
-// room returns how many more slots a lane can have so that it holds no more
-// than its client can have after it, and the client no more than is free then:
+// room returns n, how many more slots a lane may take. The lane then holds no more than its client
+// can still get, and the client no more than is still free:
 //
 //	items + n <= free - n - (client's items + n)
 //
-// The last slot that there is goes to whoever holds none, hence rounding up.
+// Rounding up gives the last free slot to a client that holds none.
 func (w *Window[T]) room(l *lane[T]) int {
 	return (w.limits.Items - w.items - l.client.items - l.items + 2) / 3
 }
 
-// roomInBytes is room in bytes.
+// roomInBytes is room, in bytes.
 func (w *Window[T]) roomInBytes(l *lane[T]) int {
 	return (w.limits.Bytes - w.bytes - l.client.bytes - l.bytes) / 3
 }
 
-// charge takes slots, or gives them back if negative.
+// charge adds slots and bytes to the lane, its client and the window; negative numbers release
+// them.
 func (w *Window[T]) charge(l *lane[T], items, bytes int) {
-	for _, h := range [...]*usage{&l.usage, &l.client.usage, &w.usage} {
-		h.items += items
-		h.bytes += bytes
+	for _, u := range [...]*usage{&l.usage, &l.client.usage, &w.usage} {
+		u.items += items
+		u.bytes += bytes
 	}
 }
 
-// expect learns from the size of an item what the client's next ones may have:
-// as much as the largest, which is forgotten slowly.
+// expect updates the expected size of the client's items after an item of size bytes. It is the
+// largest size so far, and falls by 1/64 with each item.
 func (c *clientQueue[T]) expect(size int) { c.size = max(size, c.size-c.size/64) }

@@ -1,9 +1,9 @@
-// Package intake accepts events: it finds the client's rules that an event
-// meets, renders what each of them is sent, and hands all of it to the writer.
-// An event is accepted when it is synced to disk, and not before.
+// Package intake accepts events. It finds the client's rules that an event meets, renders the alert
+// of each rule, and passes the prepared events to the store. An event is accepted once its commit
+// is synced to disk, and not before.
 //
-// What a publish looks like on the wire lies in internal/api, what a type of
-// event demands in internal/catalogue, sending in internal/delivery.
+// internal/api has the wire format of a publish. internal/catalogue says what an event type
+// requires. internal/delivery sends.
 package intake
 
 import (
@@ -23,30 +23,30 @@ import (
 	"herald/internal/work"
 )
 
-// staleLimit bounds how often an event is prepared again because its client
-// changed in the meantime.
+// staleLimit bounds how often an event is prepared again because its client changed between
+// preparation and commit.
 const staleLimit = 20
 
-// Clients tells what is known of a client.
+// Clients returns what is known of a client.
 type Clients interface {
-	// Get may return an old version, Current returns the present one.
-	// Both: CodeNotFound when there is no such client.
+	// Get may return an old version. Current returns the present version. Both return CodeNotFound
+	// if there is no such client.
 	Get(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 	Current(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 }
 
-// Store commits prepared events, see the store's Accept.
+// Store commits prepared events, all or none, see Accept of internal/store.
 type Store interface {
 	Accept(events []work.PreparedEvent) ([]herald.Receipt, error)
 }
 
-// Engine sends what was accepted.
+// Engine sends the deliveries of accepted events.
 type Engine interface {
-	// Reserve takes room in memory for the events' deliveries and sets Held
-	// of those that got it. Every Reserve is followed by one AfterCommit.
+	// Reserve takes room in memory for the deliveries of the events, and sets Held on those that
+	// got it. One AfterCommit follows each Reserve.
 	Reserve(events []work.PreparedEvent)
-	// AfterCommit sends the deliveries of the events that were committed, and
-	// gives back the room of the others.
+	// AfterCommit sends the deliveries of the events that were committed, and releases the room of
+	// the others.
 	AfterCommit(events []work.PreparedEvent, committed func(i int) bool)
 }
 
@@ -67,32 +67,32 @@ type idempotent struct {
 	key    string
 }
 
-// New returns an Intake. origin tells the lane of a webhook's address.
+// New returns an Intake. origin returns the origin of a webhook's address.
 func New(c Clients, s Store, e Engine, origin func(string) (string, error)) *Intake {
 	return &Intake{clients: c, store: s, engine: e, origin: origin, underWay: make(map[idempotent]bool)}
 }
 
-// Publish accepts publications, all or none, and returns a receipt for each in
-// order once they are kept.
+// Publish accepts publications, all or none. It returns a receipt for each, in order, once they are
+// synced to disk.
 //
-// Errors are about one publication as *herald.ItemError, with the code of what
-// it wraps: CodeInvalid, CodeNotFound for an unknown client, CodeForbidden for
-// another client's, CodeMismatch for an idempotency key used with other content
-// and CodeConflict while its first use is under way. CodeUnauthorized when the
-// caller's key has just been revoked, CodeUnavailable when the database takes
-// nothing.
+// An error about one publication is a *herald.ItemError. Its code is CodeInvalid; CodeNotFound for
+// an unknown client; CodeForbidden for a client that is not the caller's; CodeMismatch for an
+// idempotency key that was used with other content; or CodeConflict while the first use of the key
+// is under way, or if the event meets more than herald.MaxAlerts rules. The code is
+// CodeUnauthorized if the caller's key was revoked since the request came in, and CodeUnavailable
+// if the database accepts nothing now.
 func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
 	release, err := in.enter(pubs)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	look := in.clients.Get
+	get := in.clients.Get
 	for try := range staleLimit {
-		events, err := in.prepareAll(ctx, look, caller, pubs)
-		look = in.clients.Current
+		events, err := in.prepareAll(ctx, get, caller, pubs)
+		get = in.clients.Current
 		if err != nil && try == 0 {
-			continue // what is wrong may be right on the present version
+			continue // the client may be old; the present version may have no error
 		}
 		if err != nil {
 			return nil, err
@@ -106,19 +106,19 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 		Message: "The client's rules change too fast to decide whom the event concerns. Try again."}
 }
 
-// commit commits events and passes on to the engine what became of them.
+// commit commits events and reports the result to the engine.
 func (in *Intake) commit(events []work.PreparedEvent) ([]herald.Receipt, error) {
 	in.engine.Reserve(events)
 	receipts, err := in.store.Accept(events)
 	in.engine.AfterCommit(events, func(i int) bool {
-		// A repeat has the receipt of the event that it repeats.
+		// A repeated event has the receipt of the first one, and so another id.
 		return err == nil && receipts[i].EventID == events[i].Event.ID
 	})
 	return receipts, err
 }
 
-// enter refuses a publication whose idempotency key another request is using at
-// this moment: the outcome of that one is not known yet.
+// enter refuses a publication if another request uses its idempotency key at this moment, because
+// the outcome of that request is not known yet.
 func (in *Intake) enter(pubs []herald.Publication) (release func(), err error) {
 	var entered []idempotent
 	release = func() {
@@ -140,7 +140,7 @@ func (in *Intake) enter(pubs []herald.Publication) (release func(), err error) {
 		switch {
 		case !taken:
 			entered = append(entered, id)
-		case !repeats(pubs[:i], id): // within one request it is a repeat, not a race
+		case !repeats(pubs[:i], id): // a repeat within one request is no conflict
 			release()
 			return nil, &herald.ItemError{Index: i, Err: &herald.Error{Code: herald.CodeConflict, Member: "idempotencyKey", RetryAfter: time.Second,
 				Message: "Another request with the idempotency key " + p.IdempotencyKey + " is under way. Try again to learn its outcome."}}
@@ -161,11 +161,10 @@ func repeats(pubs []herald.Publication, id idempotent) bool {
 	return false
 }
 
-type lookUp func(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
+type getClient func(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 
-// prepareAll prepares the publications, all those of one client on the same version
-// of it.
-func (in *Intake) prepareAll(ctx context.Context, look lookUp, caller herald.Caller, pubs []herald.Publication) ([]work.PreparedEvent, error) {
+// prepareAll prepares the publications. All publications of one client use the same version of it.
+func (in *Intake) prepareAll(ctx context.Context, get getClient, caller herald.Caller, pubs []herald.Publication) ([]work.PreparedEvent, error) {
 	events := make([]work.PreparedEvent, len(pubs))
 	var last *clientcache.Snapshot
 	clients := make(map[uuid.UUID]*clientcache.Snapshot)
@@ -177,7 +176,7 @@ func (in *Intake) prepareAll(ctx context.Context, look lookUp, caller herald.Cal
 		}
 		if client == nil {
 			var err error
-			if client, err = look(ctx, p.ClientID); err != nil {
+			if client, err = get(ctx, p.ClientID); err != nil {
 				return nil, onItem(i, err)
 			}
 			if err := authorize(caller, client); err != nil {
@@ -203,8 +202,8 @@ func onItem(i int, err error) error {
 	return &herald.ItemError{Index: i, Err: err}
 }
 
-// authorize checks the caller against the client as it is now: a key that was in
-// force when the request came in may have been revoked.
+// authorize checks the caller's key again, on the client's version that the events are prepared on:
+// the key may have been revoked since the request came in.
 func authorize(caller herald.Caller, client *clientcache.Snapshot) error {
 	switch {
 	case caller.Operator:
@@ -218,8 +217,8 @@ func authorize(caller herald.Caller, client *clientcache.Snapshot) error {
 	}
 }
 
-// prepare is pure: it finds the rules that an event meets and renders what each of
-// their receivers is sent.
+// prepare finds the rules that an event meets and renders their alerts. It only computes; nothing
+// is stored or sent.
 func (in *Intake) prepare(budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (work.PreparedEvent, error) {
 	e := p.Event
 	kind, ok := client.Catalogue.Lookup(e.Type)
@@ -231,7 +230,7 @@ func (in *Intake) prepare(budget *catalogue.Budget, client *clientcache.Snapshot
 		return work.PreparedEvent{}, err
 	}
 	if kind.BuiltIn && !kind.Connection {
-		e.ConnectionID = uuid.Nil // such alerts have none, on the wire and in the API
+		e.ConnectionID = uuid.Nil // the alerts of such a type have none, on the wire and in the API
 	}
 	e.ID = herald.NewEventID()
 	prepared := work.PreparedEvent{ClientVersion: client.Version, IdempotencyKey: p.IdempotencyKey}
@@ -262,8 +261,8 @@ func (in *Intake) prepare(budget *catalogue.Budget, client *clientcache.Snapshot
 	return prepared, nil
 }
 
-// items returns the deliveries that an alert owes: one for the rule's webhook, and
-// one for each of its mailboxes.
+// items returns the deliveries of an alert: one for the rule's webhook and one for each of its
+// mailboxes.
 func (in *Intake) items(rule herald.Rule, a work.PreparedAlert, e herald.Event) ([]work.Item, error) {
 	var items []work.Item
 	body := work.Body(a.Head, e.Data)
@@ -276,7 +275,7 @@ func (in *Intake) items(rule herald.Rule, a work.PreparedAlert, e herald.Event) 
 	if rule.Webhook != "" {
 		origin, err := in.origin(rule.Webhook)
 		if err != nil {
-			return nil, fmt.Errorf("lane of rule %s: %w", rule.ID, err)
+			return nil, fmt.Errorf("find the origin of rule %s: %w", rule.ID, err)
 		}
 		add(origin, rule.Webhook)
 	}
@@ -286,8 +285,8 @@ func (in *Intake) items(rule herald.Rule, a work.PreparedAlert, e herald.Event) 
 	return items, nil
 }
 
-// fingerprint tells publications with other content apart. It is taken before
-// anything is filled in, so that a repeat has the same.
+// fingerprint is a hash of what the publisher sent, so that publications with other content differ.
+// It is taken before defaults are filled in, so that a repeat has the same one.
 func fingerprint(e herald.Event) [32]byte {
 	h := sha256.New()
 	for _, part := range []string{e.Type, e.CompanyID.String(), e.ConnectionID.String(), string(e.Data), e.Message, occurred(e.OccurredAt)} {

@@ -12,9 +12,9 @@ import (
 	"herald/internal/work"
 )
 
-// renderHead renders an alert's own part of the delivered body, see work.Body:
-// the envelope of spec section 8.0 in the vendor's order, up to where the value
-// of Data stands if the event has data. Members that do not apply are absent.
+// renderHead renders an alert's own part of the delivered body, see work.Body. It is the envelope
+// of spec section 8.0, with the members in the vendor's order. If the event has data, it ends
+// before the value of Data. Members that do not apply are absent.
 func renderHead(clientName string, t *catalogue.Type, e herald.Event, a work.PreparedAlert) []byte {
 	b := make([]byte, 0, 400+len(clientName)+len(a.Message))
 	b = append(b, `{"ClientId":"`...)
@@ -44,12 +44,12 @@ func renderHead(clientName string, t *catalogue.Type, e herald.Event, a work.Pre
 }
 
 func appendID(b []byte, id uuid.UUID) []byte {
-	text, _ := id.MarshalText() // never fails, by its code
+	text, _ := id.MarshalText() // MarshalText never returns an error
 	return append(b, text...)
 }
 
-// appendText appends a JSON string in UTF-8, in which & < > stand as they are;
-// what is not UTF-8 becomes U+FFFD.
+// appendText appends a JSON string in UTF-8. It does not escape & < >. It replaces bytes that are
+// not UTF-8 by U+FFFD.
 func appendText(b []byte, s string) []byte {
 	if isPlain(s) {
 		b = append(b, '"')
@@ -63,7 +63,7 @@ func appendText(b []byte, s string) []byte {
 	return append(b, strings.TrimSuffix(out.String(), "\n")...)
 }
 
-// isPlain reports whether a text stands in JSON as it is.
+// isPlain reports whether a text is the same inside a JSON string, without any escape.
 func isPlain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {

@@ -18,9 +18,9 @@ import (
 	"herald/internal/work"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
-// members says which members a type's body has (the table of spec section 8.0).
+// members lists the members of each type's body (the table of spec section 8.0).
 var members = map[string]struct {
 	company, connection bool
 	data                []string
@@ -51,7 +51,7 @@ var (
 	occurredAt = time.Date(2023, 5, 3, 9, 56, 17, 435711100, time.UTC)
 )
 
-func withOwn(t *testing.T) *catalogue.Catalogue {
+func withOwnType(t *testing.T) *catalogue.Catalogue {
 	t.Helper()
 	c, err := catalogue.New([]herald.EventType{{
 		Name: "Invoice overdue", Company: true, Message: "Invoice {number} of {companyId} is {days} days overdue",
@@ -63,7 +63,7 @@ func withOwn(t *testing.T) *catalogue.Catalogue {
 	return c
 }
 
-// exampleOf is an event with a type's example data.
+// exampleOf returns an event with the example data of a type.
 func exampleOf(kind *catalogue.Type) herald.Event {
 	e := herald.Event{ClientID: clientID, Type: kind.Name, ConnectionID: connection, Data: kind.Example, OccurredAt: occurredAt}
 	if kind.Company {
@@ -79,7 +79,7 @@ func bodyOf(clientName string, kind *catalogue.Type, e herald.Event) []byte {
 }
 
 func TestBodiesAreTheVendors(t *testing.T) {
-	types := withOwn(t).Types()
+	types := withOwnType(t).Types()
 	if len(types) != len(members) {
 		t.Errorf("there are %d types, and %d in the table", len(types), len(members))
 	}
@@ -162,7 +162,7 @@ func FuzzAnyTextIsCarried(f *testing.F) {
 	})
 }
 
-// valid replaces each byte that is not UTF-8, as encoding/json does.
+// valid replaces each byte that is not UTF-8 by U+FFFD, as encoding/json does.
 func valid(s string) string { return string([]rune(s)) }
 
 func BenchmarkBody(b *testing.B) {

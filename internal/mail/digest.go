@@ -15,13 +15,13 @@ import (
 	"herald/internal/work"
 )
 
-// Bounds of what a digest shows; the list that it links to has all.
+// Bounds of what a digest shows. The list that it links to shows all alerts.
 const (
 	maxGroups   = 20
-	maxMessages = 5 // the first, and the last
+	maxMessages = 5 // of the first ones, and of the last ones
 )
 
-// digest is what the templates of one are filled with.
+// digest is the data of the digest templates.
 type digest struct {
 	ClientName  string
 	Count       int
@@ -29,17 +29,17 @@ type digest struct {
 	MoreGroups  int
 	First, Last []string
 	Link        string
-	IDs         []uuid.UUID // without a link
-	Stop        string
+	IDs         []uuid.UUID // of all alerts, if there is no link
+	Stop        string      // the unsubscribe link
 }
 
-// group counts the alerts of a type about a company.
+// group is the number of alerts of one type about one company.
 type group struct {
 	Count         int
 	Type, Company string
 }
 
-// newDigest sums up alerts, which are in the order of their raising.
+// newDigest makes the digest of alerts, which are in the order in which they were raised.
 func (s *Sender) newDigest(r Request) (digest, error) {
 	var a alert
 	if err := json.Unmarshal(r.Body, &a); err != nil {
@@ -75,8 +75,8 @@ func (s *Sender) newDigest(r Request) (digest, error) {
 	return d, nil
 }
 
-func messages(told []work.DigestEntry) (all []string) {
-	for _, g := range told {
+func messages(entries []work.DigestEntry) (all []string) {
+	for _, g := range entries {
 		all = append(all, oneLine(g.Message))
 	}
 	return all

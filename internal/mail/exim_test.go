@@ -15,7 +15,8 @@ import (
 	"herald"
 )
 
-// eximConfig takes mail for anybody into one file; %s is a directory, %d a port.
+// eximConfig makes Exim accept mail for any mailbox into one file; %[1]s is a directory, %[2]d a
+// port.
 const eximConfig = `primary_hostname = mta.example
 spool_directory = %[1]s/spool
 log_file_path = %[1]s/log-%%slog
@@ -42,8 +43,8 @@ file:
   create_file = anywhere
 `
 
-// TestRealMTA sends to Exim, as Debian has it (exim4-daemon-light), and reads what
-// it delivered. It is part of the soak: HERALD_MTA=1 runs it, as root.
+// TestRealMTA sends to Exim, as Debian packages it (exim4-daemon-light), and reads the delivered
+// message. HERALD_MTA=1 runs it, as root; make soak sets that.
 func TestRealMTA(t *testing.T) {
 	if os.Getenv("HERALD_MTA") == "" {
 		t.Skip("it needs Exim and root: make soak runs it")
@@ -66,7 +67,7 @@ func TestRealMTA(t *testing.T) {
 		}
 		text, _ = os.ReadFile(filepath.Join(dir, "mail")) // it may not be there yet
 	}
-	// A mailbox file begins each message with a line of its own.
+	// A mailbox file starts each message with one extra line.
 	_, message, _ := strings.Cut(string(text), "\n")
 	header, parts := parse(t, []byte(message))
 	if header.Get("To") != "<ann@xn--bcher-kva.example>" || header.Get("List-Unsubscribe-Post") == "" {
@@ -111,7 +112,7 @@ func startExim(t *testing.T) (dir string, port int) {
 	}
 	t.Cleanup(func() {
 		_ = exim.Process.Kill()
-		_ = exim.Wait() // it was killed, and says so
+		_ = exim.Wait() // the error is that it was killed
 	})
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", listener.Addr().String())

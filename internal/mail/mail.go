@@ -1,6 +1,6 @@
-// Package mail sends one alert to one mailbox: it renders the message and makes
-// one SMTP transaction with the operator's mail server. Whether and when it is
-// tried again is decided elsewhere (internal/policy, internal/delivery).
+// Package mail sends one alert, or one digest of alerts, to one mailbox. It renders the message and
+// makes one SMTP transaction with the operator's mail server. internal/policy decides what the
+// result means. internal/delivery decides when and how often to try.
 package mail
 
 import (
@@ -22,31 +22,31 @@ import (
 	"herald/internal/work"
 )
 
-// Options say which server takes mail, and how it looks.
+// Options configure a Sender.
 type Options struct {
-	// Server takes all mail; nil: there is none, and deliveries fail at once.
+	// Server accepts all mail. If it is nil, there is none, and deliveries fail at once.
 	Server *Server
 	// From is the sender's mailbox, with or without a name.
 	From mail.Address
-	// Unsubscribe returns the link by which a mailbox's reader stops a client's
-	// mail; nil: mails have none.
+	// Unsubscribe returns the link with which the reader of a mailbox stops a client's mail. If it
+	// is nil, mails have no such link.
 	Unsubscribe func(client uuid.UUID, box string) string
-	// PublicURL is where people reach the service, for links; empty: no links.
+	// PublicURL is where people reach the service. If it is empty, mails have no links.
 	PublicURL string
-	// Timeout bounds a transaction, the connection included.
+	// Timeout bounds a transaction, including the set-up of the connection.
 	Timeout time.Duration
-	// Product is named in User-Agent.
+	// Product is the value of the User-Agent header.
 	Product string
 }
 
-// Sender sends mails over a few connections, which are kept open for a while. It
-// is safe for concurrent use.
+// Sender sends mails over a few connections and keeps them open for a while. It is safe for
+// concurrent use.
 type Sender struct {
 	Options
 	pool *pool
 }
 
-// New returns a Sender that does not connect until it has something to send.
+// New returns a Sender. It connects when there is something to send.
 func New(o Options) (*Sender, error) {
 	s := &Sender{Options: o}
 	if o.Server == nil {
@@ -60,7 +60,7 @@ func New(o Options) (*Sender, error) {
 	return s, nil
 }
 
-// Close closes the connections that are kept open.
+// Close closes the idle connections.
 func (s *Sender) Close() {
 	if s.pool != nil {
 		s.pool.close()
@@ -72,27 +72,27 @@ type Request struct {
 	DeliveryID uuid.UUID
 	ClientID   uuid.UUID
 	Mailbox    string
-	Body       []byte // the alert, as a webhook would have it
+	Body       []byte // the alert, as the body of a webhook
 	RaisedAt   time.Time
-	// Digest are the alerts that the message sums up, if it is a digest; Body
-	// is the first one's then.
+	// Digest lists the alerts of a digest, and is nil for a single alert. The Body of a digest is
+	// that of its first alert.
 	Digest []work.DigestEntry
 }
 
-// Result is what a transaction came to. Status is the server's reply code when
-// it refused the message, 250 when it took it.
+// Result is the result of a transaction. Status is the reply code of a server that refused the
+// message, or 250 if it accepted the message.
 type Result struct {
 	Status     int
 	Reason     herald.Reason
 	Error      string
-	RetryAfter string // never set: SMTP has no such thing
+	RetryAfter string // always empty: SMTP has no such value
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
 }
 
-// Send makes the transaction. What the server refuses is a Result like any
-// other; when ctx ends, its Reason is ReasonInterrupted.
+// Send makes the transaction. A refusal by the server is a Result too, not an error. If ctx ends,
+// the Reason is ReasonInterrupted.
 func (s *Sender) Send(ctx context.Context, r Request) Result {
 	if s.Server == nil {
 		return Result{Reason: herald.ReasonNoMailServer, Error: "No mail server is configured (--smtp)."}
@@ -106,7 +106,7 @@ func (s *Sender) Send(ctx context.Context, r Request) Result {
 		return Result{Reason: herald.ReasonInterrupted, Error: err.Error()}
 	}
 	defer leave()
-	// The wait for a place is not the server's, and has its own time.
+	// The timeout starts after the wait for a place, because that wait is not the server's fault.
 	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	began := time.Now()
@@ -120,8 +120,8 @@ func (s *Sender) Send(ctx context.Context, r Request) Result {
 	return result
 }
 
-// classify says what an error of a transaction means. A reply is about this
-// message; everything before it is trouble with the server, which passes.
+// classify returns the result for an error of a transaction. A reply with a code concerns this
+// message. Any failure before that concerns the server and is temporary.
 func classify(outer, deadline context.Context, err error) Result {
 	var (
 		refused *gomail.SendError
@@ -146,7 +146,7 @@ func classify(outer, deadline context.Context, err error) Result {
 		result.Reason = herald.ReasonConnectRefused
 	case isTLS(err):
 		result.Reason = herald.ReasonTLS
-	case errors.As(err, &reply): // to the greeting or the login: nothing of the message's
+	case errors.As(err, &reply): // a reply to the greeting or the login, not to the message
 		result.Reason = herald.ReasonConnect
 	case errors.As(err, &network) && network.Op == "dial":
 		result.Reason = herald.ReasonConnect
@@ -161,7 +161,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// ascii returns a mailbox with an ASCII domain, as it stands in a message.
+// ascii returns a mailbox with its domain in ASCII, as a message has it.
 func ascii(box string) (string, error) {
 	parsed, err := mail.ParseAddress(box)
 	at := strings.LastIndexByte(box, '@')
@@ -175,7 +175,7 @@ func ascii(box string) (string, error) {
 	return box[:at+1] + domain, nil
 }
 
-// record is what of a message an attempt keeps.
+// record returns what an attempt records of a message.
 func record(server *Server, r Request, m *gomail.Msg) *herald.RequestRecord {
 	headers := map[string]string{"To": r.Mailbox, "Message-ID": m.GetMessageID()}
 	if subject := m.GetGenHeader(gomail.HeaderSubject); len(subject) > 0 {
@@ -184,7 +184,7 @@ func record(server *Server, r Request, m *gomail.Msg) *herald.RequestRecord {
 	return &herald.RequestRecord{Method: "SMTP", URL: server.String(), Headers: headers}
 }
 
-// clean makes what a server said fit to be kept and shown.
+// clean makes a server's text fit to be stored and shown: valid UTF-8 without control characters.
 func clean(text string) string {
 	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' || r == 0x7f {

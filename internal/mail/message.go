@@ -15,7 +15,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 )
 
-// alert is what a message tells: the body that a webhook would have.
+// alert is the alert that a message shows. It is decoded from the body that a webhook would get.
 type alert struct {
 	ClientName string
 	CompanyID  string    `json:"CompanyId"`
@@ -26,10 +26,10 @@ type alert struct {
 	Data       json.RawMessage
 }
 
-// row is one of the table.
+// row is a row of the table.
 type row struct{ Name, Value string }
 
-// content is what the templates are filled with.
+// content is the data of the alert templates.
 type content struct {
 	alert
 	Rows []row
@@ -37,7 +37,8 @@ type content struct {
 	Stop string // the unsubscribe link
 }
 
-// maxRows bounds the table; the link, and the webhook, have all.
+// maxRows bounds the rows of the table and maxValue the characters of a value. The linked page and
+// a webhook have all of it.
 const (
 	maxRows  = 20
 	maxValue = 200
@@ -66,7 +67,7 @@ func (s *Sender) message(r Request) (*gomail.Msg, error) {
 	if err := m.To(box); err != nil {
 		return nil, fmt.Errorf("the mailbox %.200q: %w", box, err)
 	}
-	// The same for each attempt: a reader's program can tell a repeat.
+	// The id is the same for each attempt, so that a reader's program can recognise a repeat.
 	m.SetMessageIDWithValue(r.DeliveryID.String() + "@" + s.From.Address[strings.LastIndexByte(s.From.Address, '@')+1:])
 	m.SetDateWithValue(r.RaisedAt)
 	if r.Digest != nil {
@@ -75,9 +76,9 @@ func (s *Sender) message(r Request) (*gomail.Msg, error) {
 	m.SetUserAgent(s.Product)
 	if stop != "" {
 		m.SetListUnsubscribe(stop)
-		m.SetListUnsubscribePost() // RFC 8058: programs may do it in one click
+		m.SetListUnsubscribePost() // RFC 8058: programs may offer it as one click
 	}
-	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no replies from programs
+	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: programs must not reply
 	return m, nil
 }
 
@@ -116,7 +117,7 @@ func bodies(m *gomail.Msg, asText *texttemplate.Template, asHTML *htmltemplate.T
 	return nil
 }
 
-// subject is the type and whom it is about, in one line.
+// subject returns the type and the company, in one line.
 func subject(a alert) string {
 	text := a.RuleType
 	if a.CompanyID != "" {
@@ -125,7 +126,7 @@ func subject(a alert) string {
 	return oneLine(text)
 }
 
-// oneLine makes a text fit for a header or a row.
+// oneLine makes a text fit for a header or a row: one line of at most maxValue characters.
 func oneLine(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
 	if runes := []rune(text); len(runes) > maxValue {
@@ -134,7 +135,7 @@ func oneLine(text string) string {
 	return text
 }
 
-// rows are the ids and the members of the alert's data, nested ones with dots.
+// rows returns the ids and the members of the alert's data. The names of nested members have dots.
 func rows(a alert, raised time.Time) []row {
 	var all []row
 	if a.CompanyID != "" {
@@ -191,7 +192,7 @@ Stop these mails: {{.Stop}}{{end}}
 
 const footer = `Sent to this mailbox because a rule of {{.ClientName}} names it.`
 
-// Width is how wide the longest name is.
+// Width returns the length of the longest name, at most 24.
 func (c content) Width() (width int) {
 	for _, r := range c.Rows {
 		width = max(width, len([]rune(r.Name)))
@@ -203,8 +204,8 @@ func pad(width int, text string) string {
 	return text + strings.Repeat(" ", max(0, width-len([]rune(text))))
 }
 
-// asHTML has its styles in the elements, as mail programs want them, and lets
-// long values break, for narrow screens.
+// asHTML has its styles in the elements, because mail programs ignore others. Long values may
+// break, for narrow screens.
 var asHTML = htmltemplate.Must(htmltemplate.New("html").Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>

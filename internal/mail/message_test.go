@@ -21,9 +21,9 @@ import (
 	"herald/internal/work"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
-// parse reads a message back: its headers, decoded, and its parts by type.
+// parse parses a message into its headers and its decoded parts by type.
 func parse(t *testing.T, message []byte) (header netmail.Header, parts map[string]string) {
 	t.Helper()
 	m, err := netmail.ReadMessage(bytes.NewReader(message))
@@ -59,7 +59,7 @@ func parse(t *testing.T, message []byte) (header netmail.Header, parts map[strin
 	}
 }
 
-// TestMessage sends one to a real server and reads it back.
+// TestMessage sends a message to a real server and parses it.
 func TestMessage(t *testing.T) {
 	s := newServer(t, nil)
 	from := sender(t, "smtp://"+s.address)
@@ -92,7 +92,7 @@ func TestMessage(t *testing.T) {
 	golden(t, parts, "message")
 }
 
-// golden holds a message's parts against files.
+// golden compares the parts of a message with files.
 func golden(t *testing.T, parts map[string]string, name string) {
 	t.Helper()
 	for kind, file := range map[string]string{"text/plain": name + ".txt", "text/html": name + ".html"} {
@@ -112,7 +112,7 @@ func golden(t *testing.T, parts map[string]string, name string) {
 	}
 }
 
-// TestDigest sums a storm up, with a link to all of it or with all ids.
+// TestDigest sends a digest of 40 alerts, with a link to all of them or with all ids.
 func TestDigest(t *testing.T) {
 	s := newServer(t, nil)
 	from := sender(t, "smtp://"+s.address)
@@ -137,8 +137,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// TestNothingCanBeInjected: what clients and publishers write stays where it
-// belongs.
+// TestNothingCanBeInjected: texts of clients and publishers add no header, recipient or HTML.
 func TestNothingCanBeInjected(t *testing.T) {
 	s := newServer(t, nil)
 	from := sender(t, "smtp://"+s.address)

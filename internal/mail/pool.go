@@ -10,20 +10,20 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 )
 
-// Bounds of the connections to the server: most allow few from one host, and
-// close those that are idle after some minutes.
+// Bounds of the connections to the server. Most servers allow few from one host, and close those
+// that are idle for some minutes.
 const (
 	maxConnections = 4
-	keepIdle       = 30 * time.Second
+	idleFor        = 30 * time.Second
 )
 
-// pool keeps connections open for what is waiting next.
+// pool keeps connections open for the next messages.
 type pool struct {
 	client *gomail.Client
 	places chan struct{} // one for each connection that is in use
 
 	mu     sync.Mutex
-	idle   []*connection // the longest idle first
+	idle   []*connection // the one that is idle for the longest first
 	closed bool
 }
 
@@ -36,7 +36,7 @@ func newPool(client *gomail.Client) *pool {
 	return &pool{client: client, places: make(chan struct{}, maxConnections)}
 }
 
-// enter waits for a place among the connections; leave gives it back.
+// enter waits for a place among the connections. leave releases it.
 func (p *pool) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case p.places <- struct{}{}:
@@ -46,9 +46,8 @@ func (p *pool) enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// send makes a transaction on a connection that is idle, or on a new one. An idle
-// one that the server has closed is found out before anything of the message is
-// sent, and a new one takes its place.
+// send makes a transaction on an idle connection or on a new one. If the server has closed the idle
+// one, that is found before any part of the message is sent, and a new one replaces it.
 func (p *pool) send(ctx context.Context, m *gomail.Msg) error {
 	if c := p.take(); c != nil {
 		err := p.transact(ctx, c, m)
@@ -63,16 +62,16 @@ func (p *pool) send(ctx context.Context, m *gomail.Msg) error {
 	return p.transact(ctx, &connection{Client: c}, m)
 }
 
-// transact sends the message, and keeps the connection if it can be used again:
-// after a reply, be it a refusal.
+// transact sends the message. It keeps the connection if it can be used again: after any reply but
+// 421, also after a refusal.
 func (p *pool) transact(ctx context.Context, c *connection, m *gomail.Msg) error {
-	interrupt := context.AfterFunc(ctx, func() { _ = c.Client.Close() }) // which ends a read
+	interrupt := context.AfterFunc(ctx, func() { _ = c.Client.Close() }) // closing ends a read that waits
 	err := p.client.SendWithSMTPClient(c.Client, m)
 	refused := (*gomail.SendError)(nil)
 	if interrupt() && (err == nil || errors.As(err, &refused) && refused.ErrorCode() > 0 && refused.ErrorCode() != 421) {
 		p.give(c)
 	} else {
-		_ = c.Client.Close() // it may be closed already
+		_ = c.Client.Close() // an error means that it is closed already
 	}
 	return err
 }
@@ -94,10 +93,10 @@ func (p *pool) give(c *connection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		_ = c.Quit() // the process ends
+		_ = c.Quit() // the process ends, so an error does not matter
 		return
 	}
-	c.expiry = time.AfterFunc(keepIdle, func() { _ = c.Quit() })
+	c.expiry = time.AfterFunc(idleFor, func() { _ = c.Quit() })
 	p.idle = append(p.idle, c)
 }
 

@@ -13,8 +13,8 @@ import (
 	gomail "github.com/wneessen/go-mail"
 )
 
-// Server is a mail server that takes messages for everywhere (a submission
-// server, RFC 6409).
+// Server is a mail server that accepts messages for all destinations (a submission server, RFC
+// 6409).
 type Server struct {
 	host           string
 	port           int
@@ -23,9 +23,9 @@ type Server struct {
 	plain          bool // no TLS at all
 }
 
-// ParseServer reads a server's address: smtp://user:password@host:587, which
-// demands STARTTLS unless ?tls=none, or smtps://user:password@host:465. Errors do
-// not show the password.
+// ParseServer reads the address of a server. smtp://user:password@host:587 requires STARTTLS unless
+// it has ?tls=none. smtps://user:password@host:465 uses TLS from the first byte. Errors do not
+// contain the password.
 func ParseServer(address string) (*Server, error) {
 	const want = "want smtp://user:password@host:587, smtps://user:password@host:465, or smtp://host:25?tls=none"
 	u, err := url.Parse(address)
@@ -41,9 +41,9 @@ func ParseServer(address string) (*Server, error) {
 	case u.Scheme != "smtp" && u.Scheme != "smtps", s.host == "", strings.Trim(u.Path, "/") != "", len(query) > 0:
 		return nil, errors.New(want)
 	case u.Query().Has("tls") && !s.plain:
-		return nil, fmt.Errorf("tls=%.50q: none is the only choice; without it TLS is demanded", u.Query().Get("tls"))
+		return nil, fmt.Errorf("tls=%.50q: none is the only choice; without it TLS is required", u.Query().Get("tls"))
 	case s.plain && s.implicit:
-		return nil, errors.New("smtps and tls=none contradict each other")
+		return nil, errors.New("smtps and tls=none contradict each other; leave out tls=none, or use smtp")
 	case s.plain && s.user != "":
 		return nil, errors.New("tls=none would send the password in plain text; leave the user out, or tls=none")
 	}
@@ -59,7 +59,7 @@ func ParseServer(address string) (*Server, error) {
 	return s, nil
 }
 
-// String is the address without the user and the password.
+// String returns the address without the user and the password.
 func (s *Server) String() string {
 	scheme := "smtp://"
 	if s.implicit {
@@ -82,8 +82,8 @@ func (s *Server) client(timeout time.Duration) (*gomail.Client, error) {
 	return gomail.NewClient(s.host, options...)
 }
 
-// isTLS reports whether an error is about the server's certificate, the
-// handshake, or a server without STARTTLS, for which go-mail has only words.
+// isTLS reports whether an error concerns the server's certificate, the handshake, or a server
+// without STARTTLS. For the last go-mail has only a text.
 func isTLS(err error) bool {
 	var (
 		record      tls.RecordHeaderError

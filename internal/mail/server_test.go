@@ -30,7 +30,7 @@ import (
 	"herald"
 )
 
-// certificate is for 127.0.0.1, and this process trusts it.
+// certificate is for 127.0.0.1. This process trusts it.
 var certificate tls.Certificate
 
 func TestMain(m *testing.M) {
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Setenv("SSL_CERT_FILE", filepath.Join(dir, "roots.pem")) //nolint:errcheck // the tests would tell
+	os.Setenv("SSL_CERT_FILE", filepath.Join(dir, "roots.pem")) //nolint:errcheck // the tests would fail
 	code := m.Run()
 	os.RemoveAll(dir)
 	if err := goleak.Find(); code == 0 && err != nil {
@@ -69,19 +69,20 @@ func makeCertificate(roots string) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, os.WriteFile(roots, file, 0o600)
 }
 
-// server is a real SMTP server that a test tells how to behave.
+// server is a real SMTP server whose replies a test sets.
 type server struct {
 	t       *testing.T
 	address string
 
 	mu       sync.Mutex
-	sessions int
-	present  int // transactions at this moment
+	sessions int // begun so far
+	open     int // begun and not ended
+	inFlight int // transactions under way
 	peak     int
 	got      []delivered
 
 	onMail, onRcpt, onData func() error
-	password               string // demands a login
+	password               string // required for a login; empty: no login
 	implicit               bool   // TLS from the first byte
 }
 
@@ -97,6 +98,7 @@ func newServer(t *testing.T, set func(*server, *smtp.Server)) *server {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.sessions++
+		s.open++
 		return &session{server: s}, nil
 	}))
 	backend.Domain, backend.ErrorLog = "mail.example", quiet{}
@@ -183,21 +185,34 @@ func (s *session) Data(r io.Reader) error {
 	return nil
 }
 
-func (s *session) Reset()        {}
-func (s *session) Logout() error { return nil }
+func (s *session) Reset() {}
+
+func (s *session) Logout() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	return nil
+}
+
+// counts returns how many sessions have begun and how many of them are open.
+func (s *server) counts() (begun, open int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions, s.open
+}
 
 func (s *server) enter(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.present += n
-	s.peak = max(s.peak, s.present)
+	s.inFlight += n
+	s.peak = max(s.peak, s.inFlight)
 }
 
 func refuse(code int) func() error {
 	return func() error { return &smtp.SMTPError{Code: code, Message: "so it is"} }
 }
 
-// sender sends to an address, with a timeout that tests can wait for.
+// sender returns a Sender to an address, with a timeout that a test can wait for.
 func sender(t *testing.T, address string) *Sender {
 	t.Helper()
 	parsed, err := ParseServer(address)
@@ -216,7 +231,7 @@ func sender(t *testing.T, address string) *Sender {
 	return s
 }
 
-// token is as long as one is.
+// token is as long as a real unsubscribe token.
 var token = strings.Repeat("abcdefghij", 12)
 
 var body = []byte(`{"ClientId":"019ab0c1-0000-7000-8000-000000000000","ClientName":"Acme & Söhne","CompanyId":"8a210b68-6988-11ed-a1eb-0242ac120002",` +
@@ -230,7 +245,7 @@ func request(to string) Request {
 	}
 }
 
-// TestWhatServersAnswer is what each failure is taken for.
+// TestWhatServersAnswer checks the result of each reply and each failure.
 func TestWhatServersAnswer(t *testing.T) {
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })
@@ -270,7 +285,7 @@ func TestWhatServersAnswer(t *testing.T) {
 	}
 }
 
-// TestServersThatAreNotThere need no SMTP server.
+// TestServersThatAreNotThere checks failures before any SMTP reply.
 func TestServersThatAreNotThere(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -307,8 +322,8 @@ func TestServersThatAreNotThere(t *testing.T) {
 	}
 }
 
-// TestConnectionIsUsedAgain, also after a refusal, and another one is made when
-// the server has closed it.
+// TestConnectionIsUsedAgain: a connection is used again, also after a refusal. When the server has
+// closed it, the next message goes over a new one.
 func TestConnectionIsUsedAgain(t *testing.T) {
 	var refused bool
 	s := newServer(t, func(s *server, b *smtp.Server) {
@@ -326,31 +341,39 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 			t.Fatalf("message %d: %+v", n, result)
 		}
 	}
-	// With STARTTLS a session begins twice on one connection.
-	before := s.sessions
+	// With STARTTLS one connection has two sessions.
+	before, open := s.counts()
 	if before > 2 || len(s.got) != 5 {
 		t.Errorf("%d sessions for 10 messages, %d of them taken", before, len(s.got))
 	}
-	time.Sleep(500 * time.Millisecond)
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(10 * time.Second); open > 0; _, open = s.counts() {
+		if time.Now().After(deadline) {
+			t.Fatal("the server did not close the idle connection within 10 s")
+		}
+		<-ticker.C
+	}
 	for range 2 {
 		if result := from.Send(t.Context(), request("a@acme.example")); result.Status != 250 && result.Status != 550 {
 			t.Errorf("after the server has closed the connection: %+v", result)
 		}
 	}
-	if s.sessions == before {
-		t.Error("the server did not close the connection: the test shows nothing")
+	if after, _ := s.counts(); after == before {
+		t.Error("no new connection was made")
 	}
 }
 
-// TestConnectionsAreBounded: many messages at once wait for each other, and the
-// wait does not count as the server's.
+// TestConnectionsAreBounded: many messages at once wait for a connection, and this wait does not
+// count for the timeout of a transaction.
 func TestConnectionsAreBounded(t *testing.T) {
 	s := newServer(t, func(s *server, _ *smtp.Server) {
+		// The server must be slow here: 40 messages over 4 connections take 2 s, twice the timeout.
 		s.onData = func() error { time.Sleep(200 * time.Millisecond); return nil }
 	})
 	from := sender(t, "smtp://"+s.address)
 	var wg sync.WaitGroup
-	for range 40 { // two seconds of work, of which each may take one
+	for range 40 {
 		wg.Go(func() {
 			if result := from.Send(t.Context(), request("a@acme.example")); result.Status != 250 {
 				t.Errorf("%+v", result)
@@ -363,7 +386,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestStopInterrupts: an attempt that is cut off may have been sent.
+// TestStopInterrupts: an attempt that the stop interrupts may have been sent.
 func TestStopInterrupts(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	hang := make(chan struct{})

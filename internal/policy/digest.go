@@ -6,22 +6,22 @@ import (
 	"github.com/google/uuid"
 )
 
-// Digest is when the mails of one client to one mailbox become a digest: one mail
-// that stands for many.
+// Digest says when the mails of one client to one mailbox become a digest: one mail that lists many
+// alerts.
 //
-// A window begins with a mail. So many mails within it go by themselves. The first
-// one over the limit becomes the carrier: it waits until the window ends and is
-// sent as the digest. The others join it.
+// The first mail starts a window. The first Limit mails of a window are sent by themselves. The
+// next one becomes the carrier: it waits until the window ends and is sent as the digest. The mails
+// after it join the digest.
 type Digest struct {
-	// Limit is how many mails of a window go by themselves; 0: any number.
+	// Limit is how many mails of a window are sent by themselves; 0 means any number.
 	Limit  int
 	Window time.Duration
 }
 
-// MailWindow is what is known of one client's mails to one mailbox.
+// MailWindow is the state of one client's mails to one mailbox.
 type MailWindow struct {
 	Began time.Time
-	// Sent is how many mails went by themselves since Began.
+	// Sent is how many mails were sent by themselves since Began.
 	Sent int
 	// Carrier is the delivery that will be sent as the digest, or uuid.Nil.
 	Carrier uuid.UUID
@@ -32,17 +32,17 @@ type MailAction int
 
 // The actions.
 const (
-	SendMail    MailAction = iota // by itself, now
-	SendDigest                    // now, for all that have joined it
-	CarryDigest                   // it waits, and is the digest's carrier
-	JoinDigest                    // it waits, and ends with the digest
+	SendMail    MailAction = iota // send it now, by itself
+	SendDigest                    // send the digest now, for all mails that have joined it
+	CarryDigest                   // it waits and is the carrier of the digest
+	JoinDigest                    // it waits and ends with the digest
 )
 
-// Waits says whether the mail is not sent now.
+// Waits is true if the mail is not sent now.
 func (a MailAction) Waits() bool { return a == CarryDigest || a == JoinDigest }
 
-// Decide returns what happens to a mail and the window after it. A mail has its
-// turn once: a retry is sent again without counting.
+// Decide returns what happens to a mail, and the window after that. Only the first attempt counts:
+// a retry is sent again by itself.
 func (d Digest) Decide(w MailWindow, delivery uuid.UUID, attempt int, now time.Time) (MailAction, MailWindow) {
 	switch {
 	case w.Carrier == delivery:
@@ -62,5 +62,5 @@ func (d Digest) Decide(w MailWindow, delivery uuid.UUID, attempt int, now time.T
 	}
 }
 
-// End returns when a window ends, which is when its digest is due.
+// End returns the end of a window. The digest of the window is due then.
 func (d Digest) End(w MailWindow) time.Time { return w.Began.Add(d.Window) }

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// ParseRetryAfter reads a Retry-After header: seconds in digits, or an HTTP date
-// in one of its three forms (spec section 9.3). It returns how long after now
-// that is: 0 for a past date, the longest Duration for what is longer. It returns
-// false for anything else, negative seconds among it.
+// ParseRetryAfter reads a Retry-After header: seconds in digits, or an HTTP date in one of its
+// three forms (spec section 9.3). It returns how long after now that is: 0 for a past date, and the
+// longest Duration for a longer time. It returns false for any other value, such as negative
+// seconds.
 func ParseRetryAfter(value string, now time.Time) (time.Duration, bool) {
 	value = strings.Trim(value, " \t")
 	if value == "" {
@@ -32,14 +32,14 @@ func ParseRetryAfter(value string, now time.Time) (time.Duration, bool) {
 	return max(at.Sub(now), 0), true
 }
 
-// Limits on a schedule that an operator sets.
+// Limits of a schedule that an operator sets.
 const (
 	MaxRetries  = 20
 	MaxInterval = day
 )
 
-// ParseSchedule reads a schedule such as "20s,40s,60s": the interval before each
-// retry. "" and "none" make no retries. Errors name the interval that is wrong.
+// ParseSchedule reads a schedule such as "20s,40s,60s": the interval before each retry. "" and
+// "none" mean no retries. An error names the wrong interval and the correct form.
 func ParseSchedule(text string) ([]time.Duration, error) {
 	text = strings.TrimSpace(text)
 	if text == "" || text == "none" {

@@ -1,6 +1,6 @@
-// Package policy decides what an attempt came to and when the next one is made.
-// It is pure: the result, the count of retries, the time and a random number come
-// in, a Decision goes out.
+// Package policy decides what the result of an attempt means and when the next attempt is made. It
+// is pure: it gets the result, the count of retries, the time and a random number, and returns a
+// Decision.
 //
 //	result of an attempt                       outcome     then
 //	─────────────────────────────────────────  ──────────  ─────────────────────────
@@ -19,9 +19,9 @@
 //	                                    ├─ delivered ─▶ delivered
 //	                                    └─ rejected, exhausted, expired ─▶ failed
 //
-// The schedule, the transient statuses and the bounds are values of a Policy;
-// Rules returns that of the rules service (spec sections 9.2 and 9.3). Making an
-// attempt lies in internal/webhook, keeping to a decision in internal/delivery.
+// The schedule, the transient statuses and the bounds are values of a Policy. Rules returns the
+// Policy of the rules service (spec sections 9.2 and 9.3). internal/webhook and internal/mail make
+// attempts. internal/delivery carries out a decision.
 package policy
 
 import (
@@ -32,63 +32,63 @@ import (
 	"herald"
 )
 
-// Policy says which results are worth a retry, and when it is made.
+// Policy says which results lead to a retry, and when it is made.
 type Policy struct {
-	// Schedule has the interval before each retry, counted from the failure
-	// before it; its length is how many retries there are.
+	// Schedule has the interval before each retry, counted from the end of the attempt before it.
+	// Its length is the number of retries.
 	Schedule []time.Duration
-	// Transient are the statuses that are worth a retry.
+	// Transient are the statuses that lead to a retry.
 	Transient []int
-	// MinRetryAfter and MaxRetryAfter bound what a Retry-After can ask for.
+	// MinRetryAfter and MaxRetryAfter bound the wait that a Retry-After header asks for.
 	MinRetryAfter, MaxRetryAfter time.Duration
-	// MaxAge bounds how long a delivery can be pending: an attempt that would
-	// be later than this after the alert was raised is not made. It must be
-	// longer than LongestSeries, and what is kept of an alert must be kept for
-	// longer than this.
+	// MaxAge bounds how long a delivery can be pending. An attempt later than this after the alert
+	// was raised is not made. MaxAge must be longer than LongestSeries, and the retention of alerts
+	// must be longer than MaxAge.
 	MaxAge time.Duration
 }
 
 const day = 24 * time.Hour
 
-// RulesSchedule returns the schedule of the rules service: at most 3 retries
-// within 2 minutes, each interval longer, none over 60 s (spec section 9.3).
+// RulesSchedule returns the schedule of the rules service: at most 3 retries within 2 minutes, with
+// rising intervals of at most 60 s (spec section 9.3).
 func RulesSchedule() []time.Duration {
 	return []time.Duration{20 * time.Second, 40 * time.Second, 60 * time.Second}
 }
 
-// Rules returns the policy of the rules service with a schedule, RulesSchedule
-// or an operator's own. An empty schedule makes no retries.
+// Rules returns the policy of the rules service. The schedule is RulesSchedule or one of the
+// operator. An empty schedule means no retries.
 func Rules(schedule []time.Duration) Policy {
 	p := Policy{
 		Schedule: schedule,
 		Transient: []int{
 			http.StatusRequestTimeout, // 408
-			420,                       // slow down, as some services say it
+			420,                       // used by some services for "too many requests"
 			http.StatusTooManyRequests,
-			460, // a load balancer's client closed the connection
+			460, // a load balancer: the client closed the connection
 			http.StatusBadGateway,
 			http.StatusServiceUnavailable,
 			http.StatusGatewayTimeout,
-			522, // a content network's connection timed out
-			524, // a content network waited too long for the response
+			522, // a content delivery network: the connection timed out
+			524, // a content delivery network: the response took too long
 		},
 		MinRetryAfter: time.Second,
 		MaxRetryAfter: day,
 	}
-	// A week leaves room for receivers that ask for a day each time and for
-	// the wait for a turn; a longer schedule gets a day on top for the latter.
+	// A week is enough for receivers that ask for a day before each retry and for the wait for a
+	// turn. A longer schedule gets one day more than its longest series.
 	p.MaxAge = max(7*day, p.LongestSeries()+day)
 	return p
 }
 
-// MailSchedule returns the intervals before the retries of a mail: servers that
-// ask to come back later mean minutes (RFC 5321 section 4.5.4.1 would have thirty).
+// MailSchedule returns the intervals before the retries of a mail. A mail server that refuses a
+// mail for now usually accepts it minutes later. RFC 5321 section 4.5.4.1 recommends at least
+// thirty minutes.
 func MailSchedule() []time.Duration {
 	return []time.Duration{time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour}
 }
 
-// Mail returns the policy of deliveries to mailboxes: a server's 4xx replies pass,
-// its 5xx are final (RFC 5321 section 4.2.1).
+// Mail returns the policy of deliveries to mailboxes: a server's 4xx replies are temporary, its 5xx
+// are final (RFC 5321 section 4.2.1).
 func Mail(schedule []time.Duration) Policy {
 	p := Policy{Schedule: schedule, MinRetryAfter: time.Second, MaxRetryAfter: time.Second, MaxAge: 7 * day}
 	for status := 400; status < 500; status++ {
@@ -97,9 +97,9 @@ func Mail(schedule []time.Duration) Policy {
 	return p
 }
 
-// LongestSeries returns how long the retries of one delivery can be spread at
-// most, if before each the receiver asks for the longest wait. Neither the
-// attempts themselves nor waiting for a turn are in it.
+// LongestSeries returns the longest time that the retries of one delivery can take, if the receiver
+// asks for the longest wait before each. It does not include the attempts themselves and the waits
+// for a turn.
 func (p Policy) LongestSeries() time.Duration {
 	var sum time.Duration
 	for _, interval := range p.Schedule {
@@ -108,12 +108,12 @@ func (p Policy) LongestSeries() time.Duration {
 	return sum
 }
 
-// Result is what an attempt met with.
+// Result is the part of an attempt's result that the policy decides on.
 type Result struct {
 	// Status is the response's status, 0 when there was none.
 	Status int
-	// Reason is ReasonNone or ReasonStatus when the status is to decide, and
-	// otherwise why there is no status to go by.
+	// Reason is ReasonNone or ReasonStatus if Status decides. Otherwise it says what failed, and
+	// Status does not count.
 	Reason herald.Reason
 	// RetryAfter is the response's Retry-After header as received, or empty.
 	RetryAfter string
@@ -121,18 +121,18 @@ type Result struct {
 
 // Decision is what follows from a Result.
 type Decision struct {
-	// Outcome is the attempt's.
+	// Outcome is the outcome of the attempt.
 	Outcome herald.Outcome
-	// At is when the next attempt is due; zero when there is none.
+	// At is when the next attempt is due; zero if there is none.
 	At time.Time
-	// RetriesUsed counts the retries with the one due at At. An attempt whose
-	// outcome is unknown does not raise it.
+	// RetriesUsed is how many retries are used up, including the one at At. An attempt with the
+	// outcome unknown does not raise it.
 	RetriesUsed int
-	// Reason says why the delivery failed; ReasonNone when it did not.
+	// Reason says why the delivery failed; ReasonNone if it did not.
 	Reason herald.Reason
 }
 
-// State returns how the delivery stands after the decision.
+// State returns the state of the delivery after the decision.
 func (d Decision) State() herald.State {
 	switch {
 	case d.Outcome == herald.OutcomeDelivered:
@@ -144,12 +144,12 @@ func (d Decision) State() herald.State {
 	}
 }
 
-// Decide decides on an attempt that ended now, after retriesUsed retries, for an
-// alert raised at raised. random is in [0, 1) and spreads the retries.
+// Decide decides on an attempt that ended now, after retriesUsed retries, for an alert raised at
+// raised. random is in [0, 1) and spreads the retries.
 //
-// When a retry would come but none is left, or would come too late, the outcome
-// is rejected with ReasonExhausted or ReasonExpired. Only an interrupted attempt
-// stays unknown even then, as it may have been sent.
+// If a retry is due but none is left, or it would be too late, the outcome is rejected with
+// ReasonExhausted or ReasonExpired. An interrupted attempt stays unknown in that case, because it
+// may have been sent.
 func (p Policy) Decide(r Result, retriesUsed int, now, raised time.Time, random float64) Decision {
 	retriesUsed = max(retriesUsed, 0)
 	d := Decision{RetriesUsed: retriesUsed}
@@ -176,7 +176,7 @@ func (p Policy) Decide(r Result, retriesUsed int, now, raised time.Time, random 
 	return d
 }
 
-// classify is the table of spec section 9.2, with the reason of a rejection.
+// classify implements the table of spec section 9.2. It also returns the reason of a rejection.
 func (p Policy) classify(r Result) (herald.Outcome, herald.Reason) {
 	switch r.Reason {
 	case herald.ReasonNone, herald.ReasonStatus:
@@ -195,26 +195,25 @@ func (p Policy) classifyStatus(status int) (herald.Outcome, herald.Reason) {
 	case 200 <= status && status <= 299:
 		return herald.OutcomeDelivered, herald.ReasonNone
 	case 300 <= status && status <= 399:
-		// A redirect that may be followed was; this one may not.
+		// internal/webhook follows the redirects that may be followed, so this one may not.
 		return herald.OutcomeRejected, herald.ReasonRedirect
 	case status == 0 || slices.Contains(p.Transient, status):
-		// 0 is no response, for whatever reason.
+		// 0 means no response.
 		return herald.OutcomeRetry, herald.ReasonNone
 	default:
 		return herald.OutcomeRejected, herald.ReasonStatus
 	}
 }
 
-// Jitter keeps receivers that failed together from being called together again.
+// Jitter spreads the retries to receivers that failed at the same time.
 const (
 	jitter        = 0.1
 	maxLengthened = 5 * time.Second
 )
 
-// wait returns how long after now the retry is made. An interval of the schedule
-// is shortened, so that the retries stay within the window of 2 minutes. A
-// Retry-After overrides it, whichever is longer, and is lengthened: the receiver
-// said that it is of no use before.
+// wait returns how long after now the retry is made. Jitter shortens an interval of the schedule,
+// so that the retries stay within 2 minutes. A Retry-After replaces the interval, even if it is
+// shorter, and jitter lengthens it: the receiver said that it does not accept an earlier attempt.
 func (p Policy) wait(r Result, interval time.Duration, now time.Time, random float64) time.Duration {
 	asked, ok := ParseRetryAfter(r.RetryAfter, now)
 	if !ok {

@@ -133,8 +133,8 @@ func TestCorruptRetryCountDoesNotPanic(t *testing.T) {
 func TestRetryAfterOverridesTheInterval(t *testing.T) {
 	date := func(after time.Duration) string { return now.Add(after).Format(http.TimeFormat) }
 	for _, test := range []struct {
-		header  string
-		min, to time.Duration // with the least and the most jitter
+		header   string
+		min, max time.Duration // with the least and the most jitter
 	}{
 		{"2", 2 * time.Second, 2200 * time.Millisecond},
 		{"120", 120 * time.Second, 125 * time.Second},
@@ -146,13 +146,13 @@ func TestRetryAfterOverridesTheInterval(t *testing.T) {
 		{date(3 * time.Second), 3 * time.Second, 3300 * time.Millisecond},
 		{date(-time.Hour), time.Second, 1100 * time.Millisecond},
 		{date(10 * 365 * 24 * time.Hour), 24 * time.Hour, 24 * time.Hour},
-		// Bad values are ignored: the schedule's interval, shortened.
+		// Invalid values are ignored: the shortened interval of the schedule counts.
 		{"-5", 20 * time.Second, 18 * time.Second},
 		{"soon", 20 * time.Second, 18 * time.Second},
 		{"1.5", 20 * time.Second, 18 * time.Second},
 		{"", 20 * time.Second, 18 * time.Second},
 	} {
-		for random, want := range map[float64]time.Duration{0: test.min, almostOne: test.to} {
+		for random, want := range map[float64]time.Duration{0: test.min, almostOne: test.max} {
 			d := rules.Decide(policy.Result{Status: 429, RetryAfter: test.header}, 0, now, raised, random)
 			if wait := d.At.Sub(now); d.RetriesUsed != 1 || (wait-want).Abs() > time.Microsecond {
 				t.Errorf("Retry-After %q at random %v: %d retries used and a wait of %v, want 1 and %v",

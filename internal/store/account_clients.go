@@ -184,10 +184,10 @@ func (s *Store) Version(ctx context.Context, id uuid.UUID) (int64, error) {
 	return version, s.failed("read a client's version", err)
 }
 
-// Snapshot reads a client's state. It reads the version first, so a change during the read
+// ClientState reads a client's state. It reads the version first, so a change during the read
 // makes the state count as older than it is, and thus as stale. The error is CodeNotFound
 // when there is no such client.
-func (s *Store) Snapshot(ctx context.Context, id uuid.UUID) (work.ClientState, error) {
+func (s *Store) ClientState(ctx context.Context, id uuid.UUID) (work.ClientState, error) {
 	var snap work.ClientState
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"herald"
 )
 
-// clock notes when the phases of the last hop happened. The transport may call
-// it from goroutines that outlive the attempt, hence the mutex.
+// clock records when the phases of the last hop happened. The transport may call it from goroutines
+// that run longer than the attempt, hence the mutex.
 type clock struct {
 	mu     sync.Mutex
 	reused bool
@@ -27,20 +27,20 @@ func (c *clock) trace(ctx context.Context) context.Context {
 	for _, t := range []*time.Time{&c.dnsStart, &c.dnsDone, &c.connectStart, &c.connectDone, &c.tlsStart, &c.tlsDone, &c.wrote, &c.firstByte} {
 		*t = time.Time{}
 	}
-	note := func(t *time.Time) {
+	stamp := func(t *time.Time) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		*t = time.Now()
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSStart:             func(httptrace.DNSStartInfo) { note(&c.dnsStart) },
-		DNSDone:              func(httptrace.DNSDoneInfo) { note(&c.dnsDone) },
-		ConnectStart:         func(string, string) { note(&c.connectStart) },
-		ConnectDone:          func(string, string, error) { note(&c.connectDone) },
-		TLSHandshakeStart:    func() { note(&c.tlsStart) },
-		TLSHandshakeDone:     func(tls.ConnectionState, error) { note(&c.tlsDone) },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&c.wrote) },
-		GotFirstResponseByte: func() { note(&c.firstByte) },
+		DNSStart:             func(httptrace.DNSStartInfo) { stamp(&c.dnsStart) },
+		DNSDone:              func(httptrace.DNSDoneInfo) { stamp(&c.dnsDone) },
+		ConnectStart:         func(string, string) { stamp(&c.connectStart) },
+		ConnectDone:          func(string, string, error) { stamp(&c.connectDone) },
+		TLSHandshakeStart:    func() { stamp(&c.tlsStart) },
+		TLSHandshakeDone:     func(tls.ConnectionState, error) { stamp(&c.tlsDone) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { stamp(&c.wrote) },
+		GotFirstResponseByte: func() { stamp(&c.firstByte) },
 		GotConn: func(info httptrace.GotConnInfo) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -49,7 +49,7 @@ func (c *clock) trace(ctx context.Context) context.Context {
 	})
 }
 
-// phase names what the attempt was waiting for when it ended.
+// phase returns what the attempt was waiting for when it ended.
 func (c *clock) phase() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,8 +79,8 @@ func (c *clock) timings(started time.Time) herald.Timings {
 	}
 }
 
-// between returns milliseconds, cut to microseconds; 0 when a phase did not
-// happen, or did not end.
+// between returns the milliseconds between two times, cut to microseconds. It is 0 if a phase did
+// not happen or did not end.
 func between(from, to time.Time) float64 {
 	if from.IsZero() || to.Before(from) {
 		return 0

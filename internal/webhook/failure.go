@@ -15,9 +15,9 @@ import (
 	"herald/internal/egress"
 )
 
-// failure says why there is no response: a stable reason, and a sentence for
-// who looks into it. It tells nothing of what lies behind an address that may
-// not be called.
+// failure returns the result of an attempt without a response: a stable reason, and a sentence for
+// the person who looks for the cause. The sentence reveals nothing about an address that may not be
+// called.
 func (a *attempt) failure(err error) Result {
 	reason, text := a.classify(err)
 	if len(a.hops) > 0 {
@@ -48,16 +48,16 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonTLS, certificateText(certificate)
 	case errors.As(err, &record):
 		return herald.ReasonTLS, "the receiver does not speak TLS on this port"
-	case errors.As(err, &alert), says(err, "tls: "), says(err, "TLS handshake"):
+	case errors.As(err, &alert), hasText(err, "tls: "), hasText(err, "TLS handshake"):
 		return herald.ReasonTLS, "the TLS handshake failed: " + plainText(err)
 	case isDial(err) && errors.Is(err, syscall.ECONNREFUSED):
 		return herald.ReasonConnectRefused, "the connection was refused"
 	case isDial(err):
 		return herald.ReasonConnect, "no connection: " + plainText(err)
 	case isReset(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return herald.ReasonReset, "the connection broke before a response; whether the request was taken is unknown"
+		return herald.ReasonReset, "the connection broke before a response; the receiver may have taken the request"
 	default:
-		return herald.ReasonProtocol, "the response is not HTTP that can be taken: " + plainText(err)
+		return herald.ReasonProtocol, "the response is not HTTP, or exceeds a limit: " + plainText(err)
 	}
 }
 
@@ -93,14 +93,13 @@ func certificateText(err *tls.CertificateVerificationError) string {
 	case errors.As(err, &host):
 		return "the receiver's certificate is for another host: " + host.Error()
 	case errors.As(err, &unknown):
-		return "the receiver's certificate is signed by nobody known: " + unknown.Error()
+		return "the receiver's certificate is signed by an unknown authority: " + unknown.Error()
 	default:
 		return "the receiver's certificate cannot be verified: " + err.Err.Error()
 	}
 }
 
-// plainText is the innermost error's text, without the addresses of sockets
-// that the outer ones add.
+// plainText returns the text of the innermost error. The outer ones add the addresses of sockets.
 func plainText(err error) string {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
@@ -108,12 +107,11 @@ func plainText(err error) string {
 	return printable([]byte(err.Error()))
 }
 
-// closedWhileIdle reports whether a connection was closed before a byte of the
-// response came.
+// closedWhileIdle reports whether the connection was closed before the first byte of the response.
 func closedWhileIdle(err error) bool {
-	return errors.Is(err, io.EOF) || isReset(err) || says(err, "server closed idle connection")
+	return errors.Is(err, io.EOF) || isReset(err) || hasText(err, "server closed idle connection")
 }
 
-// says is the one place that goes by an error's text: net/http and crypto/tls
-// export neither types nor values for these.
-func says(err error, text string) bool { return strings.Contains(err.Error(), text) }
+// hasText is the only place that matches the text of an error: net/http and crypto/tls export
+// neither types nor values for these.
+func hasText(err error, text string) bool { return strings.Contains(err.Error(), text) }

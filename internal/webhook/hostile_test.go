@@ -44,7 +44,7 @@ func TestNamesThatDoNotResolve(t *testing.T) {
 	}{
 		"none.example":   {herald.ReasonDNS, "does not exist"},
 		"fails.example":  {herald.ReasonDNS, "could not be resolved"},
-		"silent.example": {herald.ReasonTimeout, "within 400ms"}, // the attempt's deadline is there first
+		"silent.example": {herald.ReasonTimeout, "within 400ms"}, // the deadline of the attempt comes first
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSender(t, func(o *webhook.Options) { o.Guard = egress.New(egress.Options{Resolver: resolver}) })
@@ -56,7 +56,7 @@ func TestNamesThatDoNotResolve(t *testing.T) {
 	}
 }
 
-// overTLS is raw behind a handshake that a test's pool trusts.
+// overTLS is raw behind a TLS handshake. The options that it returns trust its certificate.
 func overTLS(t *testing.T, config func(*tls.Config), handle func(c *tls.Conn)) (url string, trust func(*webhook.Options)) {
 	t.Helper()
 	made, pool := certificate(t, "localhost", time.Now().Add(time.Hour))
@@ -73,8 +73,8 @@ func overTLS(t *testing.T, config func(*tls.Config), handle func(c *tls.Conn)) (
 	return url, func(o *webhook.Options) { o.RootCAs, o.Timeout = pool, time.Second }
 }
 
-// TestTLSMustBeNewAndAnswer is the rest of fault 14: a receiver that speaks only TLS
-// 1.1, and one that does not go on with the handshake.
+// TestTLSMustBeNewAndAnswer is the rest of fault 14: a receiver that speaks only TLS 1.1, and one
+// that does not continue the handshake.
 func TestTLSMustBeNewAndAnswer(t *testing.T) {
 	old, trust := overTLS(t, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, func(*tls.Conn) {})
 	if got := newSender(t, trust).Send(t.Context(), webhook.Request{URL: old}); got.Reason != herald.ReasonTLS || !strings.Contains(got.Error, "version") {
@@ -86,7 +86,8 @@ func TestTLSMustBeNewAndAnswer(t *testing.T) {
 	}
 }
 
-// TestPackedBodyStaysPacked is fault 18: eight megabytes of zeros in as many kilobytes.
+// TestPackedBodyStaysPacked is fault 18: a compressed body of eight megabytes of zeros, which is
+// about eight kilobytes long.
 func TestPackedBodyStaysPacked(t *testing.T) {
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
@@ -111,8 +112,8 @@ func TestPackedBodyStaysPacked(t *testing.T) {
 	}
 }
 
-// TestMalformedResponses is fault 19: none of these is taken for an answer, and what
-// may have happened is said.
+// TestMalformedResponses is fault 19: none of these counts as a response, and the result says what
+// may have happened.
 func TestMalformedResponses(t *testing.T) {
 	for name, response := range map[string]string{
 		"a status of letters": "HTTP/1.1 OK\r\n\r\n", "a status of two digits": "HTTP/1.1 20 OK\r\n\r\n", "another protocol": "HTTQ/1.1 200 OK\r\n\r\n",
@@ -130,7 +131,7 @@ func TestMalformedResponses(t *testing.T) {
 			}
 		})
 	}
-	// A body that breaks off behind a status is none of these: the status counts.
+	// A body that breaks off after a status is not malformed: the status counts.
 	got := send(t, raw(t, func(c net.Conn) {
 		readRequest(c)
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
@@ -141,8 +142,8 @@ func TestMalformedResponses(t *testing.T) {
 	}
 }
 
-// TestStaleConnectionDoesNotCostNeighbours is fault 20 seen from the side: replacing
-// one receiver's connection leaves the others' open.
+// TestStaleConnectionDoesNotCostNeighbours is fault 20 for the other receivers: replacing the
+// connection to one receiver leaves the connections to others open.
 func TestStaleConnectionDoesNotCostNeighbours(t *testing.T) {
 	var connections atomic.Int32
 	neighbour := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -161,7 +162,7 @@ func TestStaleConnectionDoesNotCostNeighbours(t *testing.T) {
 		case <-again: // the redial's connection
 		default:
 			close(again)
-			readRequest(c) // the second request is taken, and the connection breaks
+			readRequest(c) // takes the second request and breaks the connection
 		}
 	})
 	s := newSender(t)
@@ -178,7 +179,7 @@ func TestStaleConnectionDoesNotCostNeighbours(t *testing.T) {
 	}
 }
 
-// http2Receiver answers the n-th stream of a connection as it likes.
+// http2Receiver is an HTTP/2 server; answer answers the n-th stream of a connection.
 func http2Receiver(t *testing.T, settings []http2.Setting, answer func(n int, f *http2.Framer, stream uint32)) (url string, trust func(*webhook.Options)) {
 	t.Helper()
 	made, pool := certificate(t, "localhost", time.Now().Add(time.Hour))
@@ -240,8 +241,9 @@ func respond(f *http2.Framer, stream uint32, status int) {
 	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
 }
 
-// TestHTTP2ThatBreaks is fault 21: a stream or a connection that is reset behind a
-// request is a retry and not a second POST; one stream at most holds up nobody.
+// TestHTTP2ThatBreaks is fault 21: a reset of the stream or the connection after a request means a
+// retry and no second POST in this attempt. A receiver that allows one stream at a time gets all
+// requests.
 func TestHTTP2ThatBreaks(t *testing.T) {
 	for name, answer := range map[string]func(f *http2.Framer, stream uint32){
 		"RST_STREAM": func(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeInternal) },
@@ -276,8 +278,8 @@ func TestHTTP2ThatBreaks(t *testing.T) {
 	sending.Wait()
 }
 
-// TestRedirectsToForbiddenPlaces is the rest of fault 22: from a receiver that may be
-// called, with every redirecting status, to each kind of place that may not.
+// TestRedirectsToForbiddenPlaces is the rest of fault 22: an allowed receiver redirects, with each
+// status, to each kind of address that may not be called.
 func TestRedirectsToForbiddenPlaces(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, location := range []string{
@@ -306,7 +308,8 @@ func TestRedirectsToForbiddenPlaces(t *testing.T) {
 	}
 }
 
-// TestRetryAfterIsHandedOn is the way of fault 23 to the policy.
+// TestRetryAfterIsHandedOn is the part of fault 23 before the policy: the header reaches the policy
+// unchanged.
 func TestRetryAfterIsHandedOn(t *testing.T) {
 	for _, value := range []string{"315360000", "-5", "soon", "Fri, 31 Dec 1999 23:59:59 GMT"} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -320,8 +323,8 @@ func TestRetryAfterIsHandedOn(t *testing.T) {
 	}
 }
 
-// TestMemoryOfTheWorst measures what attempts hold while the worst receivers are at
-// it: each has sent as many headers and as much of a body as is taken, and goes on.
+// TestMemoryOfTheWorst measures the memory of attempts to the worst receivers. Each has sent as
+// many headers and as much of a body as an attempt reads, and goes on.
 func TestMemoryOfTheWorst(t *testing.T) {
 	const attempts = 64
 	full, measured := make(chan struct{}, attempts), make(chan struct{})
@@ -358,8 +361,8 @@ func TestMemoryOfTheWorst(t *testing.T) {
 	sending.Wait()
 }
 
-// inUse is how many bytes of the heap and of stacks are in use, with both ends of
-// every connection in this process.
+// inUse returns how many bytes of the heap and of stacks are in use. Both ends of every connection
+// are in this process.
 func inUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -6,11 +6,12 @@ import (
 	"net/url"
 )
 
-// isRedirect: every status of the class asks for the request to be made
-// elsewhere, or asks for nothing that can be done (spec section 9.2).
+// isRedirect reports whether a status is a redirect. Every 3xx status either names another address
+// or asks for something that a delivery cannot do (spec section 9.2).
 func isRedirect(status int) bool { return status >= 300 && status <= 399 }
 
-// follow returns where a redirect leads, or why it may not be followed.
+// follow returns the address that a redirect leads to, or an error that says why it may not be
+// followed.
 func follow(from *url.URL, r *http.Response) (*url.URL, error) {
 	location := r.Header.Get("Location")
 	switch {

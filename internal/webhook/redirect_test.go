@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,8 +15,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"context"
 
 	"herald"
 	"herald/internal/webhook"
@@ -47,7 +46,7 @@ func TestRedirectsKeepMethodAndBody(t *testing.T) {
 	}
 }
 
-func TestAuthorizationComesNotBack(t *testing.T) {
+func TestAuthorizationIsNotSentAgainAfterAnotherOrigin(t *testing.T) {
 	var there, back string
 	var home *httptest.Server
 	away := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -110,7 +109,7 @@ func TestRedirectsThatMayNotBeFollowed(t *testing.T) {
 	}
 }
 
-func TestHopCountsWhereItLeads(t *testing.T) {
+func TestHopTakesAPlaceWhereItLeads(t *testing.T) {
 	end := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer end.Close()
 	start := httptest.NewServer(http.RedirectHandler(end.URL, http.StatusTemporaryRedirect))
@@ -127,7 +126,7 @@ func TestHopCountsWhereItLeads(t *testing.T) {
 	}
 }
 
-// certificate makes one that signs itself.
+// certificate makes a self-signed certificate and a pool that trusts it.
 func certificate(t *testing.T, host string, until time.Time) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -159,7 +158,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 		{"good", "localhost", time.Now().Add(time.Hour), true, ""},
 		{"expired", "localhost", time.Now().Add(-time.Hour), true, "expired"},
 		{"another host's", "elsewhere.example", time.Now().Add(time.Hour), true, "another host"},
-		{"self-signed", "localhost", time.Now().Add(time.Hour), false, "signed by nobody known"},
+		{"self-signed", "localhost", time.Now().Add(time.Hour), false, "signed by an unknown authority"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			made, pool := certificate(t, test.host, test.until)

@@ -9,64 +9,63 @@ import (
 	"herald"
 )
 
-// How much of a response is read and kept, in bytes. The body of a success
-// says little; that of a failure is what a developer needs at night.
+// Bounds of what is read and recorded of a response: sizes in bytes, and times. The body of a
+// failure is recorded longer than that of a success, because it helps to find the cause.
 const (
-	maxBody         = 64 << 10
-	keptOfSuccess   = 1 << 10
-	keptOfHeaders   = 8 << 10
-	bodyPatience    = 5 * time.Second
-	discardPatience = time.Second
+	maxBody            = 64 << 10
+	maxSuccessBody     = 1 << 10
+	maxRecordedHeaders = 8 << 10
+	bodyTimeout        = 5 * time.Second
+	discardTimeout     = time.Second
 )
 
-// keep reads the start of a response's body and closes it. The status counts
-// already: a body that trickles, breaks off or never ends changes nothing, it
-// is read for bodyPatience at most.
-func keep(r *http.Response) *herald.ResponseRecord {
-	kept := maxBody
+// recordResponse reads the start of a response's body, records it and closes the body. The result
+// of the attempt is already known from the status. So a body that is slow, breaks off or never ends
+// changes nothing; it is read for bodyTimeout at most.
+func recordResponse(r *http.Response) *herald.ResponseRecord {
+	limit := maxBody
 	if r.StatusCode >= 200 && r.StatusCode <= 299 {
-		kept = keptOfSuccess
+		limit = maxSuccessBody
 	}
-	body := read(r, bodyPatience)
-	record := &herald.ResponseRecord{Headers: keepHeaders(r.Header), Truncated: len(body) > kept}
-	record.Body = printable(body[:min(len(body), kept)])
+	body := read(r, bodyTimeout)
+	record := &herald.ResponseRecord{Headers: recordHeaders(r.Header), Truncated: len(body) > limit}
+	record.Body = printable(body[:min(len(body), limit)])
 	return record
 }
 
-// discard reads a short body away, so that the connection can be used again.
-func discard(r *http.Response) { read(r, discardPatience) }
+// discard reads a short body to its end, so that the connection can be used again.
+func discard(r *http.Response) { read(r, discardTimeout) }
 
-// read returns up to one byte more than maxBody and closes the body. A body
-// that is read to its end leaves its connection for the next request.
-func read(r *http.Response, patience time.Duration) []byte {
+// read returns up to maxBody+1 bytes and closes the body. If the body is read to its end, its
+// connection can be used again.
+func read(r *http.Response, timeout time.Duration) []byte {
 	defer r.Body.Close()
 	if r.ContentLength == 0 {
 		return nil
 	}
-	// Closing the body ends a Read that waits; the timer is not worth it when
-	// all of the body is likely there already.
-	timer := time.AfterFunc(patience, func() { r.Body.Close() })
+	// Closing the body ends a Read that waits.
+	timer := time.AfterFunc(timeout, func() { r.Body.Close() })
 	defer timer.Stop()
-	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody+1)) // what came counts
+	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody+1)) // what was read before an error counts
 	return body
 }
 
-func keepHeaders(h http.Header) map[string][]string {
-	kept := make(map[string][]string, len(h))
+func recordHeaders(h http.Header) map[string][]string {
+	recorded := make(map[string][]string, len(h))
 	size := 0
 	for name, values := range h {
 		for _, value := range values {
-			if size += len(name) + len(value); size > keptOfHeaders {
-				return kept
+			if size += len(name) + len(value); size > maxRecordedHeaders {
+				return recorded
 			}
-			kept[name] = append(kept[name], printable([]byte(value)))
+			recorded[name] = append(recorded[name], printable([]byte(value)))
 		}
 	}
-	return kept
+	return recorded
 }
 
-// printable makes text of whatever a receiver sent: valid UTF-8 without NUL,
-// which no database takes.
+// printable makes valid UTF-8 without NUL of the bytes that a receiver sent. PostgreSQL stores
+// neither invalid UTF-8 nor NUL.
 func printable(raw []byte) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(string(raw), "\ufffd"), "\x00", "\ufffd")
 }

@@ -1,8 +1,7 @@
-// Package webhook makes one HTTP attempt of a delivery: it posts the body,
-// follows redirects, and reports what came back or what went wrong, with a
-// record fit to be shown. It does not decide what a result means
-// (internal/policy), or when and how often to try (internal/delivery). Where it
-// may connect to is up to the guard (internal/egress).
+// Package webhook makes one HTTP attempt of a delivery. It posts the body, follows redirects, and
+// returns the response or the failure, with a record of both that can be shown. internal/policy
+// decides what the result means. internal/delivery decides when and how often to try.
+// internal/egress decides which addresses may be called.
 package webhook
 
 import (
@@ -34,28 +33,28 @@ const (
 	maxHops = 5
 	// maxHeader bounds the headers of a response, in bytes.
 	maxHeader = 64 << 10
-	// idlePerHost and idleFor bound the connections kept alive: as many as a
-	// lane has in flight, and for less long than most servers keep theirs, so
-	// that a connection is seldom found closed.
+	// idlePerHost and idleFor bound the connections that are kept alive. There are as many as a
+	// lane has attempts in flight. They are kept for less time than most servers keep theirs, so
+	// the receiver seldom closes one first.
 	idlePerHost = 128
 	idleFor     = 30 * time.Second
 )
 
-// DefaultClientIDHeader tells receivers whose webhook it is (spec section 9.1).
+// DefaultClientIDHeader is the header that names the client to receivers (spec section 9.1).
 const DefaultClientIDHeader = "X-Codat-ClientId"
 
-// Options say how attempts are made; Guard is needed.
+// Options configure a Sender. Guard is required.
 type Options struct {
 	Guard *egress.Guard
-	// Timeout bounds an attempt from its start to the end of the response's
-	// headers, redirects included; 0 is DefaultTimeout.
+	// Timeout bounds an attempt from its start to the end of the response's headers, redirects
+	// included; 0 is DefaultTimeout.
 	Timeout time.Duration
-	// UserAgent is sent as it is.
+	// UserAgent is the value of the User-Agent header.
 	UserAgent string
-	// ClientIDHeader names the header with the client's id; empty is
+	// ClientIDHeader is the name of the header with the client's id; empty is
 	// DefaultClientIDHeader.
 	ClientIDHeader string
-	// RootCAs are trusted for https; nil are the system's.
+	// RootCAs are trusted for https; nil means those of the system.
 	RootCAs *x509.CertPool
 	Logger  *slog.Logger
 }
@@ -64,7 +63,7 @@ type Options struct {
 type Sender struct {
 	Options
 	transport *http.Transport
-	fresh     *http.Transport // opens a connection for each request
+	unpooled  *http.Transport // opens a new connection for each request
 }
 
 // New returns a Sender.
@@ -78,19 +77,19 @@ func New(o Options) *Sender {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Sender{Options: o, transport: newTransport(o), fresh: newTransport(o)}
-	s.fresh.DisableKeepAlives = true
+	s := &Sender{Options: o, transport: newTransport(o), unpooled: newTransport(o)}
+	s.unpooled.DisableKeepAlives = true
 	return s
 }
 
 func newTransport(o Options) *http.Transport {
 	return &http.Transport{
-		Proxy:                  o.Guard.Proxy, // and not the environment's, which would connect in the guard's stead
+		Proxy:                  o.Guard.Proxy, // not the environment's proxy, which would bypass the guard
 		DialContext:            o.Guard.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
 		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // what a receiver packs is not unpacked
+		DisableCompression:     true, // no Accept-Encoding is sent, and no body is decompressed
 		MaxIdleConns:           16 * idlePerHost,
 		MaxIdleConnsPerHost:    idlePerHost,
 		IdleConnTimeout:        idleFor,
@@ -106,16 +105,15 @@ type Request struct {
 	URL      string
 	Body     []byte
 	ClientID uuid.UUID
-	// Authorization is sent verbatim; empty sends no such header.
+	// Authorization is the value of the Authorization header; empty sends none.
 	Authorization string
-	// Enter, if set, is called before a redirect to another origin is
-	// followed; leave is called when that hop is over. An error ends the
-	// attempt.
+	// Enter, if set, is called before a redirect to another origin is followed. leave is called
+	// when that hop ends. An error of Enter ends the attempt.
 	Enter func(ctx context.Context, origin string) (leave func(), err error)
 }
 
-// Result is what one attempt came to. Either Status is the final response's,
-// or Reason and Error say why there is none to go by.
+// Result is the result of one attempt. Status is that of the final response. If Reason is other
+// than ReasonNone and ReasonStatus, Reason and Error say what failed, and Status does not decide.
 type Result struct {
 	Status     int
 	Reason     herald.Reason
@@ -126,8 +124,8 @@ type Result struct {
 	Response   *herald.ResponseRecord
 }
 
-// Send makes the attempt. What a receiver refuses is a Result like any other;
-// when ctx ends, its Reason is ReasonInterrupted.
+// Send makes the attempt. A refusal by the receiver is a Result too, not an error. If ctx ends, the
+// Reason is ReasonInterrupted.
 func (s *Sender) Send(ctx context.Context, r Request) Result {
 	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -142,7 +140,7 @@ func (s *Sender) Send(ctx context.Context, r Request) Result {
 type attempt struct {
 	Request
 	sender  *Sender
-	outer   context.Context // ends when the service stops, not by the deadline
+	outer   context.Context // ends when the service stops, but not at the deadline
 	started time.Time
 	clock   clock
 
@@ -177,7 +175,7 @@ func (a *attempt) run(ctx context.Context) Result {
 		discard(response)
 		a.hops = append(a.hops, herald.Hop{Status: response.StatusCode, URL: next.String()})
 		if origin := originOf(next); origin != originOf(target) {
-			a.header.Del("Authorization") // and it is not sent again later
+			a.header.Del("Authorization") // also for later hops, even back to the first origin
 			leave()
 			if leave, err = a.enter(ctx, origin); err != nil {
 				return a.failure(err)
@@ -193,34 +191,34 @@ func (a *attempt) enter(ctx context.Context, origin string) (func(), error) {
 	}
 	leave, err := a.Enter(ctx, origin)
 	if err != nil {
-		return func() {}, fmt.Errorf("wait for a turn at %s, where the redirect leads: %w", origin, err)
+		return func() {}, fmt.Errorf("wait for a place at %s, where the redirect leads: %w", origin, err)
 	}
 	return leave, nil
 }
 
-// headers are the same on every hop. There must never be an Idempotency-Key or
-// X-Idempotency-Key among them: on those, net/http sends a POST again by itself.
+// headers are the same on every hop. They must never contain Idempotency-Key or X-Idempotency-Key:
+// with those, net/http itself repeats a POST.
 func (a *attempt) headers() http.Header {
 	h := http.Header{
 		"Content-Type": {"application/json; charset=utf-8"},
 		"User-Agent":   {a.sender.UserAgent},
 	}
-	h[a.sender.ClientIDHeader] = []string{a.ClientID.String()} // in the vendor's case, which Set would change
+	h[a.sender.ClientIDHeader] = []string{a.ClientID.String()} // in the vendor's upper and lower case, which Set would change
 	if a.Authorization != "" {
 		h["Authorization"] = []string{a.Authorization}
 	}
 	return h
 }
 
-// post sends the request to one hop. A connection kept alive that turns out to
-// have been closed by the receiver is replaced once: the receiver closed it
-// before it saw the request, in all likelihood, and the record tells.
+// post sends the request to one hop. If the receiver has closed a kept-alive connection, post
+// repeats the request once on a new one: most probably the receiver did not see the first. The
+// record shows that.
 func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, error) {
 	response, err := a.roundTrip(ctx, a.sender.transport, target)
 	if err != nil && !a.redialled && a.clock.reused && closedWhileIdle(err) && ctx.Err() == nil {
 		a.redialled = true
-		a.sender.Logger.Info("a kept-alive connection was closed by the receiver; the request is made on a new one", "origin", originOf(target))
-		return a.roundTrip(ctx, a.sender.fresh, target)
+		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", originOf(target))
+		return a.roundTrip(ctx, a.sender.unpooled, target)
 	}
 	return response, err
 }
@@ -231,15 +229,15 @@ func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target
 		Method: http.MethodPost, URL: target, Host: target.Host, Header: a.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: io.NopCloser(body), ContentLength: int64(len(a.Body)),
-		// The transport makes use of it only when nothing was written.
+		// The transport calls it only if it has written nothing of the body.
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.Body)), nil },
 	}
 	return through.RoundTrip(request.WithContext(a.clock.trace(ctx)))
 }
 
-// finish takes the final response as the attempt's result.
+// finish makes the result of an attempt from the final response.
 func (a *attempt) finish(r *http.Response) Result {
-	result := Result{Status: r.StatusCode, Response: keep(r)}
+	result := Result{Status: r.StatusCode, Response: recordResponse(r)}
 	if r.StatusCode < 200 || r.StatusCode > 299 {
 		result.Reason = herald.ReasonStatus
 		result.Error = fmt.Sprintf("the receiver answered %s", statusText(r.StatusCode))
@@ -250,7 +248,7 @@ func (a *attempt) finish(r *http.Response) Result {
 
 func (a *attempt) notFollowed(r *http.Response, why error) Result {
 	return Result{
-		Status: r.StatusCode, Reason: herald.ReasonRedirect, Response: keep(r),
+		Status: r.StatusCode, Reason: herald.ReasonRedirect, Response: recordResponse(r),
 		Error: fmt.Sprintf("the receiver answered %s with a redirect that may not be followed: %v", statusText(r.StatusCode), why),
 	}
 }
@@ -270,8 +268,8 @@ func (a *attempt) record() *herald.RequestRecord {
 	return &herald.RequestRecord{Method: http.MethodPost, URL: a.URL, Headers: headers, Hops: a.hops, Redialled: a.redialled}
 }
 
-// Origin returns the lane of an address: its scheme, host and port, in lower
-// case and with the port written out.
+// Origin returns the origin of an address: scheme, host and port, in lower case and always with the
+// port. With the client it names a lane.
 func Origin(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {

@@ -43,7 +43,7 @@ func send(t *testing.T, url string) webhook.Result {
 	return newSender(t).Send(t.Context(), webhook.Request{URL: url, Body: []byte(`{"a":1}`), ClientID: clientID, Authorization: "Basic c2VjcmV0"})
 }
 
-// raw is a receiver that does with each connection what it likes.
+// raw is a receiver that hands each connection to handle.
 func raw(t *testing.T, handle func(c net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -69,15 +69,15 @@ func raw(t *testing.T, handle func(c net.Conn)) string {
 	return "http://" + l.Addr().String() + "/"
 }
 
-// readRequest reads a request's headers and its body of seven bytes.
+// readRequest reads the headers and the body of a request.
 func readRequest(c net.Conn) {
 	reader := bufio.NewReader(c)
 	if r, err := http.ReadRequest(reader); err == nil {
-		_, _ = io.Copy(io.Discard, r.Body) // the receiver does not care
+		_, _ = io.Copy(io.Discard, r.Body) // the request may break off
 	}
 }
 
-// trickle writes a byte now and then until the other side has had enough.
+// trickle writes one byte every 20 ms until the other side closes the connection.
 func trickle(c net.Conn, text string) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -186,7 +186,7 @@ func TestStatusCountsWhateverTheBodyDoes(t *testing.T) {
 func TestStartOfTheBodyIsKept(t *testing.T) {
 	for _, test := range []struct{ status, kept int }{{200, 1 << 10}, {500, 64 << 10}} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Encoding", "gzip") // and it is not: nothing is unpacked
+			w.Header().Set("Content-Encoding", "gzip") // although it is not compressed: no body is decompressed
 			w.WriteHeader(test.status)
 			_, _ = w.Write([]byte("a\x00\xff" + strings.Repeat("x", 100<<10)))
 		}))
@@ -201,7 +201,7 @@ func TestStartOfTheBodyIsKept(t *testing.T) {
 	}
 }
 
-func TestRequestIsWhatItShouldBe(t *testing.T) {
+func TestRequestHasTheExpectedHeaders(t *testing.T) {
 	var header http.Header
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { header = r.Header.Clone() }))
 	defer server.Close()
@@ -219,7 +219,7 @@ func TestRequestIsWhatItShouldBe(t *testing.T) {
 	}
 }
 
-func TestInterruptedIsTold(t *testing.T) {
+func TestInterruptedAttemptIsReported(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	url := raw(t, func(c net.Conn) {
 		readRequest(c)
@@ -231,8 +231,8 @@ func TestInterruptedIsTold(t *testing.T) {
 	}
 }
 
-// TestClosedIdleConnectionIsReplacedOnce: the receiver closes each connection
-// after one response, without saying so.
+// TestClosedIdleConnectionIsReplacedOnce: the receiver closes each connection after one response,
+// without a Connection header that announces it.
 func TestClosedIdleConnectionIsReplacedOnce(t *testing.T) {
 	var requests atomic.Int32
 	closeNow := make(chan struct{}, 1)
@@ -279,7 +279,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// FuzzOrigin: no text makes it panic, and an origin is its own.
+// FuzzOrigin: no text causes a panic, and the origin of an origin is itself.
 func FuzzOrigin(f *testing.F) {
 	f.Add("https://example.com:8443/")
 	f.Fuzz(func(t *testing.T, raw string) {

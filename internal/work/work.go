@@ -1,10 +1,10 @@
-// Package work holds what the engine's parts hand to each other: an event that
-// has been prepared, a delivery as the queue keeps it, the result of an attempt,
-// and what is known of a client.
+// Package work holds the values that the parts of the engine pass to each other: a prepared event,
+// a pending delivery, the result of an attempt, and the state of a client.
 //
 //	intake ── PreparedEvent ──▶ store ── Item ──▶ delivery ── Result ──▶ store
 //
-// The words that the API shows lie in the root package. Nothing is done here.
+// The types that the API shows are in the root package. The packages in the diagram act on these
+// values.
 package work
 
 import (
@@ -16,27 +16,28 @@ import (
 	"herald"
 )
 
-// ErrStale says that an event was prepared on a version of its client that is no
-// longer the present one. Preparing it again helps.
+// ErrStale means that an event was prepared on an old version of its client. Preparing it again on
+// the present version helps.
 var ErrStale = errors.New("the client has changed since the event was prepared")
 
-// ErrDeclaredDead says that another node has declared this one dead and gives what
-// it held to others. This node has to drop that and register as a new one.
-var ErrDeclaredDead = errors.New("this node was declared dead by another")
+// ErrDeclaredDead means that this node is not in the list of nodes any more. Another node declared
+// it dead, or it left the list because it is uncertain which deliveries it holds. It must drop its
+// deliveries, which others take over, and register as a new node.
+var ErrDeclaredDead = errors.New("this node is not in the list of nodes any more")
 
-// ErrNotHeld says that this node does not hold a delivery any more: it was
-// cancelled, or another node took it over.
-var ErrNotHeld = errors.New("the delivery is not held by this node any more")
+// ErrNotHeld means that this node does not hold a delivery any more. Someone cancelled it, or
+// another node took it over.
+var ErrNotHeld = errors.New("this node does not hold the delivery any more")
 
-// PreparedEvent is an event that is ready to be committed: its rules are found and
-// its alerts rendered. internal/intake makes it, internal/store commits it whole.
+// PreparedEvent is an event that is ready to be committed: its rules are known and its alerts are
+// rendered. internal/intake makes it. internal/store commits all of it or nothing.
 type PreparedEvent struct {
 	Event herald.Event
-	// ClientVersion is the version of the client that the event was prepared
-	// on. A client that has changed since makes it stale.
+	// ClientVersion is the version of the client that the event was prepared on. If the client has
+	// another version at the commit, the event is stale (ErrStale).
 	ClientVersion  int64
 	IdempotencyKey string
-	// Fingerprint tells whether a repeated IdempotencyKey has the same content.
+	// Fingerprint shows whether a repeated IdempotencyKey comes with the same content.
 	Fingerprint [32]byte
 	Alerts      []PreparedAlert
 }
@@ -46,46 +47,46 @@ type PreparedAlert struct {
 	ID      uuid.UUID
 	RuleID  uuid.UUID
 	Message string
-	// Head is the alert's own part of the body, see Body.
+	// Head is this alert's own part of the body, see Body.
 	Head []byte
-	// Items are the deliveries that the alert owes.
+	// Items are the deliveries of the alert, one for each receiver.
 	Items []Item
 }
 
-// Item is a pending delivery as the queue keeps it: what to send where, and how
-// often that has been tried.
+// Item is a pending delivery, as the queue stores it: the body, the address, and the number of
+// attempts so far.
 type Item struct {
 	ID       uuid.UUID
 	ClientID uuid.UUID
 	RuleID   uuid.UUID
-	// Origin is the address's scheme, host and port. It names the lane.
+	// Origin is the scheme, host and port of the address. With the client it names the lane.
 	Origin  string
 	Address string
 	Body    []byte
 	// Attempt is the number of the next attempt, counting from 1.
 	Attempt int
-	// Retries is how many retries of the policy are used up. An attempt that was
-	// cut off counts as an attempt and uses up no retry.
+	// Retries is how many retries of the policy are used up. An interrupted attempt counts in
+	// Attempt and not in Retries.
 	Retries int
 	// MadeAt is when the delivery was made: with its alert, or by a redelivery.
 	MadeAt time.Time
-	// Held says that this node holds the delivery in memory once it is committed.
-	// Otherwise it waits in the database to be claimed.
+	// Held is true if this node holds the delivery in memory after the commit. If it is false, the
+	// delivery waits in the database until a node claims it.
 	Held bool
-	// Node is the incarnation of the node that held the delivery when it was
-	// committed or claimed. The store sets it.
+	// Node is the incarnation of the node that held the delivery when it was committed or claimed.
+	// The store sets it.
 	Node int64
 }
 
 // Lane returns the lane of the delivery.
 func (i *Item) Lane() Lane { return Lane{Client: i.ClientID, Origin: i.Origin} }
 
-// Result is how a delivery goes on, to be recorded.
+// Result is the result of an attempt, or of a delivery that ends without one. The store records it.
 type Result struct {
 	Item Item
-	// Attempt is what was tried; nil when the delivery ends without an attempt.
+	// Attempt describes the attempt; nil if the delivery ends without one.
 	Attempt *herald.Attempt
-	// State is Pending for another attempt after Delay, else how it ended.
+	// State is Pending if another attempt follows after Delay. Otherwise it is the final state.
 	State   herald.State
 	Delay   time.Duration
 	Reason  herald.Reason
@@ -98,24 +99,24 @@ type Lane struct {
 	Origin string
 }
 
-// DigestLanePrefix begins the origin of deliveries that wait for a digest to a
-// mailbox, which follows. Nobody claims them: they end with the digest.
+// DigestLanePrefix is the start of an origin whose deliveries wait for a digest; the mailbox
+// follows it. No node claims these deliveries: they end with the digest.
 const DigestLanePrefix = "digest:"
 
 // WaitingLane is a lane with deliveries that no node holds.
 type WaitingLane struct {
 	Lane
-	// DueIn is how long until the first of them is due; zero or less: it is.
+	// DueIn is how long until the first of them is due; zero or less if it is due now.
 	DueIn time.Duration
 }
 
-// Claim asks for up to N due deliveries of a lane.
+// Claim is a request for up to N due deliveries of a lane.
 type Claim struct {
 	Lane
 	N int
 }
 
-// DigestEntry is what a digest says of one alert.
+// DigestEntry is what a digest shows of one alert.
 type DigestEntry struct {
 	DeliveryID uuid.UUID
 	Type       string
@@ -123,22 +124,21 @@ type DigestEntry struct {
 	Message    string
 }
 
-// ClientState is all that deciding and sending need to know of one client, as it
-// was at one version.
+// ClientState is all that intake and delivery need to know of one client, at one version.
 type ClientState struct {
 	Client herald.Client
 	Rules  []herald.Rule
-	// KeyIDs are the client's API keys in force.
+	// KeyIDs are the client's API keys that are valid.
 	KeyIDs []uuid.UUID
-	// Unsubscribed are the mailboxes that want no mail of it, in lower case.
+	// Unsubscribed are the mailboxes that receive no mail of this client, in lower case.
 	Unsubscribed []herald.Unsubscribed
-	// EventTypes are the operator's own, which every client shares.
+	// EventTypes are the operator's own event types. All clients share them.
 	EventTypes []herald.EventType
 }
 
-// Body returns an alert's delivered body. It is kept in two parts, so that the
-// alerts of one event share its data: head, which is an alert's own and ends
-// where the value of the last member begins if there is data, and data.
+// Body returns the body that receivers get for an alert. The alerts of one event share its data, so
+// the body is stored in two parts. head is the alert's own part; if there is data, head ends where
+// the value of the last member begins. data is that value, or empty.
 func Body(head, data []byte) []byte {
 	body := make([]byte, 0, len(head)+len(data)+1)
 	body = append(body, head...)

@@ -16,21 +16,21 @@ import (
 
 // load is a number of events to publish over some connections.
 type load struct {
-	targets    []string // publishers are spread over them
+	targets    []string // host:port; the publishers are spread over them
 	path       string
 	key        string
 	events     int
 	perRequest int
 	publishers int
-	// interval is the time between two requests; 0: as fast as it goes.
+	// interval is the time between two requests; 0 means as fast as possible.
 	interval time.Duration
-	// body appends the body of a request with the events from first on.
+	// body appends the body of a request with n events, beginning with number first.
 	body func(into []byte, first, n int) []byte
 }
 
-// publish sends all requests and returns when all are acknowledged. The book
-// learns when each event was to be sent.
-func (l load) publish(ctx context.Context, b *book) error {
+// publish sends all requests and returns when all are acknowledged. It records when each event was
+// to be sent.
+func (l load) publish(ctx context.Context, b *record) error {
 	var next atomic.Int64
 	start := time.Now()
 	errs := make(chan error, l.publishers)
@@ -72,7 +72,7 @@ func (l load) publish(ctx context.Context, b *book) error {
 	}
 }
 
-// publisher is one connection. It speaks just enough HTTP/1.1 to be cheap: the
+// publisher is one connection. It implements only as much HTTP/1.1 as it needs, because the load
 // generator shares the processors with what it measures.
 type publisher struct {
 	conn   net.Conn
@@ -131,8 +131,7 @@ func (p *publisher) post(body []byte) error {
 	return fmt.Errorf("answered %s %s: %w", bytes.TrimSpace([]byte(refused)), answer, err)
 }
 
-// rawBody is what the receiver gets when nothing stands between: about what
-// Herald would send it.
+// rawBody is the body of the raw run: about what Herald would send.
 func rawBody(into []byte, first, _ int) []byte {
 	into = append(into, `{"ClientId":"019ab0c1-0000-7000-8000-000000000000","ClientName":"Bench","CompanyId":"019ab0c1-0000-7000-8000-000000000001","RuleId":"019ab0c1-0000-7000-8000-000000000002","RuleType":"bench","AlertId":"019ab0c1-0000-7000-8000-000000000003","Message":"Benchmark event","Data":{"n":`...)
 	into = strconv.AppendInt(into, int64(first), 10)

@@ -1,10 +1,9 @@
-// Command bench measures Herald end to end on one machine: a load generator
-// and a receiver in this process, `herald serve` as a process of its own with a
-// fresh data directory. It prints one table and fails when an event was lost or
-// delivered twice.
+// Command bench measures Herald end to end on one machine. A load generator and a receiver run in
+// this process, and herald serve runs as a process of its own with an empty data directory. It
+// prints one table. It fails if an event was lost or delivered twice.
 //
-// All rates are of one run on one machine; compare them with the raw limit, the
-// same load generator posting straight to the same receiver.
+// All rates belong to one run on one machine. Compare them with the raw limit: the same load
+// generator posts straight to the same receiver.
 package main
 
 import (
@@ -23,7 +22,7 @@ import (
 func main() {
 	var o options
 	flag.IntVar(&o.events, "events", 60000, "events of each throughput run")
-	flag.IntVar(&o.publishers, "publishers", 64, "connections that publish beside each other")
+	flag.IntVar(&o.publishers, "publishers", 64, "connections that publish at the same time")
 	flag.DurationVar(&o.latency, "latency", 20*time.Second, "length of the latency run")
 	flag.IntVar(&o.rate, "rate", 300, "events a second of the latency run")
 	flag.StringVar(&o.binary, "herald", "", "the herald binary; empty builds it")
@@ -31,7 +30,7 @@ func main() {
 	flag.IntVar(&o.nodes, "nodes", 1, "nodes that share the load, with -postgres")
 	flag.IntVar(&o.pending, "pending", 0, "measure memory and start with so many deliveries pending, instead")
 	flag.IntVar(&o.beside, "beside", 0, "measure latency beside so many deliveries to a receiver that hangs, instead")
-	flag.BoolVar(&o.takeover, "takeover", false, "measure how long what a killed node held waits, with -postgres, instead")
+	flag.BoolVar(&o.takeover, "takeover", false, "measure how long the deliveries of a killed node wait, with -postgres, instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -62,7 +61,7 @@ type options struct {
 // arraySize is the number of events in one request of the array run.
 const arraySize = 100
 
-// heading says where and when.
+// heading prints the date, the machine, the database and the number of nodes.
 func heading(out io.Writer, o options) {
 	database := "SQLite"
 	if o.postgres {
@@ -117,8 +116,8 @@ func rates(ctx context.Context, o options, out io.Writer) error {
 	return table.Flush()
 }
 
-// result is what one run came to. Latencies run from when an event was to be
-// published to when its webhook arrived.
+// result is the result of one run. A latency is the time from when an event was to be published to
+// the arrival of its webhook.
 type result struct {
 	rate          float64
 	latencies     []time.Duration // sorted
@@ -134,14 +133,14 @@ func (r result) percentile(p int) time.Duration {
 
 // measure publishes a load and waits until everything has arrived.
 func measure(ctx context.Context, receiver *receiver, l load) (result, error) {
-	book := receiver.begin(l.events)
+	arrivals := receiver.begin(l.events)
 	start := time.Now()
-	if err := l.publish(ctx, book); err != nil {
+	if err := l.publish(ctx, arrivals); err != nil {
 		return result{}, err
 	}
-	last := book.wait(ctx, 30*time.Second)
+	last := arrivals.wait(ctx, 30*time.Second)
 	r := result{rate: float64(l.events) / last.Sub(start).Seconds()}
-	r.latencies, r.lost, r.doubled = book.close()
+	r.latencies, r.lost, r.doubled = arrivals.close()
 	slices.Sort(r.latencies)
 	return r, ctx.Err()
 }

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// receiver takes webhooks and keeps the book of the present run.
+// receiver takes webhooks and records those of the present run.
 type receiver struct {
 	listener net.Listener
 	server   *http.Server
-	book     atomic.Pointer[book]
+	record   atomic.Pointer[record]
 }
 
 func newReceiver() (*receiver, error) {
@@ -33,7 +33,7 @@ func (r *receiver) address() string { return r.listener.Addr().String() }
 func (r *receiver) url() string     { return "http://" + r.address() + "/" }
 func (r *receiver) close()          { r.server.Close() }
 
-// ServeHTTP enters the event of a webhook by the number in its data.
+// ServeHTTP records the event of a webhook by the number in its data.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	_, data, found := bytes.Cut(body, []byte(`"Data":{"n":`))
@@ -43,32 +43,33 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "not an event of the benchmark", http.StatusBadRequest)
 		return
 	}
-	r.book.Load().arrived(n)
+	r.record.Load().arrived(n)
 	w.WriteHeader(http.StatusOK)
 }
 
-func (r *receiver) begin(events int) *book {
-	b := &book{due: make([]time.Time, events), took: make([]atomic.Int64, events), count: make([]atomic.Int32, events)}
-	r.book.Store(b)
+func (r *receiver) begin(events int) *record {
+	b := &record{due: make([]time.Time, events), took: make([]atomic.Int64, events), count: make([]atomic.Int32, events)}
+	r.record.Store(b)
 	return b
 }
 
-// book says when each event was to be sent, and when and how often it arrived.
-type book struct {
+// record has, for each event of a run, when it was to be sent, how long its webhook took, and how
+// often it arrived.
+type record struct {
 	due   []time.Time // written before the event is sent
 	took  []atomic.Int64
 	count []atomic.Int32
-	all   atomic.Int64 // events that have arrived
-	last  atomic.Int64 // when the latest did, in ns since the epoch
+	all   atomic.Int64 // how many events have arrived
+	last  atomic.Int64 // when the latest event arrived, in ns since the epoch
 }
 
-func (b *book) sent(first, n int, due time.Time) {
+func (b *record) sent(first, n int, due time.Time) {
 	for i := first; i < first+n; i++ {
 		b.due[i] = due
 	}
 }
 
-func (b *book) arrived(n int) {
+func (b *record) arrived(n int) {
 	if n < 0 || n >= len(b.count) || b.count[n].Add(1) > 1 {
 		return
 	}
@@ -78,15 +79,15 @@ func (b *book) arrived(n int) {
 	b.all.Add(1)
 }
 
-// wait waits until every event has arrived, or none has for patience, and
-// returns when the last one did. Doubles come late, so it stays a little.
-func (b *book) wait(ctx context.Context, patience time.Duration) time.Time {
+// wait waits until every event has arrived, or until none has arrived for timeout. It returns when
+// the last one arrived. It waits half a second longer, because second deliveries come late.
+func (b *record) wait(ctx context.Context, timeout time.Duration) time.Time {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	begun := time.Now()
 	for int(b.all.Load()) < len(b.count) && ctx.Err() == nil {
 		<-ticker.C
-		if latest := time.Unix(0, b.last.Load()); time.Since(latest) > patience && time.Since(begun) > patience {
+		if latest := time.Unix(0, b.last.Load()); time.Since(latest) > timeout && time.Since(begun) > timeout {
 			break
 		}
 	}
@@ -95,7 +96,7 @@ func (b *book) wait(ctx context.Context, patience time.Duration) time.Time {
 	return last
 }
 
-func (b *book) close() (latencies []time.Duration, lost, doubled int) {
+func (b *record) close() (latencies []time.Duration, lost, doubled int) {
 	for i := range b.count {
 		switch n := b.count[i].Load(); {
 		case n == 0:

@@ -17,7 +17,7 @@ import (
 	"herald/internal/test/postgres"
 )
 
-// service is one or more nodes of `herald serve` with one client.
+// service is one or more nodes of herald serve with one client.
 type service struct {
 	dir    string
 	nodes  []*node
@@ -29,15 +29,14 @@ type service struct {
 type node struct {
 	address string
 	process *exec.Cmd
-	log     *os.File // a file, as under a service manager
+	log     *os.File // a file, as a service manager gives it
 	binary  string
 	args    []string
 }
 
 const operatorKey = "bench-operator-key-0123456789abcdef"
 
-// startService starts the nodes, with a rule that sends to each of the
-// receiver's addresses.
+// startService starts the nodes, and makes a rule for each of the receiver addresses.
 func startService(ctx context.Context, o options, receivers ...string) (*service, error) {
 	dir, err := os.MkdirTemp("", "herald-bench-")
 	if err != nil {
@@ -45,7 +44,7 @@ func startService(ctx context.Context, o options, receivers ...string) (*service
 	}
 	s := &service{dir: dir}
 	if err := s.start(ctx, o, receivers); err != nil {
-		return nil, errors.Join(err, s.said(), s.stop())
+		return nil, errors.Join(err, s.logs(), s.stop())
 	}
 	return s, nil
 }
@@ -86,7 +85,7 @@ func (s *service) start(ctx context.Context, o options, receivers []string) erro
 }
 
 // start starts the process and returns when it is ready.
-func (n *node) start(ctx context.Context, patience time.Duration) error {
+func (n *node) start(ctx context.Context, timeout time.Duration) error {
 	n.process = exec.Command(n.binary, n.args...)
 	n.process.Env = append(os.Environ(), "HERALD_OPERATOR_KEY="+operatorKey)
 	n.process.Stdout, n.process.Stderr = n.log, n.log
@@ -97,11 +96,11 @@ func (n *node) start(ctx context.Context, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for operator.Ready(ctx) != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("herald is not ready after %v", patience)
+			return fmt.Errorf("herald is not ready after %v", timeout)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -116,12 +115,12 @@ func (n *node) end(how os.Signal) error {
 	return errors.Join(err, wait)
 }
 
-// said is what the nodes have logged, at its end, as an error.
-func (s *service) said() error {
+// logs returns the ends of the nodes' logs as an error.
+func (s *service) logs() error {
 	var errs []error
 	for _, n := range s.nodes {
 		text, err := os.ReadFile(n.log.Name())
-		errs = append(errs, err, fmt.Errorf("herald said: %s", text[max(0, len(text)-2000):]))
+		errs = append(errs, err, fmt.Errorf("the log of herald: %s", text[max(0, len(text)-2000):]))
 	}
 	return errors.Join(errs...)
 }
@@ -153,8 +152,7 @@ func (s *service) setUp(ctx context.Context, receivers []string) error {
 	return err
 }
 
-// tenant makes a client with a rule that sends to each of the addresses, and
-// returns its key.
+// tenant makes a client with a rule for each of the addresses, and returns its key.
 func (s *service) tenant(ctx context.Context, receivers ...string) (string, error) {
 	operator, err := client.New("http://"+s.nodes[0].address, operatorKey)
 	if err != nil {

@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// origins is how many receivers pending has: each is a lane.
+// origins is how many receivers pending has. Each is a lane.
 const origins = 100
 
-// pending measures what a backlog costs: receivers that do not answer, some
-// deliveries for each, and the service's memory; then a kill, and how long the
-// next start takes with all of that in the database.
+// pending measures what a backlog costs. Its receivers do not answer, and each gets some
+// deliveries. It measures the memory of the service. Then it kills the service and measures how
+// long the next start takes with all deliveries in the database.
 func pending(ctx context.Context, o options, out io.Writer) error {
 	hang := make(chan struct{})
 	receiver, err := receiveOnAll(func(http.ResponseWriter, *http.Request) { <-hang })
@@ -57,38 +57,38 @@ func pending(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	l := s.load(o.pending/origins, 10, 4)
-	if err := l.publish(ctx, &book{due: make([]time.Time, l.events)}); err != nil {
-		return errors.Join(err, s.said())
+	if err := l.publish(ctx, &record{due: make([]time.Time, l.events)}); err != nil {
+		return errors.Join(err, s.logs())
 	}
 	if err := row("published", o.pending, 0); err != nil {
 		return err
 	}
-	_ = n.end(syscall.SIGKILL) // it is an error, as it should be
+	_ = n.end(syscall.SIGKILL) // the error is that it was killed
 	began := time.Now()
 	if err := n.start(ctx, time.Minute); err != nil {
-		return errors.Join(err, s.said())
+		return errors.Join(err, s.logs())
 	}
 	ready := time.Since(began)
 	time.Sleep(10 * time.Second)
 	if err := row("killed and started, 10 s later", o.pending, ready); err != nil {
 		return err
 	}
-	_ = n.end(syscall.SIGKILL) // there is nothing to wait for
+	_ = n.end(syscall.SIGKILL) // a stop would wait for the receivers that hang
 	return table.Flush()
 }
 
-// receiveOnAll listens on all of the loopback's addresses.
+// receiveOnAll listens on all addresses of the loopback network.
 func receiveOnAll(handler http.HandlerFunc) (*httptest.Server, error) {
 	listener, err := net.Listen("tcp", "0.0.0.0:0")
 	if err != nil {
 		return nil, err
 	}
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler}} //nolint:gosec // it is to hang
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler}} //nolint:gosec // it needs no timeout: it hangs on purpose
 	server.Start()
 	return server, nil
 }
 
-// memory returns what a process has resident and had at most, in KiB.
+// memory returns the present and the highest resident memory of a process, in KiB.
 func memory(pid int) (resident, peak int, err error) {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	for line := range bytes.Lines(status) {
@@ -104,12 +104,12 @@ func memory(pid int) (resident, peak int, err error) {
 	return resident, peak, err
 }
 
-// settle is how long beside waits after its backlog has been published: that it
-// was written is not what is measured.
-const settle = 20 * time.Second
+// backlogPause is how long beside waits after it has published the backlog, so that it does not
+// measure the writing of the backlog.
+const backlogPause = 20 * time.Second
 
-// beside measures what a receiver that hangs, with a long backlog, does to the
-// latency of another client's deliveries.
+// beside measures how a receiver that hangs, with a long backlog, changes the latency of another
+// client's deliveries.
 func beside(ctx context.Context, o options, out io.Writer) error {
 	hang := make(chan struct{})
 	hung, err := receiveOnAll(func(http.ResponseWriter, *http.Request) { <-hang })
@@ -127,7 +127,7 @@ func beside(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop() //nolint:errcheck // what hangs is cut off
+	defer s.stop() //nolint:errcheck // its nodes are killed
 	_, port, err := net.SplitHostPort(hung.Listener.Addr().String())
 	if err != nil {
 		return err
@@ -149,10 +149,10 @@ func beside(ctx context.Context, o options, out io.Writer) error {
 	}
 	backlog := s.load(o.beside, 1000, 4)
 	backlog.key = bad
-	if err := backlog.publish(ctx, &book{due: make([]time.Time, backlog.events)}); err != nil {
-		return errors.Join(err, s.said())
+	if err := backlog.publish(ctx, &record{due: make([]time.Time, backlog.events)}); err != nil {
+		return errors.Join(err, s.logs())
 	}
-	time.Sleep(settle)
+	time.Sleep(backlogPause)
 	if err := row(fmt.Sprintf("beside %d to one that hangs", o.beside)); err != nil {
 		return err
 	}
@@ -162,8 +162,8 @@ func beside(ctx context.Context, o options, out io.Writer) error {
 	return table.Flush()
 }
 
-// takeover measures how long what a killed node held waits: two nodes, of which
-// one is killed while a receiver keeps it waiting.
+// takeover measures how long the deliveries of a killed node wait. One of two nodes is killed while
+// a receiver does not answer it.
 func takeover(ctx context.Context, o options, out io.Writer) error {
 	const events = 1000
 	var killed, arrived atomic.Bool
@@ -187,8 +187,8 @@ func takeover(ctx context.Context, o options, out io.Writer) error {
 	defer s.stop() //nolint:errcheck // one of its nodes is killed
 	l := s.load(events, arraySize, 1)
 	l.targets = l.targets[:1]
-	if err := l.publish(ctx, &book{due: make([]time.Time, events)}); err != nil {
-		return errors.Join(err, s.said())
+	if err := l.publish(ctx, &record{due: make([]time.Time, events)}); err != nil {
+		return errors.Join(err, s.logs())
 	}
 	for !arrived.Load() && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)

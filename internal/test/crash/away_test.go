@@ -21,14 +21,14 @@ import (
 	"herald/internal/test/postgres"
 )
 
-// smallDisk mounts a small disk and returns an empty directory on it, and the
-// path of a file beside that which can fill it.
+// smallDisk mounts a small disk. It returns an empty directory on it and the path of a file that
+// can fill the disk.
 func smallDisk(t *testing.T) (data, ballast string) {
 	t.Helper()
 	disk := t.TempDir()
 	err := mountTmpfs(disk, "size=512m")
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("a small disk cannot be mounted here (%v), which takes root on Linux; TestDatabaseAway stays", err)
+		t.Skipf("a small disk cannot be mounted here (%v); it needs root on Linux; TestDatabaseAway covers the rest", err)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func smallDisk(t *testing.T) (data, ballast string) {
 	return data, filepath.Join(disk, "ballast")
 }
 
-// readiness is the status that /readyz answers.
+// readiness returns the status of /readyz.
 func (n *node) readiness() int {
 	n.t.Helper()
 	response, err := http.Get("http://" + n.address + "/readyz")
@@ -56,12 +56,12 @@ func (n *node) readiness() int {
 	return response.StatusCode
 }
 
-// TestDatabaseAwayWhileItsLogIsFull is fault 7 where it is worst: PostgreSQL has
-// no room for its log of changes, panics, and gives up or tries to recover until
-// there is room. It is started again as an administrator would, the nodes are not.
+// TestDatabaseAwayWhileItsLogIsFull is the worst case of fault 7: PostgreSQL has no room for its
+// write-ahead log and panics. It ends, or tries to recover until there is room. The test starts it
+// again, as an administrator would, but not the nodes.
 func TestDatabaseAwayWhileItsLogIsFull(t *testing.T) {
 	data, ballast := smallDisk(t)
-	server := newServer(t, postgres.Options{Data: data, LogToo: true})
+	server := newServer(t, postgres.Options{Data: data, WALInData: true})
 	binary, flags := build(t), nodesOn(t, server.Host())
 	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...)}
 	key := nodes[0].publisher()
@@ -69,8 +69,8 @@ func TestDatabaseAwayWhileItsLogIsFull(t *testing.T) {
 		pause(500*time.Millisecond, time.Second)
 		fill(t, ballast)
 		eventually(t, "PostgreSQL panics", func() bool {
-			useLog(t, server)
-			return strings.Contains(server.Said(), "PANIC:")
+			fillWAL(t, server)
+			return strings.Contains(server.Log(), "PANIC:")
 		})
 		for _, n := range nodes {
 			eventually(t, "a publish is answered 503", func() bool { return n.refuses(key) })
@@ -96,9 +96,9 @@ func TestDatabaseAwayWhileItsLogIsFull(t *testing.T) {
 	})
 }
 
-// useLog uses up what PostgreSQL's log of changes has in store, which the load
-// alone takes too long for. That it fails is what is wanted.
-func useLog(t *testing.T, server *postgres.Server) {
+// fillWAL writes write-ahead log until PostgreSQL fails, because the load alone would take too
+// long.
+func fillWAL(t *testing.T, server *postgres.Server) {
 	t.Helper()
 	db, err := sql.Open("pgx", "postgres://herald@"+server.Host()+"/postgres?sslmode=disable&connect_timeout=2")
 	if err != nil {
@@ -106,18 +106,18 @@ func useLog(t *testing.T, server *postgres.Server) {
 	}
 	defer db.Close()
 	for err == nil {
-		_, err = db.ExecContext(t.Context(), `SELECT pg_logical_emit_message(true, 'ledger', repeat('x', 1000000))`)
+		_, err = db.ExecContext(t.Context(), `SELECT pg_logical_emit_message(true, 'crash', repeat('x', 1000000))`)
 	}
 }
 
-// overdue is a receiver that refuses everything until it is let, and then takes
-// it, with enough time over each request for them to pile up.
+// overdue is a receiver that refuses every request until take is called. Then it takes each request
+// slowly, so that they pile up.
 type overdue struct {
-	mu            sync.Mutex
-	refused       map[uuid.UUID]bool
-	taken         map[uuid.UUID]bool
-	taking        bool
-	present, peak int
+	mu             sync.Mutex
+	refused        map[uuid.UUID]bool
+	taken          map[uuid.UUID]bool
+	taking         bool
+	inFlight, peak int
 }
 
 func (o *overdue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -126,17 +126,17 @@ func (o *overdue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		AlertID uuid.UUID `json:"AlertId"`
 	}
 	if err != nil || json.Unmarshal(text, &body) != nil {
-		return // broken off: not a request that was sent
+		return // the request broke off, so it was not sent completely
 	}
 	if !o.enter(body.AlertID) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	time.Sleep(200 * time.Millisecond)
-	// The sender goes on to its next once this is answered, which is later.
+	time.Sleep(200 * time.Millisecond) // a slow receiver is the point: see overdue
+	// The sender starts its next request after this response. So the count falls before that.
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.present--
+	o.inFlight--
 	o.taken[body.AlertID] = true
 }
 
@@ -147,8 +147,8 @@ func (o *overdue) enter(alert uuid.UUID) (taking bool) {
 		o.refused[alert] = true
 		return false
 	}
-	o.present++
-	o.peak = max(o.peak, o.present)
+	o.inFlight++
+	o.peak = max(o.peak, o.inFlight)
 	return true
 }
 
@@ -164,18 +164,17 @@ func (o *overdue) take() {
 	o.taking = true
 }
 
-// TestNoStormAfterTheDatabaseWasAway is fault 8 with much to make up for: many
-// times more retries than a node makes at once come due while PostgreSQL is away.
-// When it is back they are made, all of them, and no more at once than at any
-// other time.
+// TestNoStormAfterTheDatabaseWasAway is fault 8 with a large backlog. While PostgreSQL is away,
+// many more retries come due than a node makes at once. When it is back, all of them are made, and
+// no more at once than at any other time.
 func TestNoStormAfterTheDatabaseWasAway(t *testing.T) {
 	const alerts = 4000
 	server := newServer(t, postgres.Options{})
 	receiver := &overdue{refused: make(map[uuid.UUID]bool), taken: make(map[uuid.UUID]bool)}
 	hook := httptest.NewServer(receiver)
 	t.Cleanup(hook.Close)
-	// No attempt is given up here, so what the receiver counts is what the nodes
-	// have under way.
+	// The timeout is so long that no attempt ends before its response. So the receiver's count is
+	// the number of attempts under way.
 	flags := append(nodesOn(t, server.Host()), "--request-timeout", "60s", "--retry-schedule", strings.Repeat("3s,", 19)+"3s")
 	binary := build(t)
 	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...)}
@@ -184,7 +183,7 @@ func TestNoStormAfterTheDatabaseWasAway(t *testing.T) {
 	if err := server.Halt(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(5 * time.Second) // longer than the interval: all are due
+	time.Sleep(5 * time.Second) // longer than the 3 s interval, so all are due; no node can be asked now
 	receiver.take()
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)

@@ -1,11 +1,10 @@
-// Package crash checks that nothing was lost: it holds a publisher's book and a
-// receiver's book against what the service says, after a run in which anything
-// may have been killed.
+// Package crash checks that nothing was lost in a run in which anything may have been killed. It
+// compares what a publisher and a receiver recorded with what the service shows. The tests beside
+// it do the killing.
 //
-// What must hold, whatever happened: every alert of an acknowledged event was
-// delivered, and the receiver has it; nothing is pending for ever; every request
-// that the receiver saw is an attempt on record; and an alert that the receiver
-// took twice has an attempt on record that explains it.
+// It checks the following, whatever happened. Every alert of an acknowledged event was delivered,
+// and the receiver has it. Nothing is pending for ever. Every request that the receiver saw is an
+// attempt on record. If the receiver took an alert twice, an attempt on record explains it.
 package crash
 
 import (
@@ -26,26 +25,26 @@ import (
 	"herald/client"
 )
 
-// Receiver takes webhooks with random answers, most of them good, and keeps the
-// book of what it was sent and how it answered.
+// Receiver takes webhooks and answers at random, mostly with success. It counts the requests of
+// each alert.
 type Receiver struct {
-	mu      sync.Mutex
-	seen    map[uuid.UUID]*Entry
-	present int
-	peak    int
+	mu       sync.Mutex
+	seen     map[uuid.UUID]*counts
+	inFlight int
+	peak     int
 }
 
-// Entry is what a receiver has seen of one alert.
-type Entry struct {
-	Requests int // all, however they were answered
-	Taken    int // answered with a 2xx
+// counts are the requests that a receiver saw of one alert.
+type counts struct {
+	requests int // all requests, whatever the answer
+	taken    int // answered with a 2xx
 }
 
-// NewReceiver returns a receiver that has seen nothing.
-func NewReceiver() *Receiver { return &Receiver{seen: make(map[uuid.UUID]*Entry)} }
+// NewReceiver returns a receiver that has seen no request.
+func NewReceiver() *Receiver { return &Receiver{seen: make(map[uuid.UUID]*counts)} }
 
-// ServeHTTP takes a webhook: seven in ten are answered 200; the others 503, by
-// breaking the connection, or not before the sender gives up.
+// ServeHTTP takes a webhook. It answers seven in ten with 200. It answers the others with 503,
+// breaks the connection, or does not answer before the sender's timeout.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.enter(1)
 	defer r.enter(-1)
@@ -54,10 +53,10 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		AlertID uuid.UUID `json:"AlertId"`
 	}
 	if err != nil || json.Unmarshal(text, &body) != nil {
-		return // broken off: not a request that was sent
+		return // the request broke off, so it was not sent completely
 	}
 	chance := rand.IntN(100)
-	r.note(body.AlertID, chance < 70)
+	r.count(body.AlertID, chance < 70)
 	switch {
 	case chance < 70:
 	case chance < 85:
@@ -75,46 +74,46 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (r *Receiver) enter(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.present += n
-	r.peak = max(r.peak, r.present)
+	r.inFlight += n
+	r.peak = max(r.peak, r.inFlight)
 }
 
-// Peak returns the most requests that it had at once.
+// Peak returns the highest number of requests that it had at once.
 func (r *Receiver) Peak() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.peak
 }
 
-func (r *Receiver) note(alert uuid.UUID, taken bool) {
+func (r *Receiver) count(alert uuid.UUID, taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.seen[alert]
-	if e == nil {
-		e = &Entry{}
-		r.seen[alert] = e
+	c := r.seen[alert]
+	if c == nil {
+		c = &counts{}
+		r.seen[alert] = c
 	}
-	e.Requests++
+	c.requests++
 	if taken {
-		e.Taken++
+		c.taken++
 	}
 }
 
-func (r *Receiver) entry(alert uuid.UUID) Entry {
+func (r *Receiver) counts(alert uuid.UUID) counts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.seen[alert]; e != nil {
-		return *e
+	if c := r.seen[alert]; c != nil {
+		return *c
 	}
-	return Entry{}
+	return counts{}
 }
 
-// Publisher publishes until its context ends and keeps the book of what was
-// acknowledged. An event is published again under the same key until it is.
+// Publisher publishes until its context ends and records the alerts of acknowledged events. It
+// repeats an event with the same idempotency key until the event is acknowledged.
 type Publisher struct {
 	mu      sync.Mutex
 	alerts  []uuid.UUID
-	Clients func() []*client.API // the nodes that are up; any will do
+	Clients func() []*client.API // the nodes that may be asked
 	Event   client.Event
 }
 
@@ -148,11 +147,11 @@ func (p *Publisher) Alerts() []uuid.UUID {
 	return append([]uuid.UUID(nil), p.alerts...)
 }
 
-// Check holds the books against the service. It waits for what is still pending as
-// long as something gets done: patience is how long nothing may end, because there
-// may be any number to make up for. It returns what does not agree, all of it.
-func Check(ctx context.Context, service *client.API, p *Publisher, r *Receiver, patience time.Duration) (problems []error) {
-	var ended atomic.Int64 // when a delivery was last seen to have ended
+// Check compares the records with the service and returns all differences. It waits for pending
+// deliveries as long as some end: timeout is the longest time in which none ends, because there may
+// be any number of them.
+func Check(ctx context.Context, service *client.API, p *Publisher, r *Receiver, timeout time.Duration) (problems []error) {
+	var ended atomic.Int64 // when a delivery was last seen in a final state
 	ended.Store(time.Now().UnixNano())
 	alerts := p.Alerts()
 	seen := make(map[uuid.UUID]bool, len(alerts))
@@ -170,10 +169,10 @@ func Check(ctx context.Context, service *client.API, p *Publisher, r *Receiver, 
 		workers.Go(func() {
 			for _, alert := range part {
 				var found []error
-				if d, err := settled(ctx, service, alert, &ended, patience); err != nil {
+				if d, err := waitUntilEnded(ctx, service, alert, &ended, timeout); err != nil {
 					found = []error{fmt.Errorf("alert %s: %w", alert, err)}
 				} else {
-					found = compare(d, r.entry(alert))
+					found = compare(d, r.counts(alert))
 				}
 				mu.Lock()
 				problems = append(problems, found...)
@@ -188,35 +187,36 @@ func Check(ctx context.Context, service *client.API, p *Publisher, r *Receiver, 
 // checkers is how many alerts are looked up at a time.
 const checkers = 8
 
-// settled waits until an alert's delivery has ended, or none has for long.
-func settled(ctx context.Context, service *client.API, alert uuid.UUID, ended *atomic.Int64, patience time.Duration) (client.Delivery, error) {
+// waitUntilEnded waits until the delivery of an alert has ended. It returns an error if no delivery
+// of any alert has ended for timeout.
+func waitUntilEnded(ctx context.Context, service *client.API, alert uuid.UUID, ended *atomic.Int64, timeout time.Duration) (client.Delivery, error) {
 	for {
 		d, err := service.Delivery(ctx, herald.DeliveryID(alert, 0))
 		if err != nil || d.State != herald.Pending {
 			ended.Store(time.Now().UnixNano())
 			return d, err
 		}
-		if time.Since(time.Unix(0, ended.Load())) > patience {
+		if time.Since(time.Unix(0, ended.Load())) > timeout {
 			return d, fmt.Errorf("still pending after %d attempts (held by a node: %v)", len(d.Attempts), d.InFlight)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-func compare(d client.Delivery, e Entry) (problems []error) {
-	complain := func(format string, args ...any) {
+func compare(d client.Delivery, c counts) (problems []error) {
+	add := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("alert %s: "+format, append([]any{d.AlertID}, args...)...))
 	}
-	// An attempt makes a second request when it finds a kept-alive connection
-	// closed; that is on record, unless the attempt was cut off. An attempt
-	// whose response did not come may have been taken all the same.
+	// An attempt makes a second request when the receiver has closed a kept-alive connection. That
+	// is on record unless the attempt was interrupted. The receiver may have taken an attempt whose
+	// response did not arrive.
 	unknown, unanswered, redialled, taken := 0, 0, 0, 0
 	for _, a := range d.Attempts {
 		switch {
 		case a.Outcome == herald.OutcomeUnknown:
 			unknown++
 		case a.Outcome == herald.OutcomeDelivered:
-			taken++ // twice only if a node was taken for dead in between
+			taken++ // two only if a node was declared dead in between
 		case a.Status == 0:
 			unanswered++
 		}
@@ -225,16 +225,16 @@ func compare(d client.Delivery, e Entry) (problems []error) {
 		}
 	}
 	if d.State != herald.Delivered {
-		complain("it is %s (%s) after %d attempts", d.State, d.Reason, len(d.Attempts))
+		add("it is %s (%s) after %d attempts", d.State, d.Reason, len(d.Attempts))
 	}
-	if d.State == herald.Delivered && e.Taken == 0 {
-		complain("it is delivered, and the receiver has not taken it")
+	if d.State == herald.Delivered && c.taken == 0 {
+		add("it is delivered, but the receiver has not taken it")
 	}
-	if most := len(d.Attempts) + redialled + unknown; e.Requests > most {
-		complain("the receiver saw %d requests, and only %d are on record", e.Requests, most)
+	if most := len(d.Attempts) + redialled + unknown; c.requests > most {
+		add("the receiver saw %d requests, but only %d are on record", c.requests, most)
 	}
-	if most := taken + redialled + unanswered + 2*unknown; e.Taken > most {
-		complain("the receiver took it %d times, and the record explains only %d", e.Taken, most)
+	if most := taken + redialled + unanswered + 2*unknown; c.taken > most {
+		add("the receiver took it %d times, but the record explains only %d", c.taken, most)
 	}
 	return problems
 }

@@ -14,7 +14,8 @@ import (
 	"herald/internal/test/postgres"
 )
 
-// newServer starts a PostgreSQL server for a test that does it harm.
+// newServer starts a PostgreSQL server that only this test uses, because the test stops or breaks
+// it.
 func newServer(t *testing.T, o postgres.Options) *postgres.Server {
 	t.Helper()
 	s, err := postgres.StartWith(o)
@@ -29,7 +30,7 @@ func newServer(t *testing.T, o postgres.Options) *postgres.Server {
 	return s
 }
 
-// nodesOn are the flags of nodes on a database.
+// nodesOn returns the flags of nodes on a database.
 func nodesOn(t *testing.T, hosts ...string) []string {
 	t.Helper()
 	keyFile := filepath.Join(t.TempDir(), "secret.key")
@@ -40,7 +41,7 @@ func nodesOn(t *testing.T, hosts ...string) []string {
 	return []string{"--database", address, "--secret-key-file", keyFile, "--node-timeout", "2s"}
 }
 
-// eventually waits for a condition.
+// eventually polls until a condition holds. After 30 s it fails the test.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
@@ -50,7 +51,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// isReady reports what /readyz says.
+// isReady reports whether /readyz answers 200.
 func (n *node) isReady() bool {
 	response, err := http.Get("http://" + n.address + "/readyz")
 	if err != nil {
@@ -60,7 +61,7 @@ func (n *node) isReady() bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// publisher returns the key of a client that a test publishes for by itself.
+// publisher returns the key of a new client, for single publishes of a test.
 func (n *node) publisher() string {
 	n.t.Helper()
 	account, err := n.client(operatorKey).CreateClient(n.t.Context(), "By hand")
@@ -70,8 +71,8 @@ func (n *node) publisher() string {
 	return account.APIKey
 }
 
-// refuses reports whether a publish is answered 503. Any other failure that is
-// the service's is an error, as is a 503 that names no time to try again.
+// refuses reports whether a publish is answered 503. Any other error of the service fails the test,
+// as does a 503 without Retry-After.
 func (n *node) refuses(key string) bool {
 	n.t.Helper()
 	request, err := http.NewRequestWithContext(n.t.Context(), http.MethodPost, "http://"+n.address+"/events",
@@ -92,11 +93,11 @@ func (n *node) refuses(key string) bool {
 	return unavailable
 }
 
-// perLane is how many requests a node makes to one receiver at once, at most.
+// perLane is the most requests that a node makes to one receiver at once.
 const perLane = 128
 
-// TestDatabaseAway is fault 8: PostgreSQL is stopped for seconds under load.
-// Publishers are told to wait, and when it is back all goes on, without a storm.
+// TestDatabaseAway is fault 8: PostgreSQL is stopped for seconds under load. Publishers get 503 and
+// Retry-After. When it is back, everything continues, without a burst of requests.
 func TestDatabaseAway(t *testing.T) {
 	server := newServer(t, postgres.Options{})
 	binary, flags := build(t), nodesOn(t, server.Host())
@@ -111,7 +112,7 @@ func TestDatabaseAway(t *testing.T) {
 			eventually(t, "a publish is answered 503", func() bool { return n.refuses(key) })
 			eventually(t, "a node without its database is not ready", func() bool { return !n.isReady() })
 		}
-		pause(3*time.Second, 4*time.Second)
+		pause(3*time.Second, 4*time.Second) // longer than --node-timeout
 		if err := server.Resume(); err != nil {
 			t.Fatal(err)
 		}
@@ -120,14 +121,14 @@ func TestDatabaseAway(t *testing.T) {
 		}
 		pause(time.Second, 2*time.Second)
 	})
-	// Twice, because a request that was given up may still be with the receiver.
+	// Twice, because a request whose sender has timed out may still be at the receiver.
 	if peak := receiver.Peak(); peak > 2*len(nodes)*perLane {
 		t.Errorf("%d requests at once, of %d nodes that make at most %d each", peak, len(nodes), perLane)
 	}
 }
 
-// TestDatabaseFull is fault 7 on PostgreSQL: while its disk is full publishers
-// are told to wait, and with room again all goes on.
+// TestDatabaseFull is fault 7 on PostgreSQL: while its disk is full, publishers get 503. When there
+// is room again, everything continues.
 func TestDatabaseFull(t *testing.T) {
 	data, ballast := smallDisk(t)
 	server := newServer(t, postgres.Options{Data: data})
@@ -147,7 +148,7 @@ func TestDatabaseFull(t *testing.T) {
 	})
 }
 
-// fill writes a file until the disk that it is on is full.
+// fill writes a file until its disk is full.
 func fill(t *testing.T, path string) {
 	t.Helper()
 	file, err := os.Create(path)

@@ -10,11 +10,10 @@ import (
 	"herald/internal/test/postgres"
 )
 
-// TestPrimaryFailsOver is fault 9: a primary is killed under load, and its
-// synchronous standby takes over; the nodes find it by themselves, and nothing
-// acknowledged is lost. Publishers are only told to wait: whatever breaks on a
-// connection, in whatever statement, it is the database that is away and never
-// the request that is at fault, so no other error than 503 is answered.
+// TestPrimaryFailsOver is fault 9: a primary is killed under load, and its synchronous standby
+// takes over. The nodes find it by themselves, and nothing acknowledged is lost. Publishers get no
+// other error than 503. Whichever statement a broken connection interrupts, the cause is the
+// database and never the request.
 func TestPrimaryFailsOver(t *testing.T) {
 	primary := newServer(t, postgres.Options{})
 	standby, err := primary.Standby()
@@ -24,11 +23,10 @@ func TestPrimaryFailsOver(t *testing.T) {
 	t.Cleanup(func() { standby.Stop() }) //nolint:errcheck // the test is over
 	binary, flags := build(t), nodesOn(t, primary.Host(), standby.Host())
 	nodes := []*node{newNode(t, binary, flags...), newNode(t, binary, flags...)}
-	refused := &answers{seen: make(map[int]int)}
+	refused := &errorStatuses{seen: make(map[int]int)}
 	run(t, nodes, func() {
 		pause(time.Second, 2*time.Second)
-		// Killed and started again a few times before it is gone for good: what a
-		// kill breaks off is different each time.
+		// The primary is killed several times, because each kill interrupts other statements.
 		for range 3 {
 			if err := primary.Kill(); err != nil {
 				t.Fatal(err)

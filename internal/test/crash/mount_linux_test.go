@@ -2,7 +2,7 @@ package crash_test
 
 import "syscall"
 
-// mountTmpfs mounts a disk in memory, which root may.
+// mountTmpfs mounts a disk in memory. It needs root.
 func mountTmpfs(dir, options string) error { return syscall.Mount("tmpfs", dir, "tmpfs", 0, options) }
 
 func unmount(dir string) error { return syscall.Unmount(dir, 0) }

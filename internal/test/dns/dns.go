@@ -1,5 +1,5 @@
-// Package dns is a name server for tests: a resolver of Go's own kind that asks a
-// function of the test, over a socket.
+// Package dns is a name server for tests. It gives a test a net.Resolver that asks a function of
+// the test, over a socket.
 package dns
 
 import (
@@ -12,16 +12,16 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Answer is what a question gets. A Code other than 0 is an error (RFC 1035, section
-// 4.1.1): 2 is SERVFAIL, 3 is NXDOMAIN. Silent is no answer at all.
+// Answer is the answer to a question. A Code other than 0 is an error (RFC 1035, section 4.1.1): 2
+// is SERVFAIL, 3 is NXDOMAIN. Silent means no answer at all.
 type Answer struct {
 	Addrs  []netip.Addr
 	Code   dnsmessage.RCode
 	Silent bool
 }
 
-// Resolver returns a resolver that asks answer, with the name in lower case and
-// without its last dot. It stops with the test.
+// Resolver returns a resolver that asks answer. The name is in lower case and without its last dot.
+// The resolver stops with the test.
 func Resolver(t testing.TB, answer func(name string) Answer) *net.Resolver {
 	t.Helper()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -38,11 +38,11 @@ func Resolver(t testing.TB, answer func(name string) Answer) *net.Resolver {
 				return
 			}
 			if reply := respond(question[:n], answer); reply != nil {
-				_, _ = server.WriteTo(reply, from) // who asks asks again
+				_, _ = server.WriteTo(reply, from) // the resolver asks again if this fails
 			}
 		}
 	}()
-	// A look-up goes on behind a caller that has given up; it ends with its sockets.
+	// A look-up continues after its caller's timeout. It ends when its sockets are closed.
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		cancel()
@@ -58,7 +58,7 @@ func Resolver(t testing.TB, answer func(name string) Answer) *net.Resolver {
 	}}
 }
 
-// respond makes the reply to one question, nil for none.
+// respond returns the reply to one question, nil for none.
 func respond(question []byte, answer func(string) Answer) []byte {
 	var m dnsmessage.Message
 	if err := m.Unpack(question); err != nil || len(m.Questions) != 1 {

@@ -1,5 +1,5 @@
-// Package postgres gives tests a PostgreSQL server of their own: real, temporary,
-// one a test process, with a schema a test.
+// Package postgres gives tests a real PostgreSQL server that exists only for them: one server for
+// each test process, one schema for each test.
 package postgres
 
 import (
@@ -24,31 +24,30 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// Server is a PostgreSQL server.
+// Server is a PostgreSQL server in a temporary directory.
 type Server struct {
-	dir     string // of the log, the socket, and data and wal unless Options say where
+	dir     string // has the log, the socket, and data and WAL unless Options name another place
 	data    string
 	bin     string
-	more    []string // settings
-	who     *syscall.SysProcAttr
+	more    []string             // more settings
+	who     *syscall.SysProcAttr // the user that the server runs as
 	port    int
 	process *exec.Cmd
 	ended   chan struct{} // closed once the process is gone
-	failure error         // how it ended; to be read once it has
+	failure error         // how it ended; only read after ended is closed
 	killed  bool
 	log     *os.File
 	schemas atomic.Int64
 }
 
-// Options say how to make a server; the zero value will do.
+// Options say how to make a server. The zero value makes an ordinary one.
 type Options struct {
-	// Data is the directory of its data, which must be empty; its log of changes
-	// lies elsewhere then, unless LogToo.
+	// Data is the directory of its data, which must be empty. Its write-ahead log (WAL) is
+	// elsewhere then, unless WALInData.
 	Data string
-	// LogToo leaves the log of changes in Data, in files of 1 MB none of which is
-	// used again: on a full disk there soon is no room for the next, and without
-	// that the server cannot go on.
-	LogToo bool
+	// WALInData puts the WAL into Data too, in files of 1 MB that are not used again. On a full
+	// disk there soon is no room for the next file, and without it the server cannot continue.
+	WALInData bool
 	// primary is the server that a standby follows.
 	primary *Server
 }
@@ -59,24 +58,24 @@ var shared struct {
 	err    error
 }
 
-// Main runs a package's tests and stops the server that they have started, if
-// any. It is a package's TestMain.
+// Main runs a package's tests and then stops the server, if they have started one. A package calls
+// it from TestMain.
 func Main(m *testing.M) { Exit(m.Run()) }
 
-// Exit stops the server and ends the process with code, for a TestMain that has
-// more to do.
+// Exit stops the server and ends the process with code. A TestMain that does more calls it instead
+// of Main.
 func Exit(code int) {
 	if shared.server != nil {
 		if err := shared.server.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "pgtest:", err)
+			fmt.Fprintln(os.Stderr, "test PostgreSQL server:", err)
 			code = 1
 		}
 	}
 	os.Exit(code)
 }
 
-// Database returns the address of an empty schema on the process's server. The
-// package's TestMain must be Main.
+// Database returns the address of an empty schema on the server of this process. The package's
+// TestMain must call Main or Exit.
 func Database(t testing.TB) string {
 	t.Helper()
 	shared.once.Do(func() { shared.server, shared.err = Start() })
@@ -105,15 +104,15 @@ func (s *Server) address(schema string) string {
 	return fmt.Sprintf("postgres://herald@127.0.0.1:%d/postgres?sslmode=disable&search_path=%s", s.port, schema)
 }
 
-// Start makes a cluster in a temporary directory and starts a server on it. As
-// PostgreSQL refuses to run as root, root lends it an unprivileged user.
+// Start makes a cluster in a temporary directory and starts a server on it. PostgreSQL refuses to
+// run as root, so under root it runs as an unprivileged user.
 func Start() (*Server, error) { return StartWith(Options{}) }
 
 // StartWith is Start with Options.
 func StartWith(o Options) (*Server, error) {
 	s := &Server{}
 	if err := s.make(o); err != nil {
-		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w: %s", err, s.Said()), s.Stop())
+		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w: %s", err, s.Log()), s.Stop())
 	}
 	return s, nil
 }
@@ -137,13 +136,13 @@ func (s *Server) make(o Options) (err error) {
 	s.data = filepath.Join(s.dir, "data")
 	switch {
 	case o.primary != nil:
-		s.more = []string{"-c", "wal_retrieve_retry_interval=100ms"} // it finds a primary that is back soon
+		s.more = []string{"-c", "wal_retrieve_retry_interval=100ms"} // it soon reconnects to a primary that is back
 		err = s.run("pg_basebackup", "-D", s.data, "-d", "host=127.0.0.1 user=herald port="+strconv.Itoa(o.primary.port), "-R", "-C", "-S", "standby", "--checkpoint=fast", "--no-sync")
 	case o.Data != "":
 		s.data = o.Data
 		if _, err = credential(s.data); err == nil {
 			where := []string{"-D", s.data, "--waldir", filepath.Join(s.dir, "wal")}
-			if o.LogToo {
+			if o.WALInData {
 				where = []string{"-D", s.data, "--wal-segsize", "1"}
 				s.more = []string{"-c", "wal_keep_size=1GB"}
 			}
@@ -167,8 +166,8 @@ func (s *Server) run(program string, args ...string) error {
 	return p.Run()
 }
 
-// Resume starts a server that was halted or killed, or that has ended, on what
-// it left, and returns when it answers.
+// Resume starts a server again that was halted or killed, or that has ended, with its data. It
+// returns when the server answers.
 func (s *Server) Resume() error {
 	args := append([]string{"-D", s.data, "-p", strconv.Itoa(s.port), "-k", s.dir,
 		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "shared_buffers=128MB"}, s.more...)
@@ -186,8 +185,7 @@ func (s *Server) Resume() error {
 	return s.ready()
 }
 
-// Ended reports whether the server runs no more: it was ended, or has given up
-// by itself.
+// Ended reports whether the server has ended, by a call or by itself.
 func (s *Server) Ended() bool {
 	if s.process == nil {
 		return true
@@ -200,42 +198,42 @@ func (s *Server) Ended() bool {
 	}
 }
 
-// Said is the server's log so far.
-func (s *Server) Said() string {
+// Log returns the server's log so far.
+func (s *Server) Log() string {
 	if s.log == nil {
 		return ""
 	}
-	said, _ := os.ReadFile(s.log.Name()) // it is only to help
-	return string(said)
+	text, _ := os.ReadFile(s.log.Name()) // the log is only for messages of tests
+	return string(text)
 }
 
-// Halt ends the server as an administrator does who does not wait for sessions.
+// Halt ends the server without waiting for sessions (a fast shutdown).
 func (s *Server) Halt() error { return s.end(syscall.SIGINT) }
 
-// Kill ends the server and all its processes without giving them time.
+// Kill kills the server and all its processes.
 func (s *Server) Kill() error {
 	if s.Ended() {
-		return errors.New("kill PostgreSQL: it does not run")
+		return errors.New("kill PostgreSQL: the server does not run")
 	}
 	server := s.process.Process
-	_ = server.Signal(syscall.SIGSTOP) // or it starts another process behind our back
-	// They lead process groups of their own: killing the server's is not enough.
-	family := children(server.Pid)
-	for _, pid := range append(family, server.Pid) {
+	_ = server.Signal(syscall.SIGSTOP) // so that it starts no other process meanwhile
+	// The processes lead process groups of their own, so killing the server's group is not enough.
+	started := children(server.Pid)
+	for _, pid := range append(started, server.Pid) {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 	}
 	<-s.ended
 	s.process, s.killed = nil, true
-	// A server does not start on what a process of the last one still holds.
-	for deadline := time.Now().Add(10 * time.Second); slices.ContainsFunc(family, runs); time.Sleep(time.Millisecond) {
+	// A server does not start while a process of the last one still uses its shared memory.
+	for deadline := time.Now().Add(10 * time.Second); slices.ContainsFunc(started, runs); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			return errors.New("kill PostgreSQL: a process of its does not end")
+			return errors.New("kill PostgreSQL: one of its processes does not end")
 		}
 	}
 	return nil
 }
 
-// children are the processes that a process has started and that still run.
+// children returns the processes that a process has started and that still run.
 func children(parent int) (pids []int) {
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range all {
@@ -247,19 +245,20 @@ func children(parent int) (pids []int) {
 	return pids
 }
 
-// runs reports whether a process is there and more than a zombie.
+// runs reports whether a process exists and is not a zombie.
 func runs(pid int) bool {
 	state, _ := status(pid)
 	return state != "" && state != "Z" && state != "X"
 }
 
-// status is what Linux says of a process, and nothing if it is gone.
+// status returns the state and the parent of a process from Linux, and nothing if there is no such
+// process.
 func status(pid int) (state, parent string) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return "", ""
 	}
-	// pid (name) state ppid; the name may hold anything.
+	// The line is "pid (name) state ppid"; the name may contain any character.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 2 {
 		return "", ""
@@ -267,8 +266,8 @@ func status(pid int) (state, parent string) {
 	return fields[0], fields[1]
 }
 
-// Standby starts a server that follows this one, which from then on acknowledges
-// a commit only when the standby has it.
+// Standby starts a server that follows this one. From then on this one acknowledges a commit only
+// when the standby has it.
 func (s *Server) Standby() (*Server, error) {
 	standby, err := StartWith(Options{primary: s})
 	if err != nil {
@@ -290,9 +289,9 @@ func (s *Server) Standby() (*Server, error) {
 	return standby, nil
 }
 
-// InSync waits until the standby has all that this server has. One that was
-// killed and goes on shows commits that its standby has yet to get; promoted
-// before that, the standby would be without them.
+// InSync waits until the standby has all data of this server. After a kill and a new start, this
+// server shows commits that the standby does not have yet. If the standby were promoted then, they
+// would be lost.
 func (s *Server) InSync() error {
 	db, err := sql.Open("pgx", s.address("public"))
 	if err != nil {
@@ -315,7 +314,7 @@ func (s *Server) InSync() error {
 	}
 }
 
-// Promote makes a standby take writes.
+// Promote makes a standby accept writes.
 func (s *Server) Promote() error {
 	db, err := sql.Open("pgx", s.address("public"))
 	if err != nil {
@@ -326,7 +325,7 @@ func (s *Server) Promote() error {
 	return err
 }
 
-// Host is where the server listens, host:port.
+// Host returns where the server listens, host:port.
 func (s *Server) Host() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 
 func (s *Server) ready() error {
@@ -349,10 +348,10 @@ func (s *Server) ready() error {
 
 // Stop ends the server at once and removes its directory.
 func (s *Server) Stop() error {
-	_ = s.end(syscall.SIGQUIT) // immediate shutdown, which it reports as a failure
+	_ = s.end(syscall.SIGQUIT) // an immediate shutdown, which the server reports as a failure
 	if s.killed {
-		// One that was killed leaves its shared memory to the next, which takes it away
-		// as it ends; this one ends as its input does.
+		// A killed server leaves its shared memory to the next one, which removes it when it ends.
+		// This one ends at once, because its input is empty.
 		_ = s.run("postgres", "--single", "-D", s.data, "postgres")
 	}
 	if s.log != nil {
@@ -365,13 +364,13 @@ func (s *Server) end(how syscall.Signal) error {
 	if s.process == nil {
 		return nil
 	}
-	_ = s.process.Process.Signal(how) // it may have ended
+	_ = s.process.Process.Signal(how) // the process may have ended
 	<-s.ended
 	s.process = nil
 	return s.failure
 }
 
-// programs finds the directory of PostgreSQL's server programs.
+// programs returns the directory of PostgreSQL's server programs.
 func programs() (string, error) {
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb", "/opt/homebrew/opt/postgresql@*/bin/initdb"} {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
@@ -383,13 +382,13 @@ func programs() (string, error) {
 			return filepath.Dir(path), nil
 		}
 	}
-	return "", errors.New("PostgreSQL's programs (initdb, postgres) are not here; scripts/setup.sh installs them, or says how")
+	return "", errors.New("PostgreSQL's programs (initdb, postgres) are not installed; scripts/setup.sh installs them, or says how")
 }
 
-// credential lets a server run as postgres or nobody when this process is root,
-// and gives that user the directory.
+// credential makes a server run as postgres or nobody if this process is root, and makes that user
+// the owner of the directory.
 func credential(dir string) (*syscall.SysProcAttr, error) {
-	attr := &syscall.SysProcAttr{Setpgid: true} // an interrupt is the test's, not the server's
+	attr := &syscall.SysProcAttr{Setpgid: true} // so that an interrupt reaches the test and not the server
 	if os.Getuid() != 0 {
 		return attr, nil
 	}

@@ -9,15 +9,14 @@ import (
 	"testing"
 )
 
-// TestKilledServerGoesOnAndLeavesNothing: what was committed before a kill is
-// there after it, and the end of a killed server gives its shared memory back,
-// of which a machine has only so much.
+// TestKilledServerGoesOnAndLeavesNothing: after a kill, the data committed before is there. When
+// the server ends, it releases its shared memory, which a machine has little of.
 func TestKilledServerGoesOnAndLeavesNothing(t *testing.T) {
 	s, err := Start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Stop() }) //nolint:errcheck // once more, if the test has failed before
+	t.Cleanup(func() { s.Stop() }) //nolint:errcheck // only needed if the test failed before its own Stop
 	db, err := sql.Open("pgx", s.address("public"))
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +32,7 @@ func TestKilledServerGoesOnAndLeavesNothing(t *testing.T) {
 		t.Error("a killed server answers")
 	}
 	if err := s.Resume(); err != nil {
-		t.Fatalf("%v: %s", err, s.Said())
+		t.Fatalf("%v: %s", err, s.Log())
 	}
 	var n int
 	if err := db.QueryRow(`SELECT n FROM kept`).Scan(&n); err != nil || n != 1 {
@@ -44,7 +43,7 @@ func TestKilledServerGoesOnAndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if runtime.GOOS == "linux" && !listed(segment) {
-		t.Errorf("the shared memory %s of a killed server is not to be seen: this proves nothing", segment)
+		t.Errorf("the shared memory %s of a killed server is not listed, so this test proves nothing", segment)
 	}
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
@@ -54,8 +53,8 @@ func TestKilledServerGoesOnAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// memory is the number of the shared memory that a server has. Line 7 of
-// postmaster.pid has its key and its number.
+// memory returns the id of a server's shared memory. Line 7 of postmaster.pid has its key and its
+// id.
 func memory(t *testing.T, s *Server) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.data, "postmaster.pid"))
@@ -69,7 +68,7 @@ func memory(t *testing.T, s *Server) string {
 	return strings.Fields(lines[6])[1]
 }
 
-// listed reports whether Linux lists shared memory of that number.
+// listed reports whether Linux lists shared memory with that id.
 func listed(segment string) bool {
 	text, err := os.ReadFile("/proc/sysvipc/shm")
 	if err != nil {

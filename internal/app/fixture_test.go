@@ -26,14 +26,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The server of the tests runs until they have ended.
+	// The PostgreSQL server of the tests runs until all tests have ended.
 	goleak.VerifyTestMain(m, goleak.Cleanup(postgres.Exit), goleak.IgnoreAnyFunction("herald/internal/test/postgres.(*Server).Resume.func1"))
 }
 
 const operatorKey = "operator-key-for-tests-0123456789abcdef"
 
-// rig is the whole program, with one client whose calls it makes.
-type rig struct {
+// fixture is the whole program with one client. Its API makes the calls of that client.
+type fixture struct {
 	t      *testing.T
 	config app.Config
 	app    *app.App
@@ -42,67 +42,67 @@ type rig struct {
 	account  client.Account
 }
 
-// newRig starts the program on a fresh directory. Retries come quickly.
-func newRig(t *testing.T, change ...func(*app.Config)) *rig {
+// newFixture starts the program on an empty directory, with short intervals between retries.
+func newFixture(t *testing.T, change ...func(*app.Config)) *fixture {
 	t.Helper()
-	r := &rig{t: t, config: app.Config{
+	f := &fixture{t: t, config: app.Config{
 		Listen: "127.0.0.1:0", DataDir: t.TempDir(), OperatorKeys: []string{operatorKey},
 		AllowTargets:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		RetrySchedule:  []time.Duration{100 * time.Millisecond, 150 * time.Millisecond, 200 * time.Millisecond},
 		RequestTimeout: 2 * time.Second, Version: "test",
 	}}
 	for _, c := range change {
-		c(&r.config)
+		c(&f.config)
 	}
-	r.start()
+	f.start()
 	var err error
-	if r.account, err = r.operator.CreateClient(t.Context(), "Acme"); err != nil {
+	if f.account, err = f.operator.CreateClient(t.Context(), "Acme"); err != nil {
 		t.Fatal(err)
 	}
-	r.API = r.as(r.account.APIKey)
+	f.API = f.as(f.account.APIKey)
 	t.Cleanup(func() {
-		if r.app != nil {
-			r.stop()
+		if f.app != nil {
+			f.stop()
 		}
 	})
-	return r
+	return f
 }
 
-func (r *rig) start() {
-	r.t.Helper()
+func (f *fixture) start() {
+	f.t.Helper()
 	var err error
-	if r.app, err = app.Start(context.Background(), r.config); err != nil {
-		r.t.Fatal(err)
+	if f.app, err = app.Start(context.Background(), f.config); err != nil {
+		f.t.Fatal(err)
 	}
-	r.operator = r.as(operatorKey)
-	if r.account.APIKey != "" {
-		r.API = r.as(r.account.APIKey)
+	f.operator = f.as(operatorKey)
+	if f.account.APIKey != "" {
+		f.API = f.as(f.account.APIKey)
 	}
 }
 
-func (r *rig) stop() {
-	r.t.Helper()
-	if err := r.app.Stop(context.Background()); err != nil {
-		r.t.Error(err)
+func (f *fixture) stop() {
+	f.t.Helper()
+	if err := f.app.Stop(context.Background()); err != nil {
+		f.t.Error(err)
 	}
-	r.app = nil
+	f.app = nil
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
-func (r *rig) as(key string) *client.API {
-	c, err := client.New("http://"+r.app.Address(), key)
+func (f *fixture) as(key string) *client.API {
+	c, err := client.New("http://"+f.app.Address(), key)
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return c
 }
 
 // rule makes a rule for "Sync Failed".
-func (r *rig) rule(webhook string, company uuid.UUID) client.Rule {
-	r.t.Helper()
-	made, err := r.CreateRule(r.t.Context(), client.Rule{Type: "sync-failed", CompanyID: company, Notifiers: client.Notifiers{Webhook: webhook}})
+func (f *fixture) rule(webhook string, company uuid.UUID) client.Rule {
+	f.t.Helper()
+	made, err := f.CreateRule(f.t.Context(), client.Rule{Type: "sync-failed", CompanyID: company, Notifiers: client.Notifiers{Webhook: webhook}})
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return made
 }
@@ -113,16 +113,16 @@ func event() client.Event {
 	return client.Event{Type: "Sync Failed", CompanyID: company, Data: json.RawMessage(`{"syncId":"s-1","syncType":"Expense","FailureStage":"Pushing"}`)}
 }
 
-func (r *rig) publish(e client.Event) herald.Receipt {
-	r.t.Helper()
-	receipt, err := r.Publish(r.t.Context(), e)
+func (f *fixture) publish(e client.Event) herald.Receipt {
+	f.t.Helper()
+	receipt, err := f.Publish(f.t.Context(), e)
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return receipt
 }
 
-// eventually waits for a condition; it fails the test when it does not come.
+// eventually waits until a condition holds. After a minute it fails the test.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
@@ -137,14 +137,14 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// ended waits until the first delivery of an event has ended.
-func (r *rig) ended(receipt herald.Receipt) client.Delivery {
-	r.t.Helper()
+// ended waits until the first delivery of an event has ended, and returns it.
+func (f *fixture) ended(receipt herald.Receipt) client.Delivery {
+	f.t.Helper()
 	var d client.Delivery
-	eventually(r.t, "delivery ends", func() bool {
+	eventually(f.t, "delivery ends", func() bool {
 		var err error
-		if d, err = r.Delivery(r.t.Context(), herald.DeliveryID(receipt.AlertIDs[0], 0)); err != nil {
-			r.t.Fatal(err)
+		if d, err = f.Delivery(f.t.Context(), herald.DeliveryID(receipt.AlertIDs[0], 0)); err != nil {
+			f.t.Fatal(err)
 		}
 		return d.State != herald.Pending
 	})
@@ -152,28 +152,28 @@ func (r *rig) ended(receipt herald.Receipt) client.Delivery {
 }
 
 // call makes a raw call and returns the status, the headers and the body.
-func (r *rig) call(method, path, key, body string) (int, http.Header, string) {
-	r.t.Helper()
-	request, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.app.Address()+path, strings.NewReader(body))
+func (f *fixture) call(method, path, key, body string) (int, http.Header, string) {
+	f.t.Helper()
+	request, err := http.NewRequestWithContext(f.t.Context(), method, "http://"+f.app.Address()+path, strings.NewReader(body))
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	if key != "" {
 		request.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(key)))
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return response.StatusCode, response.Header, strings.TrimSpace(string(text))
 }
 
-// receiver is a real HTTP server that keeps what it was sent.
+// receiver is a real HTTP server that records its requests.
 type receiver struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -237,7 +237,7 @@ func sameBodies(t *testing.T, all []received) {
 	}
 }
 
-// closedAddress is where nobody listens.
+// closedAddress returns an address on which nothing listens.
 func closedAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -32,7 +32,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// find returns what a pattern's group matches in text.
+// find returns what the group of a pattern matches in text.
 func find(t *testing.T, text, pattern string) string {
 	t.Helper()
 	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
@@ -42,7 +42,7 @@ func find(t *testing.T, text, pattern string) string {
 	return found[1]
 }
 
-// commands are those in the comment at a file's top.
+// commands returns the commands in the comment at a file's top.
 func commands(t *testing.T, file string) string {
 	t.Helper()
 	var script strings.Builder
@@ -66,7 +66,7 @@ func run(t *testing.T, dir, script string) {
 	}
 }
 
-// build makes the binary with the command that the Dockerfile has for it.
+// build builds the binary with the command of the Dockerfile.
 func build(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "herald")
@@ -75,7 +75,7 @@ func build(t *testing.T) string {
 	return binary
 }
 
-// environment reads a variable a line, as env files have them.
+// environment reads one variable from each line, as in env files.
 func environment(t *testing.T, text string) map[string]string {
 	t.Helper()
 	env := map[string]string{}
@@ -89,7 +89,7 @@ func environment(t *testing.T, text string) map[string]string {
 	return env
 }
 
-// environmentFile reads a file of variables, which hold secrets.
+// environmentFile reads a file of variables. The file holds secrets, so only its owner may read it.
 func environmentFile(t *testing.T, dir, name string) map[string]string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -103,7 +103,7 @@ func environmentFile(t *testing.T, dir, name string) map[string]string {
 	return environment(t, read(t, path))
 }
 
-// fillIn puts variables into a compose file.
+// fillIn replaces the variables in a compose file by their values.
 func fillIn(t *testing.T, text string, variables map[string]string) string {
 	t.Helper()
 	use := regexp.MustCompile(`\$\{(\w+)(?::\?[^}]*)?\}`)
@@ -124,7 +124,7 @@ func readYAML(t *testing.T, text string) (read map[string]any) {
 	return read
 }
 
-// at follows keys into what was read.
+// at returns the value at the keys of a YAML document.
 func at[T any](t *testing.T, in map[string]any, keys ...string) T {
 	t.Helper()
 	var value any = in
@@ -163,8 +163,8 @@ func number(t *testing.T, text string) int {
 	return n
 }
 
-// onTestServer is a database's address with the tests' server in place of the
-// host and the database that it names; who asks, and how, stays.
+// onTestServer returns a database's address with the host and the database of the tests' server.
+// The user and the settings stay the same.
 func onTestServer(t *testing.T, address string) string {
 	t.Helper()
 	named, err := url.Parse(address)
@@ -181,8 +181,8 @@ func onTestServer(t *testing.T, address string) string {
 	return named.String()
 }
 
-// freePort is a listen address with any free port in place of the one it names.
-// Without an address it is the loopback's.
+// freePort returns a listen address with port 0 in place of its port. If there is no address, it is
+// the loopback's.
 func freePort(t *testing.T, listen string) string {
 	t.Helper()
 	if listen == "" {
@@ -204,8 +204,8 @@ type node struct {
 	address string
 }
 
-// start starts herald and waits until it is ready. It has the environment env
-// and nothing else, and an empty directory.
+// start starts herald and waits until it is ready. The process has only the environment env, and an
+// empty directory.
 func start(t *testing.T, binary string, arguments []string, env map[string]string) *node {
 	t.Helper()
 	n := &node{t: t, process: exec.Command(binary, arguments...), ended: make(chan error, 1), log: filepath.Join(t.TempDir(), "log")}
@@ -223,9 +223,9 @@ func start(t *testing.T, binary string, arguments []string, env map[string]strin
 	}
 	go func() { n.ended <- n.process.Wait() }()
 	t.Cleanup(func() {
-		_ = n.process.Process.Kill() // it has ended, unless the test failed
+		_ = n.process.Process.Kill() // the process has ended, unless the test failed
 		if t.Failed() {
-			t.Logf("%v said:\n%.4000s", slices.Sorted(maps.Keys(env)), read(t, n.log))
+			t.Logf("the log of herald with %v:\n%.4000s", slices.Sorted(maps.Keys(env)), read(t, n.log))
 		}
 	})
 	n.ready()
@@ -256,7 +256,7 @@ func (n *node) ready() {
 	}
 }
 
-// stop ends a node as systemd and Docker do, which kill it after grace.
+// stop ends a node with SIGTERM, as systemd and Docker do. They kill it after grace.
 func (n *node) stop(grace string) {
 	n.t.Helper()
 	limit, err := time.ParseDuration(grace)
@@ -269,7 +269,7 @@ func (n *node) stop(grace string) {
 	select {
 	case err = <-n.ended:
 	case <-time.After(limit):
-		err = errors.New("it still runs after " + grace)
+		err = errors.New("the process still runs after " + grace)
 	}
 	if err != nil {
 		n.t.Errorf("SIGTERM: %v", err)
@@ -292,7 +292,7 @@ func (n *node) client(key string) *client.API {
 	return c
 }
 
-// share publishes at each node, and looks for it at all.
+// share publishes an event at each node, and checks that all nodes list it.
 func share(t *testing.T, nodes []*node, operatorKey string) {
 	t.Helper()
 	account, err := nodes[0].client(operatorKey).CreateClient(t.Context(), "Deployed")
