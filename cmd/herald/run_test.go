@@ -29,7 +29,7 @@ func TestNoRetriesMeansNone(t *testing.T) {
 
 // TestConfigurationErrorsAreOneLine also checks that the line names the setting.
 func TestConfigurationErrorsAreOneLine(t *testing.T) {
-	key := strings.Repeat("k", 32)
+	key := randomKey
 	for _, test := range []struct {
 		args []string
 		code int
@@ -37,6 +37,12 @@ func TestConfigurationErrorsAreOneLine(t *testing.T) {
 	}{
 		{[]string{"--operator-key", key, "--operator-key", key, "--operator-key", key}, cli.Usage, "3 operator keys"},
 		{[]string{"--operator-key", key[1:]}, cli.Usage, "31 characters"},
+		{[]string{"--operator-key", strings.Repeat("k", 64)}, cli.Usage, "guessed"},
+		{[]string{"--operator-key", key + ":" + key}, cli.Usage, "colon"},
+		{[]string{"--operator-key", key, "--client-id-header", "X Client"}, cli.Usage, "--client-id-header"},
+		{[]string{"--operator-key", key, "--client-id-header", "authorization"}, cli.Usage, "--client-id-header"},
+		{[]string{"--operator-key", key, "--client-id-header", "CONTENT-type"}, cli.Usage, "--client-id-header"},
+		{[]string{"--operator-key", key, "--client-id-header", "X-Client\r\nEvil"}, cli.Usage, "--client-id-header"},
 		{[]string{"--operator-key", key, "--stop-budget", "-1s"}, cli.Usage, "--stop-budget"},
 		{[]string{"--operator-key", key, "--log-level", "loud"}, cli.Usage, "--log-level"},
 		{[]string{"--operator-key", key, "--log-format", "xml"}, cli.Usage, "--log-format"},
@@ -78,7 +84,7 @@ func TestDatabasePasswordIsNotShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, address := range []string{"postgres://u:hunter2@127.0.0.1:1/none?connect_timeout=2", "postgres://u:hunter2@127.0.0.1:x/none", "postgres://u:hunter2@%zz/", "u:hunter2@host"} {
-		code, _, stderr := command(t, "serve", "--operator-key", strings.Repeat("k", 32), "--secret-key-file", keyFile, "--database", address)
+		code, _, stderr := command(t, "serve", "--operator-key", randomKey, "--secret-key-file", keyFile, "--database", address)
 		if code == cli.OK || strings.Contains(stderr, "hunter2") {
 			t.Errorf("%s: exit code %d, %q", address, code, stderr)
 		}
@@ -154,7 +160,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, log := strings.Repeat("k", 32), newScreen()
+	key, log := randomKey, newScreen()
 	process := exec.CommandContext(t.Context(), program, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--operator-key", key,
 		"--allow-target", "127.0.0.0/8", "--stop-budget", "1m")
 	process.Env = append(os.Environ(), asHerald+"=1")

@@ -17,11 +17,11 @@ import (
 	"herald/internal/egress"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/secret"
 )
 
-// minOperatorKey is the length of the shortest operator key, in characters. It excludes
-// keys that people invent, such as "secret".
-const minOperatorKey = 32
+// needsKeyFile says that PostgreSQL's nodes share a key.
+const needsKeyFile = "with --database every node needs the same --secret-key-file; make one with: (umask 077; head -c 32 /dev/urandom | base64 > secret.key)"
 
 // serveCommand is `herald serve`: its flags are the service's configuration.
 type serveCommand struct {
@@ -37,7 +37,7 @@ type serveCommand struct {
 	NoMigrate       bool          `help:"Refuse to start on tables that are not up to date, see herald migrate." env:"HERALD_NO_MIGRATE"`
 	Retention       days          `help:"Retention of history, in days (90d) or hours; longer than a delivery can be pending." env:"HERALD_RETENTION" default:"90d"`
 	NodeTimeout     time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
-	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 characters; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
+	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 random characters, for example from openssl rand -hex 32; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
 	AllowTarget     []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
 	DenyTarget      []string      `help:"Network that receivers may not lie in although it is public or allowed; repeatable." env:"HERALD_DENY_TARGETS" placeholder:"CIDR"`
 	AllowPort       []string      `help:"Port, or range such as 8000-8999, that receivers may have; repeatable. Without it 80, 443 and those from 1024 on." env:"HERALD_ALLOW_PORTS" placeholder:"PORT"`
@@ -50,7 +50,7 @@ type serveCommand struct {
 	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
 	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
-	ClientIDHeader  string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
+	ClientIDHeader  string        `help:"Header that tells receivers the client's id; one that nothing else uses." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
 	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
 	StopBudget      time.Duration `help:"How long a stop may take; 0: the request timeout and five seconds." env:"HERALD_STOP_BUDGET" default:"0s"`
@@ -66,7 +66,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		return err
 	}
 	if len(config.OperatorKeys) == 0 {
-		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key) to at least %d random characters, for example from: openssl rand -hex 32", minOperatorKey)
+		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key) to at least %d random characters, for example from: openssl rand -hex 32", secret.MinOperatorKey)
 	}
 	return serve(ctx, config, func(a *app.App) error {
 		config.Log.Info("herald serves", "address", a.URL(), "data", config.DataDir, "version", version)
@@ -83,7 +83,7 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
 	}
 	if c.Database != "" && c.SecretKeyFile == "" {
-		return config, usageError("with --database every node needs the same --secret-key-file; make one with: (umask 077; head -c 32 /dev/urandom | base64 > secret.key)")
+		return config, usageError(needsKeyFile)
 	}
 	if c.Database != "" && c.NodeTimeout < time.Second {
 		return config, usageError("--node-timeout %v: want at least 1s", c.NodeTimeout)
@@ -92,8 +92,13 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		return config, usageError("%d operator keys: give one, or two while it is being changed", len(c.OperatorKey))
 	}
 	for _, key := range c.OperatorKey {
-		if len(key) < minOperatorKey {
-			return config, usageError("the operator key has %d characters; it needs at least %d", len(key), minOperatorKey)
+		if err := secret.CheckOperatorKey(key); err != nil {
+			return config, usageError("--operator-key: %v; make one with: openssl rand -hex 32", err)
+		}
+	}
+	if c.ClientIDHeader != "" {
+		if err := app.CheckClientIDHeader(c.ClientIDHeader); err != nil {
+			return config, usageError("--client-id-header: %v", err)
 		}
 	}
 	if c.RequestTimeout <= 0 {

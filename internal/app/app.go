@@ -14,7 +14,6 @@ import (
 	netmail "net/mail"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -142,15 +141,16 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, fmt.Errorf("retention of %.4g days: it must be more than %.4g days, because a delivery can be pending for that long with this retry schedule; raise --retention",
 			c.Retention.Hours()/24, rules.MaxAge.Hours()/24)
 	}
+	if c.ClientIDHeader != "" {
+		if err := CheckClientIDHeader(c.ClientIDHeader); err != nil {
+			return nil, err
+		}
+	}
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
 	if err := a.loadCertificate(); err != nil {
 		return nil, err
 	}
-	keyFile := c.SecretKeyFile
-	if keyFile == "" {
-		keyFile = filepath.Join(c.DataDir, SecretKeyFile)
-	}
-	box, err := secret.OpenBox(keyFile, c.SecretKeyFile == "")
+	box, keyExisted, err := c.openBox()
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +162,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if err := a.checkSecrets(ctx, keyExisted); err != nil {
+		return nil, errors.Join(err, a.store.Close())
 	}
 	if clients, err = clientcache.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
 		return nil, errors.Join(err, a.store.Close())
