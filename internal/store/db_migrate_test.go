@@ -55,7 +55,15 @@ func TestMigrateByHand(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "herald migrate") {
 				t.Errorf("an empty database: %v", err)
 			}
-			for _, want := range []string{"[00001_rules_service.sql]", "[]"} {
+			var all []string
+			files, err := migrations.ReadDir("migrations/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				all = append(all, file.Name())
+			}
+			for _, want := range []string{fmt.Sprint(all), "[]"} {
 				applied, err := Migrate(t.Context(), o)
 				if got := fmt.Sprint(applied); err != nil || got != want {
 					t.Errorf("applied %s, %v; want %s", got, err, want)
