@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -35,7 +36,9 @@ type parts struct {
 // handler puts both APIs on one mux, inside the middleware.
 func (a *App) handler(p parts) (http.Handler, error) {
 	mux := http.NewServeMux()
-	var auth codat.Authenticator = api.NewAuth(p.clients, a.config.OperatorKeys)
+	keys := api.NewAuth(p.clients, a.config.OperatorKeys)
+	p.registry.MustRegister(keys.Metric())
+	var auth codat.Authenticator = keys
 	if a.config.RateLimit > 0 {
 		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow)
 	}
@@ -54,7 +57,17 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	unsubscribe.Register(mux, p.box, a.store)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
-	return a.closeWhileDraining(api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
+	middleware := api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)
+	if a.config.PublicURL != "" {
+		public, err := url.Parse(a.config.PublicURL)
+		if err == nil {
+			err = middleware.TrustOrigin(public.Scheme + "://" + public.Host)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("public URL %.200q: %w", a.config.PublicURL, err)
+		}
+	}
+	return a.closeWhileDraining(middleware), nil
 }
 
 // closeWhileDraining closes connections after their next response once the service stops, so that
