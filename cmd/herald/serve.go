@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	netmail "net/mail"
 	"net/url"
@@ -28,6 +29,8 @@ type serveCommand struct {
 	Listen          string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
 	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
 	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
+	MetricsListen   string        `help:"Address of a listener for /metrics alone, host:port; the API then has no /metrics. Empty: the API has it." env:"HERALD_METRICS_LISTEN" placeholder:"ADDRESS"`
+	MaxConnections  int           `help:"How many connections the API keeps open at once, a quarter of them (of few, a half) to one address. 0: what the limit of open files leaves beside the database and sending." env:"HERALD_MAX_CONNECTIONS" default:"0"`
 	TrustedProxy    []string      `help:"Network of proxies that are believed when they say whom a request is from (X-Forwarded-For); repeatable." env:"HERALD_TRUSTED_PROXIES" placeholder:"CIDR"`
 	RateLimit       int           `help:"How many requests each client may make within the window, on each node; the operator is not limited. 0: any number." env:"HERALD_RATE_LIMIT" default:"0"`
 	RateWindow      time.Duration `help:"The window of --rate-limit, which begins with a client's first request." env:"HERALD_RATE_WINDOW" default:"1m"`
@@ -156,6 +159,9 @@ func (c *serveCommand) configCallers(config *app.Config) (err error) {
 	if config.RateLimit, config.RateWindow = c.RateLimit, c.RateWindow; c.RateLimit < 0 || c.RateLimit > 0 && c.RateWindow < time.Second {
 		return usageError("--rate-limit %d, --rate-window %v: give a number and a time of at least 1s such as 1000 and 1m, or 0 for no limit", c.RateLimit, c.RateWindow)
 	}
+	if config.MetricsListen, config.MaxConnections = c.MetricsListen, c.MaxConnections; c.MaxConnections < 0 {
+		return usageError("--max-connections %d: give a positive number, or 0 for what the limit of open files leaves", c.MaxConnections)
+	}
 	if config.TrustedProxies, err = egress.ParsePrefixes(c.TrustedProxy); err != nil {
 		return usageError("--trusted-proxy: %v", err)
 	}
@@ -198,6 +204,7 @@ const ballast = 32 << 20
 // serve runs the service until ctx ends. It calls ready after the service accepts
 // requests.
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
+	defer followGlobalLog(config.Log)()
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
 	a, err := app.Start(ctx, config)
@@ -215,6 +222,18 @@ func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (
 		return nil
 	case err := <-a.Failed():
 		return err
+	}
+}
+
+// followGlobalLog sends what packages write through Go's global logger, such as net/http's
+// clients, to the service's log, in its form. It returns a function that undoes that.
+func followGlobalLog(to *slog.Logger) (undo func()) {
+	writer, flags := log.Writer(), log.Flags()
+	log.SetOutput(slog.NewLogLogger(to.Handler(), slog.LevelWarn).Writer())
+	log.SetFlags(0)
+	return func() {
+		log.SetOutput(writer)
+		log.SetFlags(flags)
 	}
 }
 

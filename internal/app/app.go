@@ -44,7 +44,13 @@ type Config struct {
 	// TLSCert and TLSKey are files with the certificate chain and the key of the API, in PEM. If
 	// both are empty, the API speaks plain HTTP.
 	TLSCert, TLSKey string
-	DataDir         string
+	// MetricsListen is an address host:port for the metrics alone; empty means that the API has
+	// them.
+	MetricsListen string
+	// MaxConnections bounds the open connections to the API; 0 means what the process's limit of
+	// descriptors leaves beside the database and sending.
+	MaxConnections int
+	DataDir        string
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
 	// RateLimit is how many requests a client may make within RateWindow on this node; 0 means any
@@ -125,7 +131,10 @@ type App struct {
 	mailer  *mail.Sender
 	server  *http.Server
 	address net.Addr
-	pair    *certificate.Pair // nil without TLS
+	// Of a listener for the metrics alone, or nil.
+	metricsServer  *http.Server
+	metricsAddress net.Addr
+	pair           *certificate.Pair // nil without TLS
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -194,7 +203,10 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		control: &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin},
 	})
 	if err == nil {
-		err = a.listen(ctx, handler, guard)
+		err = a.listen(ctx, handler, guard, registry)
+	}
+	if err == nil && c.MetricsListen != "" {
+		err = a.listenForMetrics(ctx, a.metrics(registry), guard)
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))

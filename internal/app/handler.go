@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 
@@ -56,7 +57,9 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
+	if a.config.MetricsListen == "" {
+		mux.Handle("GET /metrics", a.metrics(p.registry))
+	}
 	middleware := api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)
 	if a.config.PublicURL != "" {
 		public, err := url.Parse(a.config.PublicURL)
@@ -68,6 +71,18 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		}
 	}
 	return a.closeWhileDraining(middleware), nil
+}
+
+// metrics answers with the metrics.
+func (a *App) metrics(registry *prometheus.Registry) http.Handler {
+	answer := promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError)})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		answer.ServeHTTP(w, r)
+	})
+	return mux
 }
 
 // closeWhileDraining closes connections after their next response once the service stops, so that
