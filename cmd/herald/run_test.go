@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -208,5 +210,17 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		case <-end:
 			t.Fatalf("it goes on ten seconds after the second signal:\n%s", log)
 		}
+	}
+}
+
+// TestGlobalLoggerFollowsTheLogFormat: net/http's clients and others write through it.
+func TestGlobalLoggerFollowsTheLogFormat(t *testing.T) {
+	var out bytes.Buffer
+	undo := followGlobalLog(newLogger(&out, "json", "info"))
+	log.Printf("Unsolicited response received on idle HTTP channel")
+	undo()
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["level"] != "WARN" || line["msg"] != "Unsolicited response received on idle HTTP channel" {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }
