@@ -221,6 +221,15 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite ends what the service sends. net/http calls it before it closes a connection whose
+// request it has not read to the end; without it the caller would lose the answer.
+func (c *connection) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // Read reads, and watches.
 func (c *connection) Read(p []byte) (int, error) {
 	if c.between.Swap(false) {
