@@ -165,35 +165,47 @@ func FuzzCaller(f *testing.F) {
 	})
 }
 
-// from calls with a header from an address, and returns the code of the error.
-func from(t *testing.T, auth *api.Auth, address, header string) (herald.Code, time.Duration) {
-	t.Helper()
-	var code herald.Code
+// guessing is an Auth behind the Middleware.
+type guessing struct {
+	*api.Auth
+	handler http.Handler
+	code    herald.Code // of the last call's error
+}
+
+func newGuessing() *guessing {
+	g := &guessing{Auth: newAuth()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /rules", func(_ http.ResponseWriter, r *http.Request) {
-		_, err := auth.Caller(r)
-		if err != nil {
-			code = herald.CodeOf(err)
+		g.code = ""
+		if _, err := g.Caller(r); err != nil {
+			g.code = herald.CodeOf(err)
 		}
 	})
+	g.handler = api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil)
+	return g
+}
+
+// from calls with a header from an address. It returns the code of the error, and how long the
+// call took.
+func (g *guessing) from(address, header string) (herald.Code, time.Duration) {
 	r := withHeader(header)
 	r.RemoteAddr = address
 	at := time.Now()
-	api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil).ServeHTTP(httptest.NewRecorder(), r)
-	return code, time.Since(at)
+	g.handler.ServeHTTP(httptest.NewRecorder(), r)
+	return g.code, time.Since(at)
 }
 
 // TestWrongKeysAreSlowedByAddress: they are counted, answered later and later, and then told to
 // wait; a valid key is served as before, from any address.
 func TestWrongKeysAreSlowedByAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newAuth()
+		auth := newGuessing()
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(auth.Metric())
 		codes := make(map[herald.Code]int)
 		var total, last time.Duration
 		for range 50 {
-			code, took := from(t, auth, "192.0.2.1:1234", "Bearer wrong")
+			code, took := auth.from("192.0.2.1:1234", "Bearer wrong")
 			codes[code]++
 			total += took
 			last = took
@@ -202,11 +214,11 @@ func TestWrongKeysAreSlowedByAddress(t *testing.T) {
 			t.Errorf("fifty wrong keys: %v in %v, the last in %v", codes, total, last)
 		}
 		for _, address := range []string{"192.0.2.1:99", "192.0.2.2:99", "[2001:db8::1]:99"} {
-			if code, took := from(t, auth, address, "Bearer "+clientKey); code != "" || took != 0 {
+			if code, took := auth.from(address, "Bearer "+clientKey); code != "" || took != 0 {
 				t.Errorf("a valid key from %s: %q after %v", address, code, took)
 			}
 		}
-		if code, took := from(t, auth, "192.0.2.2:99", "Bearer wrong"); code != herald.CodeUnauthorized || took != 0 {
+		if code, took := auth.from("192.0.2.2:99", "Bearer wrong"); code != herald.CodeUnauthorized || took != 0 {
 			t.Errorf("another address: %q after %v", code, took)
 		}
 		families, err := registry.Gather()
@@ -214,7 +226,7 @@ func TestWrongKeysAreSlowedByAddress(t *testing.T) {
 			t.Errorf("%v, %v, want 51 requests", families, err)
 		}
 		time.Sleep(2 * time.Minute) // the bubble's
-		if code, took := from(t, auth, "192.0.2.1:1", "Bearer wrong"); code != herald.CodeUnauthorized || took != 0 {
+		if code, took := auth.from("192.0.2.1:1", "Bearer wrong"); code != herald.CodeUnauthorized || took != 0 {
 			t.Errorf("after the window: %q after %v", code, took)
 		}
 	})
@@ -224,24 +236,24 @@ func TestWrongKeysAreSlowedByAddress(t *testing.T) {
 // memory than the bound.
 func TestGuessersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newAuth()
+		auth := newGuessing()
 		var last herald.Code
 		for i := range 40 {
-			last, _ = from(t, auth, fmt.Sprintf("[2001:db8::%x]:1", i+1), "Bearer wrong")
+			last, _ = auth.from(fmt.Sprintf("[2001:db8::%x]:1", i+1), "Bearer wrong")
 		}
 		if last != herald.CodeTooMany {
 			t.Errorf("forty addresses of one network: %q", last)
 		}
 		slowed := 0
 		for i := range 10_050 { // those beyond the bound share a count
-			if last, _ = from(t, auth, fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), ""); last == herald.CodeTooMany {
+			if last, _ = auth.from(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), ""); last == herald.CodeTooMany {
 				slowed++
 			}
 		}
 		if slowed == 0 {
 			t.Error("none of many addresses was slowed")
 		}
-		if code, _ := from(t, auth, "10.0.255.255:1", "Bearer "+clientKey); code != "" {
+		if code, _ := auth.from("10.0.255.255:1", "Bearer "+clientKey); code != "" {
 			t.Errorf("a valid key: %q", code)
 		}
 	})
