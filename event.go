@@ -16,6 +16,8 @@ const (
 	MaxEventSize = 1 << 20
 	// MaxPublishSize bounds the body of a publish of several events, in bytes.
 	MaxPublishSize = 16 << 20
+	// MaxMessage bounds an alert's message, in characters.
+	MaxMessage = 2000
 	// MaxIdempotencyKey bounds an idempotency key, in characters.
 	MaxIdempotencyKey = 256
 	// IdempotencyTTL is how long an idempotency key is recognised.

@@ -33,6 +33,12 @@ const (
 	longWait  = 30 * time.Second
 )
 
+// maxRedirects bounds the redirects of one call.
+const maxRedirects = 5
+
+// errElsewhere says that a redirect was not followed. Trying again changes nothing.
+var errElsewhere = errors.New("the API key is given to no other origin than the one it is for")
+
 // maxAnswer bounds an answer's body, in bytes.
 const maxAnswer = 64 << 20
 
@@ -46,8 +52,8 @@ type API struct {
 // Option configures an API.
 type Option func(*API)
 
-// WithHTTPClient makes calls with h. The default client has no time limit, so
-// pass contexts with a deadline.
+// WithHTTPClient makes calls with a copy of h that follows no redirect to another origin. The
+// default client has no time limit, so pass contexts with a deadline.
 func WithHTTPClient(h *http.Client) Option { return func(c *API) { c.http = h } }
 
 // New returns an API for the service at an address such as
@@ -65,6 +71,23 @@ func New(address, key string, options ...Option) (*API, error) {
 	for _, o := range options {
 		o(c)
 	}
+	own := *c.http
+	follow := own.CheckRedirect
+	own.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		// net/http gives the key to every port of a host, to its subdomains, and to http after https.
+		if !strings.EqualFold(next.URL.Scheme, base.Scheme) || !strings.EqualFold(next.URL.Host, base.Host) {
+			return fmt.Errorf("%w: %s redirects to %s://%s; use that address if it is the service's",
+				errElsewhere, base.Redacted(), next.URL.Scheme, next.URL.Host)
+		}
+		switch {
+		case follow != nil:
+			return follow(next, via)
+		case len(via) >= maxRedirects:
+			return fmt.Errorf("more than %d redirects", maxRedirects)
+		}
+		return nil
+	}
+	c.http = &own
 	return c, nil
 }
 
@@ -144,7 +167,7 @@ func retryable(err error, try int) (wait time.Duration, ok bool) {
 	var answer *Error
 	if !errors.As(err, &answer) {
 		var distrusted *tls.CertificateVerificationError
-		return wait, !errors.As(err, &distrusted) // no answer came
+		return wait, !errors.As(err, &distrusted) && !errors.Is(err, errElsewhere) // no answer came
 	}
 	switch answer.StatusCode {
 	case http.StatusServiceUnavailable:

@@ -386,3 +386,39 @@ func TestEmptyPageEndsTheWalk(t *testing.T) {
 		t.Error("there is none")
 	}
 }
+
+// TestKeyGoesToItsOriginOnly: wherever the service redirects to, no other origin gets the key.
+func TestKeyGoesToItsOriginOnly(t *testing.T) {
+	var got []string
+	record := func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Host+" "+r.Header.Get("Authorization"))
+		_, _ = io.WriteString(w, `{"results":[]}`)
+	}
+	other := httptest.NewServer(http.HandlerFunc(record)) // the same host, another port
+	defer other.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		var to string
+		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/here" {
+				record(w, r)
+				return
+			}
+			http.Redirect(w, r, to, status)
+		}))
+		for _, options := range [][]client.Option{nil, {client.WithHTTPClient(&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return nil }})}} {
+			c, err := client.New(service.URL, "secret-key", options...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, to = nil, other.URL+"/rules"
+			if err := c.DeleteRule(t.Context(), uuid.New()); err == nil || len(got) > 0 {
+				t.Errorf("%d to another origin: %v, and it got %q", status, err, got)
+			}
+			to = "/here"
+			if _, err := c.Keys(t.Context()); err != nil || len(got) != 1 || !strings.Contains(got[0], "Basic ") {
+				t.Errorf("%d on the same origin: %v, and it got %q", status, err, got)
+			}
+		}
+		service.Close()
+	}
+}

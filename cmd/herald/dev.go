@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	netmail "net/mail"
@@ -209,7 +210,7 @@ func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, erro
 		}
 		fmt.Fprintf(out, "%s  %d  %s  %s\n", r.At.Local().Format("15:04:05.000"), r.Status, cli.Clean(body.RuleType), cli.Clean(body.Message))
 	})
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go server.Serve(listener)   //nolint:errcheck // ends with Close
 	go handler.ServeMail(mails) //nolint:errcheck // ends with Close
 	return devInbox{server, listener.Addr(), mails}, nil

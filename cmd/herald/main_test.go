@@ -25,6 +25,9 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
+// randomKey is an operator key.
+const randomKey = "3f9a1c5e7b2d4860a1c5e7b2d48603f9"
+
 // asHerald is an environment variable that makes the test binary run as herald.
 const asHerald = "TEST_AS_HERALD"
 
@@ -83,7 +86,7 @@ func TestHelpIsComplete(t *testing.T) {
 }
 
 func TestWrongCommandLinesSayWhatToDo(t *testing.T) {
-	key := strings.Repeat("k", 32)
+	key := randomKey
 	for _, test := range []struct {
 		args []string
 		code int
@@ -121,7 +124,7 @@ func TestDatabaseThatIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, address := range []string{"postgres://nobody@127.0.0.1:1/none?connect_timeout=2", "mysql://localhost/x", "postgres://%zz"} {
-		code, _, stderr := command(t, "serve", "--operator-key", strings.Repeat("k", 32), "--secret-key-file", keyFile, "--database", address)
+		code, _, stderr := command(t, "serve", "--operator-key", randomKey, "--secret-key-file", keyFile, "--database", address)
 		if code != cli.General || !strings.HasPrefix(stderr, "herald: ") || strings.Count(strings.TrimSpace(stderr), "\n") > 0 {
 			t.Errorf("%s: exit code %d, %q; want 1 and one line", address, code, stderr)
 		}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,7 +31,7 @@ func TestNoRetriesMeansNone(t *testing.T) {
 
 // TestConfigurationErrorsAreOneLine also checks that the line names the setting.
 func TestConfigurationErrorsAreOneLine(t *testing.T) {
-	key := strings.Repeat("k", 32)
+	key := randomKey
 	for _, test := range []struct {
 		args []string
 		code int
@@ -37,6 +39,12 @@ func TestConfigurationErrorsAreOneLine(t *testing.T) {
 	}{
 		{[]string{"--operator-key", key, "--operator-key", key, "--operator-key", key}, cli.Usage, "3 operator keys"},
 		{[]string{"--operator-key", key[1:]}, cli.Usage, "31 characters"},
+		{[]string{"--operator-key", strings.Repeat("k", 64)}, cli.Usage, "guessed"},
+		{[]string{"--operator-key", key + ":" + key}, cli.Usage, "colon"},
+		{[]string{"--operator-key", key, "--client-id-header", "X Client"}, cli.Usage, "--client-id-header"},
+		{[]string{"--operator-key", key, "--client-id-header", "authorization"}, cli.Usage, "--client-id-header"},
+		{[]string{"--operator-key", key, "--client-id-header", "CONTENT-type"}, cli.Usage, "--client-id-header"},
+		{[]string{"--operator-key", key, "--client-id-header", "X-Client\r\nEvil"}, cli.Usage, "--client-id-header"},
 		{[]string{"--operator-key", key, "--stop-budget", "-1s"}, cli.Usage, "--stop-budget"},
 		{[]string{"--operator-key", key, "--log-level", "loud"}, cli.Usage, "--log-level"},
 		{[]string{"--operator-key", key, "--log-format", "xml"}, cli.Usage, "--log-format"},
@@ -78,7 +86,7 @@ func TestDatabasePasswordIsNotShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, address := range []string{"postgres://u:hunter2@127.0.0.1:1/none?connect_timeout=2", "postgres://u:hunter2@127.0.0.1:x/none", "postgres://u:hunter2@%zz/", "u:hunter2@host"} {
-		code, _, stderr := command(t, "serve", "--operator-key", strings.Repeat("k", 32), "--secret-key-file", keyFile, "--database", address)
+		code, _, stderr := command(t, "serve", "--operator-key", randomKey, "--secret-key-file", keyFile, "--database", address)
 		if code == cli.OK || strings.Contains(stderr, "hunter2") {
 			t.Errorf("%s: exit code %d, %q", address, code, stderr)
 		}
@@ -154,7 +162,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, log := strings.Repeat("k", 32), newScreen()
+	key, log := randomKey, newScreen()
 	process := exec.CommandContext(t.Context(), program, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--operator-key", key,
 		"--allow-target", "127.0.0.0/8", "--stop-budget", "1m")
 	process.Env = append(os.Environ(), asHerald+"=1")
@@ -202,5 +210,17 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		case <-end:
 			t.Fatalf("it goes on ten seconds after the second signal:\n%s", log)
 		}
+	}
+}
+
+// TestGlobalLoggerFollowsTheLogFormat: net/http's clients and others write through it.
+func TestGlobalLoggerFollowsTheLogFormat(t *testing.T) {
+	var out bytes.Buffer
+	undo := followGlobalLog(newLogger(&out, "json", "info"))
+	log.Printf("Unsolicited response received on idle HTTP channel")
+	undo()
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["level"] != "WARN" || line["msg"] != "Unsolicited response received on idle HTTP channel" {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	netmail "net/mail"
 	"net/url"
@@ -17,17 +18,19 @@ import (
 	"herald/internal/egress"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/secret"
 )
 
-// minOperatorKey is the length of the shortest operator key, in characters. It excludes
-// keys that people invent, such as "secret".
-const minOperatorKey = 32
+// needsKeyFile says that PostgreSQL's nodes share a key.
+const needsKeyFile = "with --database every node needs the same --secret-key-file; make one with: (umask 077; head -c 32 /dev/urandom | base64 > secret.key)"
 
 // serveCommand is `herald serve`: its flags are the service's configuration.
 type serveCommand struct {
 	Listen          string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
 	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
 	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
+	MetricsListen   string        `help:"Address of a listener for /metrics alone, host:port; the API then has no /metrics. Empty: the API has it." env:"HERALD_METRICS_LISTEN" placeholder:"ADDRESS"`
+	MaxConnections  int           `help:"How many connections the API keeps open at once, a quarter of them (of few, a half) to one address. 0: what the limit of open files leaves beside the database and sending." env:"HERALD_MAX_CONNECTIONS" default:"0"`
 	TrustedProxy    []string      `help:"Network of proxies that are believed when they say whom a request is from (X-Forwarded-For); repeatable." env:"HERALD_TRUSTED_PROXIES" placeholder:"CIDR"`
 	RateLimit       int           `help:"How many requests each client may make within the window, on each node; the operator is not limited. 0: any number." env:"HERALD_RATE_LIMIT" default:"0"`
 	RateWindow      time.Duration `help:"The window of --rate-limit, which begins with a client's first request." env:"HERALD_RATE_WINDOW" default:"1m"`
@@ -37,7 +40,7 @@ type serveCommand struct {
 	NoMigrate       bool          `help:"Refuse to start on tables that are not up to date, see herald migrate." env:"HERALD_NO_MIGRATE"`
 	Retention       days          `help:"Retention of history, in days (90d) or hours; longer than a delivery can be pending." env:"HERALD_RETENTION" default:"90d"`
 	NodeTimeout     time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
-	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 characters; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
+	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 random characters, for example from openssl rand -hex 32; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
 	AllowTarget     []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
 	DenyTarget      []string      `help:"Network that receivers may not lie in although it is public or allowed; repeatable." env:"HERALD_DENY_TARGETS" placeholder:"CIDR"`
 	AllowPort       []string      `help:"Port, or range such as 8000-8999, that receivers may have; repeatable. Without it 80, 443 and those from 1024 on." env:"HERALD_ALLOW_PORTS" placeholder:"PORT"`
@@ -50,7 +53,7 @@ type serveCommand struct {
 	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
 	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
-	ClientIDHeader  string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
+	ClientIDHeader  string        `help:"Header that tells receivers the client's id; one that nothing else uses." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
 	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
 	StopBudget      time.Duration `help:"How long a stop may take; 0: the request timeout and five seconds." env:"HERALD_STOP_BUDGET" default:"0s"`
@@ -66,7 +69,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		return err
 	}
 	if len(config.OperatorKeys) == 0 {
-		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key) to at least %d random characters, for example from: openssl rand -hex 32", minOperatorKey)
+		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key) to at least %d random characters, for example from: openssl rand -hex 32", secret.MinOperatorKey)
 	}
 	return serve(ctx, config, func(a *app.App) error {
 		config.Log.Info("herald serves", "address", a.URL(), "data", config.DataDir, "version", version)
@@ -83,7 +86,7 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
 	}
 	if c.Database != "" && c.SecretKeyFile == "" {
-		return config, usageError("with --database every node needs the same --secret-key-file; make one with: (umask 077; head -c 32 /dev/urandom | base64 > secret.key)")
+		return config, usageError(needsKeyFile)
 	}
 	if c.Database != "" && c.NodeTimeout < time.Second {
 		return config, usageError("--node-timeout %v: want at least 1s", c.NodeTimeout)
@@ -92,8 +95,13 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		return config, usageError("%d operator keys: give one, or two while it is being changed", len(c.OperatorKey))
 	}
 	for _, key := range c.OperatorKey {
-		if len(key) < minOperatorKey {
-			return config, usageError("the operator key has %d characters; it needs at least %d", len(key), minOperatorKey)
+		if err := secret.CheckOperatorKey(key); err != nil {
+			return config, usageError("--operator-key: %v; make one with: openssl rand -hex 32", err)
+		}
+	}
+	if c.ClientIDHeader != "" {
+		if err := app.CheckClientIDHeader(c.ClientIDHeader); err != nil {
+			return config, usageError("--client-id-header: %v", err)
 		}
 	}
 	if c.RequestTimeout <= 0 {
@@ -151,6 +159,9 @@ func (c *serveCommand) configCallers(config *app.Config) (err error) {
 	if config.RateLimit, config.RateWindow = c.RateLimit, c.RateWindow; c.RateLimit < 0 || c.RateLimit > 0 && c.RateWindow < time.Second {
 		return usageError("--rate-limit %d, --rate-window %v: give a number and a time of at least 1s such as 1000 and 1m, or 0 for no limit", c.RateLimit, c.RateWindow)
 	}
+	if config.MetricsListen, config.MaxConnections = c.MetricsListen, c.MaxConnections; c.MaxConnections < 0 {
+		return usageError("--max-connections %d: give a positive number, or 0 for what the limit of open files leaves", c.MaxConnections)
+	}
 	if config.TrustedProxies, err = egress.ParsePrefixes(c.TrustedProxy); err != nil {
 		return usageError("--trusted-proxy: %v", err)
 	}
@@ -193,6 +204,7 @@ const ballast = 32 << 20
 // serve runs the service until ctx ends. It calls ready after the service accepts
 // requests.
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
+	defer followGlobalLog(config.Log)()
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
 	a, err := app.Start(ctx, config)
@@ -210,6 +222,18 @@ func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (
 		return nil
 	case err := <-a.Failed():
 		return err
+	}
+}
+
+// followGlobalLog sends what packages write through Go's global logger, such as net/http's
+// clients, to the service's log, in its form. It returns a function that undoes that.
+func followGlobalLog(to *slog.Logger) (undo func()) {
+	writer, flags := log.Writer(), log.Flags()
+	log.SetOutput(slog.NewLogLogger(to.Handler(), slog.LevelWarn).Writer())
+	log.SetFlags(0)
+	return func() {
+		log.SetOutput(writer)
+		log.SetFlags(flags)
 	}
 }
 

@@ -47,7 +47,7 @@ func TestAPIOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	operatorKey, log := strings.Repeat("k", 32), newScreen()
+	operatorKey, log := randomKey, newScreen()
 	process := exec.CommandContext(t.Context(), program, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--drain-delay", "0s")
 	process.Env = append(os.Environ(), asHerald+"=1", "HERALD_OPERATOR_KEY="+operatorKey, "HERALD_TLS_CERT="+cert, "HERALD_TLS_KEY="+key)
 	process.Stderr = log

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"herald"
 	"herald/internal/secret"
 )
@@ -21,22 +23,41 @@ type Keys interface {
 type Auth struct {
 	keys      Keys
 	operators [][32]byte
+	failures  prometheus.Counter
+	guesses   guesses
 }
 
 // NewAuth returns an Auth for the operator's keys and for the clients' keys that keys finds.
 func NewAuth(keys Keys, operatorKeys []string) *Auth {
-	a := &Auth{keys: keys}
+	a := &Auth{keys: keys, failures: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "herald_unauthorized_total", Help: "Requests without a valid API key.",
+	})}
 	for _, key := range operatorKeys {
 		a.operators = append(a.operators, secret.HashAPIKey(key))
 	}
 	return a
 }
 
+// Metric counts the requests without a valid key.
+func (a *Auth) Metric() prometheus.Collector { return a.failures }
+
 // Caller returns the caller of a request, by its Authorization header (spec section 2).
 // The header is Basic with the base64 of the key alone, of "key:" or of ":key", or Bearer
-// with the key. Any other header is CodeUnauthorized. CodeForbidden means that the key's
-// role does not allow a request that changes data.
+// with the key. Any other header is CodeUnauthorized, or, after many of these from one
+// address, CodeTooMany after a delay. CodeForbidden means that the key's role does not allow a
+// request that changes data.
 func (a *Auth) Caller(r *http.Request) (herald.Caller, error) {
+	caller, err := a.caller(r)
+	if herald.CodeOf(err) == herald.CodeUnauthorized {
+		a.failures.Inc()
+		if slowed := a.guesses.slow(r.Context(), CallerAddress(r.Context())); slowed != nil {
+			return caller, slowed
+		}
+	}
+	return caller, err
+}
+
+func (a *Auth) caller(r *http.Request) (herald.Caller, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
 		return herald.Caller{}, unauthorized("Unauthorized: no API key. Send the header Authorization: Basic followed by the base64 of the key.")

@@ -4,12 +4,17 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
 	"herald/internal/api"
@@ -157,5 +162,99 @@ func FuzzCaller(f *testing.F) {
 			}
 		}
 		t.Errorf("%q is let in as %+v", header, caller)
+	})
+}
+
+// guessing is an Auth behind the Middleware.
+type guessing struct {
+	*api.Auth
+	handler http.Handler
+	code    herald.Code // of the last call's error
+}
+
+func newGuessing() *guessing {
+	g := &guessing{Auth: newAuth()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /rules", func(_ http.ResponseWriter, r *http.Request) {
+		g.code = ""
+		if _, err := g.Caller(r); err != nil {
+			g.code = herald.CodeOf(err)
+		}
+	})
+	g.handler = api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil)
+	return g
+}
+
+// from calls with a header from an address. It returns the code of the error, and how long the
+// call took.
+func (g *guessing) from(address, header string) (herald.Code, time.Duration) {
+	r := withHeader(header)
+	r.RemoteAddr = address
+	at := time.Now()
+	g.handler.ServeHTTP(httptest.NewRecorder(), r)
+	return g.code, time.Since(at)
+}
+
+// TestWrongKeysAreSlowedByAddress: they are counted, answered later and later, and then told to
+// wait; a valid key is served as before, from any address.
+func TestWrongKeysAreSlowedByAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newGuessing()
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(auth.Metric())
+		codes := make(map[herald.Code]int)
+		var total, last time.Duration
+		for range 50 {
+			code, took := auth.from("192.0.2.1:1234", "Bearer wrong")
+			codes[code]++
+			total += took
+			last = took
+		}
+		if codes[herald.CodeUnauthorized] == 0 || codes[herald.CodeTooMany] < 10 || total < 10*time.Second || last < time.Second || last > 5*time.Second {
+			t.Errorf("fifty wrong keys: %v in %v, the last in %v", codes, total, last)
+		}
+		for _, address := range []string{"192.0.2.1:99", "192.0.2.2:99", "[2001:db8::1]:99"} {
+			if code, took := auth.from(address, "Bearer "+clientKey); code != "" || took != 0 {
+				t.Errorf("a valid key from %s: %q after %v", address, code, took)
+			}
+		}
+		if code, took := auth.from("192.0.2.2:99", "Bearer wrong"); code != herald.CodeUnauthorized || took != 0 {
+			t.Errorf("another address: %q after %v", code, took)
+		}
+		families, err := registry.Gather()
+		if err != nil || len(families) != 1 || families[0].GetMetric()[0].GetCounter().GetValue() != 51 {
+			t.Errorf("%v, %v, want 51 requests", families, err)
+		}
+		time.Sleep(2 * time.Minute) // the bubble's
+		if code, took := auth.from("192.0.2.1:1", "Bearer wrong"); code != herald.CodeUnauthorized || took != 0 {
+			t.Errorf("after the window: %q after %v", code, took)
+		}
+	})
+}
+
+// TestGuessersAreBounded: one network of IPv6 is one guesser, and many networks take no more
+// memory than the bound.
+func TestGuessersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newGuessing()
+		var last herald.Code
+		for i := range 40 {
+			last, _ = auth.from(fmt.Sprintf("[2001:db8::%x]:1", i+1), "Bearer wrong")
+		}
+		if last != herald.CodeTooMany {
+			t.Errorf("forty addresses of one network: %q", last)
+		}
+		slowed := 0
+		for i := range 10_050 { // those beyond the bound share a count
+			if last, _ = auth.from(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), ""); last == herald.CodeTooMany {
+				slowed++
+			}
+		}
+		if slowed == 0 {
+			t.Error("none of many addresses was slowed")
+		}
+		if code, _ := auth.from("10.0.255.255:1", "Bearer "+clientKey); code != "" {
+			t.Errorf("a valid key: %q", code)
+		}
 	})
 }

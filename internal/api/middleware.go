@@ -30,6 +30,7 @@ type Middleware struct {
 	duration *prometheus.HistogramVec
 	trusted  []netip.Prefix
 	bodies   bodyBudget
+	origins  *http.CrossOriginProtection
 }
 
 // NewMiddleware returns a Middleware around a mux. A nil registerer measures nothing.
@@ -43,8 +44,14 @@ func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer
 	if r != nil {
 		r.MustRegister(m.duration)
 	}
+	m.origins = http.NewCrossOriginProtection()
 	return m
 }
+
+// TrustOrigin accepts requests that a browser makes from pages of an origin such as
+// https://herald.example.com. It is the origin of the service's own pages behind a proxy that
+// changes the Host header. Call it before the first request.
+func (m *Middleware) TrustOrigin(origin string) error { return m.origins.AddTrustedOrigin(origin) }
 
 // requestInfoKey is the context key of a request's requestInfo.
 type requestInfoKey struct{}
@@ -101,6 +108,9 @@ func (m *Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	info := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, m.trusted), body: bodyShare{budget: &m.bodies}, header: w.Header()}
 	defer info.body.release()
+	// Answers hold clients' data and, some, keys; and are what their Content-Type says.
+	fixed := [...]string{"no-store", "nosniff"}
+	info.header["Cache-Control"], info.header["X-Content-Type-Options"] = fixed[:1:1], fixed[1:]
 	r = r.WithContext(context.WithValue(r.Context(), requestInfoKey{}, info))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}
 	aborted := m.serve(out, r, info)
@@ -129,6 +139,12 @@ func (m *Middleware) serve(out *answer, r *http.Request, info *requestInfo) (abo
 			WriteError(out, r, info.cause)
 		}
 	}()
+	// A page of another site may not make its reader's browser change anything, not even with a
+	// key that the browser has stored.
+	if err := m.origins.Check(r); err != nil {
+		WriteError(out, r, herald.Errorf(herald.CodeForbidden, "A browser made this request from a page of another site, which is not allowed."))
+		return false
+	}
 	// A ServeMux answers unknown paths and methods in plain text. It also redirects
 	// a path that is not clean; this API has no redirects.
 	if _, pattern := m.mux.Handler(r); pattern == "" || !isClean(r.URL.EscapedPath()) {
@@ -185,7 +201,7 @@ func (m *Middleware) logRequest(r *http.Request, out *answer, info *requestInfo,
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("route", route),
+		slog.String("method", shown(r.Method, maxLoggedMethod)), slog.String("path", loggedPath(r)), slog.String("route", route),
 		slog.Int("status", out.status), slog.Float64("durationMs", float64(took.Microseconds())/1000),
 		slog.Int64("bytes", out.bytes), slog.String("correlationId", info.correlationID),
 		slog.String("remote", info.remote.String()),
@@ -197,9 +213,42 @@ func (m *Middleware) logRequest(r *http.Request, out *answer, info *requestInfo,
 		attrs = append(attrs, slog.String("code", string(info.code)))
 	}
 	if info.cause != nil {
-		attrs = append(attrs, slog.String("error", strings.TrimSpace(info.cause.Error())))
+		attrs = append(attrs, slog.String("error", shown(strings.TrimSpace(info.cause.Error()), maxLoggedError)))
 	}
 	m.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// Limits on what a caller's request can write into its log line, in bytes.
+const (
+	maxLoggedMethod  = 20
+	maxLoggedPath    = 200
+	maxLoggedError   = 8 << 10 // a panic's stack
+	maxLoggedSegment = 40      // an id has 36; a token and an API key are longer
+)
+
+// loggedPath returns a request's path without secrets. A call whose pattern has a {token} is
+// logged by its pattern. Elsewhere a long segment may be a secret in the wrong place.
+func loggedPath(r *http.Request) string {
+	if _, pattern, found := strings.Cut(r.Pattern, " "); found && strings.Contains(pattern, "{token}") {
+		return pattern
+	}
+	path := shown(r.URL.Path, 2*maxLoggedPath)
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		follows := i > 0 && strings.EqualFold(segments[i-1], "unsubscribe")
+		if segment != "" && (follows || len(segment) > maxLoggedSegment) {
+			segments[i] = "…"
+		}
+	}
+	return shown(strings.Join(segments, "/"), maxLoggedPath)
+}
+
+// shown returns the beginning of a text.
+func shown(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // answer records the status and the size of an answer.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -285,5 +286,102 @@ func BenchmarkMiddleware(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.ServeHTTP(httptest.NewRecorder(), r)
+	}
+}
+
+// TestNoSecretFromThePathIsLogged: a call with a token in its path is logged by its route, and so
+// is whoever asks for it in a wrong way.
+func TestNoSecretFromThePathIsLogged(t *testing.T) {
+	token := strings.Repeat("AQIDBA-_", 12)
+	for _, request := range [][2]string{
+		{"GET", "/unsubscribe/" + token}, {"POST", "/unsubscribe/" + token}, {"HEAD", "/unsubscribe/" + token},
+		{"PUT", "/unsubscribe/" + token}, {"GET", "/unsubscribe/" + token + "/"}, {"GET", "/unsubscribe//" + token}, {"GET", "//unsubscribe/" + token},
+		{"GET", "/Unsubscribe/" + token}, {"GET", "/x/../unsubscribe/" + token}, {"GET", "/unsubscribe/short-token"}, {"DELETE", "/UNSUBSCRIBE/short-token"},
+		{"GET", "/" + token}, {"GET", "/rules/" + token}, {"GET", "/unsubscribe%2F" + token}, {"GET", "/unsubscribe/" + token + "?" + token},
+	} {
+		s := newFixture(map[string]http.HandlerFunc{"GET /unsubscribe/{token}": fine, "POST /unsubscribe/{token}": failing(errors.New("broken")), "GET /rules/{ruleId}": fine})
+		s.call(request[0], request[1])
+		if s.line(t); strings.Contains(s.log.String(), token[:20]) || strings.Contains(s.log.String(), "short-token") {
+			t.Errorf("%s %s: %s", request[0], request[1], &s.log)
+		}
+	}
+	s := newFixture(map[string]http.HandlerFunc{"GET /unsubscribe/{token}": fine, "GET /rules/{ruleId}": fine})
+	s.call("GET", "/unsubscribe/"+token)
+	if got := s.line(t); got["path"] != "/unsubscribe/{token}" {
+		t.Errorf("path %q", got["path"])
+	}
+	s.log.Reset()
+	id := "/rules/8a210b68-6988-11ed-a1eb-0242ac120002"
+	s.call("GET", id)
+	if got := s.line(t); got["path"] != id {
+		t.Errorf("path %q, want %q", got["path"], id)
+	}
+}
+
+// TestLogLineIsBounded whatever a caller without a key sends.
+func TestLogLineIsBounded(t *testing.T) {
+	long := strings.Repeat("x/", 30_000)
+	for _, r := range []*http.Request{
+		{Method: "GET", URL: &url.URL{Path: "/" + long}}, {Method: strings.Repeat("M", 60_000), URL: &url.URL{Path: "/rules"}},
+		{Method: "GET", URL: &url.URL{Path: "/fails"}}, {Method: "PATCH", URL: &url.URL{Path: "/rules" + strings.Repeat("\x00", 60_000)}},
+	} {
+		s := newFixture(map[string]http.HandlerFunc{"GET /rules": fine, "GET /fails": failing(errors.New(strings.Repeat("e", 60_000)))})
+		r.RemoteAddr, r.Header, r.Body = "192.0.2.1:1", http.Header{}, http.NoBody
+		r.Header.Set("X-Forwarded-For", long)
+		r.Header.Set("Authorization", long)
+		recorder := httptest.NewRecorder()
+		s.ServeHTTP(recorder, r)
+		if s.line(t); s.log.Len() > 10_000 {
+			t.Errorf("%.10s %.10s: a line of %d bytes", r.Method, r.URL.Path, s.log.Len())
+		}
+		if recorder.Body.Len() > 5000 {
+			t.Errorf("%.10s %.10s: an answer of %d bytes", r.Method, r.URL.Path, recorder.Body.Len())
+		}
+	}
+}
+
+// TestEveryAnswerIsNeitherStoredNorSniffed: successes, errors, unknown paths and panics.
+func TestEveryAnswerIsNeitherStoredNorSniffed(t *testing.T) {
+	calls := map[string]http.HandlerFunc{
+		"GET /rules": fine, "GET /fails": failing(errors.New("broken")), "GET /none": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
+		"GET /panics": func(http.ResponseWriter, *http.Request) { panic("x") },
+	}
+	for _, target := range []string{"/rules", "/fails", "/none", "/panics", "/nothing", "//rules"} {
+		for _, method := range []string{"GET", "POST"} {
+			h := newFixture(calls).call(method, target).Header()
+			if h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("%s %s: %v", method, target, h)
+			}
+		}
+	}
+}
+
+// TestCrossSiteRequestsAreRefused on every call that changes something; programs, and the
+// service's own pages, are not concerned.
+func TestCrossSiteRequestsAreRefused(t *testing.T) {
+	for _, test := range []struct {
+		method, site, origin string
+		status               int
+	}{
+		{"POST", "cross-site", "https://evil.example", 403}, {"PUT", "same-site", "https://evil.example", 403}, {"DELETE", "cross-site", "null", 403},
+		{"POST", "", "https://evil.example", 403}, {"PATCH", "cross-site", "", 403},
+		{"POST", "", "", 200}, {"POST", "same-origin", "https://example.com", 200}, {"POST", "", "http://example.com", 200}, {"POST", "none", "", 200},
+		{"GET", "cross-site", "", 200}, {"POST", "", "https://herald.example", 200},
+	} {
+		s := newFixture(map[string]http.HandlerFunc{"/rules": fine})
+		if err := s.TrustOrigin("https://herald.example"); err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(test.method, "/rules", nil)
+		for name, value := range map[string]string{"Sec-Fetch-Site": test.site, "Origin": test.origin} {
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		}
+		recorder := httptest.NewRecorder()
+		s.ServeHTTP(recorder, r)
+		if recorder.Code != test.status {
+			t.Errorf("%+v: status %d %s", test, recorder.Code, recorder.Body)
+		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	netmail "net/mail"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,7 +46,13 @@ type Config struct {
 	// TLSCert and TLSKey are files with the certificate chain and the key of the API, in PEM. If
 	// both are empty, the API speaks plain HTTP.
 	TLSCert, TLSKey string
-	DataDir         string
+	// MetricsListen is an address host:port for the metrics alone; empty means that the API has
+	// them.
+	MetricsListen string
+	// MaxConnections bounds the open connections to the API; 0 means what the process's limit of
+	// descriptors leaves beside the database and sending.
+	MaxConnections int
+	DataDir        string
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
 	// RateLimit is how many requests a client may make within RateWindow on this node; 0 means any
@@ -132,7 +137,10 @@ type App struct {
 	mailer  *mail.Sender
 	server  *http.Server
 	address net.Addr
-	pair    *certificate.Pair // nil without TLS
+	// Of a listener for the metrics alone, or nil.
+	metricsServer  *http.Server
+	metricsAddress net.Addr
+	pair           *certificate.Pair // nil without TLS
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -148,15 +156,16 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, fmt.Errorf("retention of %.4g days: it must be more than %.4g days, because a delivery can be pending for that long with this retry schedule; raise --retention",
 			c.Retention.Hours()/24, rules.MaxAge.Hours()/24)
 	}
+	if c.ClientIDHeader != "" {
+		if err := CheckClientIDHeader(c.ClientIDHeader); err != nil {
+			return nil, err
+		}
+	}
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
 	if err := a.loadCertificate(); err != nil {
 		return nil, err
 	}
-	keyFile := c.SecretKeyFile
-	if keyFile == "" {
-		keyFile = filepath.Join(c.DataDir, SecretKeyFile)
-	}
-	box, err := secret.OpenBox(keyFile, c.SecretKeyFile == "")
+	box, keyExisted, err := c.openBox()
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +181,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if err := a.checkSecrets(ctx, keyExisted); err != nil {
+		return nil, errors.Join(err, a.store.Close())
 	}
 	if clients, err = clientcache.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
 		return nil, errors.Join(err, a.store.Close())
@@ -201,7 +213,10 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		control: &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin},
 	})
 	if err == nil {
-		err = a.listen(ctx, handler, guard)
+		err = a.listen(ctx, handler, guard, registry)
+	}
+	if err == nil && c.MetricsListen != "" {
+		err = a.listenForMetrics(ctx, a.metrics(registry), guard)
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))

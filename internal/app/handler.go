@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/url"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -35,7 +37,9 @@ type parts struct {
 // handler puts both APIs on one mux, inside the middleware.
 func (a *App) handler(p parts) (http.Handler, error) {
 	mux := http.NewServeMux()
-	var auth codat.Authenticator = api.NewAuth(p.clients, a.config.OperatorKeys)
+	keys := api.NewAuth(p.clients, a.config.OperatorKeys)
+	p.registry.MustRegister(keys.Metric())
+	var auth codat.Authenticator = keys
 	if a.config.RateLimit > 0 {
 		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow)
 	}
@@ -53,8 +57,32 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
-	return a.closeWhileDraining(api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
+	if a.config.MetricsListen == "" {
+		mux.Handle("GET /metrics", a.metrics(p.registry))
+	}
+	middleware := api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)
+	if a.config.PublicURL != "" {
+		public, err := url.Parse(a.config.PublicURL)
+		if err == nil {
+			err = middleware.TrustOrigin(public.Scheme + "://" + public.Host)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("public URL %.200q: %w", a.config.PublicURL, err)
+		}
+	}
+	return a.closeWhileDraining(middleware), nil
+}
+
+// metrics answers with the metrics.
+func (a *App) metrics(registry *prometheus.Registry) http.Handler {
+	answer := promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError)})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		answer.ServeHTTP(w, r)
+	})
+	return mux
 }
 
 // closeWhileDraining closes connections after their next response once the service stops, so that

@@ -160,9 +160,10 @@ func (t *Type) Spec() *herald.EventType { return t.own }
 // MessageTemplate returns the message template with its placeholders.
 func (t *Type) MessageTemplate() string { return t.message.text }
 
-// Validate checks an event against its type. Errors are CodeInvalid and name
-// the member.
-func (t *Type) Validate(e herald.Event) error {
+// Validate checks an event against its type. The checks of one publish share a budget. Errors
+// are CodeInvalid and name the member. When the publish takes too long or its caller has gone,
+// the error says so.
+func (t *Type) Validate(b *Budget, e herald.Event) error {
 	switch {
 	case t.Retired:
 		return herald.Invalid("type", "Events of type %s are not raised any more.", t.Name)
@@ -172,8 +173,8 @@ func (t *Type) Validate(e herald.Event) error {
 		return herald.Invalid("companyId", "An event of type %s is about the client as a whole; leave companyId out.", t.Name)
 	case t.Connection && e.ConnectionID == uuid.Nil:
 		return herald.Invalid("dataConnectionId", "An event of type %s is about a data connection; dataConnectionId is missing.", t.Name)
-	case t.compiled.schema != nil:
-		return t.compiled.validate(e.Data)
+	case t.own != nil:
+		return t.compiled.validate(b, e.Data)
 	case len(t.fields) == 0:
 		return nil
 	}

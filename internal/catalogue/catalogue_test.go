@@ -105,7 +105,7 @@ func TestDataIsCheckedByItsType(t *testing.T) {
 		{"Rate Limit Reset", `{"QuotaRemaining":1}`, "data.ResetReason"},
 	} {
 		k := kind(t, test.kind)
-		err := k.Validate(event(k, test.data))
+		err := k.Validate(catalogue.NewBudget(t.Context()), event(k, test.data))
 		if got := member(err); got != test.member || (err == nil) != (test.member == "") {
 			t.Errorf("%s %s: %v, want one about %q", test.kind, test.data, err, test.member)
 		}
@@ -116,21 +116,21 @@ func TestEventNamesWhomItIsAbout(t *testing.T) {
 	k := kind(t, "Data sync completed")
 	e := event(k, string(k.Example))
 	e.CompanyID = uuid.Nil
-	if got := member(k.Validate(e)); got != "companyId" {
+	if got := member(k.Validate(catalogue.NewBudget(t.Context()), e)); got != "companyId" {
 		t.Errorf("without a company: names %q", got)
 	}
 	e = event(k, string(k.Example))
 	e.ConnectionID = uuid.Nil
-	if got := member(k.Validate(e)); got != "dataConnectionId" {
+	if got := member(k.Validate(catalogue.NewBudget(t.Context()), e)); got != "dataConnectionId" {
 		t.Errorf("without a connection: names %q", got)
 	}
 	k = kind(t, "Rate Limit Reset")
 	e = event(k, string(k.Example))
 	e.CompanyID = uuid.New()
-	if got := member(k.Validate(e)); got != "companyId" {
+	if got := member(k.Validate(catalogue.NewBudget(t.Context()), e)); got != "companyId" {
 		t.Errorf("a client-wide event with a company: names %q", got)
 	}
-	if got := member(kind(t, "CompanyStatusChanged").Validate(e)); got != "type" {
+	if got := member(kind(t, "CompanyStatusChanged").Validate(catalogue.NewBudget(t.Context()), e)); got != "type" {
 		t.Errorf("a retired type: names %q", got)
 	}
 }
@@ -221,7 +221,7 @@ func TestOwnTypesAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	k, _ := c.Lookup("invoice  OVERDUE")
-	if got := member(k.Validate(event(k, `{"number":"A-1","due":"tomorrow"}`))); got != "data.due" {
+	if got := member(k.Validate(catalogue.NewBudget(t.Context()), event(k, `{"number":"A-1","due":"tomorrow"}`))); got != "data.due" {
 		t.Errorf("a wrong date: names %q, want data.due", got)
 	}
 }
@@ -237,7 +237,7 @@ func FuzzData(f *testing.F) {
 		}
 		for _, k := range types {
 			e := event(k, text)
-			_ = k.Validate(e)
+			_ = k.Validate(catalogue.NewBudget(t.Context()), e)
 			if strings.Contains(k.Message(e), "\x00") {
 				t.Errorf("%s: the message of %s holds a NUL", k.Name, text)
 			}
@@ -246,4 +246,23 @@ func FuzzData(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDataKeepsItsText: where a built-in type's data gets or loses a member, the other members
+// stay byte for byte what the publisher sent.
+func TestDataKeepsItsText(t *testing.T) {
+	for name, test := range map[string][2]string{
+		"Push Operation Timed Out": {
+			`{"a<b>&":1e2,"\u00e9":"\u003c","pushOperationKey":"k"}`,
+			`{"a<b>&":1e2,"\u00e9":"\u003c","pushOperationKey":"k","pushOperationGuid":"k"}`,
+		},
+		"DataConnectionStatusChanged": {
+			`{"a<b>&":1e2,"platformName":"x", "\u00e9":"\u003c"}`,
+			`{"a<b>&":1e2,"\u00e9":"\u003c"}`,
+		},
+	} {
+		if got := kind(t, name).Data(json.RawMessage(test[0])); string(got) != test[1] {
+			t.Errorf("%s: %s, want %s", name, got, test[1])
+		}
+	}
 }

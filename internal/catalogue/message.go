@@ -1,11 +1,13 @@
 package catalogue
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -45,13 +47,14 @@ func parseTemplate(wording string) (template, error) {
 	}
 }
 
-// fill replaces the placeholders. A value that the event does not have becomes empty.
+// fill replaces the placeholders. A value that the event does not have becomes empty. The
+// message has at most herald.MaxMessage characters; one that is cut off ends with an ellipsis.
 func (t template) fill(kind *Type, e herald.Event) string {
 	if len(t.names) == 0 {
 		return t.text
 	}
-	var members map[string]any // decoded on first use
 	var b strings.Builder
+	data := members{data: e.Data}
 	for i, name := range t.names {
 		b.WriteString(t.texts[i])
 		switch name {
@@ -64,17 +67,35 @@ func (t template) fill(kind *Type, e herald.Event) string {
 		case "timestamp":
 			b.WriteString(e.OccurredAt.UTC().Format(kind.stamp))
 		default:
-			if members == nil {
-				members = make(map[string]any)
-				decoder := json.NewDecoder(strings.NewReader(string(e.Data)))
-				decoder.UseNumber()
-				_ = decoder.Decode(&members) // without data every member is empty
-			}
-			b.WriteString(memberText(members, name))
+			b.WriteString(data.text(name))
+		}
+		// No more than is shown: a template may name a member of a megabyte many times.
+		if b.Len() > herald.MaxMessage*utf8.UTFMax {
+			break
 		}
 	}
-	b.WriteString(t.texts[len(t.names)])
-	return strings.ReplaceAll(b.String(), "\x00", "\ufffd") // data may contain NUL; text columns cannot
+	if b.Len() <= herald.MaxMessage*utf8.UTFMax {
+		b.WriteString(t.texts[len(t.names)])
+	}
+	return cut(strings.ReplaceAll(b.String(), "\x00", "\ufffd")) // data may contain NUL; text columns cannot
+}
+
+// cut cuts a message to herald.MaxMessage characters.
+func cut(message string) string {
+	if len(message) <= herald.MaxMessage {
+		return message
+	}
+	n := 0
+	last := 0 // where the last character that may stay before an ellipsis ends
+	for i := range message {
+		if n == herald.MaxMessage-1 {
+			last = i
+		}
+		if n++; n > herald.MaxMessage {
+			return message[:last] + "…"
+		}
+	}
+	return message
 }
 
 func idText(id uuid.UUID) string {
@@ -84,29 +105,57 @@ func idText(id uuid.UUID) string {
 	return id.String()
 }
 
-func memberText(members map[string]any, path string) string {
-	if path == "platformName" && (members[path] == nil || members[path] == "") {
-		path = "platformKey" // the publisher may know only the key
+// members finds members of an event's data. It decodes each object once.
+type members struct {
+	data    json.RawMessage
+	objects map[string]map[string]json.RawMessage // by path
+}
+
+// text returns a member as text: a string's characters, and any other value as the publisher
+// wrote it. Dots separate the names of a path.
+func (m *members) text(path string) string {
+	value := m.value(path)
+	if path == "platformName" && (len(value) == 0 || string(value) == `""` || string(value) == "null") {
+		value = m.value("platformKey") // the publisher may know only the key
 	}
-	var value any = members
-	for name := range strings.SplitSeq(path, ".") {
-		inner, ok := value.(map[string]any)
-		if !ok {
-			return ""
-		}
-		value = inner[name]
-	}
-	switch v := value.(type) {
-	case nil:
+	switch {
+	case len(value) == 0 || string(value) == "null":
 		return ""
-	case string:
-		return v
-	case json.Number:
-		return v.String()
+	case value[0] == '"':
+		var text string
+		_ = json.Unmarshal(value, &text) // it is part of valid JSON
+		return text
+	case value[0] == '{' || value[0] == '[':
+		var compact bytes.Buffer
+		_ = json.Compact(&compact, value) // likewise
+		return compact.String()
 	default:
-		text, _ := json.Marshal(v) // it came from JSON
-		return string(text)
+		return string(value)
 	}
+}
+
+// value returns a member's JSON text, or nothing if there is no such member.
+func (m *members) value(path string) json.RawMessage {
+	at := strings.LastIndexByte(path, '.')
+	return m.object(path[:max(at, 0)])[path[at+1:]]
+}
+
+// object returns the members of the object at a path; the data itself is at the empty path.
+func (m *members) object(path string) map[string]json.RawMessage {
+	if known, ok := m.objects[path]; ok {
+		return known
+	}
+	text := m.data
+	if path != "" {
+		text = m.value(path)
+	}
+	var object map[string]json.RawMessage
+	_ = json.Unmarshal(text, &object) // what is no object has no members
+	if m.objects == nil {
+		m.objects = make(map[string]map[string]json.RawMessage)
+	}
+	m.objects[path] = object
+	return object
 }
 
 // The layouts of {timestamp} (spec sections 8.5 to 8.7), and of own types.

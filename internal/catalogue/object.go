@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strconv"
 )
 
-// object is a JSON object whose members keep their order.
+// object is a JSON object whose members keep their order and their text.
 type object struct {
 	names  []string
+	quoted []json.RawMessage // the names as they are written
 	values []json.RawMessage
 }
 
@@ -28,17 +30,23 @@ func (o *object) parse(data json.RawMessage) bool {
 		return false
 	}
 	for decoder.More() {
+		start := decoder.InputOffset()
 		name, err := decoder.Token()
 		if err != nil {
 			return false
 		}
+		quoted := bytes.TrimLeft(data[start:decoder.InputOffset()], ", \t\r\n")
 		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
 			return false
 		}
-		o.names, o.values = append(o.names, name.(string)), append(o.values, value)
+		o.add(name.(string), quoted, value)
 	}
 	return true
+}
+
+func (o *object) add(name string, quoted, value json.RawMessage) {
+	o.names, o.quoted, o.values = append(o.names, name), append(o.quoted, quoted), append(o.values, value)
 }
 
 func (o *object) get(name string) (json.RawMessage, bool) {
@@ -52,23 +60,22 @@ func (o *object) get(name string) (json.RawMessage, bool) {
 // remove removes every occurrence of a member.
 func (o *object) remove(name string) {
 	for i := slices.Index(o.names, name); i >= 0; i = slices.Index(o.names, name) {
-		o.names, o.values = slices.Delete(o.names, i, i+1), slices.Delete(o.values, i, i+1)
+		o.names, o.quoted, o.values = slices.Delete(o.names, i, i+1), slices.Delete(o.quoted, i, i+1), slices.Delete(o.values, i, i+1)
 	}
 }
 
 func (o *object) addMissing(name string, value json.RawMessage) {
 	if _, ok := o.get(name); !ok {
-		o.names, o.values = append(o.names, name), append(o.values, value)
+		o.add(name, json.RawMessage(strconv.Quote(name)), value) // a built-in name, which JSON writes as Go does
 	}
 }
 
 func (o *object) encode() json.RawMessage {
 	out := []byte{'{'}
-	for i, name := range o.names {
+	for i, quoted := range o.quoted {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		quoted, _ := json.Marshal(name) // a string always encodes
 		out = append(append(append(out, quoted...), ':'), o.values[i]...)
 	}
 	return append(out, '}')

@@ -2,9 +2,11 @@ package catalogue
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -56,7 +58,10 @@ func Check(spec herald.EventType) error {
 	if err != nil {
 		return err
 	}
-	if err := t.compiled.validate(spec.Example); err != nil {
+	if t.compiled.unusable != nil {
+		return t.compiled.unusable
+	}
+	if err := t.compiled.validate(NewBudget(context.Background()), spec.Example); err != nil {
 		var wrong *herald.Error
 		if errors.As(err, &wrong) {
 			return herald.Invalid("example", "The example does not meet the schema: %s", wrong.Message)
@@ -85,8 +90,17 @@ func newOwn(spec herald.EventType) (*Type, error) {
 	}, nil
 }
 
-// dataSchema is a compiled JSON Schema; nil means no schema.
-type dataSchema struct{ schema *jsonschema.Schema }
+// dataSchema is a compiled JSON Schema. The zero value has no schema and accepts everything.
+type dataSchema struct {
+	schema *jsonschema.Schema
+	// unusable is why a schema cannot be checked within bounds. Check refuses such a schema.
+	// One that was stored before a limit was made refuses its type's events, and no others.
+	unusable error
+}
+
+// maxSchemaDepth bounds how deeply the objects and arrays of a schema are nested. The library
+// takes quadratic time for a deep one.
+const maxSchemaDepth = 200
 
 // noLoader refuses to load other schemas.
 type noLoader struct{}
@@ -106,15 +120,26 @@ func compile(text json.RawMessage) (dataSchema, error) {
 	if path, found := unsupportedNumber("schema", document); found {
 		return dataSchema{}, herald.Invalid("schema", "%s: a number of more than %d digits, or an exponent beyond it, cannot be checked against.", short(path), maxDigits)
 	}
+	if isDeeper(document, maxSchemaDepth) {
+		return unusable("it has more than %d objects and arrays in each other", maxSchemaDepth), nil
+	}
+	if reason := ambiguous(document); reason != "" {
+		return unusable("%s, and what a dynamic reference then means cannot be checked", reason), nil
+	}
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
 	compiler.UseLoader(noLoader{})
+	sized := new(patterns)
+	compiler.UseRegexpEngine(sized.compile)
 	const name = "schema:///" // absolute: the library resolves a relative name against the working directory
 	if err := compiler.AddResource(name, document); err != nil {
 		return dataSchema{}, herald.Invalid("schema", "schema: %v", err)
 	}
 	schema, err := compiler.Compile(name)
+	if sized.done = true; sized.tooLarge {
+		return unusable("its patterns have more than %d parts together, where a repetition such as x{1000} counts as often as it repeats", maxPatterns), nil
+	}
 	var invalid *jsonschema.ValidationError
 	var wrong *jsonschema.SchemaValidationError
 	if errors.As(err, &wrong) && errors.As(wrong.Err, &invalid) {
@@ -124,18 +149,45 @@ func compile(text json.RawMessage) (dataSchema, error) {
 	if err != nil {
 		return dataSchema{}, herald.Invalid("schema", "schema: it is not a JSON Schema (2020-12): %v", err)
 	}
-	return dataSchema{schema}, nil
+	return dataSchema{schema: schema}, nil
+}
+
+func unusable(format string, args ...any) dataSchema {
+	return dataSchema{unusable: herald.Invalid("schema", "schema: "+format+"; simplify it.", args...)}
+}
+
+// isDeeper reports whether a JSON value has more than n objects and arrays in each other.
+func isDeeper(value any, n int) bool {
+	switch v := value.(type) {
+	case []any:
+		return n == 0 || slices.ContainsFunc(v, func(item any) bool { return isDeeper(item, n-1) })
+	case map[string]any:
+		if n == 0 {
+			return true
+		}
+		for _, item := range v {
+			if isDeeper(item, n-1) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // validate checks data against the schema, if there is one. Absent data is validated as
-// an empty object.
-func (s dataSchema) validate(data json.RawMessage) error {
+// an empty object. An error is CodeInvalid and names the member, or says why the check did
+// not come to its end.
+func (s dataSchema) validate(b *Budget, data json.RawMessage) error {
+	if s.unusable != nil {
+		return herald.Invalid("data", "The event type's schema cannot be checked (%v). Its operator must change it.", s.unusable)
+	}
 	if s.schema == nil {
 		return nil
 	}
 	if len(data) == 0 || string(data) == "null" {
 		data = json.RawMessage("{}")
 	}
+	b.grant(stepsPerByte * len(data))
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 	if err != nil {
 		return herald.Invalid("data", "data: it is not JSON: %v", err)
@@ -144,17 +196,20 @@ func (s dataSchema) validate(data json.RawMessage) error {
 		path = short(path)
 		return herald.Invalid(path, "%s: a number of more than %d digits, or an exponent beyond it, cannot be checked.", path, maxDigits)
 	}
-	err = s.schema.Validate(value)
-	var invalid *jsonschema.ValidationError
-	if !errors.As(err, &invalid) {
-		return err
+	c := checker{budget: b}
+	_, wrong := c.check(s.schema, value, &frame{schema: s.schema}, false)
+	switch {
+	case b.err != nil:
+		return b.err
+	case wrong == nil:
+		return nil
 	}
-	member, reason := innermost("data", invalid)
+	member, reason := wrong.reason("data")
 	return herald.Invalid(member, "%s: %s", member, reason)
 }
 
-// innermost returns the path, from a root, to the value that caused an error, and the
-// reason.
+// innermost returns the path, from a root, to the value that caused an error of the library,
+// and the reason.
 func innermost(root string, e *jsonschema.ValidationError) (path, reason string) {
 	for len(e.Causes) > 0 {
 		e = e.Causes[0]

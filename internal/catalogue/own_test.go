@@ -85,10 +85,10 @@ func TestFormatsAreAsserted(t *testing.T) {
 		"ipv4":      {"192.0.2.1", "192.0.2.256"},
 	} {
 		k := own(t, herald.EventType{Name: "Own", Schema: json.RawMessage(`{"properties":{"v":{"format":"` + format + `"}}}`)})
-		if err := k.Validate(event(k, `{"v":"`+values[0]+`"}`)); err != nil {
+		if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, `{"v":"`+values[0]+`"}`)); err != nil {
 			t.Errorf("%s %s: %v", format, values[0], err)
 		}
-		if err := k.Validate(event(k, `{"v":"`+values[1]+`"}`)); member(err) != "data.v" {
+		if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, `{"v":"`+values[1]+`"}`)); member(err) != "data.v" {
 			t.Errorf("%s %s: %v", format, values[1], err)
 		}
 	}
@@ -109,12 +109,12 @@ func TestSchemaErrorsNameThePathInTheData(t *testing.T) {
 		`{"lines":[],"more":1}`:                {"data", "more"},
 		`{"lines":[],"pair":[1]}`:              {"data.pair.0", "string"}, // 2020-12's prefixItems
 	} {
-		err := k.Validate(event(k, data))
+		err := k.Validate(catalogue.NewBudget(t.Context()), event(k, data))
 		if member(err) != want[0] || !strings.Contains(err.Error(), want[1]) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v (%s), want one line about %s that says %s", data, err, member(err), want[0], want[1])
 		}
 	}
-	if err := k.Validate(event(k, `{"lines":[{"sku":"ab"}]}`)); err != nil {
+	if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, `{"lines":[{"sku":"ab"}]}`)); err != nil {
 		t.Error(err)
 	}
 }
@@ -149,7 +149,7 @@ func TestSchemaThatMeetsItselfEnds(t *testing.T) {
 		t.Errorf("a schema that only refers to itself: %v", err)
 	}
 	k := own(t, herald.EventType{Name: "Own", Schema: json.RawMessage(`{"properties":{"child":{"$ref":"#"}},"maxProperties":1}`)})
-	if err := k.Validate(event(k, `{"child":{"child":{"a":1,"b":2}}}`)); member(err) != "data.child.child" {
+	if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, `{"child":{"child":{"a":1,"b":2}}}`)); member(err) != "data.child.child" {
 		t.Errorf("a tree: %v", err)
 	}
 }
@@ -199,10 +199,10 @@ func TestOwnTypesFollowTheBuiltInOnesByName(t *testing.T) {
 	if ant.Spec() == nil || ant.Spec().Label != "An ant" || zebra.Spec().Label != "" || types[0].Spec() != nil {
 		t.Error("an own type does not give back what the operator gave")
 	}
-	if got := member(ant.Validate(herald.Event{})); got != "companyId" {
+	if got := member(ant.Validate(catalogue.NewBudget(t.Context()), herald.Event{})); got != "companyId" {
 		t.Errorf("an ant without a company: names %q", got)
 	}
-	if err := zebra.Validate(herald.Event{CompanyID: uuid.New(), Data: json.RawMessage(`{"any":"thing"}`)}); err != nil {
+	if err := zebra.Validate(catalogue.NewBudget(t.Context()), herald.Event{CompanyID: uuid.New(), Data: json.RawMessage(`{"any":"thing"}`)}); err != nil {
 		t.Errorf("an own type without a schema refuses data: %v", err)
 	}
 }
@@ -220,7 +220,7 @@ func TestNumbersOutOfReachAreRefused(t *testing.T) {
 		`{"l":[3,` + strings.Repeat("3", 401) + `]}`: "data.l.1",
 		`{"more":{"m":[{"x":1e999999}]}}`:            "data.more.m.0.x",
 	} {
-		if err := k.Validate(event(k, data)); member(err) != want || len(err.Error()) > 500 {
+		if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, data)); member(err) != want || len(err.Error()) > 500 {
 			t.Errorf("%.50s: %.600v, want a short error about %s", data, err, want)
 		}
 	}
@@ -244,13 +244,13 @@ func TestErrorsStayShort(t *testing.T) {
 	long := strings.Repeat("é", 100_000)
 	k := own(t, herald.EventType{Name: "Own", Schema: json.RawMessage(`{"properties":{"d":{"format":"date"}},"additionalProperties":{"type":"string"}}`)})
 	for _, data := range []string{`{"d":"` + long + `"}`, `{"` + long + `":1}`, `{"` + long + `":1e999}`} {
-		err := k.Validate(event(k, data))
+		err := k.Validate(catalogue.NewBudget(t.Context()), event(k, data))
 		if err == nil || len(err.Error()) > 2000 || len(member(err)) > 1000 || !utf8.ValidString(err.Error()) {
 			t.Errorf("%.20s…: an error of %d bytes about a member of %d", data, len(err.Error()), len(member(err)))
 		}
 	}
 	status := kind(t, "Push Operation Status Changed()")
-	if err := status.Validate(event(status, `{"dataType":"a","pushOperationKey":"k","status":"`+long+`"}`)); err == nil || len(err.Error()) > 2000 {
+	if err := status.Validate(catalogue.NewBudget(t.Context()), event(status, `{"dataType":"a","pushOperationKey":"k","status":"`+long+`"}`)); err == nil || len(err.Error()) > 2000 {
 		t.Errorf("a long status: an error of %d bytes", len(err.Error()))
 	}
 }
@@ -277,9 +277,43 @@ func FuzzOwnType(f *testing.F) {
 		}
 		k, _ := c.Lookup("own")
 		e := event(k, data)
-		_ = k.Validate(e) // only must not panic
+		_ = k.Validate(catalogue.NewBudget(t.Context()), e) // only must not panic
 		if got := k.Message(e); strings.Contains(got, "\x00") || utf8.ValidString(message) && !utf8.ValidString(got) {
 			t.Errorf("%q of %q: %q", message, data, got)
 		}
 	})
+}
+
+// TestMessageIsBounded: a template filled from data makes no longer message than a publisher
+// may write, however large the data and however often the template names it.
+func TestMessageIsBounded(t *testing.T) {
+	long := strings.Repeat("é", 400_000)
+	for template, data := range map[string]string{
+		"{a}":                               `{"a":"` + long + `"}`,
+		"x {a}":                             `{"a":"` + strings.Repeat(`\u0000`, 150_000) + `"}`,
+		strings.Repeat("{a.b}", 200):        `{"a":{"b":"` + long + `"}}`,
+		"{a} behind":                        `{"a":["` + long + `"]}`,
+		strings.Repeat("x", 990) + "{a}{a}": `{"a":"` + strings.Repeat("😀", 1000) + `"}`,
+	} {
+		k := own(t, herald.EventType{Name: "Own", Message: template})
+		got := k.Message(event(k, data))
+		if n := utf8.RuneCountInString(got); n != herald.MaxMessage || !strings.HasSuffix(got, "…") || !utf8.ValidString(got) {
+			t.Errorf("%.20s…: a message of %d characters that ends with %q", template, n, got[len(got)-3:])
+		}
+	}
+	k := own(t, herald.EventType{Name: "Own", Message: "{a}"})
+	fits := strings.Repeat("é", herald.MaxMessage)
+	if got := k.Message(event(k, `{"a":"`+fits+`"}`)); got != fits {
+		t.Errorf("a message that just fits has become one of %d characters", utf8.RuneCountInString(got))
+	}
+}
+
+// TestMembersAreShownAsWritten: what a template shows of the data is the publisher's text, with
+// its names, order and escapes.
+func TestMembersAreShownAsWritten(t *testing.T) {
+	k := own(t, herald.EventType{Name: "Own", Message: "{o} {o.z} {list}"})
+	const data = `{"o":{"z":1e2,"a<b>&":"\u00e9"},"list":[ "<", 1.0 ]}`
+	if got, want := k.Message(event(k, data)), `{"z":1e2,"a<b>&":"\u00e9"} 1e2 ["<",1.0]`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }

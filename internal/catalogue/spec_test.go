@@ -92,7 +92,7 @@ func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 // member at a time.
 func TestEachRequiredMemberIsMissed(t *testing.T) {
 	for _, k := range builtin(t).Types() {
-		if err := k.Validate(event(k, string(k.Example))); err != nil {
+		if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, string(k.Example))); err != nil {
 			t.Errorf("%s: its own example: %v", k.Name, err)
 		}
 		for _, name := range k.Required() {
@@ -116,7 +116,7 @@ func TestEachRequiredMemberIsMissed(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = k.Validate(event(k, string(text)))
+				err = k.Validate(catalogue.NewBudget(t.Context()), event(k, string(text)))
 				if member(err) != "data."+name || !strings.Contains(err.Error(), name) {
 					t.Errorf("%s, %s is %s: %v", k.Name, name, what, err)
 				}
@@ -148,7 +148,7 @@ func TestClosedListsTakeTheirValuesAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return k.Validate(event(k, string(text)))
+			return k.Validate(catalogue.NewBudget(t.Context()), event(k, string(text)))
 		}
 		for _, value := range test.good {
 			if err := check(value); err != nil {
@@ -172,7 +172,7 @@ func TestRetiredTypesAreKnownAndNotListed(t *testing.T) {
 			t.Errorf("%s: %+v", name, k)
 			continue
 		}
-		if err := k.Validate(event(k, `{}`)); herald.CodeOf(err) != herald.CodeInvalid || member(err) != "type" {
+		if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, `{}`)); herald.CodeOf(err) != herald.CodeInvalid || member(err) != "type" {
 			t.Errorf("an event of %s: %v", name, err)
 		}
 	}
@@ -206,7 +206,7 @@ func TestEitherPushKeyIsTakenForBoth(t *testing.T) {
 	k := kind(t, "Push Operation Timed Out")
 	for _, name := range []string{"pushOperationKey", "pushOperationGuid"} {
 		data := `{"dataType":"bills","` + name + `":"54afd9ed"}`
-		if err := k.Validate(event(k, data)); err != nil {
+		if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, data)); err != nil {
 			t.Errorf("%s alone: %v", name, err)
 		}
 		var got map[string]string
@@ -218,16 +218,16 @@ func TestEitherPushKeyIsTakenForBoth(t *testing.T) {
 			t.Errorf("%s alone (-want +got):\n%s", name, diff)
 		}
 	}
-	if err := k.Validate(event(k, `{"dataType":"bills","pushOperationGuid":7}`)); member(err) == "" {
+	if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, `{"dataType":"bills","pushOperationGuid":7}`)); member(err) == "" {
 		t.Error("a number was taken for the key")
 	}
 	for _, wrong := range []string{`7`, `null`, `""`} { // both are delivered, so both are checked
-		if err := k.Validate(event(k, `{"dataType":"bills","pushOperationKey":"54afd9ed","pushOperationGuid":`+wrong+`}`)); member(err) != "data.pushOperationGuid" {
+		if err := k.Validate(catalogue.NewBudget(t.Context()), event(k, `{"dataType":"bills","pushOperationKey":"54afd9ed","pushOperationGuid":`+wrong+`}`)); member(err) != "data.pushOperationGuid" {
 			t.Errorf("the older name with the value %s: %v", wrong, err)
 		}
 	}
 	status := kind(t, "Push Operation Status Changed()")
-	if err := status.Validate(event(status, `{"dataType":"bills","status":"Failed","pushOperationGuid":"x"}`)); member(err) != "data.pushOperationKey" {
+	if err := status.Validate(catalogue.NewBudget(t.Context()), event(status, `{"dataType":"bills","status":"Failed","pushOperationGuid":"x"}`)); member(err) != "data.pushOperationKey" {
 		t.Errorf("the older name in the other type: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"strings"
@@ -135,5 +136,31 @@ func TestWhy(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), text.String()); diff != "" {
 		t.Errorf("explanations (-want +got):\n%s", diff)
+	}
+}
+
+// TestOutputCannotControlTheTerminal in any format; JSON keeps the characters, escaped.
+func TestOutputCannotControlTheTerminal(t *testing.T) {
+	type item struct {
+		Name string
+		Raw  json.RawMessage
+	}
+	evil := "a\x1b[2J\u009b31m\x7f\u202eb\u2028c\r"
+	one := item{Name: evil, Raw: json.RawMessage("{\"x\":\"\u009b31m\u202e\x7f\"}")}
+	columns := []cli.Column[item]{{Head: "NAME", Cell: func(i item) string { return i.Name }}}
+	for _, format := range []cli.Format{cli.Table, cli.JSON, cli.JSONL} {
+		var out, single strings.Builder
+		if err := errors.Join(cli.Write(&out, io.Discard, format, columns, []item{one}), cli.WriteOne(&single, format, columns, one)); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{out.String(), single.String()} {
+			if strings.ContainsAny(text, "\x1b\u009b\x7f\u202e\u2028\r") {
+				t.Errorf("%s: %q", format, text)
+			}
+		}
+		var back item
+		if format == cli.JSONL && (json.Unmarshal([]byte(single.String()), &back) != nil || back.Name != evil) {
+			t.Errorf("%q comes back as %q", evil, back.Name)
+		}
 	}
 }

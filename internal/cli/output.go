@@ -82,18 +82,45 @@ func WriteOne[T any](out io.Writer, f Format, fields []Column[T], item T) error 
 	return table.Flush()
 }
 
+// encode writes JSON that is safe for a terminal: what Clean replaces is escaped. It can only be in
+// a string, where \u009b is the same character.
 func encode(out io.Writer, value any, indent string) error {
-	encoder := json.NewEncoder(out)
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", indent)
-	return encoder.Encode(value)
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	safe := text.String()
+	if strings.ContainsFunc(safe, isEscapedInJSON) {
+		var b strings.Builder
+		for _, r := range safe {
+			if isEscapedInJSON(r) {
+				fmt.Fprintf(&b, `\u%04x`, r)
+			} else {
+				b.WriteRune(r)
+			}
+		}
+		safe = b.String()
+	}
+	_, err := io.WriteString(out, safe)
+	return err
+}
+
+// isEscapedInJSON leaves the line breaks between members as they are.
+func isEscapedInJSON(r rune) bool { return r != '\n' && isUnsafe(r) }
+
+// isUnsafe finds what may control a terminal or change the direction of text.
+func isUnsafe(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }
 
 // Clean makes text from strangers safe for a terminal and for one line. It replaces control
 // characters, and characters that change the direction of text, by blanks.
 func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+		if isUnsafe(r) {
 			return ' '
 		}
 		return r

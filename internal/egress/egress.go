@@ -68,7 +68,7 @@ type Guard struct {
 	dialer      net.Dialer
 	proxy       *url.URL
 	direct      net.Dialer // to the proxy
-	own         atomic.Pointer[netip.AddrPort]
+	own         atomic.Pointer[[]netip.AddrPort]
 }
 
 // New returns a Guard.

@@ -21,6 +21,8 @@ var hostile = []string{
 	"[3fff::1]", "10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "169.254.169.254", "metadata.google.internal",
 	"100.100.100.200", "168.63.129.16", "192.0.0.192", "①②⑦.⓪.⓪.①", "127。0。0。1", "localhost", "localhost.", ":80",
 	"user:pw@10.0.0.1", "LOCALHOST", "a.localhost", "127.0.0.1.", "192.168.257", "1.2.3.4.5", "0x7f.1", "[::ffff:10.0.0.1]",
+	"localhost..", "localhost...", "a.localhost..", "LOCALHOST。。", "localhost.。", "localhost。.", "localhost%2e%2e", "127.0.0.1..", "127.1..", "2130706433..",
+	"metadata.google.internal..", "metadata.google.internal。", "localhost｡｡", "..localhost", "localhost．．", "example..com", ".", "..",
 }
 
 func TestHostileAddressesAreRefusedWhenSaved(t *testing.T) {

@@ -180,7 +180,8 @@ func TestEgressProxyIsAskedForWhatIsNotPlainlyForbidden(t *testing.T) {
 	if err := call("http://receiver.example/hook"); err != nil {
 		t.Error(err)
 	}
-	for _, forbidden := range []string{"http://10.0.0.1/", "http://169.254.169.254/latest", "https://[::1]/", "http://localhost/", "http://2130706433/", proxy.URL} {
+	for _, forbidden := range []string{"http://10.0.0.1/", "http://169.254.169.254/latest", "https://[::1]/", "http://localhost/", "http://2130706433/", proxy.URL, "http://localhost../", "http://localhost.../",
+		"http://a.localhost../", "http://127.0.0.1../", "http://metadata.google.internal../"} {
 		if err := call(forbidden); !errors.Is(err, ErrNotAllowed) {
 			t.Errorf("%s: %v, want ErrNotAllowed", forbidden, err)
 		}

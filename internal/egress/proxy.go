@@ -52,27 +52,36 @@ func (g *Guard) isProxy(address string) bool {
 	return address == net.JoinHostPort(g.proxy.Hostname(), port)
 }
 
-// DenyOwn refuses the address that the service listens on, even if its network is allowed.
+// DenyOwn refuses an address that the service listens on, even if its network is allowed.
 // Otherwise a client could make the service call itself. For a listener on all
 // addresses it refuses each address of the machine.
 func (g *Guard) DenyOwn(listener net.Addr) {
 	if tcp, ok := listener.(*net.TCPAddr); ok {
 		own := tcp.AddrPort()
 		own = netip.AddrPortFrom(own.Addr().Unmap().WithZone(""), own.Port())
-		g.own.Store(&own)
+		all := []netip.AddrPort{own}
+		if before := g.own.Load(); before != nil {
+			all = append(all, *before...)
+		}
+		g.own.Store(&all)
 	}
 }
 
 // isOwn reports whether the service listens on a resolved address.
 func (g *Guard) isOwn(target netip.AddrPort) bool {
-	own := g.own.Load()
-	if own == nil || own.Port() != target.Port() {
+	all := g.own.Load()
+	if all == nil {
 		return false
 	}
-	if !own.Addr().IsUnspecified() && !target.Addr().IsUnspecified() {
-		return own.Addr() == target.Addr()
+	for _, own := range *all {
+		if own.Port() != target.Port() {
+			continue
+		}
+		if own.Addr() == target.Addr() || (own.Addr().IsUnspecified() || target.Addr().IsUnspecified()) && isLocal(target.Addr()) {
+			return true
+		}
 	}
-	return isLocal(target.Addr())
+	return false
 }
 
 // isLocal reports whether an address belongs to this machine.

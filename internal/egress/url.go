@@ -75,6 +75,12 @@ func (g *Guard) checkHost(host string, port uint16) error {
 			return refuse("%q is not the name of a host", host)
 		}
 	}
+	// IDNA maps other full stops to dots, so the dot of the root comes off here. More of them, or
+	// two in a row, are no name: some resolvers drop all of them, and localhost.. is localhost.
+	ascii = strings.TrimSuffix(ascii, ".")
+	if ascii == "" || strings.HasPrefix(ascii, ".") || strings.HasSuffix(ascii, ".") || strings.Contains(ascii, "..") {
+		return refuse("%q is not the name of a host: it has an empty part between dots", host)
+	}
 	if addr, ok := looseIPv4(ascii); ok {
 		return g.checkAddr(host, addr, port)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/catalogue"
 	"herald/internal/clientcache"
 	"herald/internal/work"
 )
@@ -202,6 +203,7 @@ func (in *Intake) prepareAll(ctx context.Context, get getClient, caller herald.C
 	events := make([]work.PreparedEvent, len(pubs))
 	var last *clientcache.Snapshot
 	clients := make(map[uuid.UUID]*clientcache.Snapshot)
+	budget := catalogue.NewBudget(ctx)
 	for i, p := range pubs {
 		client := last
 		if client == nil || client.ID != p.ClientID {
@@ -218,7 +220,7 @@ func (in *Intake) prepareAll(ctx context.Context, get getClient, caller herald.C
 			clients[p.ClientID] = client
 		}
 		last = client
-		event, err := in.prepare(client, p)
+		event, err := in.prepare(budget, client, p)
 		if err != nil {
 			return nil, onItem(i, err)
 		}
@@ -252,14 +254,14 @@ func authorize(caller herald.Caller, client *clientcache.Snapshot) error {
 
 // prepare finds the rules that an event meets and renders their alerts. It only computes; nothing
 // is stored or sent.
-func (in *Intake) prepare(client *clientcache.Snapshot, p herald.Publication) (work.PreparedEvent, error) {
+func (in *Intake) prepare(budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (work.PreparedEvent, error) {
 	e := p.Event
 	kind, ok := client.Catalogue.Lookup(e.Type)
 	if !ok {
 		return work.PreparedEvent{}, herald.Invalid("type", "Unknown event type %q. GET /eventTypes lists those there are.", e.Type)
 	}
 	e.Type = kind.Name
-	if err := kind.Validate(e); err != nil {
+	if err := kind.Validate(budget, e); err != nil {
 		return work.PreparedEvent{}, err
 	}
 	if kind.BuiltIn && !kind.Connection {

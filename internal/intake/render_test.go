@@ -86,7 +86,7 @@ func TestBodiesAreTheVendors(t *testing.T) {
 	for _, kind := range types {
 		t.Run(kind.Name, func(t *testing.T) {
 			e := exampleOf(kind)
-			if err := kind.Validate(e); err != nil {
+			if err := kind.Validate(catalogue.NewBudget(t.Context()), e); err != nil {
 				t.Fatalf("the example is not valid: %v", err)
 			}
 			got := append(bodyOf("Acme & Söhne", kind, e), '\n')

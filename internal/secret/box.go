@@ -33,6 +33,9 @@ func (k Key) id() keyID {
 	return keyID(sum[:4])
 }
 
+// ErrKeyMissing says that a secret is whole as far as can be seen, and its key is not at hand.
+var ErrKeyMissing = errors.New("which is not in the key file")
+
 // version is the first byte of every sealed secret, whose form is
 //
 //	version | key id (4) | nonce (12) | AES-256-GCM ciphertext and tag
@@ -97,9 +100,15 @@ func (b *Box) Seal(plain, context []byte) []byte {
 	return aead.Seal(sealed[:len(sealed)+len(nonce)], nonce, plain, context)
 }
 
-// Open returns the plain text of a sealed secret. An error says which key is missing, or
-// that the secret is damaged or belongs to another context.
-func (b *Box) Open(sealed, context []byte) ([]byte, error) {
+// Opens returns an error unless there is the key that a secret was sealed with: ErrKeyMissing, or
+// another if the secret is damaged. It needs only the secret's prefix.
+func (b *Box) Opens(prefix []byte) error {
+	_, err := b.aead(prefix)
+	return err
+}
+
+// aead returns what opens a secret.
+func (b *Box) aead(sealed []byte) (cipher.AEAD, error) {
 	if len(sealed) < prefixSize || sealed[0] != version {
 		return nil, errors.New("the secret is not of a form that this version knows")
 	}
@@ -112,7 +121,17 @@ func (b *Box) Open(sealed, context []byte) ([]byte, error) {
 		}
 	}
 	if !ok {
-		return nil, fmt.Errorf("the secret was sealed with key %s, which is not in the key file", hex.EncodeToString(id[:]))
+		return nil, fmt.Errorf("the secret was sealed with key %s, %w", hex.EncodeToString(id[:]), ErrKeyMissing)
+	}
+	return aead, nil
+}
+
+// Open returns the plain text of a sealed secret. An error says which key is missing, or
+// that the secret is damaged or belongs to another context.
+func (b *Box) Open(sealed, context []byte) ([]byte, error) {
+	aead, err := b.aead(sealed)
+	if err != nil {
+		return nil, err
 	}
 	rest := sealed[prefixSize:]
 	if len(rest) < aead.NonceSize() {

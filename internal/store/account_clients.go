@@ -32,30 +32,42 @@ func storeProfile(p herald.Profile) storedProfile {
 
 const clientColumns = `id, name, profile, auth, version, version + settings_version`
 
+// scanClient scans a client. It is an error if no key opens the client's Authorization header.
 func (s *Store) scanClient(rows *sql.Rows) (herald.Client, error) {
+	c, unreadable, err := s.scanSealed(rows)
+	if err == nil && unreadable != nil {
+		err = fmt.Errorf("alertAuthHeader of client %s: %w", c.ID, unreadable)
+	}
+	return c, err
+}
+
+// scanReadable scans a client for what needs no Authorization header. One that no key opens is
+// left out, so that the client can be listed, changed and deleted.
+func (s *Store) scanReadable(rows *sql.Rows) (herald.Client, error) {
+	c, _, err := s.scanSealed(rows)
+	return c, err
+}
+
+func (s *Store) scanSealed(rows *sql.Rows) (c herald.Client, unreadable, err error) {
 	var (
-		c       herald.Client
 		profile []byte
 		auth    []byte
 		stored  storedProfile
 	)
 	if err := rows.Scan(&c.ID, &c.Profile.Name, &profile, &auth, &c.Version, &c.Revision); err != nil {
-		return c, err
+		return c, nil, err
 	}
 	if err := json.Unmarshal(profile, &stored); err != nil {
-		return c, fmt.Errorf("profile of client %s: %w", c.ID, err)
+		return c, nil, fmt.Errorf("profile of client %s: %w", c.ID, err)
 	}
 	c.Profile.LogoURL, c.Profile.IconURL, c.Profile.RedirectURL = stored.LogoURL, stored.IconURL, stored.RedirectURL
 	c.Profile.WhiteListURLs, c.Profile.ConfirmCompanyName = stored.WhiteListURLs, stored.ConfirmCompanyName
 	if auth == nil {
-		return c, nil
+		return c, nil, nil
 	}
-	plain, err := s.box.Open(auth, authContext(c.ID))
-	if err != nil {
-		return c, fmt.Errorf("alertAuthHeader of client %s: %w", c.ID, err)
-	}
+	plain, unreadable := s.box.Open(auth, authContext(c.ID))
 	c.Profile.AlertAuthHeader = string(plain)
-	return c, nil
+	return c, unreadable, nil
 }
 
 // authContext binds a sealed alertAuthHeader to its client and purpose: copied to
@@ -94,8 +106,17 @@ func (s *Store) Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 	return s.client(ctx, s.lists, id)
 }
 
+// client returns a client; readableClient does too if no key opens its Authorization header.
 func (s *Store) client(ctx context.Context, q querier, id uuid.UUID) (herald.Client, error) {
-	c, err := first(ctx, q, s.scanClient, `SELECT `+clientColumns+` FROM clients WHERE id = $1 AND deleted_at IS NULL`, id[:])
+	return s.oneClient(ctx, q, s.scanClient, id)
+}
+
+func (s *Store) readableClient(ctx context.Context, q querier, id uuid.UUID) (herald.Client, error) {
+	return s.oneClient(ctx, q, s.scanReadable, id)
+}
+
+func (s *Store) oneClient(ctx context.Context, q querier, scan func(*sql.Rows) (herald.Client, error), id uuid.UUID) (herald.Client, error) {
+	c, err := first(ctx, q, scan, `SELECT `+clientColumns+` FROM clients WHERE id = $1 AND deleted_at IS NULL`, id[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", id)
 	}
@@ -115,7 +136,7 @@ func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]hera
 	if after != uuid.Nil {
 		c.add("id < %s", after)
 	}
-	clients, err := list(ctx, s.lists, s.scanClient,
+	clients, err := list(ctx, s.lists, s.scanReadable,
 		`SELECT `+clientColumns+` FROM clients WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
 	return clients, s.failed("list clients", err)
 }
@@ -124,7 +145,7 @@ func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]hera
 // client.
 func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID, name string) error {
 	return s.changeClient(ctx, id, "rename a client", func(ctx context.Context, tx *sql.Tx) error {
-		before, err := s.client(ctx, tx, id)
+		before, err := s.readableClient(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -148,7 +169,7 @@ func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID,
 		auth = s.box.Seal([]byte(p.AlertAuthHeader), authContext(id))
 	}
 	return s.changeSettings(ctx, id, "save a profile", func(ctx context.Context, tx *sql.Tx) error {
-		before, err := s.client(ctx, tx, id)
+		before, err := s.readableClient(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -167,7 +188,7 @@ version = version + CASE WHEN name = $1 THEN 0 ELSE 1 END WHERE id = $4`, p.Name
 // stays. The error is CodeNotFound when there is no such client.
 func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID) error {
 	return s.changeClient(ctx, id, "delete a client", func(ctx context.Context, tx *sql.Tx) error {
-		before, err := s.client(ctx, tx, id)
+		before, err := s.readableClient(ctx, tx, id)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -34,10 +35,13 @@ func eventTypes(ctx context.Context, q querier) ([]herald.EventType, error) {
 // version of every client, so that no event is committed that was prepared on the old
 // type.
 func (s *Store) SaveEventType(ctx context.Context, by herald.Caller, t herald.EventType) error {
-	spec, err := json.Marshal(t)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // the schema and the example keep the operator's text
+	if err := encoder.Encode(t); err != nil {
 		return fmt.Errorf("encode an event type: %w", err)
 	}
+	spec := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 	leave, err := s.changes.enter(ctx, allClients)
 	if err != nil {
 		return s.failed("save an event type", err)

@@ -13,6 +13,9 @@ import (
 // step of at most step rows. It returns how many. A secret that no key opens stays as
 // it is and is part of the error. Several nodes may call Reseal at the same time.
 func (s *Store) Reseal(ctx context.Context) (n int, err error) {
+	if err := s.resealCheck(ctx); err != nil {
+		return 0, err
+	}
 	prefix := s.box.Prefix()
 	type sealed struct {
 		client uuid.UUID

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"database/sql"
+	"encoding/json"
 	"slices"
 	"sync"
 	"testing"
@@ -239,4 +240,19 @@ func testKeysAreLimited(t *testing.T, f *fixture) {
 	wantCode(t, f.DeleteKey(t.Context(), operator, f.client.ID, keys[0].ID), herald.CodeConflict)
 	wantCode(t, f.DeleteKey(t.Context(), operator, f.client.ID, keys[1].ID), herald.CodeNotFound)
 	wantCode(t, f.DeleteKey(t.Context(), operator, f.newClient("Other").ID, keys[0].ID), herald.CodeNotFound)
+}
+
+// TestEventTypeKeepsItsText: an operator's schema and example come back as they were written.
+func TestEventTypeKeepsItsText(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		want := herald.EventType{Name: "own", Message: "a <b> & c",
+			Schema: json.RawMessage(`{"properties":{"a<b>&":{"pattern":"^<"}}}`), Example: json.RawMessage(`{"a<b>&":"<\u00e9"}`)}
+		if err := f.SaveEventType(t.Context(), herald.Caller{Operator: true}, want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := f.EventTypes(t.Context())
+		if err != nil || len(got) != 1 || string(got[0].Schema) != string(want.Schema) || string(got[0].Example) != string(want.Example) || got[0].Message != want.Message {
+			t.Errorf("%+v, %v, want %+v", got, err, want)
+		}
+	})
 }

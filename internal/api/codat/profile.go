@@ -84,9 +84,9 @@ func readProfile(members object) (herald.Profile, error) {
 		check func(name, value string) error
 	}{
 		{"name", &p.Name, required},
-		{"redirectUrl", &p.RedirectURL, required}, // a template, so not a URI yet
-		{"logoUrl", &p.LogoURL, absolute},
-		{"iconUrl", &p.IconURL, absolute},
+		{"redirectUrl", &p.RedirectURL, webTemplate},
+		{"logoUrl", &p.LogoURL, webAddress},
+		{"iconUrl", &p.IconURL, webAddress},
 		{"alertAuthHeader", &p.AlertAuthHeader, headerValue},
 	} {
 		var err error
@@ -110,7 +110,7 @@ func readProfile(members object) (herald.Profile, error) {
 			if value == "" {
 				return p, invalid(member, "%s is empty.", member)
 			}
-			if err := absolute(member, value); err != nil {
+			if err := webAddress(member, value); err != nil {
 				return p, err
 			}
 		}
@@ -131,15 +131,36 @@ func required(name, value string) error {
 	return nil
 }
 
-func absolute(name, value string) error {
+// webAddress refuses what is no absolute http or https URI. Pages show these addresses as links
+// and images, where javascript: or data: would run as the page's own.
+func webAddress(name, value string) error {
 	if value == "" {
 		return nil
 	}
 	u, err := url.Parse(value)
-	if err != nil || !u.IsAbs() || len(value) > maxProfileText {
-		return invalid(name, "%s %.100q: want an absolute URI.", name, value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || len(value) > maxProfileText {
+		return invalid(name, "%s %.100q: want an absolute address that begins with https:// or http://.", name, value)
 	}
 	return nil
+}
+
+// webTemplate refuses a URI template that may become something else than an http or https
+// address. A text without a scheme is taken, as the vendor takes it: it leads to the same site.
+func webTemplate(name, value string) error {
+	if err := required(name, value); err != nil {
+		return err
+	}
+	trimmed := strings.TrimSpace(value)
+	scheme, rest, hasScheme := strings.Cut(trimmed, ":")
+	hasScheme = hasScheme && !strings.ContainsAny(scheme, "/?#")
+	isWeb := strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")
+	switch {
+	case !hasScheme && !strings.HasPrefix(trimmed, "//") && !strings.HasPrefix(trimmed, `\\`) && !strings.HasPrefix(trimmed, "{"):
+		return nil
+	case hasScheme && isWeb && strings.HasPrefix(rest, "//") && len(rest) > 2 && !strings.ContainsAny(rest[2:3], "/?#\\ "):
+		return nil
+	}
+	return invalid(name, "%s %.100q: want a template that begins with https:// or http://, such as https://example.com/{companyId}.", name, value)
 }
 
 // headerValue refuses text that is not valid as an ASCII header's value. A scheme is

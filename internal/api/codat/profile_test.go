@@ -55,12 +55,13 @@ func TestWrongProfileMemberIsNamed(t *testing.T) {
 	r := newFixture(t)
 	many := `"https://a.example"` + strings.Repeat(`,"https://a.example"`, 100)
 	for member, values := range map[string][]string{
-		"name":               {`null`, `""`, `" "`, `7`, `"a\u0000"`, `"a\nb"`, `"` + strings.Repeat("a", 2049) + `"`},
-		"redirectUrl":        {`null`, `""`, `{}`, `"a\tb"`},
-		"logoUrl":            {`"/logo.png"`, `7`, `"https://a.example/` + strings.Repeat("a", 2048) + `"`, `"http://a b/"`},
-		"iconUrl":            {`"icon"`, `[]`},
+		"name":        {`null`, `""`, `" "`, `7`, `"a\u0000"`, `"a\nb"`, `"` + strings.Repeat("a", 2049) + `"`},
+		"redirectUrl": {`null`, `""`, `{}`, `"a\tb"`, `"javascript:alert(1)"`, `" JavaScript:alert(1)"`, `"data:text/html,x"`, `"//evil.example"`, `"ftp://a.example/{id}"`, `"https:evil"`, `"https:///x"`, `"{+url}"`, `"{x}:y"`},
+		"logoUrl": {`"/logo.png"`, `7`, `"https://a.example/` + strings.Repeat("a", 2048) + `"`, `"http://a b/"`,
+			`"javascript:alert(1)"`, `"data:image/svg+xml,x"`, `"file:///etc/passwd"`, `"https:x"`, `"https:///x"`, `"mailto:a@b.example"`},
+		"iconUrl":            {`"icon"`, `[]`, `"JavaScript:alert(1)"`, `"blob:https://a.example/1"`},
 		"whiteListUrls":      {`"https://a.example"`, `[7]`, `[` + many + `]`},
-		"whiteListUrls[1]":   {`["https://a.example","/x"]`, `["https://a.example",""]`, `["https://a.example",null]`},
+		"whiteListUrls[1]":   {`["https://a.example","/x"]`, `["https://a.example",""]`, `["https://a.example",null]`, `["https://a.example","javascript:alert(1)"]`, `["https://a.example","ftp://a.example"]`},
 		"confirmCompanyName": {`"true"`, `1`},
 		"alertAuthHeader": {`7`, `"a\r\nX-Other: b"`, `"a\nb"`, `"a\rb"`, `"a\u0000"`, `"a\u007f"`, `"\u001b[0m"`, `"ü"`, `"a\u2028b"`, `" a"`, `"a "`, `" "`,
 			`"\ta"`, `"` + strings.Repeat("a", 4097) + `"`},

@@ -103,7 +103,7 @@ func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDe
 	if attempts == nil {
 		attempts = []herald.Attempt{} // an empty list in JSON, not null
 	}
-	return deliveryDetail{Delivery: d, Attempts: attempts}, err
+	return deliveryDetail{Delivery: d, Attempts: withoutMailServer(attempts)}, err
 }
 
 // changeDelivery returns the handler of a call that changes one delivery and answers with

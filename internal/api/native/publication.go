@@ -7,7 +7,7 @@ import (
 // Limits on a publication in addition to those of package herald, in characters.
 const (
 	maxTypeName = 200
-	maxMessage  = 2000
+	maxMessage  = herald.MaxMessage
 )
 
 const publicationMembers = "type, clientId, companyId, dataConnectionId, data, message, occurredAt and idempotencyKey"

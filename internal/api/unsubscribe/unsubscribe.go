@@ -114,7 +114,7 @@ func show(w http.ResponseWriter, status int, p page) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer") // the address holds the token
+	h.Set("Referrer-Policy", "same-origin") // the address holds the token; no-referrer would hide the button's origin too
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
 	w.WriteHeader(status)
 	_ = html.Execute(w, p) // fails only when the reader has gone
