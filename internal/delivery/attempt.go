@@ -50,6 +50,7 @@ func (e *Engine) attempt(i *item) {
 		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address),
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 	})
+	e.countOwnFault(result.Reason, result.Error)
 	e.finish(i, at, result, e.Store.Record)
 }
 
