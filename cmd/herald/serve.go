@@ -50,6 +50,7 @@ type serveCommand struct {
 	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
 	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
+	AnswerQuota     int           `help:"How many MiB of receivers' answers to one client are stored in a day, on each node; over it only the start of each. 0: any number." env:"HERALD_ANSWER_QUOTA" default:"64"`
 	ClientIDHeader  string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
 	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
@@ -73,6 +74,9 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		return nil
 	})
 }
+
+// maxAnswerQuota is the largest --answer-quota in MiB: a terabyte.
+const maxAnswerQuota = 1 << 20
 
 // config checks the flags and returns the service's configuration.
 func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
@@ -98,6 +102,12 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	}
 	if c.RequestTimeout <= 0 {
 		return config, usageError("--request-timeout %v: give a positive time such as 30s", c.RequestTimeout)
+	}
+	if c.AnswerQuota < 0 || c.AnswerQuota > maxAnswerQuota {
+		return config, usageError("--answer-quota %d: give a number of MiB from 1 to %d such as 64, or 0 for no limit", c.AnswerQuota, maxAnswerQuota)
+	}
+	if config.AnswerQuota = c.AnswerQuota << 20; c.AnswerQuota == 0 {
+		config.AnswerQuota = -1 // 0 means the default
 	}
 	if c.StopBudget < 0 {
 		return config, usageError("--stop-budget %v: give a positive time such as 35s", c.StopBudget)
