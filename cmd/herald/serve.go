@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	netmail "net/mail"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"herald/internal/egress"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/safetext"
 )
 
 // minOperatorKey is the length of the shortest operator key, in characters. It excludes
@@ -203,6 +205,8 @@ const ballast = 32 << 20
 // serve runs the service until ctx ends. It calls ready after the service accepts
 // requests.
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
+	log.SetFlags(0)
+	log.SetOutput(globalLog{config.Log})
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
 	a, err := app.Start(ctx, config)
@@ -242,6 +246,18 @@ func (d *days) UnmarshalText(text []byte) error {
 	}
 	*d = days(t)
 	return nil
+}
+
+// maxGlobalLine bounds a line of the global logger, in bytes.
+const maxGlobalLine = 1 << 10
+
+// globalLog writes lines of the global logger to the service's log. net/http uses the global logger
+// for what a receiver sends without being asked; such a line quotes the receiver.
+type globalLog struct{ to *slog.Logger }
+
+func (g globalLog) Write(line []byte) (int, error) {
+	g.to.Warn("a library says", "text", safetext.Line(strings.TrimSpace(string(line)), maxGlobalLine))
+	return len(line), nil
 }
 
 func newLogger(to io.Writer, format, level string) *slog.Logger {
