@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,10 +20,10 @@ import (
 func TestOwnFaultPausesSending(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		fault := true
+		var over atomic.Bool
 		registry := prometheus.NewRegistry()
 		f := newFixture(t, dir, delivery.Options{Metrics: registry}, func(context.Context, webhook.Request) webhook.Result {
-			if fault {
+			if !over.Load() {
 				return webhook.Result{Reason: herald.ReasonLocal, Error: "this service has no free file descriptors; nothing was sent"}
 			}
 			return status(200)
@@ -48,7 +49,7 @@ func TestOwnFaultPausesSending(t *testing.T) {
 		if waiting == 0 {
 			t.Error("no delivery says why it waits")
 		}
-		fault = false
+		over.Store(true)
 		time.Sleep(5 * time.Minute)
 		if why := f.engine.Paused(); why != "" || gauge(t, registry, "herald_sending_paused") != 0 {
 			t.Errorf("the engine still says %q", why)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,9 +213,9 @@ func TestMailboxThatCannotBeWrittenToFailsAtOnce(t *testing.T) {
 func TestMailThatCannotBeDecidedOnWaits(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var mended bool
+		var mended atomic.Bool
 		m, s := &mailer{}, &faultyStore{}
-		s.refuseMail = func(work.Item) bool { return !mended }
+		s.refuseMail = func(work.Item) bool { return !mended.Load() }
 		f := newFixture(t, dir, delivery.Options{Store: s, Mailer: m, Digest: policy.Digest{Limit: 100, Window: time.Minute}, Limits: fairqueue.Limits{InFlight: 2}}, always(200)).
 			withClient().withMailRule("ann@acme.example")
 		ids := f.publish(4)
@@ -227,7 +228,7 @@ func TestMailThatCannotBeDecidedOnWaits(t *testing.T) {
 		if s.calls > 4 {
 			t.Errorf("%d decisions were asked for, want one for each mail", s.calls)
 		}
-		mended = true
+		mended.Store(true)
 		time.Sleep(time.Minute)
 		if m.sent() != len(ids) {
 			t.Errorf("%d mails were sent, want %d", m.sent(), len(ids))
@@ -304,11 +305,14 @@ func TestResultThatIsNeverTakenIsNotHeld(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := &faultyStore{}
-		var poisoned uuid.UUID
-		s.refuseResult = func(r work.Result) bool { return r.Item.ClientID == poisoned }
+		var poisoned atomic.Pointer[uuid.UUID]
+		s.refuseResult = func(r work.Result) bool {
+			client := poisoned.Load()
+			return client != nil && r.Item.ClientID == *client
+		}
 		f := newFixture(t, dir, delivery.Options{Store: s, Limits: fairqueue.Limits{Items: 2}}, always(200)).withClient("https://a.example/")
-		poisoned = f.client.ID
 		first := f.client
+		poisoned.Store(&first.ID)
 		ids := f.publish(6)
 		f.withClient("https://b.example/")
 		other := f.publish(1)[0]
@@ -320,7 +324,7 @@ func TestResultThatIsNeverTakenIsNotHeld(t *testing.T) {
 		if d, _ := f.delivery(ids[0]); d.State != herald.Pending || d.InFlight || !strings.Contains(d.Waiting, "could not record") {
 			t.Errorf("the delivery is %+v", d)
 		}
-		poisoned = uuid.Nil
+		poisoned.Store(nil)
 		time.Sleep(time.Minute)
 		for _, id := range ids {
 			if d, _ := f.delivery(id); d.State != herald.Delivered {
