@@ -25,20 +25,22 @@ var mayImport = map[string][]string{
 	"herald/internal/query":     {"herald"},
 	"herald/internal/fairqueue": {"herald", "herald/internal/work"},
 	"herald/internal/clock":     {},
+	"herald/internal/safetext":  {},
 
 	// The engine.
 	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
 	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/work"},
 	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/fairqueue", "herald/internal/mail",
-		"herald/internal/policy", "herald/internal/webhook", "herald/internal/work"},
+		"herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
 	"herald/internal/store": {"herald", "herald/internal/clock", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
 
 	// Packages that reach the file system or the network.
 	"herald/internal/secret":      {},
 	"herald/internal/certificate": {},
+	"herald/internal/localfault":  {},
 	"herald/internal/egress":      {"herald"},
-	"herald/internal/webhook":     {"herald", "herald/internal/egress", "herald/internal/secret"},
-	"herald/internal/mail":        {"herald", "herald/internal/work"},
+	"herald/internal/webhook":     {"herald", "herald/internal/egress", "herald/internal/localfault", "herald/internal/safetext", "herald/internal/secret"},
+	"herald/internal/mail":        {"herald", "herald/internal/localfault", "herald/internal/safetext", "herald/internal/work"},
 
 	// The API.
 	"herald/internal/api":             {"herald", "herald/internal/secret"},
@@ -57,7 +59,7 @@ var mayImport = map[string][]string{
 	"herald/internal/cli":   {"herald", "herald/client"},
 	"herald/internal/inbox": {},
 	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/egress", "herald/internal/inbox",
-		"herald/internal/mail", "herald/internal/policy", "herald/internal/secret"},
+		"herald/internal/mail", "herald/internal/policy", "herald/internal/safetext", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 
 	// Packages for tests and measurements only. No package above imports them.

@@ -87,6 +87,7 @@ const (
 	ReasonNoMailServer   Reason = "no_mail_server"  // e-mail without a mail server
 	ReasonUnsubscribed   Reason = "unsubscribed"    // the mailbox wants no mail of the client
 	ReasonContentMissing Reason = "content_missing" // its alert or event is not in the database any more
+	ReasonLocal          Reason = "local"           // a fault of this service; nothing was sent
 )
 
 // Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.
@@ -112,6 +113,9 @@ type Delivery struct {
 	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"`
 	// InFlight says that a node holds the pending delivery right now.
 	InFlight bool `json:"inFlight,omitempty"`
+	// Waiting says in a sentence why this service could not make the attempt that was due. It
+	// is empty if the delivery waits for its turn or for a retry.
+	Waiting string `json:"waiting,omitempty"`
 	// DoneAt is when it was delivered, failed or cancelled; zero while pending.
 	DoneAt time.Time `json:"doneAt,omitzero"`
 }
@@ -176,12 +180,14 @@ type Hop struct {
 	URL    string `json:"url"`
 }
 
-// ResponseRecord is the start of a response. Body is valid UTF-8 without NUL;
-// invalid bytes are replaced by U+FFFD.
+// ResponseRecord is the start of a response. Body is valid UTF-8 without control characters but
+// line feeds and tabs; others, and invalid bytes, are replaced by U+FFFD.
 type ResponseRecord struct {
 	Headers   map[string][]string `json:"headers"`
 	Body      string              `json:"body"`
 	Truncated bool                `json:"truncated,omitempty"`
+	// Note says why less of the response is kept than usual; empty if it is not.
+	Note string `json:"note,omitempty"`
 }
 
 // EventType is a type of event that the operator added to the built-in ones.

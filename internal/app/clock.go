@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +14,10 @@ import (
 // notice returns what a person who looks at readiness should know, or "". Requests need not go
 // elsewhere for it: the service goes on by elapsed time.
 func (a *App) notice() string {
+	return strings.Trim(a.clockNotice()+"\n"+a.engine.Paused(), "\n")
+}
+
+func (a *App) clockNotice() string {
 	jump := a.clock.Jump()
 	if jump == 0 {
 		return ""

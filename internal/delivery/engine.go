@@ -9,7 +9,8 @@
 //	                                                                                        waiting again)
 //
 // engine.go has the engine with its start and stop. claim.go claims from the database. attempt.go
-// makes an attempt and records its result. mail.go has what differs for a mailbox. nodes.go finds
+// makes an attempt. gate.go cleans what strangers say in it. record.go records its result or postpones
+// the delivery. mail.go has what differs for a mailbox. nodes.go finds
 // dead nodes. control.go cancels and redelivers for a client.
 //
 // internal/fairqueue does the fair queueing and bounds memory. internal/policy decides what a
@@ -47,6 +48,9 @@ type Store interface {
 	Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error)
 	// HandBack gives up this node's hold on deliveries, without an attempt.
 	HandBack(ctx context.Context, held []work.Item) error
+	// Postpone gives up this node's hold on a delivery, which waits for delay and shows why. The
+	// error is work.ErrNotHeld if this node did not hold it.
+	Postpone(ctx context.Context, d work.Item, delay time.Duration, why string) error
 }
 
 // Nodes is the list of the nodes on the database.
@@ -124,10 +128,13 @@ type Options struct {
 	Policy     policy.Policy
 	MailPolicy policy.Policy
 	// Digest says when mails become a digest.
-	Digest  policy.Digest
-	Limits  fairqueue.Limits
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
+	Digest policy.Digest
+	// AnswerQuota bounds, in bytes, what is stored of the answers to one client in a day, on this
+	// node; 0 is no limit. Over it only the start of each answer is stored.
+	AnswerQuota int
+	Limits      fairqueue.Limits
+	Log         *slog.Logger
+	Metrics     prometheus.Registerer
 	// Random returns numbers from [0, 1) for the policy's jitter.
 	Random func() float64
 	// DeadAfter is how long the count of another node may stay the same before this node declares
@@ -141,6 +148,7 @@ type Options struct {
 type Engine struct {
 	Options
 	metrics *metrics
+	answers answers
 
 	// sending is cancelled when attempts under way must end at once.
 	sending context.Context
@@ -157,6 +165,7 @@ type Engine struct {
 	accepts     sync.WaitGroup // events that have room by Reserve, until AfterCommit
 	returns     sync.WaitGroup // deliveries being handed back
 	loops       sync.WaitGroup // the claimer and the membership
+	ownFaults   ownFaults
 }
 
 // item is a delivery in memory.
@@ -186,7 +195,7 @@ func New(o Options) *Engine {
 		held:    make(map[uuid.UUID]*item),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
-	e.metrics = newMetrics(o.Metrics, e.stats, o.Clock)
+	e.metrics = newMetrics(o.Metrics, e.stats, func() bool { return e.Paused() != "" }, o.Clock)
 	return e
 }
 
@@ -310,11 +319,12 @@ func (e *Engine) startReady() {
 		}
 		return entered
 	})
-	for !e.stopping {
+	for !e.stopping && e.ownFaults.mayStart(time.Now()) {
 		i, _, ok := e.window.Next()
 		if !ok {
 			return
 		}
+		e.ownFaults.started(time.Now())
 		e.attempts.Go(func() { e.attempt(i) })
 	}
 }

@@ -36,6 +36,7 @@ type fixture struct {
 	control *delivery.Control
 	intake  *intake.Intake
 	client  herald.Client
+	rule    herald.Rule // the last one of the client
 	begun   time.Time
 
 	mu       sync.Mutex
@@ -62,11 +63,14 @@ func newFixture(t *testing.T, dir string, o delivery.Options, answer func(contex
 	if clients, err = clientcache.New(f.store, catalogue.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	o.Clients, o.Sender = clients, f
-	if slow, ok := o.Store.(*slowStore); ok {
-		slow.Store = f.store
-	} else {
-		o.Store = f.store
+	o.Clients, o.Sender, o.MailPolicy = clients, f, policy.Mail(policy.MailSchedule())
+	switch made := o.Store.(type) {
+	case *slowStore:
+		made.Store, o.Digests = f.store, f.store
+	case *faultyStore:
+		made.Store, o.Digests = f.store, made
+	default:
+		o.Store, o.Digests = f.store, f.store
 	}
 	if flaky, ok := o.Nodes.(*flakyNodes); ok {
 		flaky.Store = f.store
@@ -98,6 +102,7 @@ func (f *fixture) withClient(addresses ...string) *fixture {
 		if err := f.store.CreateRule(f.t.Context(), herald.Caller{Operator: true}, rule); err != nil {
 			f.t.Fatal(err)
 		}
+		f.rule = rule
 	}
 	return f
 }

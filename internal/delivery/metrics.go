@@ -14,7 +14,7 @@ type metrics struct {
 	duration prometheus.Histogram
 }
 
-func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats, clock Clock) *metrics {
+func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats, paused func() bool, clock Clock) *metrics {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "herald_attempts_total", Help: "Attempts made, by outcome and reason.",
@@ -33,6 +33,14 @@ func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats, clock Clo
 	r.MustRegister(m.attempts, m.ended, m.duration, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "herald_clock_jump_seconds", Help: "How far the system's clock, or the database's, is ahead of the clock that is used.",
 	}, func() float64 { return clock.Jump().Seconds() }))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "herald_sending_paused", Help: "1 while sending pauses because all attempts fail for a fault of this service.",
+	}, func() float64 {
+		if paused() {
+			return 1
+		}
+		return 0
+	}))
 	for _, g := range []struct {
 		name, help string
 		value      func(fairqueue.Stats) int

@@ -10,15 +10,15 @@ import (
 	"net"
 	"net/mail"
 	"net/textproto"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
 	gomail "github.com/wneessen/go-mail"
-	"golang.org/x/net/idna"
 
 	"herald"
+	"herald/internal/localfault"
+	"herald/internal/safetext"
 	"herald/internal/work"
 )
 
@@ -136,8 +136,12 @@ func classify(outer, deadline context.Context, err error) Result {
 	switch {
 	case outer.Err() != nil:
 		result.Reason = herald.ReasonInterrupted
+	case localfault.Text(err) != "":
+		result.Reason, result.Error = herald.ReasonLocal, localfault.Text(err)+"; nothing was sent"
 	case errors.As(err, &refused) && refused.ErrorCode() > 0:
 		result.Status, result.Reason = refused.ErrorCode(), herald.ReasonStatus
+	case errors.Is(err, errReplyTooLong):
+		result.Reason = herald.ReasonProtocol
 	case deadline.Err() != nil, isTimeout(err):
 		result.Reason = herald.ReasonTimeout
 	case errors.As(err, &dns):
@@ -161,20 +165,6 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// ascii returns a mailbox with its domain in ASCII, as a message has it.
-func ascii(box string) (string, error) {
-	parsed, err := mail.ParseAddress(box)
-	at := strings.LastIndexByte(box, '@')
-	if err != nil || parsed.Name != "" || parsed.Address != box || at < 0 {
-		return "", fmt.Errorf("%.200q is not the address of a mailbox", box)
-	}
-	domain, err := idna.Lookup.ToASCII(box[at+1:])
-	if err != nil {
-		return "", fmt.Errorf("the domain of the mailbox %.200q: %w", box, err)
-	}
-	return box[:at+1] + domain, nil
-}
-
 // record returns what an attempt records of a message.
 func record(server *Server, r Request, m *gomail.Msg) *herald.RequestRecord {
 	headers := map[string]string{"To": r.Mailbox, "Message-ID": m.GetMessageID()}
@@ -184,12 +174,5 @@ func record(server *Server, r Request, m *gomail.Msg) *herald.RequestRecord {
 	return &herald.RequestRecord{Method: "SMTP", URL: server.String(), Headers: headers}
 }
 
-// clean makes a server's text fit to be stored and shown: valid UTF-8 without control characters.
-func clean(text string) string {
-	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text), "\ufffd")
-}
+// clean makes a server's text fit to be stored and shown.
+func clean(text string) string { return safetext.Clean(text, maxReplyText) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -17,7 +16,7 @@ var errUnchanged = errors.New("nothing has changed")
 // Unsubscribe stops a client's mail to a mailbox. A second call writes nothing. The error
 // is CodeNotFound when there is no such client.
 func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
-	box = strings.ToLower(box)
+	box = herald.MailboxKey(box)
 	// Look first, without a lock: a reader may post the link of a mail any number of times.
 	n, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM unsubscribed WHERE client_id = $1 AND address = $2
 AND EXISTS (SELECT 1 FROM clients WHERE id = $1 AND deleted_at IS NULL)`, client[:], box)
@@ -65,13 +64,23 @@ func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Un
 // the mailbox has not unsubscribed, or when there is no such client.
 func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
 	return s.changeSettings(ctx, client, "resubscribe a mailbox", func(ctx context.Context, tx *sql.Tx) error {
-		n, err := affected(tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], strings.ToLower(box)))
-		if err == nil && n == 0 {
-			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)
-		}
+		boxes, err := unsubscribed(ctx, tx, client)
 		if err != nil {
 			return err
 		}
-		return s.audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxResubscribed, subject: strings.ToLower(box)})
+		found := false
+		for _, stored := range boxes { // an older version stored the mailbox with its domain as posted
+			if herald.MailboxKey(stored.Address) != herald.MailboxKey(box) {
+				continue
+			}
+			found = true
+			if _, err := tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], stored.Address); err != nil {
+				return err
+			}
+		}
+		if !found {
+			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)
+		}
+		return s.audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxResubscribed, subject: herald.MailboxKey(box)})
 	})
 }

@@ -22,6 +22,7 @@ import (
 
 	"herald"
 	"herald/internal/egress"
+	"herald/internal/safetext"
 	"herald/internal/secret"
 )
 
@@ -38,6 +39,8 @@ const (
 	// the receiver seldom closes one first.
 	idlePerHost = 128
 	idleFor     = 30 * time.Second
+	// maxLoggedOrigin bounds an origin in the log, in bytes. A redirect may have named it.
+	maxLoggedOrigin = 300
 )
 
 // DefaultClientIDHeader is the header that names the client to receivers (spec section 9.1).
@@ -64,6 +67,7 @@ type Sender struct {
 	Options
 	transport *http.Transport
 	unpooled  *http.Transport // opens a new connection for each request
+	masks     masks
 }
 
 // New returns a Sender.
@@ -77,6 +81,11 @@ func New(o Options) *Sender {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.RootCAs == nil {
+		// Load the system's roots now. crypto/x509 loads them once, and would have none for ever if
+		// there was no descriptor for their file at the first handshake.
+		_, _ = x509.SystemCertPool() // without roots each attempt says so
+	}
 	s := &Sender{Options: o, transport: newTransport(o), unpooled: newTransport(o)}
 	s.unpooled.DisableKeepAlives = true
 	return s
@@ -85,6 +94,7 @@ func New(o Options) *Sender {
 func newTransport(o Options) *http.Transport {
 	return &http.Transport{
 		Proxy:                  o.Guard.Proxy, // not the environment's proxy, which would bypass the guard
+		OnProxyConnectResponse: checkProxyLogin,
 		DialContext:            o.Guard.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
@@ -129,8 +139,9 @@ type Result struct {
 func (s *Sender) Send(ctx context.Context, r Request) Result {
 	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	a := &attempt{sender: s, outer: ctx, Request: r, started: time.Now()}
+	a := &attempt{sender: s, outer: ctx, Request: r, started: time.Now(), mask: s.masks.of(r.Authorization)}
 	result := a.run(deadline)
+	result.Error = a.mask.Text(result.Error)
 	result.Timings = a.clock.timings(a.started)
 	result.Request = a.record()
 	return result
@@ -143,6 +154,7 @@ type attempt struct {
 	outer   context.Context // ends when the service stops, but not at the deadline
 	started time.Time
 	clock   clock
+	mask    secret.Mask // of the Authorization header
 
 	header    http.Header
 	hops      []herald.Hop
@@ -217,7 +229,7 @@ func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, er
 	response, err := a.roundTrip(ctx, a.sender.transport, target)
 	if err != nil && !a.redialled && a.clock.reused && closedWhileIdle(err) && ctx.Err() == nil {
 		a.redialled = true
-		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", originOf(target))
+		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", safetext.Line(originOf(target), maxLoggedOrigin))
 		return a.roundTrip(ctx, a.sender.unpooled, target)
 	}
 	return response, err
@@ -237,7 +249,7 @@ func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target
 
 // finish makes the result of an attempt from the final response.
 func (a *attempt) finish(r *http.Response) Result {
-	result := Result{Status: r.StatusCode, Response: recordResponse(r)}
+	result := Result{Status: r.StatusCode, Response: recordResponse(r, a.mask)}
 	if r.StatusCode < 200 || r.StatusCode > 299 {
 		result.Reason = herald.ReasonStatus
 		result.Error = fmt.Sprintf("the receiver answered %s", statusText(r.StatusCode))
@@ -248,7 +260,7 @@ func (a *attempt) finish(r *http.Response) Result {
 
 func (a *attempt) notFollowed(r *http.Response, why error) Result {
 	return Result{
-		Status: r.StatusCode, Reason: herald.ReasonRedirect, Response: recordResponse(r),
+		Status: r.StatusCode, Reason: herald.ReasonRedirect, Response: recordResponse(r, a.mask),
 		Error: fmt.Sprintf("the receiver answered %s with a redirect that may not be followed: %v", statusText(r.StatusCode), why),
 	}
 }
@@ -264,6 +276,9 @@ func (a *attempt) record() *herald.RequestRecord {
 	}
 	if a.Authorization != "" {
 		headers["Authorization"] = secret.MaskAuthorization(a.Authorization)
+	}
+	for i := range a.hops { // a receiver may redirect to an address that repeats the secret
+		a.hops[i].URL = a.mask.Text(a.hops[i].URL)
 	}
 	return &herald.RequestRecord{Method: http.MethodPost, URL: a.URL, Headers: headers, Hops: a.hops, Redialled: a.redialled}
 }
