@@ -86,6 +86,10 @@ const (
 	ReasonClientDeleted  Reason = "client_deleted"  // cancelled with its client
 	ReasonNoMailServer   Reason = "no_mail_server"  // e-mail without a mail server
 	ReasonUnsubscribed   Reason = "unsubscribed"    // the mailbox wants no mail of the client
+	ReasonMailLimit      Reason = "mail_limit"      // the client has had its mails or mailboxes of the day
+	ReasonAttemptLimit   Reason = "attempt_limit"   // the receiver has had its attempts for now
+	ReasonUnconfirmed    Reason = "unconfirmed"     // the mailbox has not confirmed that it takes mail of the client
+	ReasonNoConsent      Reason = "no_consent"      // the receiver has not consented to be called
 )
 
 // Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.

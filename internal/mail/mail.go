@@ -89,6 +89,7 @@ type Result struct {
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
+	Wait       time.Duration // always 0: the mail server has no limit here
 }
 
 // Send makes the transaction. A refusal by the server is a Result too, not an error. If ctx ends,

@@ -64,6 +64,7 @@ type Sender struct {
 	Options
 	transport *http.Transport
 	unpooled  *http.Transport // opens a new connection for each request
+	remotes   remotes
 }
 
 // New returns a Sender.
@@ -122,6 +123,9 @@ type Result struct {
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
+	// Wait is how long to wait if the attempt was not made, because the receiver has had its
+	// attempts for now (herald.ReasonAttemptLimit); 0 if the attempt was made.
+	Wait time.Duration
 }
 
 // Send makes the attempt. A refusal by the receiver is a Result too, not an error. If ctx ends, the
@@ -159,6 +163,9 @@ func (a *attempt) run(ctx context.Context) Result {
 	defer func() { leave() }()
 	for hop := 0; ; hop++ {
 		response, err := a.post(ctx, target)
+		if err != nil && hop > 0 {
+			response, err = a.postWhenAllowed(ctx, target, err)
+		}
 		if err != nil {
 			return a.failure(err)
 		}
@@ -231,6 +238,9 @@ func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target
 		Body: io.NopCloser(body), ContentLength: int64(len(a.Body)),
 		// The transport calls it only if it has written nothing of the body.
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.Body)), nil },
+	}
+	if a.sender.Guard.Limited() {
+		return a.limitedRoundTrip(ctx, through, request)
 	}
 	return through.RoundTrip(request.WithContext(a.clock.trace(ctx)))
 }
