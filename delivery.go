@@ -90,6 +90,7 @@ const (
 	ReasonAttemptLimit   Reason = "attempt_limit"   // the receiver has had its attempts for now
 	ReasonUnconfirmed    Reason = "unconfirmed"     // the mailbox has not confirmed that it takes mail of the client
 	ReasonNoConsent      Reason = "no_consent"      // the receiver has not consented to be called
+	ReasonLocal          Reason = "local"           // a fault of this service; nothing was sent
 )
 
 // Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.
@@ -115,6 +116,9 @@ type Delivery struct {
 	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"`
 	// InFlight says that a node holds the pending delivery right now.
 	InFlight bool `json:"inFlight,omitempty"`
+	// Waiting says in a sentence why this service could not make the attempt that was due. It
+	// is empty if the delivery waits for its turn or for a retry.
+	Waiting string `json:"waiting,omitempty"`
 	// DoneAt is when it was delivered, failed or cancelled; zero while pending.
 	DoneAt time.Time `json:"doneAt,omitzero"`
 }
@@ -179,12 +183,14 @@ type Hop struct {
 	URL    string `json:"url"`
 }
 
-// ResponseRecord is the start of a response. Body is valid UTF-8 without NUL;
-// invalid bytes are replaced by U+FFFD.
+// ResponseRecord is the start of a response. Body is valid UTF-8 without control characters but
+// line feeds and tabs; others, and invalid bytes, are replaced by U+FFFD.
 type ResponseRecord struct {
 	Headers   map[string][]string `json:"headers"`
 	Body      string              `json:"body"`
 	Truncated bool                `json:"truncated,omitempty"`
+	// Note says why less of the response is kept than usual; empty if it is not.
+	Note string `json:"note,omitempty"`
 }
 
 // EventType is a type of event that the operator added to the built-in ones.

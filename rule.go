@@ -46,7 +46,7 @@ type Unsubscribed struct {
 }
 
 // Mailboxes returns the addresses in a rule's Emails. It splits elements at commas,
-// trims blanks and drops empty addresses. Of addresses that differ only in case it
+// trims blanks and drops empty addresses. Of addresses with the same MailboxKey it
 // returns the first (spec section 5.4).
 func Mailboxes(emails []string) []string {
 	var boxes []string
@@ -54,7 +54,7 @@ func Mailboxes(emails []string) []string {
 	for _, element := range emails {
 		for box := range strings.SplitSeq(element, ",") {
 			box = strings.TrimSpace(box)
-			if key := strings.ToLower(box); box != "" && !seen[key] {
+			if key := MailboxKey(box); box != "" && !seen[key] {
 				seen[key] = true
 				boxes = append(boxes, box)
 			}

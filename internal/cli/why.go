@@ -66,6 +66,9 @@ func cause(d client.Delivery) string {
 	case herald.Failed:
 		return failure(d, a)
 	}
+	if d.Waiting != "" {
+		return fmt.Sprintf("It is waiting because of a fault of Herald, not of the receiver: %s.", d.Waiting)
+	}
 	if !tried {
 		return "It is waiting for its first attempt."
 	}
@@ -120,6 +123,8 @@ func why(a herald.Attempt) string {
 		return "the receiver redirected to where Herald does not follow"
 	case herald.ReasonAddress:
 		return "the address is not one that can be called; correct the rule's webhook"
+	case herald.ReasonLocal:
+		return "Herald itself could not make the attempt, so nothing was sent; its log has the cause"
 	case herald.ReasonInterrupted:
 		return "Herald stopped during the attempt; the receiver may have got the request"
 	default:

@@ -11,7 +11,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"strings"
 	"sync"
 	"time"
 
@@ -58,7 +57,9 @@ func (s *Snapshot) Rules(eventType string) []herald.Rule { return s.byType[event
 func (s *Snapshot) HasKey(id uuid.UUID) bool { return s.keys[id] }
 
 // WantsMail is false if the reader of a mailbox has unsubscribed from the client's mail.
-func (s *Snapshot) WantsMail(box string) bool { return !s.noMail[strings.ToLower(box)] }
+func (s *Snapshot) WantsMail(box string) bool {
+	return len(s.noMail) == 0 || !s.noMail[herald.MailboxKey(box)]
+}
 
 // Authorization returns the Authorization header for a delivery of a rule to an address. It is
 // empty if the rule sends no header. It is also empty if the rule has another address now or is
@@ -173,7 +174,7 @@ func (c *Cache) load(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 		s.byID[r.ID] = r
 	}
 	for _, box := range snap.Unsubscribed {
-		s.noMail[box.Address] = true
+		s.noMail[herald.MailboxKey(box.Address)] = true
 	}
 	for _, key := range snap.KeyIDs {
 		s.keys[key] = true

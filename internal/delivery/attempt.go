@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -11,28 +10,31 @@ import (
 	"herald/internal/clientcache"
 	"herald/internal/fairqueue"
 	"herald/internal/policy"
+	"herald/internal/safetext"
 	"herald/internal/webhook"
 	"herald/internal/work"
-)
-
-// Waits between two tries while the database is away. They double from the first to the last.
-const (
-	firstPause = 50 * time.Millisecond
-	longPause  = 5 * time.Second
 )
 
 // attempt makes the next attempt of a delivery and records its result. The delivery holds a place
 // in flight until the attempt ends, and room in the window until the result is recorded.
 func (e *Engine) attempt(i *item) {
-	client, known := e.client(i)
+	client, err := e.client(i)
 	switch {
-	case !known: // the store's maintenance cancels the deliveries of deleted clients
+	case herald.CodeOf(err) == herald.CodeNotFound, e.sending.Err() != nil:
+		// The store's maintenance cancels the deliveries of deleted clients. If the service stops,
+		// nothing was sent.
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.handBack(i)
 		return
 	case e.isCancelled(i):
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.release(i)
+		return
+	case i.Unreadable != "":
+		e.cannotMake(i, i.Unreadable, nil)
+		return
+	case err != nil:
+		e.cannotMake(i, "this service could not read the client's data", err)
 		return
 	}
 	at := time.Now()
@@ -44,24 +46,29 @@ func (e *Engine) attempt(i *item) {
 		e.attemptMail(i, client)
 		return
 	}
-	authorization := ""
-	if client != nil {
-		authorization = client.Authorization(i.RuleID, i.Address)
-	}
 	result := e.Sender.Send(e.sending, webhook.Request{
-		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
+		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address),
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 	})
-	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
-	e.record(e.decide(i, at, result), e.Store.Record)
-	e.release(i)
+	e.finish(i, at, result, e.Store.Record)
+}
+
+// finish ends an attempt that has a result: it releases the place in flight, decides, and records. If
+// the attempt was not made because of a fault of this service, the delivery is postponed.
+func (e *Engine) finish(i *item, at time.Time, r webhook.Result, save func(work.Result) error) {
+	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(r.Reason), Skipped: r.Reason == herald.ReasonLocal})
+	result := e.decide(i, at, r)
+	if r.Reason == herald.ReasonLocal && result.State == herald.Pending {
+		e.postpone(i, result.Delay, result.Attempt.Error)
+		return
+	}
+	e.record(i, result, save)
 }
 
 // endWithout ends a delivery without an attempt.
 func (e *Engine) endWithout(i *item, state herald.State, reason herald.Reason, save func(work.Result) error) {
 	e.endAttempt(i, fairqueue.Result{Skipped: true})
-	e.record(work.Result{Item: i.Item, State: state, Reason: reason, Retries: i.Retries}, save)
-	e.release(i)
+	e.record(i, work.Result{Item: i.Item, State: state, Reason: reason, Retries: i.Retries}, save)
 }
 
 // timedOut reports whether the receiver did not answer at all, so that the window lowers the limit
@@ -75,43 +82,20 @@ func timedOut(r herald.Reason) bool {
 	}
 }
 
-// client returns the client of a delivery; known is false if the client is deleted. While the
-// database is away it waits, so sending pauses. If attempts must end meanwhile, it returns nil and
-// true: the attempt that follows ends as interrupted.
-func (e *Engine) client(i *item) (client *clientcache.Snapshot, known bool) {
-	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		client, err := e.Clients.Recent(e.sending, i.ClientID)
-		switch {
-		case err == nil:
-			return client, true
-		case herald.CodeOf(err) == herald.CodeNotFound:
-			return nil, false
-		case !e.pause(wait):
-			return nil, true
-		}
-	}
+// client returns the client of a delivery. The error has CodeNotFound if the client is deleted. While
+// the database is away it waits, so sending pauses.
+func (e *Engine) client(i *item) (client *clientcache.Snapshot, err error) {
+	err = e.whileAway(i, "the client of a delivery cannot be read", func() error {
+		client, err = e.Clients.Recent(e.sending, i.ClientID)
+		return err
+	})
+	return client, err
 }
 
 func (e *Engine) isCancelled(i *item) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return i.cancelled
-}
-
-// handBack gives up this node's hold on a delivery without an attempt, so that the delivery waits
-// in the database again.
-func (e *Engine) handBack(i *item) {
-	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		err := e.Store.HandBack(context.WithoutCancel(e.sending), []work.Item{i.Item})
-		if err == nil {
-			break
-		}
-		e.Log.Warn("a delivery cannot be handed back yet", "deliveryId", i.ID, "error", err)
-		if !e.pause(wait) {
-			break // this node stops, and the delivery becomes an orphan
-		}
-	}
-	e.release(i)
 }
 
 // endAttempt releases the place in flight and starts what is ready.
@@ -184,6 +168,7 @@ func (e *Engine) decide(i *item, at time.Time, r webhook.Result) work.Result {
 	if result.State == herald.Pending {
 		result.Delay = d.At.Sub(now)
 	}
+	cleanAttempt(result.Attempt)
 	e.metrics.attempt(result)
 	e.logAttempt(result, d.At)
 	return result
@@ -193,7 +178,7 @@ func (e *Engine) logAttempt(r work.Result, next time.Time) {
 	attrs := []slog.Attr{
 		slog.String("deliveryId", r.Item.ID.String()),
 		slog.String("clientId", r.Item.ClientID.String()),
-		slog.String("origin", r.Item.Origin),
+		slog.String("origin", safetext.Line(r.Item.Origin, maxOriginText)),
 		slog.Int("attempt", r.Item.Attempt),
 		slog.String("outcome", string(r.Attempt.Outcome)),
 		slog.Int("status", r.Attempt.Status),
@@ -209,28 +194,4 @@ func (e *Engine) logAttempt(r work.Result, next time.Time) {
 		attrs = append(attrs, slog.Time("nextAttemptAt", next.UTC()))
 	}
 	e.Log.LogAttrs(context.Background(), level, "attempt", attrs...)
-}
-
-// record saves the result of an attempt, and tries again until it can. Until then this node holds
-// the delivery, so that no other node makes the attempt again.
-func (e *Engine) record(r work.Result, save func(work.Result) error) {
-	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		err := save(r)
-		switch {
-		case err == nil:
-			return
-		case errors.Is(err, work.ErrNotHeld):
-			e.Log.Info("a delivery was cancelled or taken over during its attempt", "deliveryId", r.Item.ID, "attempt", r.Item.Attempt)
-			return
-		case herald.CodeOf(err) != herald.CodeUnavailable && r.Attempt != nil && r.Attempt.Response != nil:
-			// The outcome matters more than a response that the store refuses.
-			e.Log.Error("the response of an attempt cannot be stored; the attempt is recorded without it", "deliveryId", r.Item.ID, "error", err)
-			r.Attempt.Response = nil
-			continue
-		}
-		e.Log.Error("the result of an attempt cannot be recorded yet", "deliveryId", r.Item.ID, "attempt", r.Item.Attempt, "error", err)
-		if !e.pause(wait) {
-			return // the delivery becomes an orphan, whose attempt is recorded as "may have been sent"
-		}
-	}
 }

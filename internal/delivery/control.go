@@ -70,7 +70,7 @@ func (c *Control) Redeliver(ctx context.Context, client, id uuid.UUID) (herald.D
 // redeliverMail makes a new delivery to the same mailbox, if the rule still names it.
 func (c *Control) redeliverMail(ctx context.Context, client uuid.UUID, old herald.Delivery, rule herald.Rule) (herald.Delivery, error) {
 	box := strings.TrimPrefix(old.Address, herald.MailScheme)
-	if !slices.ContainsFunc(herald.Mailboxes(rule.Emails), func(other string) bool { return strings.EqualFold(box, other) }) {
+	if !slices.ContainsFunc(herald.Mailboxes(rule.Emails), func(other string) bool { return herald.MailboxKey(box) == herald.MailboxKey(other) }) {
 		return old, herald.Errorf(herald.CodeConflict, "The rule %s does not name the mailbox %s any more.", old.RuleID, box)
 	}
 	return c.add(ctx, client, old, herald.MailScheme, old.Address)

@@ -9,7 +9,8 @@
 //	                                                                                        waiting again)
 //
 // engine.go has the engine with its start and stop. claim.go claims from the database. attempt.go
-// makes an attempt and records its result. mail.go has what differs for a mailbox. nodes.go finds
+// makes an attempt. gate.go cleans what strangers say in it. record.go records its result or postpones
+// the delivery. mail.go has what differs for a mailbox. nodes.go finds
 // dead nodes. control.go cancels and redelivers for a client.
 //
 // internal/fairqueue does the fair queueing and bounds memory. internal/policy decides what a
@@ -47,6 +48,9 @@ type Store interface {
 	Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error)
 	// HandBack gives up this node's hold on deliveries, without an attempt.
 	HandBack(ctx context.Context, held []work.Item) error
+	// Postpone gives up this node's hold on a delivery, which waits for delay and shows why. The
+	// error is work.ErrNotHeld if this node did not hold it.
+	Postpone(ctx context.Context, d work.Item, delay time.Duration, why string) error
 }
 
 // Nodes is the list of the nodes on the database.

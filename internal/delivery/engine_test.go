@@ -36,6 +36,7 @@ type fixture struct {
 	control *delivery.Control
 	intake  *intake.Intake
 	client  herald.Client
+	rule    herald.Rule // the last one of the client
 	begun   time.Time
 
 	mu       sync.Mutex
@@ -62,7 +63,13 @@ func newFixture(t *testing.T, dir string, o delivery.Options, answer func(contex
 	if clients, err = clientcache.New(f.store, catalogue.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	o.Store, o.Clients, o.Sender = f.store, clients, f
+	o.Clients, o.Sender, o.MailPolicy = clients, f, policy.Mail(policy.MailSchedule())
+	if faulty, ok := o.Store.(*faultyStore); ok {
+		faulty.Store = f.store
+		o.Digests = faulty
+	} else {
+		o.Store, o.Digests = f.store, f.store
+	}
 	if flaky, ok := o.Nodes.(*flakyNodes); ok {
 		flaky.Store = f.store
 	} else {
@@ -93,6 +100,7 @@ func (f *fixture) withClient(addresses ...string) *fixture {
 		if err := f.store.CreateRule(f.t.Context(), herald.Caller{Operator: true}, rule); err != nil {
 			f.t.Fatal(err)
 		}
+		f.rule = rule
 	}
 	return f
 }

@@ -22,15 +22,23 @@ func (i *item) mailbox() string { return strings.TrimPrefix(i.Address, herald.Ma
 // attemptMail is attempt for a mailbox. The mail is sent by itself, waits for a digest, or is the
 // carrier of one. The result of a carrier is the result of all deliveries in the digest.
 func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
+	at := time.Now()
+	if _, err := herald.ParseMailbox(i.mailbox()); err != nil { // before it can take part in a digest
+		e.finish(i, at, webhook.Result{Reason: herald.ReasonAddress, Error: err.Error()}, e.Store.Record)
+		return
+	}
 	action, entries, err := e.decideMail(i)
 	switch {
 	case err == nil && action.Waits(), errors.Is(err, work.ErrNotHeld):
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.release(i)
 		return
-	case err != nil: // the engine stops
+	case err != nil && e.sending.Err() != nil:
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.handBack(i)
+		return
+	case err != nil:
+		e.cannotMake(i, "this service could not decide whether the mail belongs to a digest", err)
 		return
 	}
 	save := e.Store.Record
@@ -42,32 +50,27 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 			return e.Digests.RecordDigest(context.WithoutCancel(e.sending), r, entries, e.Digest.Window)
 		}
 	}
-	if client != nil && !client.WantsMail(i.mailbox()) {
+	if !client.WantsMail(i.mailbox()) {
 		e.endWithout(i, herald.Cancelled, herald.ReasonUnsubscribed, save)
 		return
 	}
-	at := time.Now()
+	at = time.Now()
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
 		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID), Digest: entries,
 	}))
-	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
-	e.record(e.decide(i, at, result), save)
-	e.release(i)
+	e.finish(i, at, result, save)
 }
 
-// decideMail asks what happens to a mail, and tries again while the database is away. The error is
-// work.ErrNotHeld, or any other if the engine stops.
-func (e *Engine) decideMail(i *item) (policy.MailAction, []work.DigestEntry, error) {
+// decideMail asks what happens to a mail, and waits while the database is away.
+func (e *Engine) decideMail(i *item) (action policy.MailAction, entries []work.DigestEntry, err error) {
 	if e.Digest.Limit == 0 {
 		return policy.SendMail, nil, nil
 	}
-	for wait := firstPause; ; wait = min(2*wait, longPause) {
-		action, entries, err := e.Digests.DecideMail(e.sending, i.Item, e.Digest)
-		if err == nil || errors.Is(err, work.ErrNotHeld) || !e.pause(wait) {
-			return action, entries, err
-		}
-		e.Log.Error("the decision about a mail failed; it is tried again", "deliveryId", i.ID, "error", err)
-	}
+	err = e.whileAway(i, "a mail cannot be decided on", func() error {
+		action, entries, err = e.Digests.DecideMail(e.sending, i.Item, e.Digest)
+		return err
+	})
+	return action, entries, err
 }
 
 // policy returns the policy that decides on a delivery.

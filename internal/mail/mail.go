@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/uuid"
 	gomail "github.com/wneessen/go-mail"
-	"golang.org/x/net/idna"
 
 	"herald"
 	"herald/internal/work"
@@ -160,20 +159,6 @@ func classify(outer, deadline context.Context, err error) Result {
 func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// ascii returns a mailbox with its domain in ASCII, as a message has it.
-func ascii(box string) (string, error) {
-	parsed, err := mail.ParseAddress(box)
-	at := strings.LastIndexByte(box, '@')
-	if err != nil || parsed.Name != "" || parsed.Address != box || at < 0 {
-		return "", fmt.Errorf("%.200q is not the address of a mailbox", box)
-	}
-	domain, err := idna.Lookup.ToASCII(box[at+1:])
-	if err != nil {
-		return "", fmt.Errorf("the domain of the mailbox %.200q: %w", box, err)
-	}
-	return box[:at+1] + domain, nil
 }
 
 // record returns what an attempt records of a message.

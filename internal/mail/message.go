@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	gomail "github.com/wneessen/go-mail"
+
+	"herald"
 )
 
 // alert is the alert that a message shows. It is decoded from the body that a webhook would get.
@@ -46,7 +48,7 @@ const (
 
 // message renders an alert for a mailbox.
 func (s *Sender) message(r Request) (*gomail.Msg, error) {
-	box, err := ascii(r.Mailbox)
+	box, err := herald.ParseMailbox(r.Mailbox)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@
 //	cannot be called
 //	interrupted                                unknown     again at once; uses up no
 //	                                                       retry
+//	a fault of this service, nothing was sent  retry       again after PostponeFor;
+//	                                                       uses up no retry
 //
 //	               ┌── retry, unknown ──┐
 //	               ▼                    │      no retry is left: exhausted
@@ -149,26 +151,30 @@ func (d Decision) State() herald.State {
 //
 // If a retry is due but none is left, or it would be too late, the outcome is rejected with
 // ReasonExhausted or ReasonExpired. An interrupted attempt stays unknown in that case, because it
-// may have been sent.
+// may have been sent. An attempt that this service could not make (ReasonLocal) uses up no retry; the
+// delivery fails with ReasonLocal when it would be too late.
 func (p Policy) Decide(r Result, retriesUsed int, now, raised time.Time, random float64) Decision {
 	retriesUsed = max(retriesUsed, 0)
 	d := Decision{RetriesUsed: retriesUsed}
 	d.Outcome, d.Reason = p.classify(r)
-	switch d.Outcome {
-	case herald.OutcomeRetry:
+	expired := herald.ReasonExpired
+	switch {
+	case r.Reason == herald.ReasonLocal:
+		d.At, expired = now.Add(PostponeFor(now.Sub(raised), random)), herald.ReasonLocal
+	case d.Outcome == herald.OutcomeRetry:
 		if retriesUsed >= len(p.Schedule) {
 			d.Outcome, d.Reason = herald.OutcomeRejected, herald.ReasonExhausted
 			return d
 		}
 		d.At = now.Add(p.wait(r, p.Schedule[retriesUsed], now, random))
 		d.RetriesUsed++
-	case herald.OutcomeUnknown:
+	case d.Outcome == herald.OutcomeUnknown:
 		d.At = now
 	default:
 		return d
 	}
 	if d.At.After(raised.Add(p.MaxAge)) {
-		d.At, d.RetriesUsed, d.Reason = time.Time{}, retriesUsed, herald.ReasonExpired
+		d.At, d.RetriesUsed, d.Reason = time.Time{}, retriesUsed, expired
 		if d.Outcome == herald.OutcomeRetry {
 			d.Outcome = herald.OutcomeRejected
 		}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,11 +15,11 @@ import (
 func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
 	return s.changeClient(ctx, client, "unsubscribe a mailbox", func(tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, `INSERT INTO unsubscribed (client_id, address, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-			client[:], strings.ToLower(box), micros(time.Now())))
+			client[:], herald.MailboxKey(box), micros(time.Now())))
 		if err != nil || n == 0 {
 			return err
 		}
-		return audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxUnsubscribed, subject: strings.ToLower(box)})
+		return audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxUnsubscribed, subject: herald.MailboxKey(box)})
 	})
 }
 
@@ -43,13 +42,23 @@ func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Un
 // the mailbox has not unsubscribed, or when there is no such client.
 func (s *Store) Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
 	return s.changeClient(ctx, client, "resubscribe a mailbox", func(tx *sql.Tx) error {
-		n, err := affected(tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], strings.ToLower(box)))
-		if err == nil && n == 0 {
-			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)
-		}
+		boxes, err := unsubscribed(ctx, tx, client)
 		if err != nil {
 			return err
 		}
-		return audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxResubscribed, subject: strings.ToLower(box)})
+		found := false
+		for _, stored := range boxes { // an older version stored the mailbox with its domain as posted
+			if herald.MailboxKey(stored.Address) != herald.MailboxKey(box) {
+				continue
+			}
+			found = true
+			if _, err := tx.ExecContext(ctx, `DELETE FROM unsubscribed WHERE client_id = $1 AND address = $2`, client[:], stored.Address); err != nil {
+				return err
+			}
+		}
+		if !found {
+			return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)
+		}
+		return audit(ctx, tx, by, auditEntry{client: client, action: herald.MailboxResubscribed, subject: herald.MailboxKey(box)})
 	})
 }

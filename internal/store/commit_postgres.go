@@ -336,7 +336,7 @@ ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, ti
 // postgresClaimSQL lets several nodes claim from one lane at once: SKIP LOCKED passes over
 // the rows that another node is claiming. It first collects the ids in an array, because a
 // join would let the planner read the whole queue.
-const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
+const postgresClaimSQL = `UPDATE queue SET node = $1, reason = NULL WHERE id = ANY(ARRAY(
   SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) w(client_id, lane, n, floor), LATERAL (
     SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at BETWEEN w.floor AND $6
     ORDER BY q.due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))

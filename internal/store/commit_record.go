@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -41,11 +42,23 @@ func encodeResult(r work.Result) (*encodedResult, error) {
 		{r.Attempt.Request, &encoded.request},
 		{r.Attempt.Response, &encoded.response},
 	} {
-		text, err := json.Marshal(part.value)
+		text, err := encodeCompact(part.value)
 		if err != nil {
 			return nil, fmt.Errorf("encode an attempt's record: %w", err)
 		}
 		*part.into = text
 	}
 	return encoded, nil
+}
+
+// encodeCompact is json.Marshal without the escapes for HTML. With those, a response of 64 KiB of
+// "<" would take six times as much.
+func encodeCompact(value any) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

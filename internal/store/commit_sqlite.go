@@ -258,7 +258,7 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
 }
 
-const sqliteClaimSQL = `UPDATE queue SET node = $1 WHERE id IN (
+const sqliteClaimSQL = `UPDATE queue SET node = $1, reason = NULL WHERE id IN (
   SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at BETWEEN $4 AND $5 ORDER BY due_at LIMIT $6)
 RETURNING ` + claimedColumns
 

@@ -55,10 +55,10 @@ func TestMigrateByHand(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "herald migrate") {
 				t.Errorf("an empty database: %v", err)
 			}
-			for _, want := range []string{"[00001_rules_service.sql]", "[]"} {
+			for _, want := range []string{"[00001_rules_service.sql", "[]"} {
 				applied, err := Migrate(t.Context(), o)
-				if got := fmt.Sprint(applied); err != nil || got != want {
-					t.Errorf("applied %s, %v; want %s", got, err, want)
+				if got := fmt.Sprint(applied); err != nil || !strings.HasPrefix(got, want) {
+					t.Errorf("applied %s, %v; want %s…", got, err, want)
 				}
 			}
 			s, err := Open(t.Context(), byHand)

@@ -17,8 +17,8 @@ import (
 // The columns of pending deliveries and of those that have ended are the same, so that a
 // UNION can join them.
 const (
-	pendingColumns = `q.id, q.client_id, a.rule_id, a.type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at`
-	endedColumns   = `d.id, d.client_id, a.rule_id, a.type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at`
+	pendingColumns = `q.id, q.client_id, a.rule_id, a.type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at, coalesce(q.reason, '') AS waiting`
+	endedColumns   = `d.id, d.client_id, a.rule_id, a.type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at, '' AS waiting`
 	attemptCount   = `(SELECT count(*) FROM attempts t WHERE t.delivery_id = x.id)`
 )
 
@@ -28,7 +28,7 @@ func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 		state     int
 		due, done int64
 	)
-	err := rows.Scan(&d.ID, &d.ClientID, &d.RuleID, &d.Type, &d.CompanyID, &d.Address, &state, &d.Reason, &due, &d.InFlight, &done, &d.AttemptCount)
+	err := rows.Scan(&d.ID, &d.ClientID, &d.RuleID, &d.Type, &d.CompanyID, &d.Address, &state, &d.Reason, &due, &d.InFlight, &done, &d.Waiting, &d.AttemptCount)
 	d.State = herald.State(state)
 	d.AlertID, d.EventID = herald.AlertOf(d.ID), herald.EventOf(d.ID)
 	d.RaisedAt = herald.TimeOf(d.ID)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/work"
 )
 
 // cancelDelivery moves a pending delivery to history as cancelled, and reports whether it
@@ -92,4 +93,22 @@ SELECT id FROM queue WHERE id BETWEEN $1 AND $2 UNION ALL SELECT id FROM deliver
 		return err
 	})
 	return id, err
+}
+
+// Postpone ends this node's hold on a delivery whose attempt this service could not make. The delivery
+// waits for delay before it can be claimed again, and shows why until then. Its attempt is not
+// counted. The error is work.ErrNotHeld when this node did not hold the delivery.
+func (s *Store) Postpone(ctx context.Context, d work.Item, delay time.Duration, why string) error {
+	return s.inTransaction(ctx, "postpone a delivery", func(tx *sql.Tx) error {
+		now, err := s.dialect.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		n, err := affected(tx.ExecContext(ctx, `UPDATE queue SET node = NULL, due_at = $1, reason = $2 WHERE id = $3 AND node = $4 AND attempt = $5`,
+			now+max(delay, 0).Microseconds(), why, d.ID[:], d.Node, d.Attempt))
+		if err == nil && n == 0 {
+			err = work.ErrNotHeld
+		}
+		return err
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"herald"
 	"herald/internal/work"
@@ -64,5 +65,48 @@ func testRedeliveriesAtOnceAllCount(t *testing.T, f *fixture) {
 	wg.Wait()
 	if got := f.claim(100); len(got) != many {
 		t.Errorf("%d redeliveries, want %d", len(got), many)
+	}
+}
+
+// TestPostponedDeliveryWaitsAndSaysWhy: a postponed delivery is held by nobody, is not due before its delay
+// is over, and shows its reason until it is claimed.
+func TestPostponedDeliveryWaitsAndSaysWhy(t *testing.T) {
+	onBoth(t, testPostponedDeliveryWaitsAndSaysWhy)
+}
+
+func testPostponedDeliveryWaitsAndSaysWhy(t *testing.T, f *fixture) {
+	e := f.prepare(f.client, true)
+	f.accept(e)
+	d := e.Alerts[0].Items[0]
+	const why = "this service could not read the client: ü"
+	if err := f.Postpone(t.Context(), d, time.Hour, why); err != nil {
+		t.Fatal(err)
+	}
+	got, attempts := f.delivery(d.ID)
+	if wait := time.Until(got.NextAttemptAt); got.Waiting != why || got.InFlight || got.State != herald.Pending || len(attempts) != 0 || wait < 50*time.Minute {
+		t.Errorf("%+v with %d attempts, due in %v", got, len(attempts), wait)
+	}
+	pending := herald.Pending
+	for _, state := range []*herald.State{nil, &pending} {
+		listed, _, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{State: state, Limit: 10})
+		if err != nil || len(listed) != 1 || listed[0].Waiting != why {
+			t.Errorf("listed %+v, %v", listed, err)
+		}
+	}
+	if claimed := f.claim(10); len(claimed) != 0 {
+		t.Errorf("%d deliveries were claimed before they were due", len(claimed))
+	}
+	if err := f.Postpone(t.Context(), d, 0, why); !errors.Is(err, work.ErrNotHeld) {
+		t.Errorf("postponed again: %v, want work.ErrNotHeld", err)
+	}
+	if _, err := f.write.ExecContext(t.Context(), `UPDATE queue SET due_at = 0`); err != nil {
+		t.Fatal(err)
+	}
+	claimed := f.claim(10)
+	if len(claimed) != 1 || claimed[0].Attempt != d.Attempt || claimed[0].Retries != d.Retries {
+		t.Fatalf("claimed %+v", claimed)
+	}
+	if got, _ := f.delivery(d.ID); got.Waiting != "" || !got.InFlight {
+		t.Errorf("after the claim: %+v", got)
 	}
 }

@@ -57,7 +57,7 @@ func (s *Store) LanesLimit() int { return lanesLimit }
 
 // Claim lets this node hold due deliveries: of each lane up to N, the longest due first. It
 // returns them, longest due first. If it cannot read their bodies before ctx ends, it hands
-// them back and returns an error. If the answer of its commit is lost, the next Heartbeat
+// them back and returns an error. If a body cannot be read at all, Unreadable says so. If the answer of its commit is lost, the next Heartbeat
 // returns work.ErrDeclaredDead, because the node may hold them.
 func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
 	var claimed []claimedRow
@@ -84,15 +84,39 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, er
 	for i := range claimed {
 		items[i] = claimed[i].Item
 	}
-	// This node holds the items now. If it dropped them because the database is
-	// away, nobody would send them.
+	if err := s.readClaimed(ctx, items); err != nil {
+		return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
+	}
+	return items, nil
+}
+
+// readClaimed reads the bodies of deliveries that this node holds. While the database is away it
+// waits: if this node dropped the deliveries, nobody would send them. If they cannot be read for
+// another reason, it reads them one by one, and sets Unreadable of those that are at fault. So one
+// delivery that cannot be read does not hold up the others. The error is that ctx has ended.
+func (s *Store) readClaimed(ctx context.Context, items []work.Item) error {
 	for wait := firstBodiesPause; ; wait = min(2*wait, maxBodiesPause) {
 		err := s.failed("read the bodies of claimed deliveries", s.dialect.readBodies(ctx, s, items))
-		if err == nil {
-			return items, nil
-		}
-		if herald.CodeOf(err) != herald.CodeUnavailable || !sleep(ctx, wait) {
-			return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return err
+		case herald.CodeOf(err) == herald.CodeUnavailable:
+			if !sleep(ctx, wait) {
+				return err
+			}
+		case len(items) == 1:
+			s.log.Error("a claimed delivery cannot be read", "deliveryId", items[0].ID, "error", err)
+			items[0].Unreadable = "this service could not read the event of the delivery"
+			return nil
+		default:
+			for i := range items {
+				if err := s.readClaimed(ctx, items[i:i+1]); err != nil {
+					return err
+				}
+			}
+			return nil
 		}
 	}
 }

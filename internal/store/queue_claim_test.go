@@ -115,3 +115,30 @@ func testLanesAreFoundBehindAnyNumberOfOthers(t *testing.T, f *fixture) {
 		t.Errorf("lanes (-want +got):\n%s", diff)
 	}
 }
+
+// TestDeliveryThatCannotBeReadFailsAlone: a claim returns it as unreadable and the others with their
+// bodies.
+func TestDeliveryThatCannotBeReadFailsAlone(t *testing.T) {
+	onBoth(t, testDeliveryThatCannotBeReadFailsAlone)
+}
+
+func testDeliveryThatCannotBeReadFailsAlone(t *testing.T, f *fixture) {
+	f.accept(f.prepare(f.client, false), f.prepare(f.client, false), f.prepare(f.client, false))
+	broken := f.prepare(f.client, false)
+	f.accept(broken)
+	f.accept(f.prepare(f.client, false))
+	event := broken.Event.ID
+	if _, err := f.write.ExecContext(t.Context(), `DELETE FROM events WHERE id = $1`, event[:]); err != nil {
+		t.Fatal(err)
+	}
+	claimed := f.claim(10)
+	if len(claimed) != 5 {
+		t.Fatalf("%d deliveries were claimed, want 5", len(claimed))
+	}
+	for _, d := range claimed {
+		isBroken := d.ID == broken.Alerts[0].Items[0].ID
+		if (d.Unreadable != "") != isBroken || !isBroken && string(d.Body) != `{"Data":{"syncId":"1"}}` {
+			t.Errorf("claimed %+v; the broken one is %v", d, isBroken)
+		}
+	}
+}

@@ -30,9 +30,19 @@ const parkedLane = work.DigestLanePrefix
 // maxDigest is how many deliveries one digest ends at most. The others wait for the next one.
 const maxDigest = 2000
 
-// mailbox returns the address that is the key of a delivery's window, in lower case.
-func mailbox(d *work.Item) string {
-	return strings.ToLower(strings.TrimPrefix(d.Address, herald.MailScheme))
+// mailbox returns the key of a delivery's window. A window that an older version began is under the
+// mailbox in lower case, with its domain as posted; it is used until it is deleted.
+func mailbox(ctx context.Context, tx *sql.Tx, d *work.Item) (string, error) {
+	address := strings.TrimPrefix(d.Address, herald.MailScheme)
+	key, old := herald.MailboxKey(address), strings.ToLower(address)
+	if key == old {
+		return key, nil
+	}
+	n, err := first(ctx, tx, scanInt, `SELECT count(*) FROM mail_windows WHERE client_id = $1 AND address = $2`, d.ClientID[:], old)
+	if n > 0 {
+		key = old
+	}
+	return key, err
 }
 
 // DecideMail asks the policy what happens to a mail that this node holds and is about to
@@ -41,9 +51,12 @@ func mailbox(d *work.Item) string {
 //
 // Errors: work.ErrNotHeld when the delivery was cancelled or taken over.
 func (s *Store) DecideMail(ctx context.Context, d work.Item, digest policy.Digest) (action policy.MailAction, entries []work.DigestEntry, err error) {
-	box := mailbox(&d)
 	err = s.inTransaction(ctx, "decide on a mail", func(tx *sql.Tx) error {
 		action, entries = policy.SendMail, nil
+		box, err := mailbox(ctx, tx, &d)
+		if err != nil {
+			return err
+		}
 		now, err := s.dialect.now(ctx, tx)
 		if err != nil {
 			return err
@@ -156,7 +169,11 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 				return err
 			}
 		}
-		return s.assignCarrier(ctx, tx, d.ClientID, mailbox(d), now, window)
+		box, err := mailbox(ctx, tx, d)
+		if err != nil {
+			return err
+		}
+		return s.assignCarrier(ctx, tx, d.ClientID, box, now, window)
 	})
 }
 

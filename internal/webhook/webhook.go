@@ -22,6 +22,7 @@ import (
 
 	"herald"
 	"herald/internal/egress"
+	"herald/internal/safetext"
 	"herald/internal/secret"
 )
 
@@ -38,6 +39,8 @@ const (
 	// the receiver seldom closes one first.
 	idlePerHost = 128
 	idleFor     = 30 * time.Second
+	// maxLoggedOrigin bounds an origin in the log, in bytes. A redirect may have named it.
+	maxLoggedOrigin = 300
 )
 
 // DefaultClientIDHeader is the header that names the client to receivers (spec section 9.1).
@@ -224,7 +227,7 @@ func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, er
 	response, err := a.roundTrip(ctx, a.sender.transport, target)
 	if err != nil && !a.redialled && a.clock.reused && closedWhileIdle(err) && ctx.Err() == nil {
 		a.redialled = true
-		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", originOf(target))
+		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", safetext.Line(originOf(target), maxLoggedOrigin))
 		return a.roundTrip(ctx, a.sender.unpooled, target)
 	}
 	return response, err

@@ -2,7 +2,6 @@ package codat
 
 import (
 	"net/http"
-	"net/mail"
 	"strconv"
 	"strings"
 
@@ -189,9 +188,8 @@ func checkEmails(emails []string) error {
 			return invalid(member, "%s holds no e-mail address.", member)
 		}
 		for _, box := range boxes {
-			parsed, err := mail.ParseAddress(box)
-			if err != nil || parsed.Address != box || strings.ContainsAny(box, "\r\n\x00") {
-				return invalid(member, "%.100q is not an e-mail address.", box)
+			if _, err := herald.ParseMailbox(box); err != nil {
+				return invalid(member, "%v.", err)
 			}
 		}
 	}
