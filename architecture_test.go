@@ -32,7 +32,10 @@ var mayImport = map[string][]string{
 	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/work"},
 	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/fairqueue", "herald/internal/mail",
 		"herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
-	"herald/internal/store": {"herald", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
+	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/consent", "herald/internal/fairqueue", "herald/internal/mail",
+		"herald/internal/policy", "herald/internal/webhook", "herald/internal/work"},
+	"herald/internal/consent": {"herald", "herald/internal/pace", "herald/internal/webhook", "herald/internal/work"},
+	"herald/internal/store":   {"herald", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
 
 	// Packages that reach the file system or the network.
 	"herald/internal/secret":      {},
@@ -54,7 +57,7 @@ var mayImport = map[string][]string{
 
 	// The program.
 	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/codat", "herald/internal/api/native", "herald/internal/api/openapi",
-		"herald/internal/api/unsubscribe", "herald/internal/catalogue", "herald/internal/certificate", "herald/internal/clientcache", "herald/internal/delivery",
+		"herald/internal/api/unsubscribe", "herald/internal/catalogue", "herald/internal/certificate", "herald/internal/clientcache", "herald/internal/consent", "herald/internal/delivery",
 		"herald/internal/egress", "herald/internal/intake", "herald/internal/mail", "herald/internal/policy", "herald/internal/ratelimit", "herald/internal/secret",
 		"herald/internal/store", "herald/internal/webhook"},
 	"herald/client":         {"herald"},

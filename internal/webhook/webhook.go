@@ -114,6 +114,9 @@ type Request struct {
 	// Enter, if set, is called before a redirect to another origin is followed. leave is called
 	// when that hop ends. An error of Enter ends the attempt.
 	Enter func(ctx context.Context, origin string) (leave func(), err error)
+	// Allow, if set, is called before a redirect is followed. An error of Allow ends the attempt:
+	// the receiver that the redirect leads to has not consented (herald.ReasonNoConsent).
+	Allow func(ctx context.Context, address string) error
 }
 
 // Result is the result of one attempt. Status is that of the final response. If Reason is other
@@ -181,6 +184,11 @@ func (a *attempt) run(ctx context.Context) Result {
 		}
 		if refused != nil {
 			return a.notFollowed(response, refused)
+		}
+		if a.Allow != nil {
+			if err := a.Allow(ctx, next.String()); err != nil {
+				return a.notConsented(response, err)
+			}
 		}
 		discard(response)
 		a.hops = append(a.hops, herald.Hop{Status: response.StatusCode, URL: next.String()})
@@ -263,6 +271,13 @@ func (a *attempt) notFollowed(r *http.Response, why error) Result {
 	return Result{
 		Status: r.StatusCode, Reason: herald.ReasonRedirect, Response: recordResponse(r),
 		Error: fmt.Sprintf("the receiver answered %s with a redirect that may not be followed: %v", statusText(r.StatusCode), why),
+	}
+}
+
+func (a *attempt) notConsented(r *http.Response, why error) Result {
+	return Result{
+		Status: r.StatusCode, Reason: herald.ReasonNoConsent, Response: recordResponse(r),
+		Error: fmt.Sprintf("the receiver answered %s with a redirect that is not followed: %v", statusText(r.StatusCode), why),
 	}
 }
 
