@@ -50,6 +50,7 @@ type serveCommand struct {
 	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
 	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
+	Outward         outwardFlags  `embed:""`
 	ClientIDHeader  string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
 	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
@@ -121,7 +122,10 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if err := c.configMail(&config); err != nil {
 		return config, err
 	}
-	return config, c.configEgress(&config)
+	if err := c.configEgress(&config); err != nil {
+		return config, err
+	}
+	return config, c.Outward.config(&config)
 }
 
 // configEgress sets which addresses may be called.

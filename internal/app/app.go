@@ -99,6 +99,8 @@ type Config struct {
 	MailWindow time.Duration
 	// PublicURL is where people reach the service, for links in mail.
 	PublicURL string
+	// Outward bounds what clients cause outside; the zero value bounds nothing.
+	Outward Outward
 	// ClientIDHeader is the header that names the client to receivers; empty means
 	// X-Codat-ClientId.
 	ClientIDHeader string
@@ -142,6 +144,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, fmt.Errorf("retention of %.4g days: it must be more than %.4g days, because a delivery can be pending for that long with this retry schedule; raise --retention",
 			c.Retention.Hours()/24, rules.MaxAge.Hours()/24)
 	}
+	if err := c.CheckOutward(); err != nil {
+		return nil, err
+	}
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
 	if err := a.loadCertificate(); err != nil {
 		return nil, err
@@ -168,7 +173,8 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	guard := egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy})
+	guard := egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy,
+		AttemptsPerAddress: c.Outward.AttemptsPerAddress})
 	a.sender = webhook.New(webhook.Options{
 		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
 	})
@@ -178,8 +184,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	a.engine = delivery.New(delivery.Options{
 		Store: a.store, Nodes: a.store, Clients: clients, Sender: a.sender, Mailer: a.mailer,
-		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow},
-		Policy: rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
+		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow, Bounds: c.mailBounds()},
+		Consents: a.consents(),
+		Policy:   rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
 		DeadAfter: c.NodeTimeout,
 	})
 	if err := a.engine.Start(ctx); err != nil {
@@ -206,6 +213,9 @@ func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
 	if c.PublicURL != "" {
 		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
 			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
+		}
+		mails.Confirm = func(client uuid.UUID, mailbox string) string {
+			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.ConfirmPath + unsubscribe.ConfirmToken(box, client, mailbox)
 		}
 	}
 	return mail.New(mails)
@@ -296,6 +306,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
+		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
 		{"follow the secret key file", r.step, rereadInterval},
 	} {

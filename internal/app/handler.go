@@ -53,6 +53,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
+	unsubscribe.RegisterConfirm(mux, p.box, confirmations{a.store, a.engine})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
 	return a.closeWhileDraining(api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
 }

@@ -91,6 +91,8 @@ type Digests interface {
 	DecideMail(ctx context.Context, d work.Item, digest policy.Digest) (policy.MailAction, []work.DigestEntry, error)
 	// RecordDigest records the final result of a digest for all of its entries.
 	RecordDigest(ctx context.Context, r work.Result, entries []work.DigestEntry, window time.Duration) error
+	// AskMailboxAgain lets a mailbox be asked again soon, because it did not take the mail that asked.
+	AskMailboxAgain(ctx context.Context, d work.Item) error
 }
 
 // Mailer makes one SMTP transaction.
@@ -109,7 +111,9 @@ type Options struct {
 	// Policy decides on webhooks, MailPolicy on mails.
 	Policy     policy.Policy
 	MailPolicy policy.Policy
-	// Digest says when mails become a digest.
+	// Consents says which receivers have consented; nil calls all.
+	Consents Consents
+	// Digest says when mails become a digest, and what else bounds them.
 	Digest  policy.Digest
 	Limits  fairqueue.Limits
 	Log     *slog.Logger
@@ -133,8 +137,9 @@ type Engine struct {
 
 	mu       sync.Mutex
 	window   *fairqueue.Window[*item]
-	held     map[uuid.UUID]*item // all deliveries in the window or in an attempt
-	hops     []*hop              // redirects that wait for a place, the oldest first
+	held     map[uuid.UUID]*item   // all deliveries in the window or in an attempt
+	limited  map[*item]*time.Timer // deliveries that wait for their receiver's turn
+	hops     []*hop                // redirects that wait for a place, the oldest first
 	stopping bool
 	attempts sync.WaitGroup
 	loops    sync.WaitGroup // the claimer and the membership
@@ -162,9 +167,11 @@ func New(o Options) *Engine {
 		wake:    make(chan struct{}, 1),
 		window:  fairqueue.New[*item](o.Limits),
 		held:    make(map[uuid.UUID]*item),
+		limited: make(map[*item]*time.Timer),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
 	e.metrics = newMetrics(o.Metrics, e.stats)
+	e.measureLimited(o.Metrics)
 	return e
 }
 
@@ -291,7 +298,7 @@ func (e *Engine) Added() { e.wakeClaimer() }
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.stopping = true
-	waiting := e.window.Drain(func(i *item) int { return size(&i.Item) })
+	waiting := append(e.window.Drain(func(i *item) int { return size(&i.Item) }), e.takeLimited()...)
 	e.mu.Unlock()
 	held := make([]work.Item, len(waiting))
 	for n, i := range waiting {

@@ -124,7 +124,7 @@ func (m *membership) watch(others map[int64]int64, now time.Time) map[int64]int6
 // registers as a new incarnation. The store refuses the results of attempts under way.
 func (m *membership) rejoin(ctx context.Context) error {
 	m.mu.Lock()
-	dropped := m.window.Drain(func(i *item) int { return size(&i.Item) })
+	dropped := append(m.window.Drain(func(i *item) int { return size(&i.Item) }), m.takeLimited()...)
 	for _, i := range dropped {
 		delete(m.held, i.ID)
 	}
