@@ -30,10 +30,8 @@ var mayImport = map[string][]string{
 	// The engine.
 	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
 	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/work"},
-	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/fairqueue", "herald/internal/mail",
-		"herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
 	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/consent", "herald/internal/fairqueue", "herald/internal/mail",
-		"herald/internal/policy", "herald/internal/webhook", "herald/internal/work"},
+		"herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
 	"herald/internal/consent": {"herald", "herald/internal/pace", "herald/internal/webhook", "herald/internal/work"},
 	"herald/internal/store":   {"herald", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
 
@@ -41,9 +39,6 @@ var mayImport = map[string][]string{
 	"herald/internal/secret":      {},
 	"herald/internal/certificate": {},
 	"herald/internal/egress":      {"herald", "herald/internal/pace"},
-	"herald/internal/webhook":     {"herald", "herald/internal/egress", "herald/internal/secret"},
-	"herald/internal/mail":        {"herald", "herald/internal/work"},
-	"herald/internal/egress":      {"herald"},
 	"herald/internal/webhook":     {"herald", "herald/internal/egress", "herald/internal/safetext", "herald/internal/secret"},
 	"herald/internal/mail":        {"herald", "herald/internal/safetext", "herald/internal/work"},
 

@@ -246,6 +246,24 @@ func TestReceiverConsentsBeforeItIsCalled(t *testing.T) {
 	}
 }
 
+// TestForbiddenReceiverFailsAtOnce: it does not wait for a consent that cannot come.
+func TestForbiddenReceiverFailsAtOnce(t *testing.T) {
+	f := newFixture(t, withConsent)
+	hook := newReceiver(t, nil)
+	f.rule(hook.URL, uuid.Nil)
+	f.stop()
+	f.config.AllowTargets = nil
+	f.start()
+	for range 2 {
+		if d := f.ended(f.publish(event())); d.State != herald.Failed || d.Reason != herald.ReasonNotAllowed {
+			t.Errorf("%s (%s)", d.State, d.Reason)
+		}
+	}
+	if got := hook.methods(); got != "" {
+		t.Errorf("the receiver got %s", got)
+	}
+}
+
 // TestRedirectsNeedConsentToo: a receiver that consents cannot redirect to one that does not.
 func TestRedirectsNeedConsentToo(t *testing.T) {
 	f := newFixture(t, withConsent)

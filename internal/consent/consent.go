@@ -107,6 +107,8 @@ type Verdict struct {
 	Why string
 	// Failure says why the receiver could not be asked just now, such as herald.ReasonTimeout.
 	Failure herald.Reason
+	// Never is true if the Failure is that the address is called in no case.
+	Never bool
 }
 
 // Check reports whether a delivery of the lane may call an address now. It asks the receiver if that
@@ -135,7 +137,7 @@ func (c *Checker) Check(ctx context.Context, lane work.Lane, address string) (Ve
 		if found.Why != "" {
 			why += ": " + found.Why
 		}
-		return Verdict{Wait: max(found.AskIn, time.Second), Reason: herald.ReasonNoConsent, Why: why, Failure: failure}, nil
+		return Verdict{Wait: max(found.AskIn, time.Second), Reason: herald.ReasonNoConsent, Why: why, Failure: failure, Never: neverCalled(failure)}, nil
 	}
 	c.remember(k, given{time.Now().Add(min(found.For, trustFor)), found.PerMinute})
 	if asked {
@@ -174,6 +176,8 @@ func after(failures int, answer webhook.Consent) work.Consent {
 	switch {
 	case answer.Given:
 		return work.Consent{For: validFor, PerMinute: answer.PerMinute}
+	case neverCalled(answer.Reason):
+		return work.Consent{Failures: failures, Why: answer.Why} // each delivery fails by itself
 	case answer.Wait > 0: // it was not asked
 		return work.Consent{AskIn: answer.Wait, Failures: failures, Why: answer.Why}
 	default:
@@ -183,6 +187,11 @@ func after(failures int, answer webhook.Consent) work.Consent {
 		}
 		return work.Consent{AskIn: pause, Failures: failures + 1, Why: answer.Why}
 	}
+}
+
+// neverCalled reports whether the service calls an address in no case, with consent or without.
+func neverCalled(r herald.Reason) bool {
+	return r == herald.ReasonNotAllowed || r == herald.ReasonAddress
 }
 
 func (c *Checker) withinRate(k key, perMinute int) Verdict {

@@ -52,6 +52,9 @@ func (e *Engine) mayCall(i *item) bool {
 		return false
 	case verdict.Wait == 0:
 		return true
+	case verdict.Never:
+		e.finish(i, at, webhook.Result{Reason: verdict.Failure, Error: verdict.Why}, e.Store.Record)
+		return false
 	case verdict.Reason == herald.ReasonAttemptLimit:
 		e.waitTurn(i, verdict.Wait)
 		return false

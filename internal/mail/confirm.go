@@ -41,7 +41,7 @@ func (s *Sender) fillConfirmation(m *gomail.Msg, r Request) error {
 
 // noAddress replaces what makes an address of a text, because mail programs make links of addresses.
 func noAddress(r rune) rune {
-	if strings.ContainsRune("./:@", r) {
+	if strings.ContainsRune("./:@<>", r) {
 		return ' '
 	}
 	return r
