@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/mail"
 	"net/textproto"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"herald"
+	"herald/internal/safetext"
 	"herald/internal/work"
 )
 
@@ -143,6 +143,8 @@ func classify(outer, deadline context.Context, err error) Result {
 		result.Reason = herald.ReasonInterrupted
 	case errors.As(err, &refused) && refused.ErrorCode() > 0:
 		result.Status, result.Reason = refused.ErrorCode(), herald.ReasonStatus
+	case errors.Is(err, errReplyTooLong):
+		result.Reason = herald.ReasonProtocol
 	case deadline.Err() != nil, isTimeout(err):
 		result.Reason = herald.ReasonTimeout
 	case errors.As(err, &dns):
@@ -175,12 +177,5 @@ func record(server *Server, r Request, m *gomail.Msg) *herald.RequestRecord {
 	return &herald.RequestRecord{Method: "SMTP", URL: server.String(), Headers: headers}
 }
 
-// clean makes a server's text fit to be stored and shown: valid UTF-8 without control characters.
-func clean(text string) string {
-	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text), "\ufffd")
-}
+// clean makes a server's text fit to be stored and shown.
+func clean(text string) string { return safetext.Clean(text, maxReplyText) }

@@ -29,6 +29,7 @@ type pool struct {
 
 type connection struct {
 	*smtp.Client
+	opened *dialed
 	expiry *time.Timer
 }
 
@@ -55,11 +56,12 @@ func (p *pool) send(ctx context.Context, m *gomail.Msg) error {
 			return err
 		}
 	}
-	c, err := p.client.DialToSMTPClientWithContext(ctx)
+	opened := &dialed{}
+	c, err := p.client.DialToSMTPClientWithContext(context.WithValue(ctx, dialedKey{}, opened))
 	if err != nil {
-		return err
+		return opened.failed(err)
 	}
-	return p.transact(ctx, &connection{Client: c}, m)
+	return p.transact(ctx, &connection{Client: c, opened: opened}, m)
 }
 
 // transact sends the message. It keeps the connection if it can be used again: after any reply but
@@ -70,10 +72,13 @@ func (p *pool) transact(ctx context.Context, c *connection, m *gomail.Msg) error
 	refused := (*gomail.SendError)(nil)
 	if interrupt() && (err == nil || errors.As(err, &refused) && refused.ErrorCode() > 0 && refused.ErrorCode() != 421) {
 		p.give(c)
-	} else {
-		_ = c.Client.Close() // an error means that it is closed already
+		return err
 	}
-	return err
+	_ = c.Client.Close() // an error means that it is closed already
+	if err != nil {
+		return c.opened.failed(err)
+	}
+	return nil
 }
 
 func (p *pool) take() *connection {

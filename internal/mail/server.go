@@ -69,9 +69,9 @@ func (s *Server) String() string {
 }
 
 func (s *Server) client(timeout time.Duration) (*gomail.Client, error) {
-	options := []gomail.Option{gomail.WithPort(s.port), gomail.WithTimeout(timeout), gomail.WithTLSPolicy(gomail.TLSMandatory)}
-	if s.implicit {
-		options = append(options, gomail.WithSSL())
+	options := []gomail.Option{gomail.WithPort(s.port), gomail.WithTimeout(timeout), gomail.WithTLSPolicy(gomail.TLSMandatory), gomail.WithDialContextFunc(s.dial)}
+	if s.implicit { // dial returns a connection that is encrypted already
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
 	}
 	if s.plain {
 		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
