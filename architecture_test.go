@@ -38,9 +38,10 @@ var mayImport = map[string][]string{
 	// Packages that reach the file system or the network.
 	"herald/internal/secret":      {},
 	"herald/internal/certificate": {},
+	"herald/internal/localfault":  {},
 	"herald/internal/egress":      {"herald", "herald/internal/pace"},
-	"herald/internal/webhook":     {"herald", "herald/internal/egress", "herald/internal/safetext", "herald/internal/secret"},
-	"herald/internal/mail":        {"herald", "herald/internal/safetext", "herald/internal/work"},
+	"herald/internal/webhook":     {"herald", "herald/internal/egress", "herald/internal/localfault", "herald/internal/safetext", "herald/internal/secret"},
+	"herald/internal/mail":        {"herald", "herald/internal/localfault", "herald/internal/safetext", "herald/internal/work"},
 
 	// The API.
 	"herald/internal/api":             {"herald", "herald/internal/secret"},

@@ -27,6 +27,8 @@ const (
 	// firstPause and longestPause are between two questions without consent. The pauses double.
 	firstPause   = time.Minute
 	longestPause = time.Hour
+	// afterOwnFault is after a question that a fault of this service prevented.
+	afterOwnFault = 10 * time.Second
 	// leaseSlack is how long after the timeout of a question another node may ask.
 	leaseSlack = 5 * time.Second
 )
@@ -178,6 +180,8 @@ func after(failures int, answer webhook.Consent) work.Consent {
 		return work.Consent{For: validFor, PerMinute: answer.PerMinute}
 	case neverCalled(answer.Reason):
 		return work.Consent{Failures: failures, Why: answer.Why} // each delivery fails by itself
+	case answer.Reason == herald.ReasonLocal: // it was not asked, by a fault of this service
+		return work.Consent{AskIn: afterOwnFault, Failures: failures, Why: answer.Why}
 	case answer.Wait > 0: // it was not asked
 		return work.Consent{AskIn: answer.Wait, Failures: failures, Why: answer.Why}
 	default:

@@ -152,6 +152,22 @@ func TestAnAddressThatIsBusyIsNoRefusal(t *testing.T) {
 	})
 }
 
+// TestFaultOfThisServiceIsNoRefusal: nothing is held against the receiver.
+func TestFaultOfThisServiceIsNoRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(string) webhook.Consent {
+			return webhook.Consent{Reason: herald.ReasonLocal, Why: "too many open files"}
+		})
+		for range 20 {
+			v := f.check(address)
+			if v.Wait != 10*time.Second || v.Never {
+				t.Fatalf("%+v", v)
+			}
+			time.Sleep(v.Wait)
+		}
+	})
+}
+
 // TestManyPathsAreNotManyQuestions: a client cannot flood a receiver with questions about its paths.
 func TestManyPathsAreNotManyQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

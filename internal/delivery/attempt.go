@@ -59,6 +59,7 @@ func (e *Engine) attempt(i *item) {
 		e.waitTurn(i, result.Wait)
 		return
 	}
+	e.countOwnFault(result.Reason, result.Error)
 	e.finish(i, at, result, e.Store.Record)
 }
 

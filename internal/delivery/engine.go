@@ -135,14 +135,15 @@ type Engine struct {
 	abort   context.CancelFunc
 	wake    chan struct{} // makes the claimer read the database at once
 
-	mu       sync.Mutex
-	window   *fairqueue.Window[*item]
-	held     map[uuid.UUID]*item   // all deliveries in the window or in an attempt
-	limited  map[*item]*time.Timer // deliveries that wait for their receiver's turn
-	hops     []*hop                // redirects that wait for a place, the oldest first
-	stopping bool
-	attempts sync.WaitGroup
-	loops    sync.WaitGroup // the claimer and the membership
+	mu        sync.Mutex
+	window    *fairqueue.Window[*item]
+	held      map[uuid.UUID]*item   // all deliveries in the window or in an attempt
+	hops      []*hop                // redirects that wait for a place, the oldest first
+	limited   map[*item]*time.Timer // deliveries that wait for their receiver's turn
+	stopping  bool
+	ownFaults ownFaults
+	attempts  sync.WaitGroup
+	loops     sync.WaitGroup // the claimer and the membership
 }
 
 // item is a delivery in memory.
@@ -170,7 +171,7 @@ func New(o Options) *Engine {
 		limited: make(map[*item]*time.Timer),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
-	e.metrics = newMetrics(o.Metrics, e.stats)
+	e.metrics = newMetrics(o.Metrics, e.stats, func() bool { return e.Paused() != "" })
 	e.measureLimited(o.Metrics)
 	return e
 }
@@ -263,11 +264,12 @@ func (e *Engine) startReady() {
 		}
 		return entered
 	})
-	for !e.stopping {
+	for !e.stopping && e.ownFaults.mayStart(time.Now()) {
 		i, _, ok := e.window.Next()
 		if !ok {
 			return
 		}
+		e.ownFaults.started(time.Now())
 		e.attempts.Go(func() { e.attempt(i) })
 	}
 }

@@ -14,7 +14,7 @@ type metrics struct {
 	duration prometheus.Histogram
 }
 
-func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats) *metrics {
+func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats, paused func() bool) *metrics {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "herald_attempts_total", Help: "Attempts made, by outcome and reason.",
@@ -31,6 +31,14 @@ func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats) *metrics 
 		return m
 	}
 	r.MustRegister(m.attempts, m.ended, m.duration)
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "herald_sending_paused", Help: "1 while sending pauses because all attempts fail for a fault of this service.",
+	}, func() float64 {
+		if paused() {
+			return 1
+		}
+		return 0
+	}))
 	for _, g := range []struct {
 		name, help string
 		value      func(fairqueue.Stats) int

@@ -17,6 +17,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"herald"
+	"herald/internal/localfault"
 	"herald/internal/safetext"
 	"herald/internal/work"
 )
@@ -141,6 +142,8 @@ func classify(outer, deadline context.Context, err error) Result {
 	switch {
 	case outer.Err() != nil:
 		result.Reason = herald.ReasonInterrupted
+	case localfault.Text(err) != "":
+		result.Reason, result.Error = herald.ReasonLocal, localfault.Text(err)+"; nothing was sent"
 	case errors.As(err, &refused) && refused.ErrorCode() > 0:
 		result.Status, result.Reason = refused.ErrorCode(), herald.ReasonStatus
 	case errors.Is(err, errReplyTooLong):

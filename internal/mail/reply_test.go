@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,5 +106,27 @@ func TestLongReplyIsKeptInPart(t *testing.T) {
 		if result.Status != want || len(text) < 1000 || len(text) > maxReplyText || strings.Contains(text, "\x1b") {
 			t.Errorf("%s: status %d with %d bytes: %.60q", code, result.Status, len(text), text)
 		}
+	}
+}
+
+// TestNoDescriptorsForMailIsTold: it is not taken for a fault of the mail server.
+func TestNoDescriptorsForMailIsTold(t *testing.T) {
+	s := newServer(t, nil)
+	from := sender(t, "smtp://"+s.address)
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	none := before
+	none.Cur = 3
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	result := from.Send(t.Context(), request("a@acme.example"))
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if result.Reason != herald.ReasonLocal || !strings.Contains(result.Error, "file descriptors") {
+		t.Errorf("reason %q (%s), want local", result.Reason, result.Error)
 	}
 }

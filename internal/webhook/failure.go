@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 
 	"herald"
 	"herald/internal/egress"
+	"herald/internal/localfault"
 )
 
 // failure returns the result of an attempt without a response: a stable reason, and a sentence for
@@ -45,6 +48,8 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonNotAllowed, egress.ErrNotAllowed.Error()
 	case errors.As(err, &limit):
 		return herald.ReasonAttemptLimit, limit.Error()
+	case a.localFault(err) != "":
+		return herald.ReasonLocal, a.localFault(err) + "; nothing was sent"
 	case errors.As(err, &dns):
 		return herald.ReasonDNS, dnsText(dns)
 	case errors.Is(err, egress.ErrConnectTimeout):
@@ -66,6 +71,32 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 	default:
 		return herald.ReasonProtocol, "the response is not HTTP, or exceeds a limit: " + plainText(err)
 	}
+}
+
+// localFault returns a sentence about a fault of this service that kept the request from being sent,
+// or "". After a redirect, or on a second connection, a receiver may have got the request already.
+func (a *attempt) localFault(err error) string {
+	var proxy *net.OpError
+	switch {
+	case len(a.hops) > 0 || a.redialled:
+		return ""
+	case errors.Is(err, errProxyLogin):
+		return errProxyLogin.Error()
+	case errors.As(err, &proxy) && proxy.Op == "proxyconnect":
+		return "this service cannot reach its egress proxy"
+	default:
+		return localfault.Text(err)
+	}
+}
+
+// errProxyLogin says that the operator's proxy does not take the credentials that it was given.
+var errProxyLogin = errors.New("the egress proxy of this service refuses its credentials (407)")
+
+func checkProxyLogin(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
+	if r.StatusCode == http.StatusProxyAuthRequired {
+		return errProxyLogin
+	}
+	return nil
 }
 
 func isDial(err error) bool {

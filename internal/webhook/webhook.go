@@ -81,6 +81,11 @@ func New(o Options) *Sender {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.RootCAs == nil {
+		// Load the system's roots now. crypto/x509 loads them once, and would have none for ever if
+		// there was no descriptor for their file at the first handshake.
+		_, _ = x509.SystemCertPool() // without roots each attempt says so
+	}
 	s := &Sender{Options: o, transport: newTransport(o), unpooled: newTransport(o)}
 	s.unpooled.DisableKeepAlives = true
 	return s
@@ -89,6 +94,7 @@ func New(o Options) *Sender {
 func newTransport(o Options) *http.Transport {
 	return &http.Transport{
 		Proxy:                  o.Guard.Proxy, // not the environment's proxy, which would bypass the guard
+		OnProxyConnectResponse: checkProxyLogin,
 		DialContext:            o.Guard.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,

@@ -139,6 +139,8 @@ type Options struct {
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// Ready returns why the service cannot serve now, or nil.
 	Ready func(ctx context.Context) error
+	// Note returns what the service cannot do at the moment although it serves, or "". nil means "".
+	Note func() string
 	// API gets the calls and their descriptions. Register serves the document as it
 	// is at its end, so other surfaces must describe their calls before.
 	API huma.API

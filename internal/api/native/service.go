@@ -17,12 +17,12 @@ func (s *surface) registerService() {
 	s.probe(huma.Operation{
 		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"Service"},
 		Summary: "Whether the process lives",
-	}, func(*http.Request) error { return nil })
+	}, func(*http.Request) error { return nil }, nil)
 	s.probe(huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"Service"},
 		Summary:   "Whether the service can serve",
 		Responses: map[string]*huma.Response{"503": {Ref: openapi.ErrorRef}},
-	}, s.readiness)
+	}, s.readiness, s.Note)
 }
 
 // readiness returns CodeUnavailable for every error that keeps the service from serving.
@@ -34,7 +34,7 @@ func (s *surface) readiness(r *http.Request) error {
 	return &herald.Error{Code: herald.CodeUnavailable, Message: "The service is not ready.", Cause: err}
 }
 
-func (s *surface) probe(op huma.Operation, check func(*http.Request) error) {
+func (s *surface) probe(op huma.Operation, check func(*http.Request) error, note func() string) {
 	op.Security = []map[string][]string{}
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
@@ -49,6 +49,10 @@ func (s *surface) probe(op huma.Operation, check func(*http.Request) error) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, "ok\n") // fails only when the caller has gone
+		text := "ok\n"
+		if note != nil && note() != "" {
+			text += note() + "\n"
+		}
+		_, _ = io.WriteString(w, text) // fails only when the caller has gone
 	})
 }
