@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	netmail "net/mail"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"herald/internal/egress"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/safetext"
 )
 
 // minOperatorKey is the length of the shortest operator key, in characters. It excludes
@@ -51,6 +53,7 @@ type serveCommand struct {
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
 	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
 	Outward         outwardFlags  `embed:""`
+	AnswerQuota     int           `help:"How many MiB of receivers' answers to one client are stored in a day, on each node; over it only the start of each. 0: any number." env:"HERALD_ANSWER_QUOTA" default:"64"`
 	ClientIDHeader  string        `help:"Header that tells receivers the client's id." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
 	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
@@ -74,6 +77,9 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		return nil
 	})
 }
+
+// maxAnswerQuota is the largest --answer-quota in MiB: a terabyte.
+const maxAnswerQuota = 1 << 20
 
 // config checks the flags and returns the service's configuration.
 func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
@@ -99,6 +105,12 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	}
 	if c.RequestTimeout <= 0 {
 		return config, usageError("--request-timeout %v: give a positive time such as 30s", c.RequestTimeout)
+	}
+	if c.AnswerQuota < 0 || c.AnswerQuota > maxAnswerQuota {
+		return config, usageError("--answer-quota %d: give a number of MiB from 1 to %d such as 64, or 0 for no limit", c.AnswerQuota, maxAnswerQuota)
+	}
+	if config.AnswerQuota = c.AnswerQuota << 20; c.AnswerQuota == 0 {
+		config.AnswerQuota = -1 // 0 means the default
 	}
 	if c.StopBudget < 0 {
 		return config, usageError("--stop-budget %v: give a positive time such as 35s", c.StopBudget)
@@ -197,6 +209,8 @@ const ballast = 32 << 20
 // serve runs the service until ctx ends. It calls ready after the service accepts
 // requests.
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
+	log.SetFlags(0)
+	log.SetOutput(globalLog{config.Log})
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
 	a, err := app.Start(ctx, config)
@@ -236,6 +250,18 @@ func (d *days) UnmarshalText(text []byte) error {
 	}
 	*d = days(t)
 	return nil
+}
+
+// maxGlobalLine bounds a line of the global logger, in bytes.
+const maxGlobalLine = 1 << 10
+
+// globalLog writes lines of the global logger to the service's log. net/http uses the global logger
+// for what a receiver sends without being asked; such a line quotes the receiver.
+type globalLog struct{ to *slog.Logger }
+
+func (g globalLog) Write(line []byte) (int, error) {
+	g.to.Warn("a library says", "text", safetext.Line(strings.TrimSpace(string(line)), maxGlobalLine))
+	return len(line), nil
 }
 
 func newLogger(to io.Writer, format, level string) *slog.Logger {

@@ -86,6 +86,9 @@ type Config struct {
 	// RequestTimeout bounds an attempt from the look-up of the name to the end of the response's
 	// headers; 0 means 30 s.
 	RequestTimeout time.Duration
+	// AnswerQuota bounds, in bytes, what is stored of receivers' answers to one client in a day, on
+	// this node; 0 means 64 MiB, and a negative value any number.
+	AnswerQuota int
 	// MailServer accepts mail for the mailboxes of rules. If it is nil, there is none, and such
 	// deliveries fail.
 	MailServer *mail.Server
@@ -187,7 +190,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow, Bounds: c.mailBounds()},
 		Consents: a.consents(),
 		Policy:   rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
-		DeadAfter: c.NodeTimeout,
+		DeadAfter: c.NodeTimeout, AnswerQuota: max(c.AnswerQuota, 0),
 	})
 	if err := a.engine.Start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the engine: %w", err), a.store.Close())
@@ -249,6 +252,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 30 * time.Second
+	}
+	if c.AnswerQuota == 0 {
+		c.AnswerQuota = delivery.DefaultAnswerQuota
 	}
 	if c.StopBudget == 0 {
 		c.StopBudget = c.RequestTimeout + 5*time.Second

@@ -114,10 +114,13 @@ type Options struct {
 	// Consents says which receivers have consented; nil calls all.
 	Consents Consents
 	// Digest says when mails become a digest, and what else bounds them.
-	Digest  policy.Digest
-	Limits  fairqueue.Limits
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
+	Digest policy.Digest
+	// AnswerQuota bounds, in bytes, what is stored of the answers to one client in a day, on this
+	// node; 0 is no limit. Over it only the start of each answer is stored.
+	AnswerQuota int
+	Limits      fairqueue.Limits
+	Log         *slog.Logger
+	Metrics     prometheus.Registerer
 	// Random returns numbers from [0, 1) for the policy's jitter.
 	Random func() float64
 	// DeadAfter is how long the count of another node may stay the same before this node declares
@@ -129,6 +132,7 @@ type Options struct {
 type Engine struct {
 	Options
 	metrics *metrics
+	answers answers
 
 	// sending is cancelled when attempts under way must end at once.
 	sending context.Context

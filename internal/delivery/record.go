@@ -49,6 +49,9 @@ func safeError(err error) string {
 // refuses the result, the result is recorded with fewer details, and at last without the attempt: what
 // happens to the delivery matters most. If even that is refused, the delivery is postponed.
 func (e *Engine) record(i *item, r work.Result, save func(work.Result) error) {
+	var done func()
+	r.Attempt, done = e.answers.admit(r.Attempt, i.ClientID, e.AnswerQuota, time.Now())
+	defer done()
 	for _, shorten := range shorter {
 		if r.Attempt != nil {
 			shorten(&r)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"herald"
+	"herald/internal/secret"
 )
 
 // Bounds of what is read and recorded of a response: sizes in bytes, and times. The body of a
@@ -22,23 +23,29 @@ const (
 // recordResponse reads the start of a response's body, records it and closes the body. The result
 // of the attempt is already known from the status. So a body that is slow, breaks off or never ends
 // changes nothing; it is read for bodyTimeout at most.
-func recordResponse(r *http.Response) *herald.ResponseRecord {
+//
+// mask replaces what a receiver echoes of the Authorization header, before the body is cut: a part of
+// it at the cut would not be found.
+func recordResponse(r *http.Response, mask secret.Mask) *herald.ResponseRecord {
 	limit := maxBody
 	if r.StatusCode >= 200 && r.StatusCode <= 299 {
 		limit = maxSuccessBody
 	}
-	body := read(r, bodyTimeout)
-	record := &herald.ResponseRecord{Headers: recordHeaders(r.Header), Truncated: len(body) > limit}
+	body := read(r, bodyTimeout, maxBody+1+mask.Longest())
+	if mask.Longest() > 0 {
+		body = []byte(mask.Text(string(body)))
+	}
+	record := &herald.ResponseRecord{Headers: recordHeaders(r.Header, mask), Truncated: len(body) > limit}
 	record.Body = printable(body[:min(len(body), limit)])
 	return record
 }
 
 // discard reads a short body to its end, so that the connection can be used again.
-func discard(r *http.Response) { read(r, discardTimeout) }
+func discard(r *http.Response) { read(r, discardTimeout, maxBody+1) }
 
-// read returns up to maxBody+1 bytes and closes the body. If the body is read to its end, its
+// read returns up to limit bytes and closes the body. If the body is read to its end, its
 // connection can be used again.
-func read(r *http.Response, timeout time.Duration) []byte {
+func read(r *http.Response, timeout time.Duration, limit int) []byte {
 	defer r.Body.Close()
 	if r.ContentLength == 0 {
 		return nil
@@ -46,11 +53,11 @@ func read(r *http.Response, timeout time.Duration) []byte {
 	// Closing the body ends a Read that waits.
 	timer := time.AfterFunc(timeout, func() { r.Body.Close() })
 	defer timer.Stop()
-	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody+1)) // what was read before an error counts
+	body, _ := io.ReadAll(io.LimitReader(r.Body, int64(limit))) // what was read before an error counts
 	return body
 }
 
-func recordHeaders(h http.Header) map[string][]string {
+func recordHeaders(h http.Header, mask secret.Mask) map[string][]string {
 	recorded := make(map[string][]string, len(h))
 	size := 0
 	for name, values := range h {
@@ -58,7 +65,8 @@ func recordHeaders(h http.Header) map[string][]string {
 			if size += len(name) + len(value); size > maxRecordedHeaders {
 				return recorded
 			}
-			recorded[name] = append(recorded[name], printable([]byte(value)))
+			shown := mask.Name(name)
+			recorded[shown] = append(recorded[shown], printable([]byte(mask.Text(value))))
 		}
 	}
 	return recorded

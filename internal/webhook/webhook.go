@@ -68,6 +68,7 @@ type Sender struct {
 	transport *http.Transport
 	unpooled  *http.Transport // opens a new connection for each request
 	remotes   remotes
+	masks     masks
 }
 
 // New returns a Sender.
@@ -145,8 +146,9 @@ type Result struct {
 func (s *Sender) Send(ctx context.Context, r Request) Result {
 	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	a := &attempt{sender: s, outer: ctx, Request: r, started: time.Now()}
+	a := &attempt{sender: s, outer: ctx, Request: r, started: time.Now(), mask: s.masks.of(r.Authorization)}
 	result := a.run(deadline)
+	result.Error = a.mask.Text(result.Error)
 	result.Timings = a.clock.timings(a.started)
 	result.Request = a.record()
 	return result
@@ -159,6 +161,7 @@ type attempt struct {
 	outer   context.Context // ends when the service stops, but not at the deadline
 	started time.Time
 	clock   clock
+	mask    secret.Mask // of the Authorization header
 
 	header    http.Header
 	hops      []herald.Hop
@@ -264,7 +267,7 @@ func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target
 
 // finish makes the result of an attempt from the final response.
 func (a *attempt) finish(r *http.Response) Result {
-	result := Result{Status: r.StatusCode, Response: recordResponse(r)}
+	result := Result{Status: r.StatusCode, Response: recordResponse(r, a.mask)}
 	if r.StatusCode < 200 || r.StatusCode > 299 {
 		result.Reason = herald.ReasonStatus
 		result.Error = fmt.Sprintf("the receiver answered %s", statusText(r.StatusCode))
@@ -275,14 +278,14 @@ func (a *attempt) finish(r *http.Response) Result {
 
 func (a *attempt) notFollowed(r *http.Response, why error) Result {
 	return Result{
-		Status: r.StatusCode, Reason: herald.ReasonRedirect, Response: recordResponse(r),
+		Status: r.StatusCode, Reason: herald.ReasonRedirect, Response: recordResponse(r, a.mask),
 		Error: fmt.Sprintf("the receiver answered %s with a redirect that may not be followed: %v", statusText(r.StatusCode), why),
 	}
 }
 
 func (a *attempt) notConsented(r *http.Response, why error) Result {
 	return Result{
-		Status: r.StatusCode, Reason: herald.ReasonNoConsent, Response: recordResponse(r),
+		Status: r.StatusCode, Reason: herald.ReasonNoConsent, Response: recordResponse(r, a.mask),
 		Error: fmt.Sprintf("the receiver answered %s with a redirect that is not followed: %v", statusText(r.StatusCode), why),
 	}
 }
@@ -298,6 +301,9 @@ func (a *attempt) record() *herald.RequestRecord {
 	}
 	if a.Authorization != "" {
 		headers["Authorization"] = secret.MaskAuthorization(a.Authorization)
+	}
+	for i := range a.hops { // a receiver may redirect to an address that repeats the secret
+		a.hops[i].URL = a.mask.Text(a.hops[i].URL)
 	}
 	return &herald.RequestRecord{Method: http.MethodPost, URL: a.URL, Headers: headers, Hops: a.hops, Redialled: a.redialled}
 }
