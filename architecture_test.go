@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"herald/internal/catalogue": {"herald"},
 	"herald/internal/policy":    {"herald"},
 	"herald/internal/query":     {"herald"},
+	"herald/internal/pace":      {},
 	"herald/internal/fairqueue": {"herald", "herald/internal/work"},
 	"herald/internal/clock":     {},
 	"herald/internal/safetext":  {},
@@ -30,15 +31,16 @@ var mayImport = map[string][]string{
 	// The engine.
 	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
 	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/work"},
-	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/fairqueue", "herald/internal/mail",
+	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/consent", "herald/internal/fairqueue", "herald/internal/mail",
 		"herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
-	"herald/internal/store": {"herald", "herald/internal/clock", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
+	"herald/internal/store":   {"herald", "herald/internal/clock", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
+	"herald/internal/consent": {"herald", "herald/internal/pace", "herald/internal/webhook", "herald/internal/work"},
 
 	// Packages that reach the file system or the network.
 	"herald/internal/secret":      {},
 	"herald/internal/certificate": {},
 	"herald/internal/localfault":  {},
-	"herald/internal/egress":      {"herald"},
+	"herald/internal/egress":      {"herald", "herald/internal/pace"},
 	"herald/internal/webhook":     {"herald", "herald/internal/egress", "herald/internal/localfault", "herald/internal/safetext", "herald/internal/secret"},
 	"herald/internal/mail":        {"herald", "herald/internal/localfault", "herald/internal/safetext", "herald/internal/work"},
 
@@ -52,7 +54,7 @@ var mayImport = map[string][]string{
 
 	// The program.
 	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/codat", "herald/internal/api/native", "herald/internal/api/openapi",
-		"herald/internal/api/unsubscribe", "herald/internal/catalogue", "herald/internal/certificate", "herald/internal/clientcache", "herald/internal/clock", "herald/internal/delivery",
+		"herald/internal/api/unsubscribe", "herald/internal/catalogue", "herald/internal/certificate", "herald/internal/clientcache", "herald/internal/clock", "herald/internal/consent", "herald/internal/delivery",
 		"herald/internal/egress", "herald/internal/intake", "herald/internal/mail", "herald/internal/policy", "herald/internal/ratelimit", "herald/internal/secret",
 		"herald/internal/store", "herald/internal/webhook"},
 	"herald/client":         {"herald"},

@@ -87,6 +87,10 @@ const (
 	ReasonNoMailServer   Reason = "no_mail_server"  // e-mail without a mail server
 	ReasonUnsubscribed   Reason = "unsubscribed"    // the mailbox wants no mail of the client
 	ReasonContentMissing Reason = "content_missing" // its alert or event is not in the database any more
+	ReasonMailLimit      Reason = "mail_limit"      // the client has had its mails or mailboxes of the day
+	ReasonAttemptLimit   Reason = "attempt_limit"   // the receiver has had its attempts for now
+	ReasonUnconfirmed    Reason = "unconfirmed"     // the mailbox has not confirmed that it takes mail of the client
+	ReasonNoConsent      Reason = "no_consent"      // the receiver has not consented to be called
 	ReasonLocal          Reason = "local"           // a fault of this service; nothing was sent
 )
 

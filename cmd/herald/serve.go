@@ -55,6 +55,7 @@ type serveCommand struct {
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
 	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
 	ClientIDHeader  string        `help:"Header that tells receivers the client's id; one that nothing else uses." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
+	Outward         outwardFlags  `embed:""`
 	AnswerQuota     int           `help:"How many MiB of receivers' answers to one client are stored in a day, on each node; over it only the start of each. 0: any number." env:"HERALD_ANSWER_QUOTA" default:"64"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
 	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
@@ -140,7 +141,10 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if err := c.configMail(&config); err != nil {
 		return config, err
 	}
-	return config, c.configEgress(&config)
+	if err := c.configEgress(&config); err != nil {
+		return config, err
+	}
+	return config, c.Outward.config(&config)
 }
 
 // configEgress sets which addresses may be called.

@@ -109,6 +109,8 @@ type Config struct {
 	MailWindow time.Duration
 	// PublicURL is where people reach the service, for links in mail.
 	PublicURL string
+	// Outward bounds what clients cause outside; the zero value bounds nothing.
+	Outward Outward
 	// ClientIDHeader is the header that names the client to receivers; empty means
 	// X-Codat-ClientId.
 	ClientIDHeader string
@@ -164,6 +166,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 			return nil, err
 		}
 	}
+	if err := c.CheckOutward(); err != nil {
+		return nil, err
+	}
 	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
 	if err := a.loadCertificate(); err != nil {
 		return nil, err
@@ -193,7 +198,8 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	guard := egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy})
+	guard := egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy,
+		AttemptsPerAddress: c.Outward.AttemptsPerAddress})
 	a.sender = webhook.New(webhook.Options{
 		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
 	})
@@ -203,8 +209,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	a.engine = delivery.New(delivery.Options{
 		Store: a.store, Nodes: a.store, Clients: clients, Sender: a.sender, Mailer: a.mailer,
-		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow},
-		Policy: rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
+		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow, Bounds: c.mailBounds()},
+		Consents: a.consents(),
+		Policy:   rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
 		DeadAfter: c.NodeTimeout, Clock: a.clock, AnswerQuota: max(c.AnswerQuota, 0),
 	})
 	if err := a.engine.Start(ctx); err != nil {
@@ -234,6 +241,9 @@ func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
 	if c.PublicURL != "" {
 		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
 			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
+		}
+		mails.Confirm = func(client uuid.UUID, mailbox string) string {
+			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.ConfirmPath + unsubscribe.ConfirmToken(box, client, mailbox)
 		}
 	}
 	return mail.New(mails)
@@ -329,6 +339,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
 		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
+		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
 		{"follow the secret key file", r.step, rereadInterval},
 	} {

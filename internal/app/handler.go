@@ -57,6 +57,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
+	unsubscribe.RegisterConfirm(mux, p.box, confirmations{a.store, a.engine})
 	if a.config.MetricsListen == "" {
 		mux.Handle("GET /metrics", a.metrics(p.registry))
 	}

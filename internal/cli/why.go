@@ -84,6 +84,8 @@ func failure(d client.Delivery, a herald.Attempt) string {
 		return "It failed for good because it had been pending for longer than Herald keeps trying, which is seven days or more."
 	case herald.ReasonNoMailServer:
 		return "It failed because it is an e-mail and no mail server is configured."
+	case herald.ReasonMailLimit:
+		return "It failed because the client had had all its mails or mailboxes of the day; it can be sent again on the next day in UTC."
 	case herald.ReasonStatus:
 		if strings.HasPrefix(d.Address, herald.MailScheme) {
 			return fmt.Sprintf("It failed for good because %s; of a mail server's replies only those that begin with 4 are retried.", why(a))
@@ -123,6 +125,10 @@ func why(a herald.Attempt) string {
 		return "the receiver redirected to where Herald does not follow"
 	case herald.ReasonAddress:
 		return "the address is not one that can be called; correct the rule's webhook"
+	case herald.ReasonAttemptLimit:
+		return "the address that the receiver redirected to had had all its attempts for the moment"
+	case herald.ReasonNoConsent:
+		return "the receiver redirected to one that has not consented to be called"
 	case herald.ReasonLocal:
 		return "Herald itself could not make the attempt, so nothing was sent; its log has the cause"
 	case herald.ReasonInterrupted:

@@ -46,10 +46,19 @@ func (e *Engine) attempt(i *item) {
 		e.attemptMail(i, client)
 		return
 	}
+	if !e.mayCall(i) {
+		return
+	}
+	at = time.Now()
 	result := e.Sender.Send(e.sending, webhook.Request{
 		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address),
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
+		Allow: e.allowHop(i),
 	})
+	if result.Wait > 0 {
+		e.waitTurn(i, result.Wait)
+		return
+	}
 	e.countOwnFault(result.Reason, result.Error)
 	e.finish(i, at, result, e.Store.Record)
 }

@@ -93,6 +93,8 @@ type Digests interface {
 	DecideMail(ctx context.Context, d work.Item, digest policy.Digest) (policy.MailAction, []work.DigestEntry, error)
 	// RecordDigest records the final result of a digest for all of its entries.
 	RecordDigest(ctx context.Context, r work.Result, entries []work.DigestEntry, window time.Duration) error
+	// AskMailboxAgain lets a mailbox be asked again soon, because it did not take the mail that asked.
+	AskMailboxAgain(ctx context.Context, d work.Item) error
 }
 
 // Mailer makes one SMTP transaction.
@@ -127,7 +129,9 @@ type Options struct {
 	// Policy decides on webhooks, MailPolicy on mails.
 	Policy     policy.Policy
 	MailPolicy policy.Policy
-	// Digest says when mails become a digest.
+	// Consents says which receivers have consented; nil calls all.
+	Consents Consents
+	// Digest says when mails become a digest, and what else bounds them.
 	Digest policy.Digest
 	// AnswerQuota bounds, in bytes, what is stored of the answers to one client in a day, on this
 	// node; 0 is no limit. Over it only the start of each answer is stored.
@@ -162,9 +166,10 @@ type Engine struct {
 	stopping    bool
 	incarnation int64 // deliveries that an earlier one held are not sent any more
 	attempts    sync.WaitGroup
-	accepts     sync.WaitGroup // events that have room by Reserve, until AfterCommit
-	returns     sync.WaitGroup // deliveries being handed back
-	loops       sync.WaitGroup // the claimer and the membership
+	accepts     sync.WaitGroup        // events that have room by Reserve, until AfterCommit
+	returns     sync.WaitGroup        // deliveries being handed back
+	loops       sync.WaitGroup        // the claimer and the membership
+	limited     map[*item]*time.Timer // deliveries that wait for their receiver's turn
 	ownFaults   ownFaults
 }
 
@@ -193,9 +198,11 @@ func New(o Options) *Engine {
 		wake:    make(chan struct{}, 1),
 		window:  fairqueue.New[*item](o.Limits),
 		held:    make(map[uuid.UUID]*item),
+		limited: make(map[*item]*time.Timer),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
 	e.metrics = newMetrics(o.Metrics, e.stats, func() bool { return e.Paused() != "" }, o.Clock)
+	e.measureLimited(o.Metrics)
 	return e
 }
 
@@ -355,7 +362,7 @@ func (e *Engine) Added() { e.wakeClaimer() }
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.stopping = true
-	waiting := e.window.Drain(func(i *item) int { return size(&i.Item) })
+	waiting := append(e.window.Drain(func(i *item) int { return size(&i.Item) }), e.takeLimited()...)
 	e.mu.Unlock()
 	held := make([]work.Item, len(waiting))
 	for n, i := range waiting {

@@ -27,8 +27,11 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 		e.finish(i, at, webhook.Result{Reason: herald.ReasonAddress, Error: err.Error()}, e.Store.Record)
 		return
 	}
-	action, entries, err := e.decideMail(i)
+	action, entries, err := e.decideMail(i, client)
 	switch {
+	case err == nil && action == policy.AskMailbox:
+		e.askMailbox(i)
+		return
 	case err == nil && action.Waits(), errors.Is(err, work.ErrNotHeld):
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.release(i)
@@ -42,7 +45,7 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 		return
 	}
 	save := e.Store.Record
-	if action == policy.SendDigest {
+	if action == policy.SendDigest || entries != nil {
 		save = func(r work.Result) error {
 			if r.State == herald.Pending {
 				return e.Store.Record(r)
@@ -54,6 +57,10 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 		e.endWithout(i, herald.Cancelled, herald.ReasonUnsubscribed, save)
 		return
 	}
+	if action == policy.RefuseMail {
+		e.endWithout(i, herald.Failed, herald.ReasonMailLimit, save)
+		return
+	}
 	at = time.Now()
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
 		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID), Digest: entries,
@@ -63,12 +70,13 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 }
 
 // decideMail asks what happens to a mail, and waits while the database is away.
-func (e *Engine) decideMail(i *item) (action policy.MailAction, entries []work.DigestEntry, err error) {
-	if e.Digest.Limit == 0 {
+func (e *Engine) decideMail(i *item, client *clientcache.Snapshot) (action policy.MailAction, entries []work.DigestEntry, err error) {
+	digest := e.mailDecision(i, client)
+	if digest.Limit == 0 && !digest.Bounds.Any() {
 		return policy.SendMail, nil, nil
 	}
 	err = e.whileAway(i, "a mail cannot be decided on", func() error {
-		action, entries, err = e.Digests.DecideMail(e.sending, i.Item, e.Digest)
+		action, entries, err = e.Digests.DecideMail(e.sending, i.Item, digest)
 		return err
 	})
 	return action, entries, err

@@ -146,7 +146,7 @@ func (m *membership) rejoin(ctx context.Context) error {
 func (m *membership) drop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, i := range m.window.Drain(func(i *item) int { return size(&i.Item) }) {
+	for _, i := range append(m.window.Drain(func(i *item) int { return size(&i.Item) }), m.takeLimited()...) {
 		delete(m.held, i.ID)
 		m.unsent = append(m.unsent, i.Item)
 	}

@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"code.dny.dev/ssrf"
+
+	"herald/internal/pace"
 )
 
 // ErrNotAllowed says that an address may not be called. It does not reveal what the
@@ -55,6 +57,10 @@ type Options struct {
 	// ConnectTimeout bounds the making of one connection; 0 means
 	// DefaultConnectTimeout.
 	ConnectTimeout time.Duration
+	// AttemptsPerAddress bounds the attempts per second to one IP address, whatever
+	// names it has; 0 means any number. It has no effect with a Proxy, which resolves
+	// the names.
+	AttemptsPerAddress int
 	// Resolver resolves names; nil means Go's own resolver. The system's C library
 	// reads numbers such as 0177.1 as addresses and must not be used.
 	Resolver *net.Resolver
@@ -69,12 +75,15 @@ type Guard struct {
 	proxy       *url.URL
 	direct      net.Dialer // to the proxy
 	own         atomic.Pointer[[]netip.AddrPort]
+	attempts    float64 // per second to one address; 0: any number
+	limiter     *pace.Limiter[netip.Addr]
 }
 
 // New returns a Guard.
 func New(o Options) *Guard {
 	g := &Guard{
 		allow: o.Allow, deny: o.Deny, ports: o.Ports, proxy: o.Proxy,
+		attempts: float64(o.AttemptsPerAddress), limiter: pace.New[netip.Addr](),
 		public: ssrf.New(ssrf.WithAnyPort(), ssrf.WithNetworks("tcp4", "tcp6"),
 			ssrf.WithDeniedV4Prefixes(azureWireServer)),
 	}
@@ -93,7 +102,8 @@ func New(o Options) *Guard {
 	return g
 }
 
-// control runs before each connection. It gets the resolved address.
+// control runs before each connection. It gets the resolved address. A connection is made for an
+// attempt, so it counts as one.
 func (g *Guard) control(network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return ErrNotAllowed
@@ -101,6 +111,9 @@ func (g *Guard) control(network, address string, _ syscall.RawConn) error {
 	target, err := netip.ParseAddrPort(address)
 	if err != nil || !g.allowed(target) {
 		return ErrNotAllowed
+	}
+	if g.Limited() {
+		return g.take(target.Addr().Unmap())
 	}
 	return nil
 }
@@ -124,7 +137,8 @@ func contains(networks []netip.Prefix, addr netip.Addr) bool {
 }
 
 // DialContext connects to host:port. The error's chain has ErrNotAllowed when the guard
-// refused, and ErrConnectTimeout when the connection was not made in time.
+// refused, ErrConnectTimeout when the connection was not made in time, and a *LimitError
+// when all addresses of the host have had their attempts for now.
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := &g.dialer
 	if g.isProxy(address) {

@@ -31,6 +31,9 @@ type Options struct {
 	// Unsubscribe returns the link with which the reader of a mailbox stops a client's mail. If it
 	// is nil, mails have no such link.
 	Unsubscribe func(client uuid.UUID, box string) string
+	// Confirm returns the link with which the reader of a mailbox confirms that it takes a client's
+	// mail. It is required for a Request that asks for that.
+	Confirm func(client uuid.UUID, box string) string
 	// PublicURL is where people reach the service. If it is empty, mails have no links.
 	PublicURL string
 	// Timeout bounds a transaction, including the set-up of the connection.
@@ -77,6 +80,8 @@ type Request struct {
 	// Digest lists the alerts of a digest, and is nil for a single alert. The Body of a digest is
 	// that of its first alert.
 	Digest []work.DigestEntry
+	// AskToConfirm makes the message ask the reader to confirm, and show nothing of the alert.
+	AskToConfirm bool
 }
 
 // Result is the result of a transaction. Status is the reply code of a server that refused the
@@ -89,6 +94,7 @@ type Result struct {
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
+	Wait       time.Duration // always 0: the mail server has no limit here
 }
 
 // Send makes the transaction. A refusal by the server is a Result too, not an error. If ctx ends,

@@ -57,9 +57,14 @@ func (s *Sender) message(r Request) (*gomail.Msg, error) {
 		stop = s.Unsubscribe(r.ClientID, r.Mailbox)
 	}
 	m := gomail.NewMsg()
-	if r.Digest != nil {
+	id := r.DeliveryID.String()
+	switch {
+	case r.AskToConfirm:
+		id = "confirm-" + id // the alert's own mail must not look like a repeat of this one
+		err = s.fillConfirmation(m, r)
+	case r.Digest != nil:
 		err = s.fillDigest(m, r, stop)
-	} else {
+	default:
 		err = s.fillAlert(m, r, stop)
 	}
 	if err != nil {
@@ -70,9 +75,9 @@ func (s *Sender) message(r Request) (*gomail.Msg, error) {
 		return nil, fmt.Errorf("the mailbox %.200q: %w", box, err)
 	}
 	// The id is the same for each attempt, so that a reader's program can recognise a repeat.
-	m.SetMessageIDWithValue(r.DeliveryID.String() + "@" + s.From.Address[strings.LastIndexByte(s.From.Address, '@')+1:])
+	m.SetMessageIDWithValue(id + "@" + s.From.Address[strings.LastIndexByte(s.From.Address, '@')+1:])
 	m.SetDateWithValue(r.RaisedAt)
-	if r.Digest != nil {
+	if r.Digest != nil || r.AskToConfirm {
 		m.SetDate()
 	}
 	m.SetUserAgent(s.Product)

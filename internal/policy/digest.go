@@ -16,6 +16,8 @@ type Digest struct {
 	// Limit is how many mails of a window are sent by themselves; 0 means any number.
 	Limit  int
 	Window time.Duration
+	// Bounds are decided on together with the digest.
+	Bounds MailBounds
 }
 
 // MailWindow is the state of one client's mails to one mailbox.
@@ -32,14 +34,19 @@ type MailAction int
 
 // The actions.
 const (
-	SendMail    MailAction = iota // send it now, by itself
-	SendDigest                    // send the digest now, for all mails that have joined it
-	CarryDigest                   // it waits and is the carrier of the digest
-	JoinDigest                    // it waits and ends with the digest
+	SendMail     MailAction = iota // send it now, by itself
+	SendDigest                     // send the digest now, for all mails that have joined it
+	CarryDigest                    // it waits and is the carrier of the digest
+	JoinDigest                     // it waits and ends with the digest
+	RefuseMail                     // it fails: the client has had its mails or mailboxes of the day
+	AwaitMailbox                   // it waits until the mailbox has confirmed
+	AskMailbox                     // the same, and the mailbox is asked now
 )
 
 // Waits is true if the mail is not sent now.
-func (a MailAction) Waits() bool { return a == CarryDigest || a == JoinDigest }
+func (a MailAction) Waits() bool {
+	return a == CarryDigest || a == JoinDigest || a == AwaitMailbox || a == AskMailbox
+}
 
 // maxWindowAhead is how far ahead a window can have begun. One that began later was begun while
 // the clock was ahead, and would not end in time.

@@ -47,50 +47,41 @@ func mailbox(ctx context.Context, tx *sql.Tx, d *work.Item) (string, error) {
 
 // DecideMail asks the policy what happens to a mail that this node holds and is about to
 // send, and stores the mailbox's new window. A mail that has to wait is no longer held. For
-// a carrier, entries are the alerts of the digest, including the carrier's own.
+// a carrier, entries are the alerts of the digest, including the carrier's own. A mail to a
+// mailbox that has not confirmed waits, and one beyond the bounds of its client's day is
+// refused, if digest.Bounds say so.
 //
 // Errors: work.ErrNotHeld when the delivery was cancelled or taken over.
 func (s *Store) DecideMail(ctx context.Context, d work.Item, digest policy.Digest) (action policy.MailAction, entries []work.DigestEntry, err error) {
+	key := mailboxKey(&d)
 	err = s.inTransaction(ctx, "decide on a mail", func(ctx context.Context, tx *sql.Tx) error {
 		action, entries = policy.SendMail, nil
-		box, err := mailbox(ctx, tx, &d)
-		if err != nil {
-			return err
-		}
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO mail_windows (client_id, address, began_at, n) VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING`, d.ClientID[:], box, now)
-		if err != nil {
-			return err
+		if digest.Bounds.Confirm {
+			if action, err = s.decideOnMailbox(ctx, tx, &d, key, now, digest.Bounds); err != nil || action.Waits() {
+				return err
+			}
 		}
-		window, err := s.lockMailWindow(ctx, tx, d.ClientID, box)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil // another node has just deleted the window; this mail is sent and not counted
+		if digest.Limit > 0 {
+			box, err := mailbox(ctx, tx, &d)
+			if err != nil {
+				return err
+			}
+			if action, entries, err = s.decideOnWindow(ctx, tx, &d, box, now, digest); err != nil || action.Waits() {
+				return err
+			}
 		}
-		if err != nil {
-			return err
+		if !digest.Bounds.PerDay() {
+			return nil
 		}
-		retry, err := wasTried(ctx, tx, &d)
-		if err != nil {
-			return err
+		allowed, err := s.countMail(ctx, tx, d.ClientID, d.ID, key, now, digest.Bounds)
+		if !allowed {
+			action = policy.RefuseMail
 		}
-		var next policy.MailWindow
-		action, next = digest.Decide(window, d.ID, retry, fromMicros(now))
-		switch action {
-		case policy.SendDigest:
-			entries, err = s.digestEntries(ctx, tx, &d, box)
-			return err
-		case policy.CarryDigest:
-			err = parkMail(ctx, tx, &d, herald.MailScheme, micros(digest.End(window)))
-		case policy.JoinDigest:
-			err = parkMail(ctx, tx, &d, parkedLane+box, micros(digest.End(window)))
-		}
-		if err != nil || next == window {
-			return err
-		}
-		return setMailWindow(ctx, tx, d.ClientID, box, next)
+		return err
 	})
 	return action, entries, err
 }
@@ -104,6 +95,39 @@ func wasTried(ctx context.Context, tx *sql.Tx, d *work.Item) (bool, error) {
 	}
 	n, err := first(ctx, tx, scanInt, `SELECT count(*) FROM attempts WHERE delivery_id = $1 AND outcome <> $2`, d.ID[:], string(herald.OutcomeUnknown))
 	return n > 0, err
+}
+
+// decideOnWindow decides by the window of the mailbox, and stores its new window.
+func (s *Store) decideOnWindow(ctx context.Context, tx *sql.Tx, d *work.Item, box string, now int64, digest policy.Digest) (policy.MailAction, []work.DigestEntry, error) {
+	_, err := tx.ExecContext(ctx, `INSERT INTO mail_windows (client_id, address, began_at, n) VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING`, d.ClientID[:], box, now)
+	if err != nil {
+		return policy.SendMail, nil, err
+	}
+	window, err := s.lockMailWindow(ctx, tx, d.ClientID, box)
+	if errors.Is(err, sql.ErrNoRows) {
+		return policy.SendMail, nil, nil // another node has just deleted the window; this mail is sent and not counted
+	}
+	if err != nil {
+		return policy.SendMail, nil, err
+	}
+	retry, err := wasTried(ctx, tx, d)
+	if err != nil {
+		return policy.SendMail, nil, err
+	}
+	action, next := digest.Decide(window, d.ID, retry, fromMicros(now))
+	switch action {
+	case policy.SendDigest:
+		entries, err := s.digestEntries(ctx, tx, d, box)
+		return action, entries, err
+	case policy.CarryDigest:
+		err = parkMail(ctx, tx, d, herald.MailScheme, micros(digest.End(window)))
+	case policy.JoinDigest:
+		err = parkMail(ctx, tx, d, parkedLane+box, micros(digest.End(window)))
+	}
+	if err != nil || next == window {
+		return action, nil, err
+	}
+	return action, nil, setMailWindow(ctx, tx, d.ClientID, box, next)
 }
 
 // lockMailWindow reads a mailbox's window and locks it until the transaction ends.

@@ -22,6 +22,10 @@ import (
 // the person who looks for the cause. The sentence reveals nothing about an address that may not be
 // called.
 func (a *attempt) failure(err error) Result {
+	var limit *egress.LimitError
+	if errors.As(err, &limit) && len(a.hops) == 0 {
+		return Result{Reason: herald.ReasonAttemptLimit, Error: limit.Error(), Wait: limit.Wait}
+	}
 	reason, text := a.classify(err)
 	if len(a.hops) > 0 {
 		text = fmt.Sprintf("after the redirect to %s: %s", a.hops[len(a.hops)-1].URL, text)
@@ -31,6 +35,7 @@ func (a *attempt) failure(err error) Result {
 
 func (a *attempt) classify(err error) (herald.Reason, string) {
 	var (
+		limit       *egress.LimitError
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
 		record      tls.RecordHeaderError
@@ -41,6 +46,8 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonInterrupted, "the service stopped during the attempt; the request may have been sent"
 	case errors.Is(err, egress.ErrNotAllowed):
 		return herald.ReasonNotAllowed, egress.ErrNotAllowed.Error()
+	case errors.As(err, &limit):
+		return herald.ReasonAttemptLimit, limit.Error()
 	case a.localFault(err) != "":
 		return herald.ReasonLocal, a.localFault(err) + "; nothing was sent"
 	case errors.As(err, &dns):

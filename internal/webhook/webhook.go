@@ -67,6 +67,7 @@ type Sender struct {
 	Options
 	transport *http.Transport
 	unpooled  *http.Transport // opens a new connection for each request
+	remotes   remotes
 	masks     masks
 }
 
@@ -120,6 +121,9 @@ type Request struct {
 	// Enter, if set, is called before a redirect to another origin is followed. leave is called
 	// when that hop ends. An error of Enter ends the attempt.
 	Enter func(ctx context.Context, origin string) (leave func(), err error)
+	// Allow, if set, is called before a redirect is followed. An error of Allow ends the attempt:
+	// the receiver that the redirect leads to has not consented (herald.ReasonNoConsent).
+	Allow func(ctx context.Context, address string) error
 }
 
 // Result is the result of one attempt. Status is that of the final response. If Reason is other
@@ -132,6 +136,9 @@ type Result struct {
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
+	// Wait is how long to wait if the attempt was not made, because the receiver has had its
+	// attempts for now (herald.ReasonAttemptLimit); 0 if the attempt was made.
+	Wait time.Duration
 }
 
 // Send makes the attempt. A refusal by the receiver is a Result too, not an error. If ctx ends, the
@@ -171,6 +178,9 @@ func (a *attempt) run(ctx context.Context) Result {
 	defer func() { leave() }()
 	for hop := 0; ; hop++ {
 		response, err := a.post(ctx, target)
+		if err != nil && hop > 0 {
+			response, err = a.postWhenAllowed(ctx, target, err)
+		}
 		if err != nil {
 			return a.failure(err)
 		}
@@ -183,6 +193,11 @@ func (a *attempt) run(ctx context.Context) Result {
 		}
 		if refused != nil {
 			return a.notFollowed(response, refused)
+		}
+		if a.Allow != nil {
+			if err := a.Allow(ctx, next.String()); err != nil {
+				return a.notConsented(response, err)
+			}
 		}
 		discard(response)
 		a.hops = append(a.hops, herald.Hop{Status: response.StatusCode, URL: next.String()})
@@ -244,6 +259,9 @@ func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target
 		// The transport calls it only if it has written nothing of the body.
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.Body)), nil },
 	}
+	if a.sender.Guard.Limited() {
+		return a.limitedRoundTrip(ctx, through, request)
+	}
 	return through.RoundTrip(request.WithContext(a.clock.trace(ctx)))
 }
 
@@ -262,6 +280,13 @@ func (a *attempt) notFollowed(r *http.Response, why error) Result {
 	return Result{
 		Status: r.StatusCode, Reason: herald.ReasonRedirect, Response: recordResponse(r, a.mask),
 		Error: fmt.Sprintf("the receiver answered %s with a redirect that may not be followed: %v", statusText(r.StatusCode), why),
+	}
+}
+
+func (a *attempt) notConsented(r *http.Response, why error) Result {
+	return Result{
+		Status: r.StatusCode, Reason: herald.ReasonNoConsent, Response: recordResponse(r, a.mask),
+		Error: fmt.Sprintf("the receiver answered %s with a redirect that is not followed: %v", statusText(r.StatusCode), why),
 	}
 }
 

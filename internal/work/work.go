@@ -106,6 +106,26 @@ type Lane struct {
 // follows it. No node claims these deliveries: they end with the digest.
 const DigestLanePrefix = "digest:"
 
+// NoConsent is what a delivery shows that waits for its receiver's consent. It begins with
+// herald.ReasonNoConsent.
+const NoConsent = string(herald.ReasonNoConsent) + ": the receiver has not consented to be called; it must answer an OPTIONS request with WebHook-Allowed-Origin"
+
+// Consent is what is known of a receiver's consent to be called for a client.
+type Consent struct {
+	// For is how long the consent is still valid; 0 if there is none.
+	For time.Duration
+	// PerMinute is how many requests a minute the receiver takes; 0 means any number.
+	PerMinute int
+	// AskIn is how long it is until the receiver can be asked again.
+	AskIn time.Duration
+	// Failures is how often the receiver was asked since its last consent.
+	Failures int
+	// Why says why there is no consent.
+	Why string
+	// Mine is true if the caller shall ask now.
+	Mine bool
+}
+
 // WaitingLane is a lane with deliveries that no node holds.
 type WaitingLane struct {
 	Lane

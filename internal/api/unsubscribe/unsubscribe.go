@@ -1,6 +1,7 @@
 // Package unsubscribe serves a mail's unsubscribe link: a page with a button, and the
 // button's POST, which mail programs may also make (RFC 8058). There is no login. The
-// link's token authorizes the request, and only the service can make a token.
+// link's token authorizes the request, and only the service can make a token. confirm.go has
+// the link by which a mailbox confirms that it takes mail.
 package unsubscribe
 
 import (
@@ -33,12 +34,16 @@ type Store interface {
 // Token returns the token that allows its bearer to stop a client's mail to a mailbox. It is
 // sealed, so it reveals nothing and cannot be guessed.
 func Token(box *secret.Box, client uuid.UUID, mailbox string) string {
+	return token(box, purpose, client, mailbox)
+}
+
+func token(box *secret.Box, purpose []byte, client uuid.UUID, mailbox string) string {
 	return base64.RawURLEncoding.EncodeToString(box.Seal(append(client[:], mailbox...), purpose))
 }
 
 var errToken = errors.New("not a token of this service")
 
-func open(box *secret.Box, token string) (client uuid.UUID, mailbox string, err error) {
+func open(box *secret.Box, purpose []byte, token string) (client uuid.UUID, mailbox string, err error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {
 		return client, "", errToken
@@ -64,14 +69,14 @@ func Register(mux *http.ServeMux, box *secret.Box, store Store) {
 	}
 	mux.HandleFunc("GET "+Path+"{token}", limited(func(w http.ResponseWriter, r *http.Request) {
 		// Mail scanners follow links, so a GET changes nothing.
-		if _, mailbox, err := open(box, r.PathValue("token")); err != nil {
+		if _, mailbox, err := open(box, purpose, r.PathValue("token")); err != nil {
 			show(w, http.StatusNotFound, page{Title: "This link is not valid", Text: "Open it from the mail again, in full."})
 		} else {
 			show(w, http.StatusOK, page{Title: "Stop these mails?", Text: "No more alerts will be sent to " + mailbox + ".", Button: "Stop mails"})
 		}
 	}))
 	mux.HandleFunc("POST "+Path+"{token}", limited(func(w http.ResponseWriter, r *http.Request) {
-		client, mailbox, err := open(box, r.PathValue("token"))
+		client, mailbox, err := open(box, purpose, r.PathValue("token"))
 		if err == nil {
 			err = limits.take(mailboxKey(client, mailbox), perMailbox)
 		}
