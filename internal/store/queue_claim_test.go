@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -127,9 +129,14 @@ func testDeliveryThatCannotBeReadFailsAlone(t *testing.T, f *fixture) {
 	broken := f.prepare(f.client, false)
 	f.accept(broken)
 	f.accept(f.prepare(f.client, false))
-	event := broken.Event.ID
-	if _, err := f.write.ExecContext(t.Context(), `DELETE FROM events WHERE id = $1`, event[:]); err != nil {
-		t.Fatal(err)
+	unread := f.dialect.readBodies
+	f.dialect.readBodies = func(ctx context.Context, s *Store, items []work.Item) error {
+		for i := range items {
+			if items[i].ID == broken.Alerts[0].Items[0].ID {
+				return errors.New("the row is damaged")
+			}
+		}
+		return unread(ctx, s, items)
 	}
 	claimed := f.claim(10)
 	if len(claimed) != 5 {
