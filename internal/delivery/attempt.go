@@ -37,7 +37,6 @@ func (e *Engine) attempt(i *item) {
 		e.cannotMake(i, "this service could not read the client's data", err)
 		return
 	}
-	at := time.Now()
 	if e.Clock.Cautious().Sub(i.MadeAt) > e.policy(i).MaxAge { // its attempt could not begin in time
 		e.endWithout(i, herald.Failed, herald.ReasonExpired, e.Store.Record)
 		return
@@ -49,7 +48,7 @@ func (e *Engine) attempt(i *item) {
 	if !e.mayCall(i) {
 		return
 	}
-	at = time.Now()
+	at := time.Now()
 	result := e.Sender.Send(e.sending, webhook.Request{
 		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address),
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
