@@ -48,8 +48,9 @@ func (e *Engine) attempt(i *item) {
 	if client != nil {
 		authorization = client.Authorization(i.RuleID, i.Address)
 	}
+	body, data := i.Body()
 	result := e.Sender.Send(e.sending, webhook.Request{
-		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: authorization,
+		URL: i.Address, Body: body, Data: data, ClientID: i.ClientID, Authorization: authorization,
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 	})
 	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})

@@ -263,11 +263,10 @@ func (in *Intake) prepare(client *clientcache.Snapshot, p herald.Publication) (w
 // mailboxes.
 func (in *Intake) items(rule herald.Rule, a work.PreparedAlert, e herald.Event) ([]work.Item, error) {
 	var items []work.Item
-	body := work.Body(a.Head, e.Data)
 	add := func(origin, address string) {
 		items = append(items, work.Item{
 			ID: herald.DeliveryID(a.ID, len(items)), ClientID: rule.ClientID, RuleID: rule.ID, Origin: origin, Address: address,
-			Body: body, Attempt: 1, MadeAt: herald.TimeOf(a.ID),
+			Head: a.Head, Data: e.Data, Attempt: 1, MadeAt: herald.TimeOf(a.ID),
 		})
 	}
 	if rule.Webhook != "" {

@@ -136,7 +136,7 @@ func TestLostAnswerToAClaim(t *testing.T) {
 	f.accept(f.prepare(f.client, false))
 	claims := []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1}}
 	proxy.armed.Store(true)
-	if items, err := f.Claim(t.Context(), claims); err == nil {
+	if items, err := f.Claim(t.Context(), claims, plenty); err == nil {
 		t.Fatalf("the claim was answered: %+v", items)
 	}
 	if items := f.claim(1); len(items) != 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -336,11 +335,11 @@ ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, ti
 // postgresClaimSQL lets several nodes claim from one lane at once: SKIP LOCKED passes over
 // the rows that another node is claiming. It first collects the ids in an array, because a
 // join would let the planner read the whole queue.
-const postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
+var postgresClaimSQL = `UPDATE queue SET node = $1 WHERE id = ANY(ARRAY(
   SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) w(client_id, lane, n, floor), LATERAL (
     SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at BETWEEN w.floor AND $6
     ORDER BY q.due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))
-RETURNING ` + claimedColumns
+RETURNING ` + claimedColumns(postgresAlertOf)
 
 func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) ([]claimedRow, error) {
 	var (
@@ -356,33 +355,20 @@ func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Cl
 }
 
 func postgresReadBodies(ctx context.Context, s *Store, items []work.Item) error {
-	type body struct {
-		rule       uuid.UUID
-		head, data []byte
-	}
-	var (
-		alerts [][]byte
-		bodies = make(map[uuid.UUID]body, len(items))
-	)
-	for i := range items {
-		alert := herald.AlertOf(items[i].ID)
-		alerts = append(alerts, alert[:])
-	}
+	alerts, events := idsOf(items)
+	found := make(bodies, len(alerts)+len(events))
 	_, err := list(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
 		var (
 			id uuid.UUID
-			b  body
+			b  bodyPart
 		)
-		err = rows.Scan(&id, &b.rule, &b.head, &b.data)
-		bodies[id] = b
+		err = rows.Scan(&id, &b.rule, &b.text)
+		found[id] = b
 		return none, err
-	}, `SELECT a.id, a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ANY($1::uuid[])`, alerts)
-	for i := range items {
-		b, found := bodies[herald.AlertOf(items[i].ID)]
-		if err == nil && !found {
-			err = fmt.Errorf("the alert of the pending delivery %s is missing", items[i].ID)
-		}
-		items[i].RuleID, items[i].Body = b.rule, work.Body(b.head, b.data)
+	}, `SELECT id, rule_id, head FROM alerts WHERE id = ANY($1::uuid[])
+UNION ALL SELECT id, NULL, data FROM events WHERE id = ANY($2::uuid[])`, uuids(alerts), uuids(events))
+	if err != nil {
+		return err
 	}
-	return err
+	return found.setOn(items)
 }

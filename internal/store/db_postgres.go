@@ -49,7 +49,7 @@ func postgresDialect() dialect {
 			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
 ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + alias
 		},
-		alertOf:      func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
+		alertOf:      postgresAlertOf,
 		forUpdate:    "FOR UPDATE",
 		forShare:     "FOR SHARE",
 		now:          postgresNow,
@@ -150,6 +150,8 @@ func (s *Store) onDirectAddress(ctx context.Context, o Options, fn func(*sql.DB)
 	}
 	return errors.Join(fn(db), db.Close())
 }
+
+func postgresAlertOf(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` }
 
 func classifyPostgres(err error) fault {
 	var (

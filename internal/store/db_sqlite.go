@@ -25,7 +25,7 @@ func sqliteDialect() dialect {
 		joinOfAlert: func(table, alias string) string {
 			return `CROSS JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`
 		},
-		alertOf:      func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
+		alertOf:      sqliteAlertOf,
 		now:          func(context.Context, querier) (int64, error) { return clock.now(), nil },
 		begin:        sqliteBegin,
 		pauseBatches: func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
@@ -33,6 +33,8 @@ func sqliteDialect() dialect {
 		readBodies:   sqliteReadBodies,
 	}
 }
+
+func sqliteAlertOf(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` }
 
 func classifySQLite(err error) fault {
 	var e *sqlitedriver.Error

@@ -5,9 +5,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"herald"
 	"herald/internal/work"
@@ -55,31 +58,48 @@ func (s *Store) Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane,
 // LanesLimit is how many lanes Lanes returns at most.
 func (s *Store) LanesLimit() int { return lanesLimit }
 
-// Claim lets this node hold due deliveries: of each lane up to N, the longest due first. It
-// returns them, longest due first. If it cannot read their bodies before ctx ends, it hands
-// them back and returns an error. If the answer of its commit is lost, the next Heartbeat
-// returns work.ErrDeclaredDead, because the node may hold them.
-func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
-	var claimed []claimedRow
+// Claim lets this node hold due deliveries: of each lane up to N of up to Bytes bytes, the
+// longest due first, and of all lanes up to room bytes. The very first delivery may be larger,
+// or it would never be sent. It learns the sizes before it reads a body. If it cannot read the
+// bodies before ctx ends, it hands the deliveries back and returns an error. If the answer of
+// its commit is lost, the next Heartbeat returns work.ErrDeclaredDead, because the node may
+// hold them.
+func (s *Store) Claim(ctx context.Context, claims []work.Claim, room int) (work.Claimed, error) {
+	var (
+		claimed []claimedRow
+		left    map[work.Lane]bool
+	)
 	err := s.inTransaction(ctx, "claim deliveries", func(tx *sql.Tx) error {
 		now, err := s.dialect.now(ctx, tx)
 		if err != nil {
 			return err
 		}
-		claimed, err = s.dialect.claim(ctx, tx, s.node.Load(), claims, s.floors.of(claims), now)
-		return err
+		all, err := s.dialect.claim(ctx, tx, s.node.Load(), claims, s.floors.of(claims), now)
+		if err != nil {
+			return err
+		}
+		// The rows of RETURNING have no order.
+		slices.SortFunc(all, func(a, b claimedRow) int {
+			return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
+		})
+		var tooLarge []claimedRow
+		claimed, tooLarge = fit(claims, all, room)
+		left = make(map[work.Lane]bool)
+		for i := range tooLarge {
+			left[tooLarge[i].Lane()] = true
+			if _, err := tx.ExecContext(ctx, handBackSQL, tooLarge[i].ID[:], tooLarge[i].Node, tooLarge[i].Attempt); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if lost := (*lostAnswer)(nil); errors.As(err, &lost) {
 		s.uncertain.Store(true) // this node may hold deliveries that it does not know of
 	}
 	if err != nil {
-		return nil, err
+		return work.Claimed{}, err
 	}
-	s.floors.raise(claims, claimed)
-	// The rows of RETURNING have no order.
-	slices.SortFunc(claimed, func(a, b claimedRow) int {
-		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
-	})
+	s.floors.raise(claims, claimed, left)
 	items := make([]work.Item, len(claimed))
 	for i := range claimed {
 		items[i] = claimed[i].Item
@@ -89,12 +109,39 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, er
 	for wait := firstBodiesPause; ; wait = min(2*wait, maxBodiesPause) {
 		err := s.failed("read the bodies of claimed deliveries", s.dialect.readBodies(ctx, s, items))
 		if err == nil {
-			return items, nil
+			return work.Claimed{Items: items, Left: left}, nil
 		}
 		if herald.CodeOf(err) != herald.CodeUnavailable || !sleep(ctx, wait) {
-			return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
+			return work.Claimed{}, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
 		}
 	}
+}
+
+// fit splits rows, which are in their order, into those that fit the bytes of their lane's claim
+// and room together, and the others. The first of a lane may be larger than its claim expected.
+// After one that does not fit, no later one of its lane does: a lane stays first in, first out.
+func fit(claims []work.Claim, rows []claimedRow, room int) (fitting, others []claimedRow) {
+	type part struct {
+		free, n int
+		full    bool
+	}
+	parts := make(map[work.Lane]*part, len(claims))
+	for _, claim := range claims {
+		parts[claim.Lane] = &part{free: claim.Bytes}
+	}
+	for i, row := range rows {
+		p := parts[row.Lane()]
+		fits := row.size <= room && (row.size <= p.free || p.n == 0)
+		if p.full = p.full || i > 0 && !fits; p.full {
+			others = append(others, row)
+			continue
+		}
+		p.free -= row.size
+		p.n++
+		room -= row.size
+		fitting = append(fitting, row)
+	}
+	return fitting, others
 }
 
 // Pauses of Claim while the database is away: they double from the first to the longest.
@@ -147,8 +194,9 @@ func (f *floors) of(claims []work.Claim) []int64 {
 }
 
 // raise sets the floors after a claim. It removes the floor of a lane that had fewer due
-// deliveries than the claim asked for, so the next claim begins at the lane's start.
-func (f *floors) raise(claims []work.Claim, claimed []claimedRow) {
+// deliveries than the claim asked for, so the next claim begins at the lane's start. The lanes
+// in left had more.
+func (f *floors) raise(claims []work.Claim, claimed []claimedRow, left map[work.Lane]bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	type taken struct {
@@ -167,7 +215,7 @@ func (f *floors) raise(claims []work.Claim, claimed []claimedRow) {
 	for _, claim := range claims {
 		t, before := byLane[claim.Lane], f.lanes[claim.Lane]
 		switch {
-		case t.n < claim.N:
+		case t.n == 0, t.n < claim.N && !left[claim.Lane]:
 			delete(f.lanes, claim.Lane)
 		case now.Before(before.until):
 			f.lanes[claim.Lane] = floor{t.last, before.until}
@@ -177,23 +225,76 @@ func (f *floors) raise(claims []work.Claim, claimed []claimedRow) {
 	}
 }
 
-// claimedRow is a claimed delivery with the due time that orders it.
+// claimedRow is a claimed delivery with the due time that orders it and the Size of the Item
+// with its body, which is not read yet.
 type claimedRow struct {
 	work.Item
 	dueAt int64
+	size  int
 }
 
-const claimedColumns = `id, client_id, lane, address, made_at, due_at, attempt, retries`
+// claimedColumns returns the columns of a claimed row. Neither database reads a value for its
+// length. The last column is NULL if the alert is missing.
+func claimedColumns(alertOf func(string) string) string {
+	return `id, client_id, lane, address, made_at, due_at, attempt, retries,
+(SELECT length(a.head) + coalesce(length(e.data), 0) FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ` + alertOf("queue.id") + `)`
+}
 
 // scanClaimed returns a function that scans claimedColumns of a delivery claimed by node.
 func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
 	return func(rows *sql.Rows) (r claimedRow, err error) {
-		var made int64
-		err = rows.Scan(&r.ID, &r.ClientID, &r.Origin, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries)
+		var (
+			made int64
+			body sql.NullInt64
+		)
+		err = rows.Scan(&r.ID, &r.ClientID, &r.Origin, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries, &body)
 		r.MadeAt, r.Held, r.Node = fromMicros(made), true, node
+		r.size = r.Size() + int(body.Int64)
 		return r, err
 	}
 }
+
+// bodies are the parts of bodies by the ids of alerts and of events, which differ. Items of one
+// alert or one event share them.
+type bodies map[uuid.UUID]bodyPart
+
+// bodyPart is the head of an alert with its rule, or the data of an event.
+type bodyPart struct {
+	rule uuid.UUID
+	text []byte
+}
+
+// idsOf returns the alerts and the events of items, each once.
+func idsOf(items []work.Item) (alerts, events []uuid.UUID) {
+	seen := make(map[uuid.UUID]bool, len(items))
+	add := func(ids *[]uuid.UUID, id uuid.UUID) {
+		if !seen[id] {
+			seen[id] = true
+			*ids = append(*ids, id)
+		}
+	}
+	for i := range items {
+		add(&alerts, herald.AlertOf(items[i].ID))
+		add(&events, herald.EventOf(items[i].ID))
+	}
+	return alerts, events
+}
+
+// setOn sets the bodies of items. It returns an error if one is missing.
+func (b bodies) setOn(items []work.Item) error {
+	for i := range items {
+		d := &items[i]
+		head, found := b[herald.AlertOf(d.ID)]
+		data, foundData := b[herald.EventOf(d.ID)]
+		if !found || !foundData {
+			return fmt.Errorf("the alert of the pending delivery %s is missing", d.ID)
+		}
+		d.RuleID, d.Head, d.Data = head.rule, head.text, data.text
+	}
+	return nil
+}
+
+const handBackSQL = `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`
 
 // HandBack ends this node's hold on deliveries without an attempt, so that they can be
 // claimed again. It skips deliveries that this node does not hold any more.
@@ -201,8 +302,7 @@ func (s *Store) HandBack(ctx context.Context, held []work.Item) error {
 	for part := range slices.Chunk(held, step) {
 		err := s.inTransaction(ctx, "hand deliveries back", func(tx *sql.Tx) error {
 			for _, d := range part {
-				_, err := tx.ExecContext(ctx, `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`,
-					d.ID[:], d.Node, d.Attempt)
+				_, err := tx.ExecContext(ctx, handBackSQL, d.ID[:], d.Node, d.Attempt)
 				if err != nil {
 					return err
 				}

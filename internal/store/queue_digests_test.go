@@ -40,7 +40,8 @@ func (f *fixture) claimMail() work.Item {
 	f.t.Helper()
 	lane := work.Lane{Client: f.client.ID, Origin: herald.MailScheme}
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		items, err := f.Claim(f.t.Context(), []work.Claim{{Lane: lane, N: 100}})
+		claimed, err := f.Claim(f.t.Context(), []work.Claim{{Lane: lane, N: 100, Bytes: plenty}}, plenty)
+		items := claimed.Items
 		if err != nil || len(items) > 1 {
 			f.t.Fatalf("%d mails are items, %v", len(items), err)
 		}
