@@ -24,13 +24,14 @@ var mayImport = map[string][]string{
 	"herald/internal/policy":    {"herald"},
 	"herald/internal/query":     {"herald"},
 	"herald/internal/fairqueue": {"herald", "herald/internal/work"},
+	"herald/internal/memory":    {},
 
 	// The engine.
 	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
-	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/work"},
+	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/memory", "herald/internal/work"},
 	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/fairqueue", "herald/internal/mail",
 		"herald/internal/policy", "herald/internal/webhook", "herald/internal/work"},
-	"herald/internal/store": {"herald", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
+	"herald/internal/store": {"herald", "herald/internal/memory", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
 
 	// Packages that reach the file system or the network.
 	"herald/internal/secret":      {},
@@ -40,7 +41,7 @@ var mayImport = map[string][]string{
 	"herald/internal/mail":        {"herald", "herald/internal/work"},
 
 	// The API.
-	"herald/internal/api":             {"herald", "herald/internal/secret"},
+	"herald/internal/api":             {"herald", "herald/internal/memory", "herald/internal/secret"},
 	"herald/internal/api/openapi":     {"herald", "herald/internal/api"},
 	"herald/internal/api/codat":       {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query"},
 	"herald/internal/api/native":      {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query"},

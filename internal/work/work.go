@@ -42,6 +42,25 @@ type PreparedEvent struct {
 	Alerts      []PreparedAlert
 }
 
+// RowSize is what a row takes beside its texts, in bytes: ids and times, in memory and in a
+// statement.
+const RowSize = 256
+
+// Size returns how many rows the event adds and how many bytes they take: all texts and data, and
+// RowSize for each row.
+func (e *PreparedEvent) Size() (rows, bytes int) {
+	rows, bytes = 1, len(e.Event.Data)+len(e.Event.Message)+len(e.IdempotencyKey)
+	for i := range e.Alerts {
+		a := &e.Alerts[i]
+		rows += 1 + len(a.Items)
+		bytes += len(a.Head) + len(a.Message)
+		for j := range a.Items {
+			bytes += len(a.Items[j].Address) + len(a.Items[j].Origin)
+		}
+	}
+	return rows, bytes + rows*RowSize
+}
+
 // PreparedAlert is an alert of a PreparedEvent.
 type PreparedAlert struct {
 	ID      uuid.UUID
