@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
+	"herald/internal/memory"
 )
 
 // Middleware wraps all calls. It finds the call, answers unknown paths and methods with the
@@ -29,14 +30,15 @@ type Middleware struct {
 	log      *slog.Logger
 	duration *prometheus.HistogramVec
 	trusted  []netip.Prefix
-	bodies   bodyBudget
+	bodies   *memory.Budget
+	answers  *memory.Budget
 }
 
 // NewMiddleware returns a Middleware around a mux. A nil registerer measures nothing.
 // The Middleware trusts proxies in the trusted networks to name the address that a
 // request came from.
 func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer, trusted ...netip.Prefix) *Middleware {
-	m := &Middleware{mux: mux, log: log, trusted: trusted, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	m := &Middleware{mux: mux, log: log, trusted: trusted, bodies: memory.NewBudget(maxBodies), answers: memory.NewBudget(maxAnswers), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "status"})}
@@ -56,7 +58,10 @@ type requestInfo struct {
 	client        uuid.UUID
 	code          herald.Code
 	cause         error
-	body          bodyShare
+	bodies        *memory.Budget
+	body          held
+	answers       *memory.Budget
+	answer        held
 	header        http.Header // of the answer
 }
 
@@ -99,9 +104,11 @@ func newCorrelationID() string {
 // ServeHTTP serves one request.
 func (m *Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	info := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, m.trusted), body: bodyShare{budget: &m.bodies}, header: w.Header()}
-	defer info.body.release()
-	r = r.WithContext(context.WithValue(r.Context(), requestInfoKey{}, info))
+	info := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, m.trusted), bodies: m.bodies, answers: m.answers, header: w.Header()}
+	defer info.body.share.Release()
+	defer info.answer.share.Release()
+	ctx := context.WithValue(r.Context(), requestInfoKey{}, info)
+	r = r.WithContext(memory.WithReserve(ctx, info.reserve))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}
 	aborted := m.serve(out, r, info)
 	took := time.Since(started)

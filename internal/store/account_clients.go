@@ -98,8 +98,8 @@ func (s *Store) client(ctx context.Context, q querier, id uuid.UUID) (herald.Cli
 	return c, s.failed("read a client", err)
 }
 
-// Clients lists up to limit clients, newest first. It lists only clients older than
-// after, unless after is uuid.Nil.
+// Clients lists up to limit clients, newest first, with nothing of their profiles but the names. It
+// lists only clients older than after, unless after is uuid.Nil.
 func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error) {
 	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
@@ -108,8 +108,10 @@ func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]hera
 	if after != uuid.Nil {
 		c.add("id < %s", after)
 	}
-	clients, err := list(ctx, s.read, s.scanClient,
-		`SELECT `+clientColumns+` FROM clients WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
+	clients, err := list(ctx, s.read, func(rows *sql.Rows) (c herald.Client, err error) {
+		err = rows.Scan(&c.ID, &c.Profile.Name, &c.Version)
+		return c, err
+	}, `SELECT id, name, version FROM clients WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
 	return clients, s.failed("list clients", err)
 }
 

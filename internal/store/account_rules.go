@@ -11,6 +11,7 @@ import (
 
 	"herald"
 	"herald/internal/query"
+	"herald/internal/work"
 )
 
 const ruleColumns = `id, client_id, type, posted_type, company_id, webhook, emails, send_auth`
@@ -62,8 +63,26 @@ func (s *Store) Rules(ctx context.Context, client, company uuid.UUID, l query.Li
 	}
 	text := `SELECT ` + ruleColumns + ` FROM rules WHERE ` + c.where() + ` ORDER BY ` + c.orderBy(l.Order) +
 		` LIMIT ` + c.bind(l.PageSize) + ` OFFSET ` + c.bind(l.Offset())
-	rules, err := list(ctx, s.read, scanRule, text, c.args...)
+	var page pageBytes
+	rules, err := list(ctx, s.read, func(rows *sql.Rows) (herald.Rule, error) {
+		r, err := scanRule(rows)
+		if !page.add(ruleSize(r)) {
+			r = herald.Rule{}
+		}
+		return r, err
+	}, text, c.args...)
+	if err == nil {
+		err = page.reserve(ctx)
+	}
 	return rules, int(total), s.failed("list rules", err)
+}
+
+func ruleSize(r herald.Rule) int {
+	size := work.RowSize + len(r.PostedType) + len(r.Webhook)
+	for _, element := range r.Emails {
+		size += len(element)
+	}
+	return size
 }
 
 // Rule returns a client's rule. The error is CodeNotFound when there is none.

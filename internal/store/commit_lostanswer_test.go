@@ -123,7 +123,7 @@ func testLostAnswerToACommit(t *testing.T, reply []byte) {
 	if n := proxy.cuts.Load(); n != 10 {
 		t.Errorf("%d connections were cut, want 10", n)
 	}
-	events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
+	events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
 	if err != nil || len(events) != 10 {
 		t.Errorf("%d events, %v; want 10", len(events), err)
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -61,6 +60,9 @@ func (s *search) addQuery(n query.Node) {
 		id, isID := n.Value.(uuid.UUID)
 		switch {
 		case !isID || n.Op != query.Equal:
+		case n.Field.Name == "ruleId" && id == uuid.Nil:
+			s.before(uuid.Nil) // no rule has this id, which means every rule in search.rule
+			return
 		case n.Field.Name == "ruleId" && (s.rule == uuid.Nil || s.rule == id):
 			s.rule = id
 			return
@@ -178,10 +180,10 @@ func (s *Store) pageBySearch(ctx context.Context, q search, company uuid.UUID, l
 		c.add("e.id < %s", q.to)
 	}
 	var total int
-	alerts, err := list(ctx, s.read, func(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows, &total) },
+	alerts, err := s.alerts(ctx,
 		`SELECT `+alertColumns+`, p.total FROM (SELECT a.id, count(*) OVER () AS total`+from+` WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
 			` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(l.Offset())+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
-ORDER BY p.id`+direction(l.Order), c.args...)
+ORDER BY p.id`+direction(l.Order), c.args, &total)
 	if err == nil && len(alerts) == 0 && l.Offset() > 0 { // after the last page there is no row with the total
 		n, err := first(ctx, s.read, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args[:len(c.args)-2]...)
 		return nil, int(n), s.failed("count alerts", err)

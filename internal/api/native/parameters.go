@@ -77,7 +77,16 @@ func parametersOf(r *http.Request) *parameters { return &parameters{values: r.UR
 
 func (p *parameters) text(name string) string { return p.values.Get(name) }
 
-func (p *parameters) id(name string) uuid.UUID { return parameter(p, name, parseID) }
+// id refuses the GUID of zeros: it would be as if the parameter were absent, and select everything.
+func (p *parameters) id(name string) uuid.UUID {
+	return parameter(p, name, func(text string) (uuid.UUID, error) {
+		id, err := parseID(text)
+		if err == nil && id == uuid.Nil {
+			err = herald.Invalid("", "the GUID of zeros is nothing's id; leave the parameter out to select all")
+		}
+		return id, err
+	})
+}
 
 func (p *parameters) time(name string) time.Time { return parameter(p, name, parseTime) }
 
