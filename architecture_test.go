@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 	"herald/internal/cli":   {"herald", "herald/client"},
 	"herald/internal/inbox": {},
 	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/egress", "herald/internal/inbox",
-		"herald/internal/mail", "herald/internal/policy", "herald/internal/secret"},
+		"herald/internal/mail", "herald/internal/memory", "herald/internal/policy", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 
 	// Packages for tests and measurements only. No package above imports them.
