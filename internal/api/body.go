@@ -19,7 +19,7 @@ import (
 const (
 	// uncounted is the part of each body and each answer that does not count. So a small
 	// request is never refused because of large ones.
-	uncounted = 64 << 10
+	uncounted = memory.Small
 	// maxBodies bounds all bodies together: eight of the largest publishes. The service
 	// decodes and renders a publish into copies of its body, so it uses about three times
 	// as much.
@@ -64,6 +64,11 @@ func (i *requestInfo) reserve(bytes int64) error {
 	}
 	return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: memoryRetryAfter,
 		Message: "Too many large answers are under way at once; try again, or ask for smaller pages."}
+}
+
+// DecodeTurn waits for a turn to decode a request's body of some bytes. end ends the turn.
+func DecodeTurn(r *http.Request, bytes int) (end func(), err error) {
+	return infoOf(r.Context()).turns.Take(r.Context(), bytes)
 }
 
 // ReadBody reads a request's body of at most limit bytes. Its errors are CodeTooLarge for

@@ -32,13 +32,14 @@ type Middleware struct {
 	trusted  []netip.Prefix
 	bodies   *memory.Budget
 	answers  *memory.Budget
+	turns    *memory.Turns
 }
 
 // NewMiddleware returns a Middleware around a mux. A nil registerer measures nothing.
 // The Middleware trusts proxies in the trusted networks to name the address that a
 // request came from.
 func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer, trusted ...netip.Prefix) *Middleware {
-	m := &Middleware{mux: mux, log: log, trusted: trusted, bodies: memory.NewBudget(maxBodies), answers: memory.NewBudget(maxAnswers), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	m := &Middleware{mux: mux, log: log, trusted: trusted, bodies: memory.NewBudget(maxBodies), answers: memory.NewBudget(maxAnswers), turns: memory.NewTurns(), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "status"})}
@@ -62,6 +63,7 @@ type requestInfo struct {
 	body          held
 	answers       *memory.Budget
 	answer        held
+	turns         *memory.Turns
 	header        http.Header // of the answer
 }
 
@@ -104,7 +106,7 @@ func newCorrelationID() string {
 // ServeHTTP serves one request.
 func (m *Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	info := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, m.trusted), bodies: m.bodies, answers: m.answers, header: w.Header()}
+	info := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, m.trusted), bodies: m.bodies, answers: m.answers, turns: m.turns, header: w.Header()}
 	defer info.body.share.Release()
 	defer info.answer.share.Release()
 	ctx := context.WithValue(r.Context(), requestInfoKey{}, info)

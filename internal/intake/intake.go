@@ -55,6 +55,7 @@ type Intake struct {
 	MaxFanOut int
 
 	budget  *memory.Budget
+	turns   *memory.Turns
 	clients Clients
 	store   Store
 	engine  Engine
@@ -72,7 +73,7 @@ type idempotent struct {
 
 // New returns an Intake. origin returns the origin of a webhook's address.
 func New(c Clients, s Store, e Engine, origin func(string) (string, error)) *Intake {
-	return &Intake{MaxFanOut: DefaultMaxFanOut, budget: memory.NewBudget(maxPrepared), clients: c, store: s, engine: e, origin: origin, underWay: make(map[idempotent]bool)}
+	return &Intake{MaxFanOut: DefaultMaxFanOut, budget: memory.NewBudget(maxPrepared), turns: memory.NewTurns(), clients: c, store: s, engine: e, origin: origin, underWay: make(map[idempotent]bool)}
 }
 
 // Publish accepts publications, all or none. It returns a receipt for each, in order, once they are
@@ -207,7 +208,7 @@ func (in *Intake) planAll(ctx context.Context, get getClient, caller herald.Call
 			clients[p.ClientID] = client
 		}
 		last = client
-		if plans[i], err = in.plan(client, p); err == nil {
+		if plans[i], err = in.planInTurn(ctx, client, p); err == nil {
 			err = sum.add(&plans[i], in.MaxFanOut)
 		}
 		if err != nil {
@@ -215,6 +216,16 @@ func (in *Intake) planAll(ctx context.Context, get getClient, caller herald.Call
 		}
 	}
 	return plans, nil
+}
+
+// planInTurn is plan. Large data is validated in turns.
+func (in *Intake) planInTurn(ctx context.Context, client *clientcache.Snapshot, p herald.Publication) (plan, error) {
+	end, err := in.turns.Take(ctx, len(p.Data))
+	if err != nil {
+		return plan{}, err
+	}
+	defer end()
+	return in.plan(client, p)
 }
 
 func onItem(i int, err error) error {

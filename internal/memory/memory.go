@@ -4,6 +4,7 @@ package memory
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"github.com/google/uuid"
@@ -87,4 +88,27 @@ func Reserve(ctx context.Context, bytes int64) error {
 		return reserve(bytes)
 	}
 	return nil
+}
+
+// Small is the size up to which a text is decoded without a turn, in bytes.
+const Small = 64 << 10
+
+// Turns bounds how many large texts are decoded at once: decoded, they may take twenty times their
+// size. Decoding waits for nothing, so more at once would not be faster. It is safe for concurrent use.
+type Turns struct{ places chan struct{} }
+
+// NewTurns returns one turn for each processor.
+func NewTurns() *Turns { return &Turns{make(chan struct{}, runtime.GOMAXPROCS(0))} }
+
+// Take waits for a turn to decode bytes. end ends it, and must be called. The error is that of ctx.
+func (t *Turns) Take(ctx context.Context, bytes int) (end func(), err error) {
+	if t == nil || bytes <= Small {
+		return func() {}, nil
+	}
+	select {
+	case t.places <- struct{}{}:
+		return func() { <-t.places }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
