@@ -353,7 +353,7 @@ func TestMemoryOfTheWholeProgram(t *testing.T) {
 			one := eventOf(accounts["one mailbox list"].ID, 0, "")
 			one = bytes.Replace(one, []byte(`"more":""`), []byte(`"more":""`+members.String()), 1)
 			one = bytes.Replace(one, []byte("Sync Completed"), []byte("Sync Started"), 1) // which no rule meets
-			return p.together(60, func(int) int {
+			return p.together(20, func(int) int {
 				status, _ := p.do("POST", "/events", operatorKey, one)
 				return status
 			})
