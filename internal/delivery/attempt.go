@@ -46,8 +46,9 @@ func (e *Engine) attempt(i *item) {
 		e.attemptMail(i, client)
 		return
 	}
+	body, data := i.Body()
 	result := e.Sender.Send(e.sending, webhook.Request{
-		URL: i.Address, Body: i.Body, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address),
+		URL: i.Address, Body: body, Data: data, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address),
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 	})
 	e.countOwnFault(result.Reason, result.Error)
