@@ -226,7 +226,7 @@ func TestGlobalLoggerFollowsTheLogFormat(t *testing.T) {
 	log.Printf("Unsolicited response received on idle HTTP channel")
 	undo()
 	var line map[string]any
-	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["level"] != "WARN" || line["msg"] != "Unsolicited response received on idle HTTP channel" {
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["level"] != "WARN" || line["text"] != "Unsolicited response received on idle HTTP channel" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }

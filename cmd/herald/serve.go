@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	netmail "net/mail"
 	"net/url"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"herald/internal/app"
 	"herald/internal/egress"
 	"herald/internal/mail"
+	"herald/internal/memory"
 	"herald/internal/policy"
 	"herald/internal/safetext"
 	"herald/internal/secret"
@@ -24,6 +27,10 @@ import (
 
 // needsKeyFile says that PostgreSQL's nodes share a key.
 const needsKeyFile = "with --database every node needs the same --secret-key-file; make one with: (umask 077; head -c 32 /dev/urandom | base64 > secret.key)"
+
+// maxFanOut is the largest --max-fan-out. All deliveries of a request are written in one
+// transaction, and other publishers wait behind it.
+const maxFanOut = 100_000
 
 // serveCommand is `herald serve`: its flags are the service's configuration.
 type serveCommand struct {
@@ -40,6 +47,8 @@ type serveCommand struct {
 	MigrateDatabase string        `help:"With PostgreSQL: where to make and change tables, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
 	NoMigrate       bool          `help:"Refuse to start on tables that are not up to date, see herald migrate." env:"HERALD_NO_MIGRATE"`
 	Retention       days          `help:"Retention of history, in days (90d) or hours; longer than a delivery can be pending." env:"HERALD_RETENTION" default:"90d"`
+	MaxRules        int           `help:"How many rules a client may have." env:"HERALD_MAX_RULES" default:"10000"`
+	MaxFanOut       int           `help:"How many deliveries one publish request may make; an alert that nobody receives counts as one." env:"HERALD_MAX_FAN_OUT" default:"10000"`
 	NodeTimeout     time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
 	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 random characters, for example from openssl rand -hex 32; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
 	AllowTarget     []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
@@ -87,7 +96,7 @@ const maxAnswerQuota = 1 << 20
 func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	config := app.Config{
 		Listen: c.Listen, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
-		NodeTimeout: c.NodeTimeout, DrainDelay: c.DrainDelay, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
+		MaxRules: c.MaxRules, MaxFanOut: c.MaxFanOut, NodeTimeout: c.NodeTimeout, DrainDelay: c.DrainDelay, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
 		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
 	}
@@ -109,6 +118,12 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		if err := app.CheckClientIDHeader(c.ClientIDHeader); err != nil {
 			return config, usageError("--client-id-header: %v", err)
 		}
+	}
+	if c.MaxRules < 0 {
+		return config, usageError("--max-rules %d: give at least 1, or 0 for the default", c.MaxRules)
+	}
+	if c.MaxFanOut < 0 || c.MaxFanOut > maxFanOut {
+		return config, usageError("--max-fan-out %d: give a number from 1 to %d, or 0 for the default", c.MaxFanOut, maxFanOut)
 	}
 	if c.RequestTimeout <= 0 {
 		return config, usageError("--request-timeout %v: give a positive time such as 30s", c.RequestTimeout)
@@ -216,10 +231,25 @@ func (c *serveCommand) configMail(config *app.Config) (err error) {
 // A large heap still grows by as much as before.
 const ballast = 32 << 20
 
+// limitMemory makes the garbage collector work harder before the cgroup's limit is reached: at it the
+// kernel kills the process. A tenth is left for what the collector does not count. GOMEMLIMIT in the
+// environment wins.
+func limitMemory(log *slog.Logger) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	if limit := memory.CgroupLimit(); limit > 0 {
+		soft := limit / 10 * 9
+		debug.SetMemoryLimit(soft)
+		log.Info("the memory limit was set from the cgroup's", "limit", soft, "cgroup", limit)
+	}
+}
+
 // serve runs the service until ctx ends. It calls ready after the service accepts
 // requests.
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
 	defer followGlobalLog(config.Log)()
+	limitMemory(config.Log)
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
 	a, err := app.Start(ctx, config)

@@ -6,81 +6,69 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/memory"
 )
 
-// Bounds on the memory of the bodies of concurrent requests, in bytes. The service
-// decodes and renders a publish into copies of its body, so the service as a whole
-// uses about three times as much.
+// Bounds on the memory of the bodies and the answers of concurrent requests, in bytes. A client
+// gets half of each, so that others have room; the operator acts for every client and gets all.
 const (
-	// uncountedBody is the part of each body that does not count. So a small
-	// request is never refused because of large ones that arrive slowly.
-	uncountedBody = 64 << 10
-	// maxBodies bounds all requests together: eight of the largest publishes.
+	// uncounted is the part of each body and each answer that does not count. So a small
+	// request is never refused because of large ones.
+	uncounted = memory.Small
+	// maxBodies bounds all bodies together: eight of the largest publishes. The service
+	// decodes and renders a publish into copies of its body, so it uses about three times
+	// as much.
 	maxBodies = 128 << 20
-	// maxBodiesPerClient bounds the requests of one client, so that others have room.
-	// The operator publishes for every client, so only maxBodies bounds it.
-	maxBodiesPerClient = maxBodies / 2
+	// maxAnswers bounds what is read from the database for all answers together: four of
+	// the largest pages. The service encodes it and waits until it has been sent, so it
+	// uses about four times as much.
+	maxAnswers = 64 << 20
 )
 
-// bodyRetryAfter is the Retry-After of a request for whose body there is no memory. Most
-// bodies are processed in less time.
-const bodyRetryAfter = time.Second
+// memoryRetryAfter is the Retry-After of a request for which there is no memory. Most requests
+// are processed in less time.
+const memoryRetryAfter = time.Second
 
-// bodyBudget counts the memory of bodies. It refuses and never waits: requests that
-// each had half of their body and waited for memory would deadlock.
-type bodyBudget struct {
-	mu       sync.Mutex
-	all      int64
-	byClient map[uuid.UUID]int64
+// held is what one request holds of the memory for bodies or answers.
+type held struct {
+	share memory.Share
+	bytes int64 // what it was told to hold, with the part that does not count
 }
 
-// bodyShare is one request's part of a bodyBudget. Without a budget there is no bound.
-type bodyShare struct {
-	budget *bodyBudget
-	client uuid.UUID
-	bytes  int64
-}
-
-// grow raises the share to the given number of bytes. It reports whether the budget had room.
-func (s *bodyShare) grow(client uuid.UUID, bytes int64) bool {
-	more := bytes - uncountedBody - s.bytes
-	if s.budget == nil || more <= 0 {
-		return true
+// grow raises the number of bytes. It reports whether the budget had room. The first call sets
+// the client, which is known then.
+func (h *held) grow(b *memory.Budget, client uuid.UUID, to int64) bool {
+	if b == nil {
+		return true // outside of a Middleware
 	}
-	b := s.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.all+more > maxBodies || client != uuid.Nil && b.byClient[client]+more > maxBodiesPerClient {
+	if h.bytes == 0 {
+		h.share = b.Share(client)
+	}
+	if !h.share.Grow(to - uncounted) {
 		return false
 	}
-	if b.byClient == nil {
-		b.byClient = make(map[uuid.UUID]int64)
-	}
-	b.all += more
-	b.byClient[client] += more
-	s.client, s.bytes = client, s.bytes+more
+	h.bytes = max(h.bytes, to)
 	return true
 }
 
-// release returns the whole share to the budget.
-func (s *bodyShare) release() {
-	if s.bytes == 0 {
-		return
+// reserve takes the memory for more bytes of the answer. Store calls it by memory.Reserve before
+// it reads them.
+func (i *requestInfo) reserve(bytes int64) error {
+	if i.answer.grow(i.answers, i.client, i.answer.bytes+bytes) {
+		return nil
 	}
-	b := s.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.all -= s.bytes
-	if b.byClient[s.client] -= s.bytes; b.byClient[s.client] == 0 {
-		delete(b.byClient, s.client)
-	}
-	s.bytes = 0
+	return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: memoryRetryAfter,
+		Message: "Too many large answers are under way at once; try again, or ask for smaller pages."}
+}
+
+// DecodeTurn waits for a turn to decode a request's body of some bytes. end ends the turn.
+func DecodeTurn(r *http.Request, bytes int) (end func(), err error) {
+	return infoOf(r.Context()).turns.Take(r.Context(), bytes)
 }
 
 // ReadBody reads a request's body of at most limit bytes. Its errors are CodeTooLarge for
@@ -95,7 +83,7 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	// The buffer grows with the bytes that have arrived, because a Content-Length
 	// costs a caller nothing. The one byte over limit detects a body that is too
 	// large, and lets the last Read return io.EOF.
-	room := max(min(r.ContentLength, uncountedBody-1)+1, 512)
+	room := max(min(r.ContentLength, uncounted-1)+1, 512)
 	text := make([]byte, 0, min(room, limit+1))
 	for {
 		if len(text) == cap(text) {
@@ -103,8 +91,8 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 			if r.ContentLength >= int64(len(text)) {
 				room = min(room, r.ContentLength+1)
 			}
-			if !info.body.grow(info.client, room) {
-				return nil, &herald.Error{Code: herald.CodeUnavailable, RetryAfter: bodyRetryAfter,
+			if !info.body.grow(info.bodies, info.client, room) {
+				return nil, &herald.Error{Code: herald.CodeUnavailable, RetryAfter: memoryRetryAfter,
 					Message: "Too many large requests are under way at once; try again, or send smaller ones."}
 			}
 			text = append(make([]byte, 0, room), text...)

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
+	"herald/internal/memory"
 )
 
 // Middleware wraps all calls. It finds the call, answers unknown paths and methods with the
@@ -29,15 +30,17 @@ type Middleware struct {
 	log      *slog.Logger
 	duration *prometheus.HistogramVec
 	trusted  []netip.Prefix
-	bodies   bodyBudget
 	origins  *http.CrossOriginProtection
+	bodies   *memory.Budget
+	answers  *memory.Budget
+	turns    *memory.Turns
 }
 
 // NewMiddleware returns a Middleware around a mux. A nil registerer measures nothing.
 // The Middleware trusts proxies in the trusted networks to name the address that a
 // request came from.
 func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer, trusted ...netip.Prefix) *Middleware {
-	m := &Middleware{mux: mux, log: log, trusted: trusted, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	m := &Middleware{mux: mux, log: log, trusted: trusted, bodies: memory.NewBudget(maxBodies), answers: memory.NewBudget(maxAnswers), turns: memory.NewTurns(), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "status"})}
@@ -63,7 +66,11 @@ type requestInfo struct {
 	client        uuid.UUID
 	code          herald.Code
 	cause         error
-	body          bodyShare
+	bodies        *memory.Budget
+	body          held
+	answers       *memory.Budget
+	answer        held
+	turns         *memory.Turns
 	header        http.Header // of the answer
 }
 
@@ -106,12 +113,14 @@ func newCorrelationID() string {
 // ServeHTTP serves one request.
 func (m *Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	info := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, m.trusted), body: bodyShare{budget: &m.bodies}, header: w.Header()}
-	defer info.body.release()
+	info := &requestInfo{correlationID: newCorrelationID(), remote: remoteOf(r, m.trusted), bodies: m.bodies, answers: m.answers, turns: m.turns, header: w.Header()}
+	defer info.body.share.Release()
+	defer info.answer.share.Release()
 	// Answers hold clients' data and, some, keys; and are what their Content-Type says.
 	fixed := [...]string{"no-store", "nosniff"}
 	info.header["Cache-Control"], info.header["X-Content-Type-Options"] = fixed[:1:1], fixed[1:]
-	r = r.WithContext(context.WithValue(r.Context(), requestInfoKey{}, info))
+	ctx := context.WithValue(r.Context(), requestInfoKey{}, info)
+	r = r.WithContext(memory.WithReserve(ctx, info.reserve))
 	out := &answer{ResponseWriter: w, status: http.StatusOK}
 	aborted := m.serve(out, r, info)
 	took := time.Since(started)

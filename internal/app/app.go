@@ -70,6 +70,9 @@ type Config struct {
 	// Retention is how long history is kept; 0 means 90 days. It must be longer than a delivery can
 	// be pending.
 	Retention time.Duration
+	// MaxRules is how many rules a client may have; 0 means 10,000. MaxFanOut is how many
+	// deliveries one publish request may make; 0 means 10,000.
+	MaxRules, MaxFanOut int
 	// NodeTimeout is how long a node may make no heartbeat before the others take over its
 	// deliveries; 0 means 15 s.
 	NodeTimeout time.Duration
@@ -184,7 +187,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	var clients *clientcache.Cache // set below; the store reports changes to it
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
-		Retention: c.Retention, Box: box, Logger: c.Log, Clock: a.clock, IDs: ids,
+		Retention: c.Retention, MaxRules: c.MaxRules, Box: box, Logger: c.Log, Clock: a.clock, IDs: ids,
 		Changed: func(client uuid.UUID) { clients.Invalidate(client) },
 	})
 	if err != nil {
@@ -217,9 +220,13 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err := a.engine.Start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the engine: %w", err), a.store.Close())
 	}
+	accepts := intake.New(clients, a.store, a.engine, webhook.Origin).WithIDs(ids)
+	if c.MaxFanOut > 0 {
+		accepts.MaxFanOut = c.MaxFanOut
+	}
 	handler, err := a.handler(parts{
 		guard: guard, clients: clients, registry: registry, box: box,
-		intake:  intake.New(clients, a.store, a.engine, webhook.Origin).WithIDs(ids),
+		intake:  accepts,
 		control: &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin},
 	})
 	if err == nil {

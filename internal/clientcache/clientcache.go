@@ -26,8 +26,13 @@ import (
 // must follow a change within one second.
 const recentFor = 500 * time.Millisecond
 
-// maxClients bounds how many clients are cached. Over it, any one is dropped.
-const maxClients = 10000
+// Bounds of the cache. Over them, any clients are dropped.
+const (
+	maxClients = 10000
+	// maxBytes bounds the rules and mailboxes of all cached clients: eight clients with the most
+	// that the store takes, or 10,000 with 13 KB each.
+	maxBytes = 128 << 20
+)
 
 // Store has the clients.
 type Store interface {
@@ -80,6 +85,7 @@ type Cache struct {
 
 	mu            sync.Mutex
 	clients       map[uuid.UUID]*entry
+	bytes         int // of all clients, see sizeOf
 	keys          map[[32]byte]herald.Key
 	invalidations uint64               // how often Invalidate was called
 	types         []herald.EventType   // the types that common is compiled from
@@ -89,6 +95,27 @@ type Cache struct {
 type entry struct {
 	*Snapshot
 	checked time.Time // when its revision was last known to be the present one
+	bytes   int
+}
+
+// overhead is about what a rule, a mailbox or a client takes beside its texts, in bytes: maps hold
+// a rule twice.
+const overhead = 600
+
+// sizeOf returns about how much memory a client takes.
+func sizeOf(c *work.ClientState) int {
+	bytes := overhead * (1 + len(c.Rules) + len(c.Unsubscribed))
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		bytes += len(r.PostedType) + len(r.Webhook)
+		for _, element := range r.Emails {
+			bytes += len(element)
+		}
+	}
+	for i := range c.Unsubscribed {
+		bytes += len(c.Unsubscribed[i].Address)
+	}
+	return bytes
 }
 
 // New returns an empty Cache.
@@ -191,14 +218,25 @@ func (c *Cache) load(ctx context.Context, id uuid.UUID) (*Snapshot, error) {
 	if c.invalidations != invalidations {
 		now = time.Time{} // a client changed during the read: Recent must check the revision
 	}
+	c.drop(id)
+	size := sizeOf(&snap)
 	for other := range c.clients {
-		if len(c.clients) < maxClients {
+		if len(c.clients) < maxClients && c.bytes+size <= maxBytes {
 			break
 		}
-		delete(c.clients, other)
+		c.drop(other)
 	}
-	c.clients[id] = &entry{Snapshot: s, checked: now}
+	c.clients[id] = &entry{Snapshot: s, checked: now, bytes: size}
+	c.bytes += size
 	return s, nil
+}
+
+// drop drops a client if it is cached. The caller holds mu.
+func (c *Cache) drop(id uuid.UUID) {
+	if known := c.clients[id]; known != nil {
+		c.bytes -= known.bytes
+		delete(c.clients, id)
+	}
 }
 
 // Invalidate drops what is cached of a client.
@@ -206,7 +244,7 @@ func (c *Cache) Invalidate(id uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.invalidations++
-	delete(c.clients, id)
+	c.drop(id)
 	for hash, key := range c.keys {
 		if key.ClientID == id {
 			delete(c.keys, hash)

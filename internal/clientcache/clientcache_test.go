@@ -2,6 +2,7 @@ package clientcache_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,5 +159,56 @@ func TestCatalogueFollowsTheOperator(t *testing.T) {
 	}
 	if _, err := cache.Get(t.Context(), uuid.New()); herald.CodeOf(err) != herald.CodeNotFound {
 		t.Errorf("an unknown client: %v", err)
+	}
+}
+
+// manyClients is a Store in which every client has rules of some bytes.
+type manyClients struct {
+	clients
+	bytes int
+	reads map[uuid.UUID]int
+}
+
+func (c *manyClients) ClientState(_ context.Context, id uuid.UUID) (work.ClientState, error) {
+	c.reads[id]++
+	return work.ClientState{
+		Client: herald.Client{ID: id, Version: 1},
+		Rules:  []herald.Rule{{ID: uuid.New(), ClientID: id, Type: "Sync Failed", Emails: []string{strings.Repeat("x", c.bytes)}}},
+	}, nil
+}
+
+// TestCacheIsBoundedByBytes: clients with large rules push others out, and small ones stay.
+func TestCacheIsBoundedByBytes(t *testing.T) {
+	for _, test := range []struct{ bytes, again int }{{16 << 20, 32 - 7}, {1 << 10, 0}} {
+		c := &manyClients{bytes: test.bytes, reads: make(map[uuid.UUID]int)}
+		cache, err := clientcache.New(c, catalogue.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []uuid.UUID
+		for range 32 {
+			ids = append(ids, uuid.New())
+		}
+		for range 2 {
+			for _, id := range ids {
+				if _, err := cache.Get(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		again := 0
+		for _, n := range c.reads {
+			again += n - 1
+		}
+		if again < test.again {
+			t.Errorf("clients of %d bytes: %d of 32 were read again, want at least %d", test.bytes, again, test.again)
+		}
+		if test.again == 0 && again != 0 {
+			t.Errorf("small clients were read again %d times", again)
+		}
+		cache.Invalidate(ids[0])
+		if _, err := cache.Get(t.Context(), ids[0]); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -68,7 +68,7 @@ func (c *claimer) isStopping() bool {
 
 // claimOnce reads up to LanesLimit waiting lanes, and claims from those that are due and have room.
 // It returns how many deliveries it claimed, and how long until another is due.
-func (c *claimer) claimOnce(ctx context.Context) (claimed int, next time.Duration, err error) {
+func (c *claimer) claimOnce(ctx context.Context) (n int, next time.Duration, err error) {
 	lanes, err := c.nextLanes(ctx)
 	if err != nil {
 		return 0, longestWait, err
@@ -79,14 +79,14 @@ func (c *claimer) claimOnce(ctx context.Context) (claimed int, next time.Duratio
 			next = min(next, l.DueIn)
 		}
 	}
-	claims := c.reserve(lanes)
+	claims, room := c.reserve(lanes)
 	if len(claims) == 0 {
 		return 0, next, nil
 	}
-	items, err := c.Store.Claim(ctx, claims)
-	c.addClaimed(claims, items, err == nil)
-	c.found = c.found || len(items) > 0
-	return len(items), next, err
+	claimed, err := c.Store.Claim(ctx, claims, room)
+	c.addClaimed(claims, claimed, err == nil)
+	c.found = c.found || len(claimed.Items) > 0
+	return len(claimed.Items), next, err
 }
 
 // nextLanes reads more lanes if scanShare allows it. Until then it returns the lanes that are known
@@ -124,47 +124,52 @@ func (c *claimer) scan(ctx context.Context) ([]work.WaitingLane, error) {
 	return lanes, nil
 }
 
-// reserve takes room in the window for claims on the lanes that are due.
-func (c *claimer) reserve(lanes []work.WaitingLane) []work.Claim {
+// reserve takes room in the window for claims on the lanes that are due. It returns the bytes that
+// all of them may bring: those that they took, by the expected sizes, and those that are free.
+func (c *claimer) reserve(lanes []work.WaitingLane) (claims []work.Claim, room int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var claims []work.Claim
 	c.backlogged = c.backlogged[:0]
 	for _, l := range lanes {
 		if l.DueIn > 0 || strings.HasPrefix(l.Origin, work.DigestLanePrefix) {
 			continue
 		}
 		if n := c.window.BeginClaim(l.Lane); n > 0 {
-			claims = append(claims, work.Claim{Lane: l.Lane, N: n})
+			claim := work.Claim{Lane: l.Lane, N: n, Bytes: c.window.ClaimedBytes(l.Lane)}
+			room += claim.Bytes
+			claims = append(claims, claim)
 		} else {
 			c.backlogged = append(c.backlogged, l.Lane)
 		}
 	}
-	return claims
+	return claims, room + c.window.FreeBytes()
 }
 
 // addClaimed puts the claimed deliveries into the window and releases the room that the claims did
 // not use. A lane with fewer deliveries than the claim asked for is drained: memory may take its
-// new deliveries again.
-func (c *claimer) addClaimed(claims []work.Claim, items []work.Item, ok bool) {
+// new deliveries again. A lane with deliveries that were too large for now is not drained.
+func (c *claimer) addClaimed(claims []work.Claim, claimed work.Claimed, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Stop waits for this loop and then for returns.
-	if len(items) > 0 && (c.stopping || items[0].Node < c.incarnation) {
-		unsent := items
+	if unsent := claimed.Items; len(unsent) > 0 && (c.stopping || unsent[0].Node < c.incarnation) {
 		c.returns.Go(func() { c.returnUnsent(unsent) })
-		items, ok = nil, false
+		claimed.Items, ok = nil, false
 	}
-	claimed := make(map[work.Lane]int, len(claims))
-	for _, d := range items {
+	added := make(map[work.Lane]int, len(claims))
+	for _, d := range claimed.Items {
 		i := &item{Item: d}
-		claimed[i.Lane()]++
+		added[i.Lane()]++
 		c.held[i.ID] = i
 		c.window.AddClaimed(i.Lane(), i, size(&d))
 	}
 	for _, claim := range claims {
-		c.window.EndClaim(claim.Lane, claim.N, claimed[claim.Lane], ok)
-		if claimed[claim.Lane] == claim.N {
+		left := claimed.Left[claim.Lane]
+		if left {
+			c.window.MarkSpilled(claim.Lane)
+		}
+		c.window.EndClaim(claim.Lane, claim.N, added[claim.Lane], ok)
+		if left || added[claim.Lane] == claim.N {
 			c.backlogged = append(c.backlogged, claim.Lane)
 		}
 	}

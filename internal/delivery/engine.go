@@ -44,8 +44,9 @@ type Store interface {
 	// the last ones.
 	Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane, error)
 	LanesLimit() int
-	// Claim takes due deliveries for this node, which then holds them.
-	Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error)
+	// Claim takes due deliveries for this node, which then holds them: of each claim's lane and of
+	// all together no more than their bytes.
+	Claim(ctx context.Context, claims []work.Claim, room int) (work.Claimed, error)
 	// HandBack gives up this node's hold on deliveries, without an attempt.
 	HandBack(ctx context.Context, held []work.Item) error
 	// Postpone gives up this node's hold on a delivery, which waits for delay and shows why. The
@@ -180,7 +181,7 @@ type item struct {
 }
 
 // size is how many of the window's bytes a delivery takes.
-func size(d *work.Item) int { return len(d.Body) + len(d.Address) + len(d.Origin) }
+func size(d *work.Item) int { return d.Size() }
 
 // New returns an engine that does nothing until Start.
 func New(o Options) *Engine {

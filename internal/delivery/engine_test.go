@@ -109,7 +109,7 @@ func (f *fixture) withClient(addresses ...string) *fixture {
 
 func (f *fixture) Send(ctx context.Context, q webhook.Request) webhook.Result {
 	f.mu.Lock()
-	f.requests = append(f.requests, sent{q.URL, string(q.Body), time.Since(f.begun)})
+	f.requests = append(f.requests, sent{q.URL, wholeBody(q), time.Since(f.begun)})
 	f.mu.Unlock()
 	return f.answer(ctx, q)
 }
@@ -573,4 +573,12 @@ func TestRedirectHasItsTurnInABusyLane(t *testing.T) {
 		}
 		f.stop()
 	})
+}
+
+// wholeBody returns the body that a request has on the wire.
+func wholeBody(q webhook.Request) string {
+	if q.Data == nil {
+		return string(q.Body)
+	}
+	return string(q.Body) + string(q.Data) + "}"
 }

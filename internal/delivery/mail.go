@@ -62,8 +62,9 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 		return
 	}
 	at = time.Now()
+	body, data := i.Body()
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
-		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID), Digest: entries,
+		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: body, Data: data, RaisedAt: herald.TimeOf(i.ID), Digest: entries,
 	}))
 	e.countOwnFault(result.Reason, result.Error)
 	e.finish(i, at, result, save)

@@ -156,9 +156,10 @@ func (e *Engine) mailDecision(i *item, client *clientcache.Snapshot) policy.Dige
 
 // askMailbox sends the mail that asks a reader to confirm. The delivery waits in the database already.
 func (e *Engine) askMailbox(i *item) {
+	body, data := i.Body()
 	at := time.Now()
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
-		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: i.Body, RaisedAt: herald.TimeOf(i.ID), AskToConfirm: true,
+		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: body, Data: data, RaisedAt: herald.TimeOf(i.ID), AskToConfirm: true,
 	}))
 	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
 	e.release(i)

@@ -21,11 +21,11 @@ type slowStore struct {
 	claiming chan struct{} // gets a value when a claim begins
 }
 
-func (s *slowStore) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
-	items, err := s.Store.Claim(ctx, claims)
+func (s *slowStore) Claim(ctx context.Context, claims []work.Claim, room int) (work.Claimed, error) {
+	claimed, err := s.Store.Claim(ctx, claims, room)
 	s.claiming <- struct{}{}
 	time.Sleep(time.Second)
-	return items, err
+	return claimed, err
 }
 
 // TestStopDuringAClaim: what a claim takes while the service stops is handed back. It does not

@@ -40,6 +40,15 @@ func (w *Window[T]) BeginClaim(key work.Lane) int {
 	return n
 }
 
+// ClaimedBytes returns the bytes that the lane's claim took. What it brings should not exceed them.
+func (w *Window[T]) ClaimedBytes(key work.Lane) int {
+	l := w.existing(key, "ClaimedBytes")
+	return l.claim.left * l.claim.size
+}
+
+// FreeBytes returns how many bytes no slot has taken.
+func (w *Window[T]) FreeBytes() int { return max(w.bytes().free(), 0) }
+
 func (w *Window[T]) claimable(l *lane[T]) int {
 	if l.claim.running {
 		return 0

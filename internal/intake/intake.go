@@ -12,7 +12,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"herald"
 	"herald/internal/catalogue"
 	"herald/internal/clientcache"
+	"herald/internal/memory"
 	"herald/internal/work"
 )
 
@@ -56,6 +56,11 @@ type Engine interface {
 
 // Intake is safe for concurrent use.
 type Intake struct {
+	// MaxFanOut is how many deliveries one request may make. New sets DefaultMaxFanOut.
+	MaxFanOut int
+
+	budget  *memory.Budget
+	turns   *memory.Turns
 	clients Clients
 	store   Store
 	engine  Engine
@@ -74,7 +79,8 @@ type idempotent struct {
 
 // New returns an Intake. origin returns the origin of a webhook's address.
 func New(c Clients, s Store, e Engine, origin func(string) (string, error)) *Intake {
-	return &Intake{clients: c, store: s, engine: e, origin: origin, ids: herald.NewIDs(time.Now), underWay: make(map[idempotent]bool)}
+	return &Intake{MaxFanOut: DefaultMaxFanOut, budget: memory.NewBudget(maxPrepared), turns: memory.NewTurns(), clients: c, store: s, engine: e, origin: origin,
+		ids: herald.NewIDs(time.Now), underWay: make(map[idempotent]bool)}
 }
 
 // WithIDs makes the events' ids come from ids, and so from the program's clock. It returns the
@@ -90,9 +96,9 @@ func (in *Intake) WithIDs(ids *herald.IDs) *Intake {
 // An error about one publication is a *herald.ItemError. Its code is CodeInvalid; CodeNotFound for
 // an unknown client; CodeForbidden for a client that is not the caller's; CodeMismatch for an
 // idempotency key that was used with other content; or CodeConflict while the first use of the key
-// is under way, or if the event meets more than herald.MaxAlerts rules. The code is
-// CodeUnauthorized if the caller's key was revoked since the request came in, and CodeUnavailable
-// if the database accepts nothing now.
+// is under way, if the request would make more than MaxFanOut deliveries, or if it would store more
+// than maxRequest bytes. The code is CodeUnauthorized if the caller's key was revoked since the
+// request came in, and CodeUnavailable if the database accepts nothing now.
 func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
 	release, err := in.enter(pubs)
 	if err != nil {
@@ -101,7 +107,7 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 	defer release()
 	get := in.clients.Get
 	for try := range staleLimit {
-		events, err := in.prepareAll(ctx, get, caller, pubs)
+		plans, err := in.planAll(ctx, get, caller, pubs)
 		get = in.clients.Current
 		if err != nil && try == 0 {
 			continue // the client may be old; the present version may have no error
@@ -109,7 +115,7 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 		if err != nil {
 			return nil, err
 		}
-		receipts, err := in.commit(events)
+		receipts, err := in.accept(caller, plans)
 		if !errors.Is(err, work.ErrStale) {
 			return receipts, err
 		}
@@ -129,16 +135,35 @@ func (in *Intake) publishLocked(ctx context.Context, caller herald.Caller, pubs 
 		return nil, err
 	}
 	defer unlock()
-	events, err := in.prepareAll(ctx, in.clients.Current, caller, pubs)
+	plans, err := in.planAll(ctx, in.clients.Current, caller, pubs)
 	if err != nil {
 		return nil, err
 	}
-	receipts, err := in.commit(events)
+	receipts, err := in.accept(caller, plans)
 	if errors.Is(err, work.ErrStale) { // the lock ended before the commit
 		err = &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
 			Message: "The client's rules change too fast to decide whom the event concerns. Try again."}
 	}
 	return receipts, err
+}
+
+// accept renders the alerts of plans and commits them. It takes the memory for that before.
+func (in *Intake) accept(caller herald.Caller, plans []plan) ([]herald.Receipt, error) {
+	share := in.budget.Share(caller.Key.ClientID)
+	defer share.Release()
+	bytes := 0
+	for i := range plans {
+		bytes += plans[i].bytes
+	}
+	if !share.Grow(int64(bytes)) {
+		return nil, &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
+			Message: "More is being published at once than the memory for it takes. Try again."}
+	}
+	events := make([]work.PreparedEvent, len(plans))
+	for i := range plans {
+		events[i] = plans[i].render()
+	}
+	return in.commit(events)
 }
 
 // commit commits events and reports the result to the engine.
@@ -198,19 +223,20 @@ func repeats(pubs []herald.Publication, id idempotent) bool {
 
 type getClient func(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 
-// prepareAll prepares the publications. All publications of one client use the same version of it.
-func (in *Intake) prepareAll(ctx context.Context, get getClient, caller herald.Caller, pubs []herald.Publication) ([]work.PreparedEvent, error) {
-	events := make([]work.PreparedEvent, len(pubs))
+// planAll plans the publications. All publications of one client use the same version of it.
+func (in *Intake) planAll(ctx context.Context, get getClient, caller herald.Caller, pubs []herald.Publication) ([]plan, error) {
+	plans := make([]plan, len(pubs))
+	var sum load
 	var last *clientcache.Snapshot
 	clients := make(map[uuid.UUID]*clientcache.Snapshot)
 	budget := catalogue.NewBudget(ctx)
 	for i, p := range pubs {
+		var err error
 		client := last
 		if client == nil || client.ID != p.ClientID {
 			client = clients[p.ClientID]
 		}
 		if client == nil {
-			var err error
 			if client, err = get(ctx, p.ClientID); err != nil {
 				return nil, onItem(i, err)
 			}
@@ -220,13 +246,24 @@ func (in *Intake) prepareAll(ctx context.Context, get getClient, caller herald.C
 			clients[p.ClientID] = client
 		}
 		last = client
-		event, err := in.prepare(budget, client, p)
+		if plans[i], err = in.planInTurn(ctx, budget, client, p); err == nil {
+			err = sum.add(&plans[i], in.MaxFanOut)
+		}
 		if err != nil {
 			return nil, onItem(i, err)
 		}
-		events[i] = event
 	}
-	return events, nil
+	return plans, nil
+}
+
+// planInTurn is plan. Large data is validated in turns.
+func (in *Intake) planInTurn(ctx context.Context, budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (plan, error) {
+	end, err := in.turns.Take(ctx, len(p.Data))
+	if err != nil {
+		return plan{}, err
+	}
+	defer end()
+	return in.plan(budget, client, p)
 }
 
 func onItem(i int, err error) error {
@@ -250,74 +287,6 @@ func authorize(caller herald.Caller, client *clientcache.Snapshot) error {
 	default:
 		return nil
 	}
-}
-
-// prepare finds the rules that an event meets and renders their alerts. It only computes; nothing
-// is stored or sent.
-func (in *Intake) prepare(budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (work.PreparedEvent, error) {
-	e := p.Event
-	kind, ok := client.Catalogue.Lookup(e.Type)
-	if !ok {
-		return work.PreparedEvent{}, herald.Invalid("type", "Unknown event type %q. GET /eventTypes lists those there are.", e.Type)
-	}
-	e.Type = kind.Name
-	if err := kind.Validate(budget, e); err != nil {
-		return work.PreparedEvent{}, err
-	}
-	if kind.BuiltIn && !kind.Connection {
-		e.ConnectionID = uuid.Nil // the alerts of such a type have none, on the wire and in the API
-	}
-	e.ID = in.ids.NewEvent()
-	prepared := work.PreparedEvent{ClientVersion: client.Version, IdempotencyKey: p.IdempotencyKey}
-	if p.IdempotencyKey != "" {
-		prepared.Fingerprint = fingerprint(e)
-	}
-	if e.OccurredAt.IsZero() {
-		e.OccurredAt = herald.TimeOf(e.ID)
-	}
-	message := kind.Message(e)
-	e.Data = kind.Data(e.Data)
-	prepared.Event = e
-	for _, rule := range client.Rules(e.Type) {
-		if !rule.Meets(e) {
-			continue
-		}
-		if len(prepared.Alerts) == herald.MaxAlerts {
-			return work.PreparedEvent{}, herald.Errorf(herald.CodeConflict, "The event meets more than %d rules of the client, which is more than can be raised.", herald.MaxAlerts)
-		}
-		alert := work.PreparedAlert{ID: herald.AlertID(e.ID, len(prepared.Alerts)+1), RuleID: rule.ID, Message: message}
-		alert.Head = renderHead(client.Profile.Name, kind, e, alert)
-		var err error
-		if alert.Items, err = in.items(rule, alert, e); err != nil {
-			return work.PreparedEvent{}, err
-		}
-		prepared.Alerts = append(prepared.Alerts, alert)
-	}
-	return prepared, nil
-}
-
-// items returns the deliveries of an alert: one for the rule's webhook and one for each of its
-// mailboxes.
-func (in *Intake) items(rule herald.Rule, a work.PreparedAlert, e herald.Event) ([]work.Item, error) {
-	var items []work.Item
-	body := work.Body(a.Head, e.Data)
-	add := func(origin, address string) {
-		items = append(items, work.Item{
-			ID: herald.DeliveryID(a.ID, len(items)), ClientID: rule.ClientID, RuleID: rule.ID, Origin: origin, Address: address,
-			Body: body, Attempt: 1, MadeAt: herald.TimeOf(a.ID),
-		})
-	}
-	if rule.Webhook != "" {
-		origin, err := in.origin(rule.Webhook)
-		if err != nil {
-			return nil, fmt.Errorf("find the origin of rule %s: %w", rule.ID, err)
-		}
-		add(origin, rule.Webhook)
-	}
-	for _, box := range herald.Mailboxes(rule.Emails) {
-		add(herald.MailScheme, herald.MailScheme+box)
-	}
-	return items, nil
 }
 
 // fingerprint is a hash of what the publisher sent, so that publications with other content differ.

@@ -12,7 +12,7 @@ import (
 	"herald/internal/work"
 )
 
-// renderHead renders an alert's own part of the delivered body, see work.Body. It is the envelope
+// renderHead renders an alert's own part of the delivered body, see Body of work.Item. It is the envelope
 // of spec section 8.0, with the members in the vendor's order. If the event has data, it ends
 // before the value of Data. Members that do not apply are absent.
 func renderHead(clientName string, t *catalogue.Type, e herald.Event, a work.PreparedAlert) []byte {

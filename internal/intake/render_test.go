@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +76,17 @@ func exampleOf(kind *catalogue.Type) herald.Event {
 func bodyOf(clientName string, kind *catalogue.Type, e herald.Event) []byte {
 	message := kind.Message(e)
 	e.Data = kind.Data(e.Data)
-	return work.Body(renderHead(clientName, kind, e, work.PreparedAlert{ID: alertID, RuleID: ruleID, Message: message}), e.Data)
+	return wholeBody(renderHead(clientName, kind, e, work.PreparedAlert{ID: alertID, RuleID: ruleID, Message: message}), e.Data)
+}
+
+// wholeBody returns the body of an item on the wire.
+func wholeBody(head, data []byte) []byte {
+	item := work.Item{Head: head, Data: data}
+	start, rest := item.Body()
+	if rest == nil {
+		return start
+	}
+	return append(append(slices.Clone(start), rest...), '}')
 }
 
 func TestBodiesAreTheVendors(t *testing.T) {
@@ -151,7 +162,7 @@ func FuzzAnyTextIsCarried(f *testing.F) {
 	kind, _ := c.Lookup("Sync Completed")
 	f.Fuzz(func(t *testing.T, name, message string) {
 		e := exampleOf(kind)
-		body := work.Body(renderHead(name, kind, e, work.PreparedAlert{ID: alertID, Message: message}), e.Data)
+		body := wholeBody(renderHead(name, kind, e, work.PreparedAlert{ID: alertID, Message: message}), e.Data)
 		var got struct{ ClientName, Message string }
 		if err := json.Unmarshal(body, &got); err != nil || !utf8.Valid(body) {
 			t.Fatalf("%q: %v", body, err)

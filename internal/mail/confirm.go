@@ -1,9 +1,7 @@
 package mail
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	htmltemplate "html/template"
 	"strings"
 	texttemplate "text/template"
@@ -26,9 +24,9 @@ func (s *Sender) fillConfirmation(m *gomail.Msg, r Request) error {
 	if s.Confirm == nil {
 		return errors.New("there is no link for a confirmation")
 	}
-	var a alert
-	if err := json.Unmarshal(r.Body, &a); err != nil {
-		return fmt.Errorf("read the alert: %w", err)
+	a, err := r.alert()
+	if err != nil {
+		return err
 	}
 	name := oneLine(strings.Map(noAddress, a.ClientName))
 	if runes := []rune(name); len(runes) > maxClientName {

@@ -2,8 +2,6 @@ package mail
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
 	htmltemplate "html/template"
 	"slices"
 	"strings"
@@ -41,9 +39,9 @@ type group struct {
 
 // newDigest makes the digest of alerts, which are in the order in which they were raised.
 func (s *Sender) newDigest(r Request) (digest, error) {
-	var a alert
-	if err := json.Unmarshal(r.Body, &a); err != nil {
-		return digest{}, fmt.Errorf("read the alert: %w", err)
+	a, err := r.alert()
+	if err != nil {
+		return digest{}, err
 	}
 	d := digest{ClientName: a.ClientName, Count: len(r.Digest)}
 	counts := make(map[group]int)

@@ -75,7 +75,9 @@ type Request struct {
 	DeliveryID uuid.UUID
 	ClientID   uuid.UUID
 	Mailbox    string
-	Body       []byte // the alert, as the body of a webhook
+	// Body is the alert, as the body of a webhook. If Data is not nil, that body is Body, Data and
+	// a closing brace.
+	Body, Data []byte
 	RaisedAt   time.Time
 	// Digest lists the alerts of a digest, and is nil for a single alert. The Body of a digest is
 	// that of its first alert.
@@ -103,15 +105,16 @@ func (s *Sender) Send(ctx context.Context, r Request) Result {
 	if s.Server == nil {
 		return Result{Reason: herald.ReasonNoMailServer, Error: "No mail server is configured (--smtp)."}
 	}
-	message, err := s.message(r)
-	if err != nil {
-		return Result{Reason: herald.ReasonAddress, Error: err.Error()}
-	}
 	leave, err := s.pool.enter(ctx)
 	if err != nil {
 		return Result{Reason: herald.ReasonInterrupted, Error: err.Error()}
 	}
 	defer leave()
+	// Few messages are rendered at once, because decoded data takes many times its size.
+	message, err := s.message(r)
+	if err != nil {
+		return Result{Reason: herald.ReasonAddress, Error: err.Error()}
+	}
 	// The timeout starts after the wait for a place, because that wait is not the server's fault.
 	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()

@@ -44,6 +44,9 @@ type content struct {
 const (
 	maxRows  = 20
 	maxValue = 200
+	// maxPath bounds the name of a nested member before it is shown, in bytes. It has more than
+	// maxValue characters, so that oneLine cuts it visibly.
+	maxPath = 8 * maxValue
 )
 
 // message renders an alert for a mailbox.
@@ -89,11 +92,26 @@ func (s *Sender) message(r Request) (*gomail.Msg, error) {
 	return m, nil
 }
 
+// alert decodes the alert. It does not copy Data.
+func (r *Request) alert() (a alert, err error) {
+	envelope := r.Body
+	if r.Data != nil {
+		envelope = append(bytes.Clone(r.Body), "null}"...)
+	}
+	if err := json.Unmarshal(envelope, &a); err != nil {
+		return a, fmt.Errorf("read the alert: %w", err)
+	}
+	if r.Data != nil {
+		a.Data = r.Data
+	}
+	return a, nil
+}
+
 // fillAlert fills a message with one alert.
 func (s *Sender) fillAlert(m *gomail.Msg, r Request, stop string) error {
-	var a alert
-	if err := json.Unmarshal(r.Body, &a); err != nil {
-		return fmt.Errorf("read the alert: %w", err)
+	a, err := r.alert()
+	if err != nil {
+		return err
 	}
 	c := content{alert: a, Rows: rows(a, r.RaisedAt), Stop: stop}
 	if s.PublicURL != "" {
@@ -174,7 +192,8 @@ func flatten(into []row, name string, value any) []row {
 			if name != "" {
 				path = name + "." + member
 			}
-			into = flatten(into, path, v[member])
+			// A long name would be copied for each of the members in it.
+			into = flatten(into, strings.ToValidUTF8(path[:min(len(path), maxPath)], ""), v[member])
 		}
 		return into
 	case []any:

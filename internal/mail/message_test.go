@@ -165,3 +165,25 @@ func TestNothingCanBeInjected(t *testing.T) {
 		}
 	}
 }
+
+// TestBodyInPartsIsTheSameMail: the data of an event is shared by its mails, so it comes apart.
+func TestBodyInPartsIsTheSameMail(t *testing.T) {
+	whole, parted := request("ops@acme.example"), request("ops@acme.example")
+	start, data, found := bytes.Cut(body, []byte(`"Data":`))
+	if !found {
+		t.Fatal("the body has no data")
+	}
+	parted.Body = append(bytes.Clone(start), `"Data":`...)
+	parted.Data = data[:len(data)-1]
+	want, err := whole.alert()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parted.alert()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(alert{})); diff != "" {
+		t.Errorf("alert (-whole +parts):\n%s", diff)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"herald"
 	"herald/internal/secret"
+	"herald/internal/work"
 )
 
 // The records that the audit log holds in its columns before and after.
@@ -98,11 +99,12 @@ func encodeAudited(record any) ([]byte, error) {
 
 // Changes lists up to limit entries of the audit log, newest first. It lists only
 // entries older than after, unless after is uuid.Nil, and only those of client, unless
-// client is uuid.Nil.
-func (s *Store) Changes(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error) {
+// client is uuid.Nil. If they have more than maxCursorPage bytes, it lists fewer, and next is the
+// after of the call that continues; otherwise next is uuid.Nil.
+func (s *Store) Changes(ctx context.Context, client, after uuid.UUID, limit int) (changes []herald.Change, next uuid.UUID, err error) {
 	ctx, done, err := s.readTurn(ctx, client)
 	if err != nil {
-		return nil, err
+		return nil, uuid.Nil, err
 	}
 	defer done()
 	c := conditions{parts: []string{"id >= (SELECT kept_from FROM history)"}}
@@ -112,16 +114,20 @@ func (s *Store) Changes(ctx context.Context, client, after uuid.UUID, limit int)
 	if after != uuid.Nil {
 		c.add("id < %s", after)
 	}
-	changes, err := list(ctx, s.lists, scanChange, `SELECT id, client_id, action, subject, actor, key_id, address, before, after
+	changes, full, err := listWithin(ctx, s.lists, scanChange, `SELECT id, client_id, action, subject, actor, key_id, address, before, after
 FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
-	return changes, s.failed("list the audit log", err)
+	if full {
+		next = changes[len(changes)-1].ID
+	}
+	return changes, next, s.failed("list the audit log", err)
 }
 
-func scanChange(rows *sql.Rows) (c herald.Change, err error) {
+// scanChange also returns the size of the change, in bytes.
+func scanChange(rows *sql.Rows) (c herald.Change, size int, err error) {
 	var before, after []byte
 	err = rows.Scan(&c.ID, &c.ClientID, &c.Action, &c.Subject, &c.Actor, &c.APIKeyID, &c.Address, &before, &after)
 	c.At, c.Before, c.After = herald.TimeOf(c.ID), before, after
-	return c, err
+	return c, len(before) + len(after) + work.RowSize, err
 }
 
 // ExpireAuditLog deletes entries of the audit log that are older than the kept history, in

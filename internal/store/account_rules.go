@@ -11,6 +11,7 @@ import (
 
 	"herald"
 	"herald/internal/query"
+	"herald/internal/work"
 )
 
 const ruleColumns = `id, client_id, type, posted_type, company_id, webhook, emails, send_auth`
@@ -65,8 +66,26 @@ func (s *Store) Rules(ctx context.Context, client, company uuid.UUID, l query.Li
 	}
 	text := `SELECT ` + ruleColumns + ` FROM rules WHERE ` + c.where() + ` ORDER BY ` + c.orderBy(l.Order) +
 		` LIMIT ` + c.bind(l.PageSize) + ` OFFSET ` + c.bind(l.Offset())
-	rules, err := list(ctx, s.lists, scanRule, text, c.args...)
+	var page pageBytes
+	rules, err := list(ctx, s.lists, func(rows *sql.Rows) (herald.Rule, error) {
+		r, err := scanRule(rows)
+		if !page.add(ruleSize(r)) {
+			r = herald.Rule{}
+		}
+		return r, err
+	}, text, c.args...)
+	if err == nil {
+		err = page.reserve(ctx)
+	}
 	return rules, int(total), s.failed("list rules", err)
+}
+
+func ruleSize(r herald.Rule) int {
+	size := work.RowSize + len(r.PostedType) + len(r.Webhook)
+	for _, element := range r.Emails {
+		size += len(element)
+	}
+	return size
 }
 
 // Rule returns a client's rule. The error is CodeNotFound when there is none.
@@ -83,8 +102,30 @@ func (s *Store) Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, er
 	return r, s.failed("read a rule", err)
 }
 
+// Limits on the rules of one client. Every publish checks all of them, and the cache holds them.
+const (
+	// DefaultMaxRules is how many rules a client may have.
+	DefaultMaxRules = 10_000
+	// maxRulesBytes bounds the texts of a client's rules, in bytes: 1.6 KB for each of 10,000.
+	maxRulesBytes = 16 << 20
+)
+
+// rulesTotal returns how many rules a client has, and the bytes of their texts.
+func rulesTotal(ctx context.Context, tx *sql.Tx, client uuid.UUID) (n, bytes int, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT count(*),
+CAST(coalesce(sum(octet_length(posted_type) + octet_length(webhook) + octet_length(emails)), 0) AS bigint) FROM rules WHERE client_id = $1`,
+		client[:]).Scan(&n, &bytes)
+	return n, bytes, err
+}
+
+func tooManyBytesOfRules(bytes int) error {
+	return herald.Errorf(herald.CodeConflict, "The client's rules would have %d bytes of text, and they can have at most %d. Delete rules that are not needed, or name fewer mailboxes.",
+		bytes, maxRulesBytes)
+}
+
 // CreateRule stores a new rule under the id it has. It applies to events published
-// after it returns. The error is CodeNotFound when there is no such client.
+// after it returns. The error is CodeNotFound when there is no such client, and CodeConflict
+// when the client has Options.MaxRules rules or too many bytes of them.
 func (s *Store) CreateRule(ctx context.Context, by herald.Caller, r herald.Rule) error {
 	emails, err := encodeEmails(r.Emails)
 	if err != nil {
@@ -96,23 +137,42 @@ func (s *Store) CreateRule(ctx context.Context, by herald.Caller, r herald.Rule)
 		if err != nil {
 			return err
 		}
+		switch n, bytes, err := rulesTotal(ctx, tx, r.ClientID); {
+		case err != nil:
+			return err
+		case n > s.options.MaxRules:
+			return herald.Errorf(herald.CodeConflict, "The client has %d rules, and a client can have at most %d (--max-rules). Delete rules that are not needed.", n-1, s.options.MaxRules)
+		case bytes > maxRulesBytes:
+			return tooManyBytesOfRules(bytes)
+		}
 		return s.audit(ctx, tx, by, auditEntry{r.ClientID, herald.RuleCreated, r.ID.String(), nil, auditRule(r)})
 	})
 }
 
 // UpdateRule replaces a rule's type, company and notifiers and returns the updated rule.
 // It does not change WithoutAuthorization. The error is CodeNotFound when there is no
-// such rule.
+// such rule, and CodeConflict when the client's rules would have too many bytes.
 func (s *Store) UpdateRule(ctx context.Context, by herald.Caller, r herald.Rule) (herald.Rule, error) {
 	emails, err := encodeEmails(r.Emails)
 	if err != nil {
 		return r, fmt.Errorf("encode a rule's emails: %w", err)
 	}
 	var updated herald.Rule
-	err = s.changeRule(ctx, by, herald.RuleUpdated, r.ClientID, r.ID, s.changeClient, func(ctx context.Context, tx *sql.Tx) (err error) {
+	err = s.changeRule(ctx, by, herald.RuleUpdated, r.ClientID, r.ID, s.changeClient, func(ctx context.Context, tx *sql.Tx) error {
+		_, before, err := rulesTotal(ctx, tx, r.ClientID)
+		if err != nil {
+			return err
+		}
 		updated, err = first(ctx, tx, scanRule, `UPDATE rules SET type = $1, posted_type = $2, company_id = $3, webhook = $4, emails = $5
 WHERE client_id = $6 AND id = $7 RETURNING `+ruleColumns,
 			r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, r.ClientID[:], r.ID[:])
+		if err != nil {
+			return err
+		}
+		_, after, err := rulesTotal(ctx, tx, r.ClientID)
+		if err == nil && after > max(before, maxRulesBytes) { // a client may make its rules smaller at any time
+			return tooManyBytesOfRules(after)
+		}
 		return err
 	})
 	return updated, err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -255,4 +256,43 @@ func TestEventTypeKeepsItsText(t *testing.T) {
 			t.Errorf("%+v, %v, want %+v", got, err, want)
 		}
 	})
+}
+
+// TestRulesOfAClientAreBounded: in number and in bytes, each with an error that says so. A rule can
+// always be made smaller.
+func TestRulesOfAClientAreBounded(t *testing.T) { onBoth(t, testRulesOfAClientAreBounded) }
+
+func testRulesOfAClientAreBounded(t *testing.T, f *fixture) {
+	f.options.MaxRules = 3
+	f.newRule(f.client)
+	last := f.newRule(f.client)
+	fourth := last
+	fourth.ID = herald.NewID()
+	err := f.CreateRule(t.Context(), operator, fourth)
+	wantCode(t, err, herald.CodeConflict)
+	if !strings.Contains(err.Error(), "3 rules") || !strings.Contains(err.Error(), "--max-rules") {
+		t.Errorf("error %v, want the number and the flag", err)
+	}
+	if err := f.DeleteRule(t.Context(), operator, f.client.ID, last.ID); err != nil {
+		t.Fatal(err)
+	}
+	fourth.Webhook = "https://receiver.example/" + strings.Repeat("x", maxRulesBytes)
+	wantCode(t, f.CreateRule(t.Context(), operator, fourth), herald.CodeConflict)
+	fourth.Webhook = "https://receiver.example/" + strings.Repeat("x", maxRulesBytes*3/4)
+	if err := f.CreateRule(t.Context(), operator, fourth); err != nil {
+		t.Fatalf("after a rule was deleted: %v", err)
+	}
+	grown := fourth
+	grown.Webhook += strings.Repeat("y", maxRulesBytes/2)
+	_, err = f.UpdateRule(t.Context(), operator, grown)
+	wantCode(t, err, herald.CodeConflict)
+	if kept, err := f.Rule(t.Context(), f.client.ID, fourth.ID); err != nil || len(kept.Webhook) != len(fourth.Webhook) {
+		t.Errorf("the rule has a webhook of %d bytes, %v; want %d", len(kept.Webhook), err, len(fourth.Webhook))
+	}
+	if _, err := f.write.ExecContext(t.Context(), `UPDATE rules SET webhook = $1 WHERE id = $2`, grown.Webhook, fourth.ID[:]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.UpdateRule(t.Context(), operator, fourth); err != nil {
+		t.Errorf("a rule that becomes smaller: %v", err)
+	}
 }

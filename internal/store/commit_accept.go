@@ -19,12 +19,9 @@ import (
 func (s *Store) Accept(events []work.PreparedEvent) ([]herald.Receipt, error) {
 	req := &request{client: events[0].Event.ClientID, events: events}
 	for i := range events {
-		req.rows++
-		req.bytes += len(events[i].Event.Data)
-		for j := range events[i].Alerts {
-			req.rows += 1 + len(events[i].Alerts[j].Items)
-			req.bytes += len(events[i].Alerts[j].Head)
-		}
+		rows, bytes := events[i].Size()
+		req.rows += rows
+		req.bytes += bytes
 	}
 	if err := s.writer.do(req); err != nil {
 		return nil, err

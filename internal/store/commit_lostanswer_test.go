@@ -137,7 +137,7 @@ func testLostAnswerToACommit(t *testing.T, reply []byte) {
 	if n := proxy.cuts.Load(); n != 10 {
 		t.Errorf("%d connections were cut, want 10", n)
 	}
-	events, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
+	events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
 	if err != nil || len(events) != 10 {
 		t.Errorf("%d events, %v; want 10", len(events), err)
 	}
@@ -167,7 +167,7 @@ func TestClaimOfUnknownOutcome(t *testing.T) {
 	limit := f.dialect.limitLockWait
 	f.dialect.limitLockWait = func(context.Context, *sql.Tx) error { return errors.New("the database does not say") }
 	proxy.armed.Store(true)
-	items, err := f.Claim(t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1}})
+	items, err := f.Claim(t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1, Bytes: plenty}}, plenty)
 	if herald.CodeOf(err) != herald.CodeUnavailable {
 		t.Fatalf("the claim: %+v, %v; want CodeUnavailable", items, err)
 	}

@@ -342,13 +342,14 @@ ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, ti
 }
 
 // postgresClaimSQL lets several nodes claim from one lane at once: SKIP LOCKED passes over
-// the rows that another node is claiming. A node that was declared dead claims nothing. It first collects the ids in an array, because a
-// join would let the planner read the whole queue.
-const postgresClaimSQL = `UPDATE queue SET node = $1, reason = NULL WHERE (SELECT count(*) FROM nodes WHERE id = $1) = 1 AND id = ANY(ARRAY(
+// the rows that another node is claiming. A node that was declared dead claims nothing. The
+// statement first collects the ids in an array, because a join would let the planner read the
+// whole queue.
+var postgresClaimSQL = `UPDATE queue SET node = $1, reason = NULL WHERE (SELECT count(*) FROM nodes WHERE id = $1) = 1 AND id = ANY(ARRAY(
   SELECT c.id FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) w(client_id, lane, n, floor), LATERAL (
     SELECT q.id FROM queue q WHERE q.node IS NULL AND q.client_id = w.client_id AND q.lane = w.lane AND q.due_at BETWEEN w.floor AND $6
     ORDER BY q.due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))
-RETURNING ` + claimedColumns
+RETURNING ` + claimedColumns(postgresAlertOf)
 
 func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) ([]claimedRow, error) {
 	var (
@@ -363,32 +364,21 @@ func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Cl
 	return list(ctx, tx, scanClaimed(node), postgresClaimSQL, node, clients, lanes, numbers, floors, now)
 }
 
-func postgresReadBodies(ctx context.Context, s *Store, items []work.Item) error {
-	type body struct {
-		rule       uuid.UUID
-		head, data []byte
-	}
-	var (
-		alerts [][]byte
-		bodies = make(map[uuid.UUID]body, len(items))
-	)
-	for i := range items {
-		alert := herald.AlertOf(items[i].ID)
-		alerts = append(alerts, alert[:])
-	}
-	_, err := list(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
+func postgresReadBodies(ctx context.Context, s *Store, items []work.Item) (missing map[uuid.UUID]bool, err error) {
+	alerts, events := idsOf(items)
+	found := make(bodies, len(alerts)+len(events))
+	_, err = list(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
 		var (
 			id uuid.UUID
-			b  body
+			b  bodyPart
 		)
-		err = rows.Scan(&id, &b.rule, &b.head, &b.data)
-		bodies[id] = b
+		err = rows.Scan(&id, &b.rule, &b.text)
+		found[id] = b
 		return none, err
-	}, `SELECT a.id, a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ANY($1::uuid[])`, alerts)
-	for i := range items {
-		if b, found := bodies[herald.AlertOf(items[i].ID)]; found {
-			items[i].RuleID, items[i].Body = b.rule, work.Body(b.head, b.data)
-		}
+	}, `SELECT id, rule_id, head FROM alerts WHERE id = ANY($1::uuid[])
+UNION ALL SELECT id, NULL, data FROM events WHERE id = ANY($2::uuid[])`, uuids(alerts), uuids(events))
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return found.setOn(items), nil
 }

@@ -259,9 +259,9 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
 }
 
-const sqliteClaimSQL = `UPDATE queue SET node = $1, reason = NULL WHERE id IN (
+var sqliteClaimSQL = `UPDATE queue SET node = $1, reason = NULL WHERE id IN (
   SELECT id FROM queue WHERE node IS NULL AND client_id = $2 AND lane = $3 AND due_at BETWEEN $4 AND $5 ORDER BY due_at LIMIT $6)
-RETURNING ` + claimedColumns
+RETURNING ` + claimedColumns(sqliteAlertOf)
 
 func sqliteClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) (claimed []claimedRow, err error) {
 	for i, claim := range claims {
@@ -274,19 +274,24 @@ func sqliteClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Clai
 	return claimed, nil
 }
 
-func sqliteReadBodies(ctx context.Context, s *Store, items []work.Item) error {
-	for i := range items {
-		alert := herald.AlertOf(items[i].ID)
-		var head, data []byte
-		err := s.read.QueryRowContext(ctx, `SELECT a.rule_id, a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1`,
-			alert[:]).Scan(&items[i].RuleID, &head, &data)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
+func sqliteReadBodies(ctx context.Context, s *Store, items []work.Item) (missing map[uuid.UUID]bool, err error) {
+	alerts, events := idsOf(items)
+	found := make(bodies, len(alerts)+len(events))
+	for _, part := range []struct {
+		ids  []uuid.UUID
+		text string
+	}{{alerts, `SELECT rule_id, head FROM alerts WHERE id = $1`}, {events, `SELECT NULL, data FROM events WHERE id = $1`}} {
+		for _, id := range part.ids {
+			var b bodyPart
+			err := s.read.QueryRowContext(ctx, part.text, id[:]).Scan(&b.rule, &b.text)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			found[id] = b
 		}
-		if err != nil {
-			return err
-		}
-		items[i].Body = work.Body(head, data)
 	}
-	return nil
+	return found.setOn(items), nil
 }

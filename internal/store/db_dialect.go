@@ -63,9 +63,9 @@ type dialect struct {
 	// claim lets a node hold due deliveries: of each lane the longest due first,
 	// without those that are due before the lane's floor.
 	claim func(ctx context.Context, tx *sql.Tx, node int64, claims []work.Claim, floors []int64, now int64) ([]claimedRow, error)
-	// readBodies sets the RuleID and the Body of items. It leaves the Body of an item
-	// nil whose alert or event is missing.
-	readBodies func(ctx context.Context, s *Store, items []work.Item) error
+	// readBodies sets the RuleID, the Head and the Data of items. It returns the ids of
+	// the items whose alert or event is missing.
+	readBodies func(ctx context.Context, s *Store, items []work.Item) (missing map[uuid.UUID]bool, err error)
 }
 
 // batchTx is the writer's transaction, after its begin.

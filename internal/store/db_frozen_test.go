@@ -121,11 +121,11 @@ func TestOpenConnectionsFreeze(t *testing.T) {
 			return f.RenameClient(f.t.Context(), operator, f.client.ID, "Acme")
 		},
 		"claim": func(f *fixture) error {
-			_, err := f.Claim(f.t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1}})
+			_, err := f.Claim(f.t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: 1, Bytes: plenty}}, plenty)
 			return err
 		},
 		"list": func(f *fixture) error {
-			_, err := f.Events(f.t.Context(), f.client.ID, uuid.Nil, 1)
+			_, _, err := f.Events(f.t.Context(), f.client.ID, uuid.Nil, 1)
 			return err
 		},
 		"readiness": func(f *fixture) error { return f.Ping(f.t.Context()) },
@@ -173,7 +173,7 @@ func TestFrozenInTheMiddleOfABatch(t *testing.T) {
 	}
 	within(t, 2*(batchTimeout+lostAnswerTimeout), "publish", func() {
 		_, err := f.Accept([]work.PreparedEvent{prepared})
-		events, listErr := f.Events(t.Context(), f.client.ID, uuid.Nil, 10)
+		events, _, listErr := f.Events(t.Context(), f.client.ID, uuid.Nil, 10)
 		if listErr != nil {
 			t.Error(listErr)
 		}

@@ -48,7 +48,7 @@ func postgresDialect() dialect {
 			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
 ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + alias
 		},
-		alertOf: func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
+		alertOf: postgresAlertOf,
 		withPrefix: func(id, zeros string, n int) string {
 			end := strings.Repeat("ff", 16-n)
 			return fmt.Sprintf(`%s BETWEEN %s AND overlay(%[2]s::text placing '%[3]s' from %[4]d)::uuid`, id, zeros, end, 37-len(end))
@@ -174,6 +174,8 @@ func (s *Store) onDirectAddress(ctx context.Context, o Options, fn func(*sql.DB)
 	}
 	return errors.Join(fn(db), db.Close())
 }
+
+func postgresAlertOf(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` }
 
 func classifyPostgres(err error) fault {
 	var (

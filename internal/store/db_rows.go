@@ -17,11 +17,8 @@ type querier interface {
 // list returns all rows of a statement. scan scans one row. A statement outside of a
 // transaction ends after statementTimeout.
 func list[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
-	if _, alone := q.(*sql.DB); alone {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, statementTimeout)
-		defer cancel()
-	}
+	ctx, cancel := withStatementTimeout(ctx, q)
+	defer cancel()
 	rows, err := q.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, withContextError(ctx, err)
@@ -35,6 +32,15 @@ func list[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error)
 		all = append(all, one)
 	}
 	return all, withContextError(ctx, errors.Join(rows.Err(), rows.Close()))
+}
+
+// withStatementTimeout returns a context that ends after statementTimeout, unless q is a
+// transaction, which has a deadline of its own.
+func withStatementTimeout(ctx context.Context, q querier) (context.Context, context.CancelFunc) {
+	if _, alone := q.(*sql.DB); alone {
+		return context.WithTimeout(ctx, statementTimeout)
+	}
+	return ctx, func() {}
 }
 
 // withContextError joins the error of ctx to err when ctx has ended: a driver reports a

@@ -25,7 +25,7 @@ func sqliteDialect() dialect {
 		joinOfAlert: func(table, alias string) string {
 			return `CROSS JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`
 		},
-		alertOf: func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
+		alertOf: sqliteAlertOf,
 		withPrefix: func(id, zeros string, n int) string {
 			return fmt.Sprintf(`%s BETWEEN %s AND CAST(substr(%[2]s, 1, %[3]d) || x'%[4]s' AS BLOB)`, id, zeros, n, strings.Repeat("ff", 16-n))
 		},
@@ -37,6 +37,8 @@ func sqliteDialect() dialect {
 		readBodies:    sqliteReadBodies,
 	}
 }
+
+func sqliteAlertOf(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` }
 
 func classifySQLite(err error) fault {
 	var e *sqlitedriver.Error

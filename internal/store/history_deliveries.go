@@ -12,6 +12,8 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/memory"
+	"herald/internal/work"
 )
 
 // The columns of pending deliveries and of those that have ended are the same, so that a
@@ -65,7 +67,17 @@ func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.Deliv
 		// state >= 2.
 		found, next, err = s.deliveriesIn(ctx, endedColumns, "deliveries d", client, f, "d.state >= 2", fmt.Sprintf("d.state = %d", *f.State))
 	}
+	if err == nil {
+		err = memory.Reserve(ctx, int64(deliveriesSize(found)))
+	}
 	return found, next, adviseTimeRange(s.failed("list deliveries", err), "since="+aDayAgo())
+}
+
+func deliveriesSize(deliveries []herald.Delivery) (bytes int) {
+	for i := range deliveries {
+		bytes += 2*work.RowSize + len(deliveries[i].Address)
+	}
+	return bytes
 }
 
 // Limits of a list of deliveries: a chunk has longestChunk rows at most, and no chunk begins
@@ -226,12 +238,17 @@ SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE 
 	if err != nil {
 		return d, nil, s.failed("read a delivery", err)
 	}
-	attempts, err := list(ctx, s.lists, scanAttempt,
+	size := 0
+	attempts, err := list(ctx, s.lists, func(rows *sql.Rows) (herald.Attempt, error) { return scanAttempt(rows, &size) },
 		`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, s.withCachedPlan(id[:])...)
+	if err == nil {
+		err = memory.Reserve(ctx, int64(size))
+	}
 	return d, attempts, s.failed("read a delivery's attempts", err)
 }
 
-func scanAttempt(rows *sql.Rows) (herald.Attempt, error) {
+// scanAttempt adds the size of the attempt to size, in bytes.
+func scanAttempt(rows *sql.Rows, size *int) (herald.Attempt, error) {
 	var (
 		a                          herald.Attempt
 		at                         int64
@@ -242,6 +259,7 @@ func scanAttempt(rows *sql.Rows) (herald.Attempt, error) {
 		return a, err
 	}
 	a.At = fromMicros(at)
+	*size += work.RowSize + len(a.Error) + len(timings) + len(request) + len(response)
 	for _, part := range []struct {
 		text []byte
 		into any

@@ -211,10 +211,10 @@ func (s *Store) pageBySearch(ctx context.Context, tx *sql.Tx, q search, company 
 		c.add("e.id < %s", q.to)
 	}
 	var total int
-	alerts, err := list(ctx, tx, func(rows *sql.Rows) (herald.Alert, error) { return scanAlertAnd(rows, &total) },
+	alerts, err := listAlerts(ctx, tx,
 		`SELECT `+alertColumns+`, p.total FROM (SELECT a.id, count(*) OVER () AS total`+from+` WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
 			` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(l.Offset())+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
-ORDER BY p.id`+direction(l.Order), c.args...)
+ORDER BY p.id`+direction(l.Order), c.args, &total)
 	if err == nil && len(alerts) == 0 && l.Offset() > 0 { // after the last page there is no row with the total
 		n, err := first(ctx, tx, scanInt, `SELECT count(*)`+from+` WHERE `+c.where(), c.args[:len(c.args)-2]...)
 		return nil, int(n), s.failed("count alerts", err)

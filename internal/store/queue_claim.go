@@ -5,9 +5,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"herald"
 	"herald/internal/work"
@@ -55,24 +58,33 @@ func (s *Store) Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane,
 // LanesLimit is how many lanes Lanes returns at most.
 func (s *Store) LanesLimit() int { return lanesLimit }
 
-// Claim lets this node hold due deliveries: of each lane up to N, the longest due first. It
-// returns them, longest due first. If it cannot read their bodies before ctx ends, it hands
-// them back and returns an error. Unreadable says why a body cannot be read at all. If the answer of
-// its commit is lost and the database does not say what became of it, the next Heartbeat returns
-// work.ErrDeclaredDead, because the node may hold them.
-func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, error) {
-	var claimed []claimedRow
+// Claim lets this node hold due deliveries: of each lane up to N of up to Bytes bytes, the
+// longest due first, and of all lanes up to room bytes. The very first delivery may be larger,
+// or it would never be sent. Claim learns the sizes before it reads a body. If it cannot read
+// the bodies before ctx ends, it hands the deliveries back and returns an error. Unreadable says
+// why a body cannot be read at all. If the answer of its commit is lost and the database does not
+// say what became of it, the next Heartbeat returns work.ErrDeclaredDead, because the node may
+// hold them.
+func (s *Store) Claim(ctx context.Context, claims []work.Claim, room int) (work.Claimed, error) {
+	var (
+		claimed []claimedRow
+		left    map[work.Lane]bool
+	)
 	node, end := s.holding.begin()
 	if node == 0 { // this node is not registered any more
 		end()
-		return nil, nil
+		return work.Claimed{}, nil
 	}
 	err := s.transact(ctx, transaction{doing: "claim deliveries", timeout: claimTimeout, tookPlace: s.claimed(&claimed)}, func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
 		}
-		claimed, err = s.dialect.claim(ctx, tx, node, claims, s.floors.of(claims), now)
+		all, err := s.dialect.claim(ctx, tx, node, claims, s.floors.of(claims), now)
+		if err != nil {
+			return err
+		}
+		claimed, left, err = releaseTooLarge(ctx, tx, claims, all, room)
 		return err
 	})
 	end()
@@ -80,74 +92,93 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim) ([]work.Item, er
 		s.uncertain.Store(true) // this node may hold deliveries that it does not know of
 	}
 	if err != nil {
-		return nil, err
+		return work.Claimed{}, err
 	}
-	s.floors.raise(claims, claimed)
-	// The rows of RETURNING have no order.
-	slices.SortFunc(claimed, func(a, b claimedRow) int {
-		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
-	})
+	s.floors.raise(claims, claimed, left)
 	items := make([]work.Item, len(claimed))
 	for i := range claimed {
 		items[i] = claimed[i].Item
 	}
-	if err := s.readClaimed(ctx, items); err != nil {
-		return nil, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
+	missing, err := s.readClaimed(ctx, items)
+	if err != nil {
+		return work.Claimed{}, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
 	}
-	return s.endMissing(ctx, items), nil
+	return work.Claimed{Items: s.endMissing(ctx, items, missing), Left: left}, nil
 }
 
-// readClaimed reads the bodies of deliveries that this node holds. While the database is away it
-// waits: if this node dropped the deliveries, nobody would send them. If they cannot be read for
-// another reason, it reads them one by one, and sets Unreadable of those that are at fault. So one
-// delivery that cannot be read does not hold up the others. The error is that ctx has ended.
-func (s *Store) readClaimed(ctx context.Context, items []work.Item) error {
+// releaseTooLarge sorts the claimed rows, longest due first, and ends the hold on those that do not
+// fit. It returns the others, and the lanes of those that it released.
+func releaseTooLarge(ctx context.Context, tx *sql.Tx, claims []work.Claim, rows []claimedRow, room int) (fitting []claimedRow, left map[work.Lane]bool, err error) {
+	// The rows of RETURNING have no order.
+	slices.SortFunc(rows, func(a, b claimedRow) int {
+		return cmp.Or(cmp.Compare(a.dueAt, b.dueAt), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	fitting, tooLarge := fit(claims, rows, room)
+	left = make(map[work.Lane]bool)
+	for i := range tooLarge {
+		d := &tooLarge[i]
+		left[d.Lane()] = true
+		if _, err := tx.ExecContext(ctx, handBackSQL, d.ID[:], d.Node, d.Attempt); err != nil {
+			return nil, nil, err
+		}
+	}
+	return fitting, left, nil
+}
+
+// readClaimed reads the bodies of deliveries that this node holds. It returns the ids of those whose
+// alert or event is missing. While the database is away it waits: if this node dropped the
+// deliveries, nobody would send them. If they cannot be read for another reason, it reads them one
+// by one, and sets Unreadable of those that are at fault. So one delivery that cannot be read does
+// not hold up the others. The error is that ctx has ended.
+func (s *Store) readClaimed(ctx context.Context, items []work.Item) (missing map[uuid.UUID]bool, err error) {
 	for wait := firstBodiesPause; ; wait = min(2*wait, maxBodiesPause) {
-		err := s.failed("read the bodies of claimed deliveries", s.dialect.readBodies(ctx, s, items))
+		missing, err := s.dialect.readBodies(ctx, s, items)
+		err = s.failed("read the bodies of claimed deliveries", err)
 		switch {
 		case err == nil:
-			return nil
+			return missing, nil
 		case ctx.Err() != nil:
-			return err
+			return nil, err
 		case herald.CodeOf(err) == herald.CodeUnavailable:
 			if !sleep(ctx, wait) {
-				return err
+				return nil, err
 			}
 		case len(items) == 1:
 			s.log.Error("a claimed delivery cannot be read", "deliveryId", items[0].ID, "error", err)
 			items[0].Unreadable = "this service could not read the event of the delivery"
-			return nil
+			return nil, nil
 		default:
+			missing = make(map[uuid.UUID]bool)
 			for i := range items {
-				if err := s.readClaimed(ctx, items[i:i+1]); err != nil {
-					return err
+				some, err := s.readClaimed(ctx, items[i:i+1])
+				if err != nil {
+					return nil, err
 				}
+				maps.Copy(missing, some)
 			}
-			return nil
+			return missing, nil
 		}
 	}
 }
 
-// endMissing ends the claimed deliveries that have no body, and returns the others: one whose
+// endMissing ends the claimed deliveries whose ids are in missing, and returns the others: one whose
 // content is gone fails alone. If it cannot be ended now, it is handed back and claimed again.
-func (s *Store) endMissing(ctx context.Context, items []work.Item) []work.Item {
-	var missing []work.Item
-	items = slices.DeleteFunc(items, func(d work.Item) bool {
-		gone := d.Body == nil && d.Unreadable == ""
-		if gone {
-			missing = append(missing, d)
-		}
-		return gone
-	})
+func (s *Store) endMissing(ctx context.Context, items []work.Item, missing map[uuid.UUID]bool) []work.Item {
+	if len(missing) == 0 {
+		return items
+	}
 	ctx = context.WithoutCancel(ctx)
-	for _, d := range missing {
+	return slices.DeleteFunc(items, func(d work.Item) bool {
+		if !missing[d.ID] {
+			return false
+		}
 		err := s.endUnsent(ctx, d, herald.ReasonContentMissing)
 		s.log.Error("a delivery failed because its alert or event is missing", "deliveryId", d.ID, "clientId", d.ClientID, "error", err)
 		if err != nil {
 			_ = s.HandBack(ctx, []work.Item{d}) // else it is freed when a node starts next
 		}
-	}
-	return items
+		return true
+	})
 }
 
 // endUnsent ends a delivery that this node holds as failed, without an attempt.
@@ -179,6 +210,33 @@ func (s *Store) claimed(rows *[]claimedRow) tookPlace {
 		}
 		return err == nil, err
 	}
+}
+
+// fit splits rows, which are in their order, into those that fit the bytes of their lane's claim
+// and room together, and the others. The first of a lane may be larger than its claim expected.
+// After one that does not fit, no later one of its lane does: a lane stays first in, first out.
+func fit(claims []work.Claim, rows []claimedRow, room int) (fitting, others []claimedRow) {
+	type part struct {
+		free, n int
+		full    bool
+	}
+	parts := make(map[work.Lane]*part, len(claims))
+	for _, claim := range claims {
+		parts[claim.Lane] = &part{free: claim.Bytes}
+	}
+	for i, row := range rows {
+		p := parts[row.Lane()]
+		fits := row.size <= room && (row.size <= p.free || p.n == 0)
+		if p.full = p.full || i > 0 && !fits; p.full {
+			others = append(others, row)
+			continue
+		}
+		p.free -= row.size
+		p.n++
+		room -= row.size
+		fitting = append(fitting, row)
+	}
+	return fitting, others
 }
 
 // Pauses of Claim while the database is away: they double from the first to the longest.
@@ -231,8 +289,9 @@ func (f *floors) of(claims []work.Claim) []int64 {
 }
 
 // raise sets the floors after a claim. It removes the floor of a lane that had fewer due
-// deliveries than the claim asked for, so the next claim begins at the lane's start.
-func (f *floors) raise(claims []work.Claim, claimed []claimedRow) {
+// deliveries than the claim asked for, so the next claim begins at the lane's start. The lanes
+// in left had more.
+func (f *floors) raise(claims []work.Claim, claimed []claimedRow, left map[work.Lane]bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	type taken struct {
@@ -251,7 +310,7 @@ func (f *floors) raise(claims []work.Claim, claimed []claimedRow) {
 	for _, claim := range claims {
 		t, before := byLane[claim.Lane], f.lanes[claim.Lane]
 		switch {
-		case t.n < claim.N:
+		case t.n == 0, t.n < claim.N && !left[claim.Lane]:
 			delete(f.lanes, claim.Lane)
 		case now.Before(before.until):
 			f.lanes[claim.Lane] = floor{t.last, before.until}
@@ -261,23 +320,78 @@ func (f *floors) raise(claims []work.Claim, claimed []claimedRow) {
 	}
 }
 
-// claimedRow is a claimed delivery with the due time that orders it.
+// claimedRow is a claimed delivery with the due time that orders it and the Size of the Item
+// with its body, which is not read yet.
 type claimedRow struct {
 	work.Item
 	dueAt int64
+	size  int
 }
 
-const claimedColumns = `id, client_id, lane, address, made_at, due_at, attempt, retries`
+// claimedColumns returns the columns of a claimed row. Neither database reads a value for its
+// length. The last column is NULL if the alert is missing.
+func claimedColumns(alertOf func(string) string) string {
+	return `id, client_id, lane, address, made_at, due_at, attempt, retries,
+(SELECT length(a.head) + coalesce(length(e.data), 0) FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = ` + alertOf("queue.id") + `)`
+}
 
 // scanClaimed returns a function that scans claimedColumns of a delivery claimed by node.
 func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
 	return func(rows *sql.Rows) (r claimedRow, err error) {
-		var made int64
-		err = rows.Scan(&r.ID, &r.ClientID, &r.Origin, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries)
+		var (
+			made int64
+			body sql.NullInt64
+		)
+		err = rows.Scan(&r.ID, &r.ClientID, &r.Origin, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries, &body)
 		r.MadeAt, r.Held, r.Node = fromMicros(made), true, node
+		r.size = r.Size() + int(body.Int64)
 		return r, err
 	}
 }
+
+// bodies are the parts of bodies by the ids of alerts and of events, which differ. Items of one
+// alert or one event share them.
+type bodies map[uuid.UUID]bodyPart
+
+// bodyPart is the head of an alert with its rule, or the data of an event.
+type bodyPart struct {
+	rule uuid.UUID
+	text []byte
+}
+
+// idsOf returns the alerts and the events of items, each once.
+func idsOf(items []work.Item) (alerts, events []uuid.UUID) {
+	seen := make(map[uuid.UUID]bool, len(items))
+	add := func(ids *[]uuid.UUID, id uuid.UUID) {
+		if !seen[id] {
+			seen[id] = true
+			*ids = append(*ids, id)
+		}
+	}
+	for i := range items {
+		add(&alerts, herald.AlertOf(items[i].ID))
+		add(&events, herald.EventOf(items[i].ID))
+	}
+	return alerts, events
+}
+
+// setOn sets the bodies of items. It returns the ids of the items whose alert or event is missing.
+func (b bodies) setOn(items []work.Item) (missing map[uuid.UUID]bool) {
+	missing = make(map[uuid.UUID]bool)
+	for i := range items {
+		d := &items[i]
+		head, found := b[herald.AlertOf(d.ID)]
+		data, foundData := b[herald.EventOf(d.ID)]
+		if !found || !foundData {
+			missing[d.ID] = true
+			continue
+		}
+		d.RuleID, d.Head, d.Data = head.rule, head.text, data.text
+	}
+	return missing
+}
+
+const handBackSQL = `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`
 
 // HandBack ends this node's hold on deliveries without an attempt, so that they can be
 // claimed again. It skips deliveries that this node does not hold any more.
@@ -285,8 +399,7 @@ func (s *Store) HandBack(ctx context.Context, held []work.Item) error {
 	for part := range slices.Chunk(held, step) {
 		err := s.transact(ctx, transaction{doing: "hand deliveries back", repeatable: true}, func(ctx context.Context, tx *sql.Tx) error {
 			for _, d := range part {
-				_, err := tx.ExecContext(ctx, `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`,
-					d.ID[:], d.Node, d.Attempt)
+				_, err := tx.ExecContext(ctx, handBackSQL, d.ID[:], d.Node, d.Attempt)
 				if err != nil {
 					return err
 				}

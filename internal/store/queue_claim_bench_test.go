@@ -96,7 +96,7 @@ func (s *Store) claimFrom(b *testing.B, lanes []work.WaitingLane, n int, commit 
 	if !commit {
 		err = tx.Rollback()
 	} else if err = tx.Commit(); err == nil {
-		s.floors.raise(claims, claimed)
+		s.floors.raise(claims, claimed, nil)
 	}
 	if err != nil {
 		b.Fatal(err)

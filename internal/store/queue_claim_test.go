@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +40,7 @@ func testRetryWaitsUntilItIsDue(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	got := f.claim(10)
-	if len(got) != 1 || got[0].Attempt != 2 || got[0].Retries != 1 || string(got[0].Body) != `{"Data":{"syncId":"1"}}` || got[0].RuleID != f.rule.ID {
+	if len(got) != 1 || got[0].Attempt != 2 || got[0].Retries != 1 || string(got[0].Head)+string(got[0].Data) != `{"Data":{"syncId":"1"}` || got[0].RuleID != f.rule.ID {
 		t.Errorf("claimed %+v", got)
 	}
 	if again := f.claim(10); len(again) != 0 {
@@ -129,23 +131,91 @@ func testDeliveryThatCannotBeReadFailsAlone(t *testing.T, f *fixture) {
 	broken := f.prepare(f.client, false)
 	f.accept(broken)
 	f.accept(f.prepare(f.client, false))
-	unread := f.dialect.readBodies
-	f.dialect.readBodies = func(ctx context.Context, s *Store, items []work.Item) error {
-		for i := range items {
-			if items[i].ID == broken.Alerts[0].Items[0].ID {
-				return errors.New("the row is damaged")
-			}
+	id := broken.Alerts[0].Items[0].ID
+	readBodies := f.dialect.readBodies
+	f.dialect.readBodies = func(ctx context.Context, s *Store, items []work.Item) (map[uuid.UUID]bool, error) {
+		if slices.ContainsFunc(items, func(d work.Item) bool { return d.ID == id }) {
+			return nil, errors.New("the page of the row is damaged")
 		}
-		return unread(ctx, s, items)
+		return readBodies(ctx, s, items)
 	}
 	claimed := f.claim(10)
 	if len(claimed) != 5 {
 		t.Fatalf("%d deliveries were claimed, want 5", len(claimed))
 	}
 	for _, d := range claimed {
-		isBroken := d.ID == broken.Alerts[0].Items[0].ID
-		if (d.Unreadable != "") != isBroken || !isBroken && string(d.Body) != `{"Data":{"syncId":"1"}}` {
+		isBroken := d.ID == id
+		if (d.Unreadable != "") != isBroken || !isBroken && string(d.Head)+string(d.Data) != `{"Data":{"syncId":"1"}` {
 			t.Errorf("claimed %+v; the broken one is %v", d, isBroken)
+		}
+	}
+}
+
+// prepareLarge returns an event with data of some bytes, on several rules of one receiver.
+func (f *fixture) prepareLarge(size, rules int) work.PreparedEvent {
+	prepared := f.prepare(f.client, false)
+	prepared.Event.Data = []byte(`{"syncId":"` + strings.Repeat("x", size-len(`{"syncId":""}`)) + `"}`)
+	first := prepared.Alerts[0]
+	prepared.Alerts = nil
+	for n := range rules {
+		a := first
+		a.ID = herald.AlertID(prepared.Event.ID, n+1)
+		item := a.Items[0]
+		item.ID = herald.DeliveryID(a.ID, 0)
+		a.Items = []work.Item{item}
+		prepared.Alerts = append(prepared.Alerts, a)
+	}
+	return prepared
+}
+
+// TestClaimIsBoundedByBytes: what does not fit waits on, and is claimed later in its order.
+func TestClaimIsBoundedByBytes(t *testing.T) { onBoth(t, testClaimIsBoundedByBytes) }
+
+func testClaimIsBoundedByBytes(t *testing.T, f *fixture) {
+	const size = 100 << 10
+	var want []uuid.UUID
+	for range 6 {
+		prepared := f.prepareLarge(size, 1)
+		f.accept(prepared)
+		want = append(want, prepared.Alerts[0].Items[0].ID)
+	}
+	lane := work.Lane{Client: f.client.ID, Origin: origin}
+	for _, test := range []struct{ lane, room, want int }{
+		{5 * size / 2, plenty, 2}, // the lane's bytes
+		{plenty, 5 * size / 2, 2}, // all lanes' bytes
+		{1, plenty, 1},            // one is always sent
+		{1, 1, 1},                 // even beyond all bytes
+	} {
+		claimed, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 100, Bytes: test.lane}}, test.room)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []uuid.UUID
+		for _, d := range claimed.Items {
+			got = append(got, d.ID)
+		}
+		if diff := cmp.Diff(want[:test.want], got); diff != "" {
+			t.Fatalf("a lane of %d bytes of %d claimed (-want +got):\n%s", test.lane, test.room, diff)
+		}
+		want = want[test.want:]
+		if claimed.Left[lane] != (len(want) > 0) {
+			t.Errorf("%d are left, and the lane is said to have some left: %v", len(want), claimed.Left[lane])
+		}
+	}
+}
+
+// TestClaimReadsAnEventsDataOnce: the deliveries of one event share its data in memory.
+func TestClaimReadsAnEventsDataOnce(t *testing.T) { onBoth(t, testClaimReadsAnEventsDataOnce) }
+
+func testClaimReadsAnEventsDataOnce(t *testing.T, f *fixture) {
+	f.accept(f.prepareLarge(1<<20, 20))
+	items := f.claim(100)
+	if len(items) != 20 {
+		t.Fatalf("claimed %d deliveries, want 20", len(items))
+	}
+	for _, d := range items {
+		if len(d.Data) != 1<<20 || &d.Data[0] != &items[0].Data[0] {
+			t.Fatalf("delivery %s has its own data of %d bytes; want 1 MiB that all share", d.ID, len(d.Data))
 		}
 	}
 }

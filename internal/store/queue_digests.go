@@ -161,7 +161,7 @@ func (s *Store) digestEntries(ctx context.Context, tx *sql.Tx, d *work.Item, box
 	return list(ctx, tx, func(rows *sql.Rows) (entry work.DigestEntry, err error) {
 		err = rows.Scan(&entry.DeliveryID, &entry.Type, &entry.CompanyID, &entry.Message)
 		return entry, err
-	}, `SELECT q.id, e.type, a.company_id, a.message FROM queue q JOIN alerts a ON a.id = `+s.dialect.alertOf("q.id")+` JOIN events e ON e.id = a.event_id
+	}, `SELECT q.id, e.type, a.company_id, substr(a.message, 1, 400) FROM queue q JOIN alerts a ON a.id = `+s.dialect.alertOf("q.id")+` JOIN events e ON e.id = a.event_id
 WHERE q.id = $1 OR q.client_id = $2 AND q.lane = $3 AND q.node IS NULL ORDER BY q.id LIMIT $4`, d.ID[:], d.ClientID[:], parkedLane+box, maxDigest)
 }
 

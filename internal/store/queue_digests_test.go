@@ -40,7 +40,8 @@ func (f *fixture) claimMail() work.Item {
 	f.t.Helper()
 	lane := work.Lane{Client: f.client.ID, Origin: herald.MailScheme}
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		items, err := f.Claim(f.t.Context(), []work.Claim{{Lane: lane, N: 100}})
+		claimed, err := f.Claim(f.t.Context(), []work.Claim{{Lane: lane, N: 100, Bytes: plenty}}, plenty)
+		items := claimed.Items
 		if err != nil || len(items) > 1 {
 			f.t.Fatalf("%d mails are items, %v", len(items), err)
 		}
@@ -163,12 +164,12 @@ func testFreedMailsAreCountedInTheirWindow(t *testing.T, f *fixture) {
 	f.acceptMails(10, "ann@acme.example")
 	f.becomeOrphans()
 	lane := work.Lane{Client: f.client.ID, Origin: herald.MailScheme}
-	mails, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 100}})
-	if err != nil || len(mails) != 10 || mails[0].Attempt != 2 {
+	mails, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 100, Bytes: plenty}}, plenty)
+	if err != nil || len(mails.Items) != 10 || mails.Items[0].Attempt != 2 {
 		t.Fatalf("claimed %+v, %v; want the second attempts of 10 mails", mails, err)
 	}
 	actions := map[policy.MailAction]int{}
-	for _, d := range mails {
+	for _, d := range mails.Items {
 		action, _ := f.decideMail(d, time.Hour)
 		actions[action]++
 		if action != policy.SendMail {
@@ -182,11 +183,11 @@ func testFreedMailsAreCountedInTheirWindow(t *testing.T, f *fixture) {
 	if actions[policy.SendMail] != 3 || actions[policy.CarryDigest] != 1 || actions[policy.JoinDigest] != 6 {
 		t.Errorf("actions %v, want 3 mails, and a digest of 7", actions)
 	}
-	retries, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 100}})
-	if err != nil || len(retries) != 3 {
-		t.Fatalf("claimed %d retries, %v", len(retries), err)
+	retries, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 100, Bytes: plenty}}, plenty)
+	if err != nil || len(retries.Items) != 3 {
+		t.Fatalf("claimed %d retries, %v", len(retries.Items), err)
 	}
-	for _, d := range retries {
+	for _, d := range retries.Items {
 		if action, _ := f.decideMail(d, time.Hour); action != policy.SendMail {
 			t.Errorf("a retry: action %d, want that it is sent", action)
 		}

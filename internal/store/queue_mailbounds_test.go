@@ -140,7 +140,8 @@ func testMailboxMustConfirm(t *testing.T, f *fixture) {
 		}
 	}
 	lane := work.Lane{Client: f.client.ID, Origin: herald.MailScheme}
-	items, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 10}})
+	claimed, err := f.Claim(t.Context(), []work.Claim{{Lane: lane, N: 10, Bytes: plenty}}, plenty)
+	items := claimed.Items
 	if err != nil || len(items) != 3 {
 		t.Fatalf("%d mails go on, %v; want Ann's three", len(items), err)
 	}
@@ -149,7 +150,7 @@ func testMailboxMustConfirm(t *testing.T, f *fixture) {
 			t.Errorf("confirmed: action %d", action)
 		}
 	}
-	entries, err := f.Changes(t.Context(), f.client.ID, uuid.Nil, 10)
+	entries, _, err := f.Changes(t.Context(), f.client.ID, uuid.Nil, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

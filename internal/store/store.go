@@ -74,6 +74,8 @@ type Options struct {
 	NoMigrate bool
 	// Retention is how long history is kept. 0 means DefaultRetention.
 	Retention time.Duration
+	// MaxRules is how many rules a client may have. 0 means DefaultMaxRules.
+	MaxRules int
 	// Box seals the secrets in the database.
 	Box *secret.Box
 	// Clock is the program's clock. Open connects it to the database's where nodes share
@@ -127,6 +129,9 @@ type Store struct {
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
+	}
+	if o.MaxRules == 0 {
+		o.MaxRules = DefaultMaxRules
 	}
 	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, locks: make(chan struct{}, clientLocks),
 		readTurns: newTurns(listsAtOnce, listsAtOnce/2), changeTurns: newTurns(changesAtOnce, changesAtOnce/2)}

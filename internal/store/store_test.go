@@ -126,12 +126,15 @@ func (f *fixture) accept(events ...work.PreparedEvent) []herald.Receipt {
 
 func (f *fixture) claim(n int) []work.Item {
 	f.t.Helper()
-	items, err := f.Claim(f.t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: n}})
+	claimed, err := f.Claim(f.t.Context(), []work.Claim{{Lane: work.Lane{Client: f.client.ID, Origin: origin}, N: n, Bytes: plenty}}, plenty)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return items
+	return claimed.Items
 }
+
+// plenty are more bytes than a test's deliveries have.
+const plenty = 1 << 30
 
 func (f *fixture) delivery(id uuid.UUID) (herald.Delivery, []herald.Attempt) {
 	f.t.Helper()

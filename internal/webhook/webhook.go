@@ -113,9 +113,11 @@ func (s *Sender) Close() { s.transport.CloseIdleConnections() }
 
 // Request is what one attempt sends.
 type Request struct {
-	URL      string
-	Body     []byte
-	ClientID uuid.UUID
+	URL string
+	// Body is the request's body. If Data is not nil, the body is Body, Data and a closing brace:
+	// requests about one event share Data, so it is not copied.
+	Body, Data []byte
+	ClientID   uuid.UUID
 	// Authorization is the value of the Authorization header; empty sends none.
 	Authorization string
 	// Enter, if set, is called before a redirect to another origin is followed. leave is called
@@ -251,18 +253,43 @@ func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, er
 }
 
 func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target *url.URL) (*http.Response, error) {
-	body := bytes.NewReader(a.Body)
 	request := &http.Request{
 		Method: http.MethodPost, URL: target, Host: target.Host, Header: a.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: io.NopCloser(body), ContentLength: int64(len(a.Body)),
+		Body: a.body(), ContentLength: int64(a.bodySize()),
 		// The transport calls it only if it has written nothing of the body.
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.Body)), nil },
+		GetBody: func() (io.ReadCloser, error) { return a.body(), nil },
 	}
 	if a.sender.Guard.Limited() {
 		return a.limitedRoundTrip(ctx, through, request)
 	}
 	return through.RoundTrip(request.WithContext(a.clock.trace(ctx)))
+}
+
+// maxJoined is the size up to which the parts of a body are joined for one request, in bytes.
+// net/http then sends header and body in one packet. It sends the header alone before a body that
+// it reads from several parts.
+const maxJoined = 16 << 10
+
+func (r *Request) bodySize() int {
+	if r.Data == nil {
+		return len(r.Body)
+	}
+	return len(r.Body) + len(r.Data) + len(`}`)
+}
+
+// body returns a new reader of the whole body.
+func (r *Request) body() io.ReadCloser {
+	switch {
+	case r.Data == nil:
+		return io.NopCloser(bytes.NewReader(r.Body))
+	case r.bodySize() <= maxJoined:
+		joined := make([]byte, 0, r.bodySize())
+		joined = append(append(append(joined, r.Body...), r.Data...), '}')
+		return io.NopCloser(bytes.NewReader(joined))
+	default:
+		return io.NopCloser(io.MultiReader(bytes.NewReader(r.Body), bytes.NewReader(r.Data), strings.NewReader(`}`)))
+	}
 }
 
 // finish makes the result of an attempt from the final response.

@@ -42,19 +42,38 @@ type PreparedEvent struct {
 	Alerts      []PreparedAlert
 }
 
+// RowSize is what a row takes beside its texts, in bytes: ids and times, in memory and in a
+// statement.
+const RowSize = 256
+
+// Size returns how many rows the event adds and how many bytes they take: all texts and data, and
+// RowSize for each row.
+func (e *PreparedEvent) Size() (rows, bytes int) {
+	rows, bytes = 1, len(e.Event.Data)+len(e.Event.Message)+len(e.IdempotencyKey)
+	for i := range e.Alerts {
+		a := &e.Alerts[i]
+		rows += 1 + len(a.Items)
+		bytes += len(a.Head) + len(a.Message)
+		for j := range a.Items {
+			bytes += len(a.Items[j].Address) + len(a.Items[j].Origin)
+		}
+	}
+	return rows, bytes + rows*RowSize
+}
+
 // PreparedAlert is an alert of a PreparedEvent.
 type PreparedAlert struct {
 	ID      uuid.UUID
 	RuleID  uuid.UUID
 	Message string
-	// Head is this alert's own part of the body, see Body.
+	// Head is this alert's own part of the body, see Body of Item.
 	Head []byte
 	// Items are the deliveries of the alert, one for each receiver.
 	Items []Item
 }
 
-// Item is a pending delivery, as the queue stores it: the body, the address, and the number of
-// attempts so far.
+// Item is a pending delivery, as the queue stores it, with its body: the address, and the number
+// of attempts so far.
 type Item struct {
 	ID       uuid.UUID
 	ClientID uuid.UUID
@@ -62,7 +81,10 @@ type Item struct {
 	// Origin is the scheme, host and port of the address. With the client it names the lane.
 	Origin  string
 	Address string
-	Body    []byte
+	// Head and Data are the body, see Body. All deliveries of an alert share one Head. All
+	// deliveries of an event share one Data: a body for each would fill the memory.
+	Head []byte
+	Data []byte
 	// Attempt is the number of the next attempt, counting from 1.
 	Attempt int
 	// Retries is how many retries of the policy are used up. An interrupted attempt counts in
@@ -133,10 +155,20 @@ type WaitingLane struct {
 	DueIn time.Duration
 }
 
-// Claim is a request for up to N due deliveries of a lane.
+// Claim is a request for up to N due deliveries of a lane, of up to Bytes bytes together, see Size
+// of Item.
 type Claim struct {
 	Lane
-	N int
+	N     int
+	Bytes int
+}
+
+// Claimed is the result of claims.
+type Claimed struct {
+	// Items are the deliveries that the node holds now, longest due first.
+	Items []Item
+	// Left are lanes with deliveries that are due and did not fit the bytes. They still wait.
+	Left map[Lane]bool
 }
 
 // DigestEntry is what a digest shows of one alert.
@@ -159,12 +191,18 @@ type ClientState struct {
 	EventTypes []herald.EventType
 }
 
-// Body returns the body that receivers get for an alert. The alerts of one event share its data, so
-// the body is stored in two parts. head is the alert's own part; if there is data, head ends where
-// the value of the last member begins. data is that value, or empty.
-func Body(head, data []byte) []byte {
-	body := make([]byte, 0, len(head)+len(data)+1)
-	body = append(body, head...)
-	body = append(body, data...)
-	return append(body, '}')
+// Size returns how many bytes of memory the delivery is charged with. Each delivery is charged with
+// the whole data of its event, because it may be the last that holds it.
+func (i *Item) Size() int { return len(i.Head) + len(i.Data) + len(i.Address) + len(i.Origin) }
+
+// Body returns the body that receivers get, in two parts that are not copied. If data is nil, start
+// is the whole body. Otherwise the body is start, data and a closing brace.
+//
+// The alerts of one event share its data, so the body is stored in these parts. Head is the alert's
+// own part; if there is data, it ends where the value of the last member begins.
+func (i *Item) Body() (start, data []byte) {
+	if i.Data == nil {
+		return append(i.Head[:len(i.Head):len(i.Head)], '}'), nil
+	}
+	return i.Head, i.Data
 }

@@ -205,6 +205,11 @@ func (r request) object() (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	end, err := api.DecodeTurn(r.Request, len(text))
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	var o object
 	err = json.Unmarshal(text, &o)
 	var syntax *json.SyntaxError

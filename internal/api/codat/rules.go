@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -11,8 +12,16 @@ import (
 	"herald/internal/query"
 )
 
-// maxMailboxes bounds the addresses of one rule.
-const maxMailboxes = 50
+// Limits on a rule. Every member is kept as it was posted, and is in memory at each publish.
+const (
+	maxMailboxes = 50
+	// maxType bounds the posted type, in characters. Blanks around a longer one are not kept.
+	maxType = 200
+	// maxElements bounds the elements of emails, and maxEmails their bytes together: fifty
+	// mailboxes of the greatest length, 320 bytes.
+	maxElements = 2 * maxMailboxes
+	maxEmails   = 16 << 10
+)
 
 // rule is a rule in an answer (spec section 5.1).
 type rule struct {
@@ -125,6 +134,12 @@ func (s *surface) readRule(r request, members object) (herald.Rule, error) {
 	if strings.TrimSpace(posted) == "" {
 		return made, invalid("type", "type is missing.")
 	}
+	if utf8.RuneCountInString(posted) > maxType {
+		posted = strings.TrimSpace(posted)
+	}
+	if n := utf8.RuneCountInString(posted); n > maxType {
+		return made, invalid("type", "The type has %d characters, more than %d.", n, maxType)
+	}
 	types, err := s.Catalogue(r.Context())
 	if err != nil {
 		return made, err
@@ -175,7 +190,29 @@ func (s *surface) readNotifiers(members object, made *herald.Rule) error {
 		return err
 	}
 	made.Emails = *emails
+	if err := checkSize(made.Emails); err != nil {
+		return err
+	}
 	return checkEmails(made.Emails)
+}
+
+// checkSize checks how much the elements are together, before any of them is parsed.
+func checkSize(emails []string) error {
+	if n := len(emails); n > maxElements {
+		return invalid("notifiers.emails", "%d elements are more than the %d that a rule can have.", n, maxElements)
+	}
+	bytes := 0
+	for i, element := range emails {
+		if len(element) > maxEmails {
+			member := "notifiers.emails[" + strconv.Itoa(i) + "]"
+			return invalid(member, "%s has %d bytes, more than %d.", member, len(element), maxEmails)
+		}
+		bytes += len(element)
+	}
+	if bytes > maxEmails {
+		return invalid("notifiers.emails", "The e-mail addresses have %d bytes together, more than %d.", bytes, maxEmails)
+	}
+	return nil
 }
 
 // checkEmails checks each element, which has one address or several separated by commas

@@ -143,32 +143,35 @@ func TestWrongMemberIsNamed(t *testing.T) {
 		`{"type":"Sync Failed","companyId":"x"}`: "companyId",
 		`{"type":"Sync Failed","companyId":7}`:   "companyId",
 		`{"type":"Sync Failed","companyId":[]}`:  "companyId",
-		`{"type":"Sync Failed","companyId":"{` + someID + `}"}`:                                                "companyId",
-		`{"type":"Sync Failed","companyId":"urn:uuid:` + someID + `"}`:                                         "companyId",
-		`{"type":"Sync Failed","companyId":" ` + someID + `"}`:                                                 "companyId",
-		`{"type":"Sync Failed","notifiers":[]}`:                                                                "notifiers",
-		`{"type":"Sync Failed","notifiers":"https://example.com/"}`:                                            "notifiers",
-		`{"type":"Sync Failed","notifiers":{"webhook":7}}`:                                                     "notifiers.webhook",
-		`{"type":"Sync Failed","notifiers":{"webhook":["https://example.com/"]}}`:                              "notifiers.webhook",
-		`{"type":"Sync Failed","notifiers":{"webhook":"https://example.com/\u0000"}}`:                          "notifiers.webhook",
-		`{"type":"Sync Failed","notifiers":{"emails":"a@x.test"}}`:                                             "notifiers.emails",
-		`{"type":"Sync Failed","notifiers":{"emails":{}}}`:                                                     "notifiers.emails",
-		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test",7]}}`:                                         "notifiers.emails",
-		`{"type":"Sync Failed","notifiers":{"emails":[""]}}`:                                                   "notifiers.emails[0]",
-		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test",null]}}`:                                      "notifiers.emails[1]",
-		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test"," , ,"]}}`:                                    "notifiers.emails[1]",
-		`{"type":"Sync Failed","notifiers":{"emails":["nobody"]}}`:                                             "notifiers.emails[0]",
-		`{"type":"Sync Failed","notifiers":{"emails":["A <a@x.test>"]}}`:                                       "notifiers.emails[0]",
-		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test, nobody"]}}`:                                   "notifiers.emails[0]",
-		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test\r\nBcc: b@x.test"]}}`:                          "notifiers.emails[0]",
-		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test;b@x.test"]}}`:                                  "notifiers.emails[0]",
-		`{"type":"Sync Failed","notifiers":{"emails":["a\u0000@x.test"]}}`:                                     "notifiers.emails[0]",
-		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Join(addresses(51), `","`) + `"]}}`:         "notifiers.emails",
-		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Join(addresses(51), `, `) + `"]}}`:          "notifiers.emails",
-		`{"type":"` + strings.Repeat("x", 100_000) + `"}`:                                                      "type",
-		`{"type":"Sync Failed","companyId":"` + strings.Repeat("x", 100_000) + `"}`:                            "companyId",
-		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Repeat("x", 100_000) + `"]}}`:               "notifiers.emails[0]",
-		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Repeat("x", 100_000) + "@" + `x.test >"]}}`: "notifiers.emails[0]",
+		`{"type":"Sync Failed","companyId":"{` + someID + `}"}`:                                                                                       "companyId",
+		`{"type":"Sync Failed","companyId":"urn:uuid:` + someID + `"}`:                                                                                "companyId",
+		`{"type":"Sync Failed","companyId":" ` + someID + `"}`:                                                                                        "companyId",
+		`{"type":"Sync Failed","notifiers":[]}`:                                                                                                       "notifiers",
+		`{"type":"Sync Failed","notifiers":"https://example.com/"}`:                                                                                   "notifiers",
+		`{"type":"Sync Failed","notifiers":{"webhook":7}}`:                                                                                            "notifiers.webhook",
+		`{"type":"Sync Failed","notifiers":{"webhook":["https://example.com/"]}}`:                                                                     "notifiers.webhook",
+		`{"type":"Sync Failed","notifiers":{"webhook":"https://example.com/\u0000"}}`:                                                                 "notifiers.webhook",
+		`{"type":"Sync Failed","notifiers":{"emails":"a@x.test"}}`:                                                                                    "notifiers.emails",
+		`{"type":"Sync Failed","notifiers":{"emails":{}}}`:                                                                                            "notifiers.emails",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test",7]}}`:                                                                                "notifiers.emails",
+		`{"type":"Sync Failed","notifiers":{"emails":[""]}}`:                                                                                          "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test",null]}}`:                                                                             "notifiers.emails[1]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test"," , ,"]}}`:                                                                           "notifiers.emails[1]",
+		`{"type":"Sync Failed","notifiers":{"emails":["nobody"]}}`:                                                                                    "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["A <a@x.test>"]}}`:                                                                              "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test, nobody"]}}`:                                                                          "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test\r\nBcc: b@x.test"]}}`:                                                                 "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test;b@x.test"]}}`:                                                                         "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a\u0000@x.test"]}}`:                                                                            "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Join(addresses(51), `","`) + `"]}}`:                                                "notifiers.emails",
+		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Join(addresses(51), `, `) + `"]}}`:                                                 "notifiers.emails",
+		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Repeat(`a@x.test","`, 150) + `a@x.test"]}}`:                                        "notifiers.emails",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test` + strings.Repeat(" ", 12_000) + `","b@x.test` + strings.Repeat(" ", 12_000) + `"]}}`: "notifiers.emails",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test` + strings.Repeat(",", 900_000) + `"]}}`:                                              "notifiers.emails[0]",
+		`{"type":"` + strings.Repeat("x", 100_000) + `"}`:                                                                                             "type",
+		`{"type":"Sync Failed","companyId":"` + strings.Repeat("x", 100_000) + `"}`:                                                                   "companyId",
+		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Repeat("x", 100_000) + `"]}}`:                                                      "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["` + strings.Repeat("x", 100_000) + "@" + `x.test >"]}}`:                                        "notifiers.emails[0]",
 	} {
 		r.refused(member, "POST", "/rules", body)
 		r.refused(member, "PUT", "/rules/"+rule.ID.String(), body)
@@ -311,4 +314,22 @@ func FuzzRuleBody(f *testing.F) {
 		}
 		r.rules = nil
 	})
+}
+
+// TestBlanksAroundATypeAreNotKept: a megabyte of them was kept and cached.
+func TestBlanksAroundATypeAreNotKept(t *testing.T) {
+	r := newFixture(t)
+	for posted, want := range map[string]string{
+		" sync-failed\t": " sync-failed\t", // answers repeat the posted text
+		strings.Repeat(" ", 500_000) + "sync-failed" + strings.Repeat(" ", 400_000): "sync-failed",
+	} {
+		text, err := json.Marshal(map[string]string{"type": posted})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := r.as(acmeKey, "POST", "/rules", string(text))
+		if made := r.rules[len(r.rules)-1]; got.Code != 200 || made.PostedType != want || made.Type != "Sync Failed" {
+			t.Errorf("%.20q: %d, the type has %d bytes, want %d", posted, got.Code, len(made.PostedType), len(want))
+		}
+	}
 }

@@ -39,9 +39,9 @@ func (s *surface) listChanges(r *http.Request, caller herald.Caller) (page[heral
 		}
 		client = caller.Key.ClientID
 	}
-	changes, err := s.Audit.Changes(r.Context(), client, after, limit+1)
+	changes, next, err := s.Audit.Changes(r.Context(), client, after, limit+1)
 	if err != nil {
 		return none, err
 	}
-	return pageOf(changes, limit, func(c herald.Change) uuid.UUID { return c.ID }, func(c herald.Change) herald.Change { return c }), nil
+	return pageOf(changes, limit, next, func(c herald.Change) uuid.UUID { return c.ID }, func(c herald.Change) herald.Change { return c }), nil
 }

@@ -108,9 +108,10 @@ type page[T any] struct {
 }
 
 // pageOf makes a page of the first limit items. The caller reads limit+1 items, so that
-// pageOf can tell whether the page is the last.
-func pageOf[T, V any](items []T, limit int, id func(T) uuid.UUID, view func(T) V) page[V] {
-	var p page[V]
+// pageOf can tell whether the page is the last. If the caller got fewer although there are more,
+// next is the after of the rest.
+func pageOf[T, V any](items []T, limit int, next uuid.UUID, id func(T) uuid.UUID, view func(T) V) page[V] {
+	p := page[V]{Next: next}
 	if len(items) > limit {
 		items = items[:limit]
 		p.Next = id(items[limit-1])

@@ -168,7 +168,7 @@ func (s *surface) listClients(r *http.Request, _ herald.Caller) (page[account], 
 	if err != nil {
 		return page[account]{}, err
 	}
-	return pageOf(clients, limit, func(c herald.Client) uuid.UUID { return c.ID }, accountOf), nil
+	return pageOf(clients, limit, uuid.Nil, func(c herald.Client) uuid.UUID { return c.ID }, accountOf), nil
 }
 
 func (s *surface) getClient(r *http.Request, _ herald.Caller) (account, error) {

@@ -87,11 +87,7 @@ func (s *surface) listDeliveries(r *http.Request, caller herald.Caller) (page[he
 	if err != nil {
 		return page[herald.Delivery]{}, err
 	}
-	p := pageOf(deliveries, limit, func(d herald.Delivery) uuid.UUID { return d.ID }, func(d herald.Delivery) herald.Delivery { return d })
-	if p.Next == uuid.Nil {
-		p.Next = next
-	}
-	return p, nil
+	return pageOf(deliveries, limit, next, func(d herald.Delivery) uuid.UUID { return d.ID }, func(d herald.Delivery) herald.Delivery { return d }), nil
 }
 
 func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDetail, error) {

@@ -91,6 +91,9 @@ func TestAWrongFilterIsNamed(t *testing.T) {
 		{"type", "unheard of", "event type"},
 		{"company", "acme", "not a GUID"},
 		{"alert", "7", "not a GUID"},
+		{"alert", uuid.Nil.String(), "the GUID of zeros"}, // it would select every alert
+		{"company", uuid.Nil.String(), "the GUID of zeros"},
+		{"after", uuid.Nil.String(), "the GUID of zeros"},
 		{"since", "yesterday", "not a date-time"},
 		{"company", uuid.Nil.String(), "the id of nothing"},
 		{"alert", uuid.Nil.String(), "the id of nothing"},

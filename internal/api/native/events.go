@@ -54,11 +54,11 @@ func (s *surface) listEvents(r *http.Request, caller herald.Caller) (page[accept
 	if p.err != nil {
 		return page[acceptedEvent]{}, p.err
 	}
-	events, err := s.Events.Events(r.Context(), caller.Key.ClientID, after, limit+1)
+	events, next, err := s.Events.Events(r.Context(), caller.Key.ClientID, after, limit+1)
 	if err != nil {
 		return page[acceptedEvent]{}, err
 	}
-	return pageOf(events, limit, func(e herald.Event) uuid.UUID { return e.ID }, acceptedEventOf), nil
+	return pageOf(events, limit, next, func(e herald.Event) uuid.UUID { return e.ID }, acceptedEventOf), nil
 }
 
 func (s *surface) getEvent(r *http.Request, caller herald.Caller) (eventDetail, error) {

@@ -113,9 +113,9 @@ func newest[T any](items []T, after uuid.UUID, limit int, id func(T) uuid.UUID, 
 	return list
 }
 
-func (f *fake) Events(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Event, error) {
+func (f *fake) Events(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Event, uuid.UUID, error) {
 	return newest(f.events, after, limit, func(e herald.Event) uuid.UUID { return e.ID },
-		func(e herald.Event) bool { return e.ClientID == client }), nil
+		func(e herald.Event) bool { return e.ClientID == client }), uuid.Nil, nil
 }
 
 func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
@@ -247,7 +247,7 @@ func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, n
 	return herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer)}, "key " + name, err
 }
 
-func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error) {
+func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, uuid.UUID, error) {
 	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
-		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), nil
+		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), uuid.Nil, nil
 }

@@ -45,10 +45,11 @@ type Publisher interface {
 // Events reads a client's events.
 type Events interface {
 	// Events lists up to limit events, newest first. It begins after the
-	// event after, unless that is uuid.Nil.
-	Events(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Event, error)
-	// Event returns an event and its alerts; CodeNotFound when the client
-	// has no such event.
+	// event after, unless that is uuid.Nil. Large events end the list before:
+	// next is the cursor of the following part, uuid.Nil at the end.
+	Events(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Event, next uuid.UUID, err error)
+	// Event returns an event and the ids and rules of its alerts; CodeNotFound
+	// when the client has no such event.
 	Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error)
 }
 
@@ -103,8 +104,8 @@ type Keys interface {
 type Audit interface {
 	// Changes lists up to limit changes, newest first. It begins after the change
 	// after, unless that is uuid.Nil. A client other than uuid.Nil selects its
-	// changes only.
-	Changes(ctx context.Context, client, after uuid.UUID, limit int) ([]herald.Change, error)
+	// changes only. Large changes end the list before, as of Events.
+	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
 }
 
 // Mailboxes stores which mailboxes get no more mail of a client.

@@ -77,12 +77,13 @@ func parametersOf(r *http.Request) *parameters { return &parameters{values: r.UR
 
 func (p *parameters) text(name string) string { return p.values.Get(name) }
 
-// id reads an id. The one of zeros is nobody's, and as the zero value it would select all.
+// id reads an id. It refuses the GUID of zeros, which would select everything, like an absent
+// parameter.
 func (p *parameters) id(name string) uuid.UUID {
 	return parameter(p, name, func(text string) (uuid.UUID, error) {
 		id, err := parseID(text)
 		if err == nil && id == uuid.Nil {
-			err = herald.Invalid("", "the GUID of zeros is the id of nothing")
+			err = herald.Invalid("", "the GUID of zeros is the id of nothing; leave the parameter out to select all")
 		}
 		return id, err
 	})

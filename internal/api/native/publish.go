@@ -66,7 +66,7 @@ func (s *surface) publish(r *http.Request, caller herald.Caller) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	pubs, many, err := decodePublish(body)
+	pubs, many, err := decodeInTurn(r, body)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +94,15 @@ func (s *surface) publish(r *http.Request, caller herald.Caller) (any, error) {
 		return receipts{Results: results}, nil
 	}
 	return results[0], nil
+}
+
+func decodeInTurn(r *http.Request, body []byte) ([]herald.Publication, bool, error) {
+	end, err := api.DecodeTurn(r, len(body))
+	if err != nil {
+		return nil, false, err
+	}
+	defer end()
+	return decodePublish(body)
 }
 
 // assign sets the event's client. It refuses a client's key that names another client, no
