@@ -121,6 +121,7 @@ func newServer(t *testing.T, set func(*server, *smtp.Server)) *server {
 	}()
 	t.Cleanup(func() {
 		backend.Close()
+		listener.Close() // Serve may begin only now, and would wait for ever
 		<-served
 	})
 	return s
