@@ -14,6 +14,7 @@ import (
 	"herald/internal/api/native"
 	"herald/internal/api/openapi"
 	"herald/internal/api/unsubscribe"
+	"herald/internal/catalogue"
 	"herald/internal/clientcache"
 	"herald/internal/delivery"
 	"herald/internal/egress"
@@ -45,7 +46,12 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	})
 	described := openapi.New(mux, a.config.Version)
 	codat.Describe(described.OpenAPI())
-	err := native.Register(native.Options{
+	builtIn, err := catalogue.New(nil, catalogue.Options{AmericanSpelling: a.config.AmericanSpelling})
+	if err != nil {
+		return nil, fmt.Errorf("built-in event types: %w", err)
+	}
+	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
+	err = native.Register(native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.clients.Catalogue, Ready: a.ready, API: described,
 	})
