@@ -41,6 +41,7 @@ const (
 	EventTypeSaved      Action = "eventType.saved"
 	MailboxUnsubscribed Action = "mailbox.unsubscribed"
 	MailboxResubscribed Action = "mailbox.resubscribed"
+	BackupTaken         Action = "backup.taken"
 )
 
 // Actor is the kind of caller that made a change.
