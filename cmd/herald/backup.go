@@ -94,17 +94,22 @@ func (c *restoreCommand) Run(ctx context.Context, out *streams) (err error) {
 	if err != nil {
 		return err
 	}
-	newest := "no events"
+	newest := "none"
 	if !summary.NewestEvent.IsZero() {
-		newest = "events until " + summary.NewestEvent.Local().Format(time.RFC3339)
+		newest = summary.NewestEvent.Local().Format(time.RFC3339)
 	}
 	verb := "restored into " + dir
 	if c.Check {
 		verb = "the backup is whole"
 	}
-	fmt.Fprintf(out.stdout, "%s: %d clients, %s, %d deliveries pending\n", verb, summary.Clients, newest, summary.Pending)
-	if !withKey {
-		fmt.Fprintf(out.stdout, "the secret key is not in it: put your copy of the key file at %s before the start\n", filepath.Join(c.Data, app.SecretKeyFile))
+	fmt.Fprintf(out.stdout, "%s; clients: %d, newest event: %s, deliveries pending: %d\n", verb, summary.Clients, newest, summary.Pending)
+	switch {
+	case withKey:
+		fmt.Fprintln(out.stdout, "the secret key is in it")
+	case c.Check:
+		fmt.Fprintln(out.stdout, "the secret key is not in it: a restore needs your copy of the key file")
+	default:
+		fmt.Fprintf(out.stdout, "the secret key is not in it: put your copy of the key file at %s before the start\n", filepath.Join(dir, app.SecretKeyFile))
 	}
 	return nil
 }
