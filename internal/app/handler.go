@@ -14,6 +14,7 @@ import (
 	"herald/internal/api/native"
 	"herald/internal/api/openapi"
 	"herald/internal/api/unsubscribe"
+	"herald/internal/api/welcome"
 	"herald/internal/catalogue"
 	"herald/internal/clientcache"
 	"herald/internal/delivery"
@@ -59,6 +60,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
+	welcome.Register(mux, a.config.Version)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
 	return a.closeWhileDraining(api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)), nil
 }
