@@ -42,6 +42,7 @@ const (
 	MailboxUnsubscribed Action = "mailbox.unsubscribed"
 	MailboxResubscribed Action = "mailbox.resubscribed"
 	MailboxConfirmed    Action = "mailbox.confirmed"
+	BackupTaken         Action = "backup.taken"
 )
 
 // Actor is the kind of caller that made a change.

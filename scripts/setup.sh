@@ -1,12 +1,13 @@
 #!/bin/sh
 # Checks that the programs which the tests need are installed. As root it installs missing ones from
 # Debian's packages. The tests need a C compiler (for -race), curl (for the commands of the README),
-# systemd-analyze (to check the unit), and PostgreSQL's programs. Tests start PostgreSQL servers of
-# their own; the server of the package is neither needed nor started.
+# node (for a receiver in the README), systemd-analyze (to check the unit), and PostgreSQL's programs.
+# Tests start PostgreSQL servers of their own; the server of the package is neither needed nor started.
 set -eu
 missing=""
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
+command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 [ "$(uname)" != Linux ] || command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -z "$missing" ] && exit 0

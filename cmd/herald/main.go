@@ -22,6 +22,8 @@ type commands struct {
 	Serve        serveCommand        `cmd:"" help:"Run the service."`
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database's tables up to date, for operators who do it by hand."`
 	Check        checkCommand        `cmd:"" help:"Read the whole embedded database and say what is damaged; the service may run meanwhile."`
+	Backup       backupCommand       `cmd:"" help:"Take a backup of the embedded database while the service runs (operator)."`
+	Restore      restoreCommand      `cmd:"" help:"Restore a backup into an empty data directory, or check it."`
 	Secrets      secretsCommand      `cmd:"" help:"Change the key that secrets are sealed with."`
 	Dev          devCommand          `cmd:"" help:"Try it out: the service with a client, a receiver and rules in place."`
 	Trigger      triggerCommand      `cmd:"" help:"Publish an example event of a type."`

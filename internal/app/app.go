@@ -143,6 +143,7 @@ type App struct {
 	engine  *delivery.Engine
 	sender  *webhook.Sender
 	mailer  *mail.Sender
+	backups *backups
 	server  *http.Server
 	address net.Addr
 	// Of a listener for the metrics alone, or nil.
@@ -198,6 +199,11 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	if clients, err = clientcache.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
 		return nil, errors.Join(err, a.store.Close())
+	}
+	keyFile, _ := c.keyFile()
+	a.backups = &backups{store: a.store, dir: c.DataDir, keyFile: keyFile}
+	if err := a.backups.removeOldBackups(); err != nil {
+		return nil, errors.Join(fmt.Errorf("remove what a backup left: %w", err), a.store.Close())
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

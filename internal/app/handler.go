@@ -16,6 +16,8 @@ import (
 	"herald/internal/api/native"
 	"herald/internal/api/openapi"
 	"herald/internal/api/unsubscribe"
+	"herald/internal/api/welcome"
+	"herald/internal/catalogue"
 	"herald/internal/clientcache"
 	"herald/internal/delivery"
 	"herald/internal/egress"
@@ -49,14 +51,20 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	})
 	described := openapi.New(mux, a.config.Version)
 	codat.Describe(described.OpenAPI())
-	err := native.Register(native.Options{
+	builtIn, err := catalogue.New(nil, catalogue.Options{AmericanSpelling: a.config.AmericanSpelling})
+	if err != nil {
+		return nil, fmt.Errorf("built-in event types: %w", err)
+	}
+	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
+	err = native.Register(native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
-		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, EventTypes: a.store, Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
+		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store, Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
+	welcome.Register(mux, a.config.Version)
 	unsubscribe.RegisterConfirm(mux, p.box, confirmations{a.store, a.engine})
 	if a.config.MetricsListen == "" {
 		mux.Handle("GET /metrics", a.metrics(p.registry))

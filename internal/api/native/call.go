@@ -43,12 +43,11 @@ func (a access) admit(caller herald.Caller) error {
 	return nil
 }
 
-// call registers one call. It adds the description to the OpenAPI document, and serve with
-// authentication to the mux. The answer is an Out as JSON with the status op.DefaultStatus;
-// openapi.NoBody means an answer without a body.
-func call[Out any](s *surface, op huma.Operation, who access, serve func(*http.Request, herald.Caller) (Out, error)) {
-	openapi.Describe[Out](s.API.OpenAPI(), &op, openapi.Caller{Needs: who.needs(), Limited: who != withOperatorKey})
-	run := func(r *http.Request) (out Out, err error) {
+// describeCall describes a call that answers with Out, and returns what makes it: serve
+// behind authentication and the check of the parameters.
+func describeCall[Out, Answer any](s *surface, op *huma.Operation, who access, serve func(*http.Request, herald.Caller) (Answer, error)) func(*http.Request) (Answer, error) {
+	openapi.Describe[Out](s.API.OpenAPI(), op, openapi.Caller{Needs: who.needs(), Limited: who != withOperatorKey})
+	return func(r *http.Request) (out Answer, err error) {
 		caller, err := s.Auth.Caller(r)
 		if err != nil {
 			return out, err
@@ -61,6 +60,13 @@ func call[Out any](s *surface, op huma.Operation, who access, serve func(*http.R
 		}
 		return serve(r, caller)
 	}
+}
+
+// call registers one call. It adds the description to the OpenAPI document, and serve with
+// authentication to the mux. The answer is an Out as JSON with the status op.DefaultStatus;
+// openapi.NoBody means an answer without a body.
+func call[Out any](s *surface, op huma.Operation, who access, serve func(*http.Request, herald.Caller) (Out, error)) {
+	run := describeCall[Out](s, &op, who, serve)
 	s.serve(&op, func(w http.ResponseWriter, r *http.Request) {
 		out, err := run(r)
 		switch {

@@ -3,6 +3,8 @@ package native
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -250,4 +252,9 @@ func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, n
 func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, uuid.UUID, error) {
 	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
 		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), uuid.Nil, nil
+}
+
+// Backup returns an archive of text.
+func (f *fake) Backup(_ context.Context, _ herald.Caller, withSecretKey bool) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader(fmt.Sprintf("archive, with the key: %v", withSecretKey))), nil
 }

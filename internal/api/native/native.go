@@ -136,6 +136,7 @@ type Options struct {
 	Audit      Audit
 	Mailboxes  Mailboxes
 	EventTypes EventTypes
+	Backups    Backups
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// Ready returns why the service cannot serve now, or nil.
@@ -162,6 +163,7 @@ func Register(o Options) error {
 	s.registerAudit()
 	s.registerEventTypes()
 	s.registerService()
+	s.registerBackup()
 	return s.serveDocument()
 }
 

@@ -42,7 +42,7 @@ func newFixture(t *testing.T) *fixture {
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f,
+		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f,
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
 		},
@@ -172,6 +172,7 @@ var calls = []aCall{
 	{"DELETE", "/clients/{id}", withOperatorKey, ""},
 	{"POST", "/clients/{id}/apiKeys", withOperatorKey, `{"role":"analyst"}`},
 	{"GET", "/audit", withAnyKey, ""},
+	{"POST", "/backup", withOperatorKey, ""},
 	{"GET", "/eventTypes", withAnyKey, ""},
 	{"GET", "/eventTypes/{name}", withAnyKey, ""},
 	{"PUT", "/eventTypes/{name}", withOperatorKey, `{"message":"m"}`},

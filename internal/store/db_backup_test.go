@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/test/postgres"
+	"herald/internal/work"
+)
+
+// TestBackupUnderLoadHoldsAllThatWasAcknowledged takes a backup while events are accepted without a
+// pause, and looks for every event in it that was acknowledged before the backup began.
+func TestBackupUnderLoadHoldsAllThatWasAcknowledged(t *testing.T) {
+	f := newFixture(t, Options{Dir: t.TempDir()})
+	var before []uuid.UUID
+	for range 3000 { // several hundred pages, so that the backup takes many steps
+		e := f.prepare(f.client, false)
+		f.accept(e)
+		before = append(before, e.Event.ID)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var publishing sync.WaitGroup
+	accepted := make(chan uuid.UUID, 1<<20)
+	for range 4 {
+		publishing.Go(func() {
+			for ctx.Err() == nil {
+				e := f.prepare(f.client, false)
+				if _, err := f.Accept([]work.PreparedEvent{e}); err != nil {
+					t.Errorf("accept beside the backup: %v", err)
+					return
+				}
+				accepted <- e.Event.ID
+			}
+		})
+	}
+	<-accepted // it is under way
+	dir := t.TempDir()
+	path := filepath.Join(dir, databaseFile)
+	err := f.Backup(t.Context(), path)
+	during := len(accepted)
+	stop()
+	publishing.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d events were accepted during the backup", during)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy has the mode %v, %v; want 0600", info.Mode(), err)
+	}
+	summary, err := CheckFile(t.Context(), path)
+	if err != nil || summary.Clients != 1 || summary.Pending < len(before) || summary.NewestEvent.Before(herald.TimeOf(before[len(before)-1])) {
+		t.Errorf("the copy holds %+v, %v", summary, err)
+	}
+	copied := newCopy(t, dir)
+	for _, id := range before {
+		if _, _, err := copied.Event(t.Context(), f.client.ID, id); err != nil {
+			t.Fatalf("the event %s was acknowledged before the backup: %v", id, err)
+		}
+	}
+}
+
+func newCopy(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Options{Dir: dir, Box: testBox(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestBackupThatFailsLeavesNothingBehind(t *testing.T) {
+	f := newFixture(t, Options{Dir: t.TempDir()})
+	dir := t.TempDir()
+	path := filepath.Join(dir, "copy.db")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Backup(ended, path); err == nil {
+		t.Error("a backup whose caller has left succeeds")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Backup(t.Context(), path); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a file that is there: %v", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
+		t.Errorf("the file that was there is %q, %v", text, err)
+	}
+	f.accept(f.prepare(f.client, false)) // the writer goes on
+}
+
+func TestPostgresRefusesABackupAndNamesItsTools(t *testing.T) {
+	f := newFixture(t, Options{Database: postgres.Database(t)})
+	wantCode(t, f.Backup(t.Context(), filepath.Join(t.TempDir(), "copy.db")), herald.CodeConflict)
+}
+
+func TestDamagedCopyIsRefused(t *testing.T) {
+	f := newFixture(t, Options{Dir: t.TempDir()})
+	for range 200 {
+		f.accept(f.prepare(f.client, false))
+	}
+	path := filepath.Join(t.TempDir(), "copy.db")
+	if err := f.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damaged := range map[string][]byte{
+		"cut off": text[:len(text)/2], "empty": nil, "another file": []byte("not a database at all, but long enough to be taken for the header of one........"),
+		"zeros inside": append(append(append([]byte{}, text[:8192]...), make([]byte, len(text)-12288)...), text[len(text)-4096:]...),
+	} {
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if summary, err := CheckFile(t.Context(), path); err == nil {
+			t.Errorf("%s: %+v is taken for a backup", name, summary)
+		}
+	}
+}
