@@ -311,7 +311,7 @@ const maxGlobalLine = 1 << 10
 type globalLog struct{ to *slog.Logger }
 
 func (g globalLog) Write(line []byte) (int, error) {
-	g.to.Warn(safetext.Line(strings.TrimSpace(string(line)), maxGlobalLine))
+	g.to.Warn("a library says", "text", safetext.Line(strings.TrimSpace(string(line)), maxGlobalLine))
 	return len(line), nil
 }
 
