@@ -21,6 +21,9 @@ const ellipsis = "…"
 // of text, and every byte that is not UTF-8 is replaced by U+FFFD. A text that is too long is cut
 // between two characters and ends with "…", if maxBytes has room for it.
 func Clean(text string, maxBytes int) string {
+	if len(text) <= maxBytes && isPlain(text) {
+		return text
+	}
 	text = strings.ReplaceAll(cut(text, maxBytes), "\r\n", "\n")
 	return cut(replace(text, isForbidden, string(utf8.RuneError)), maxBytes)
 }
@@ -28,7 +31,21 @@ func Clean(text string, maxBytes int) string {
 // Line is Clean for text that must stay in one line: it replaces line feeds, tabs and other
 // separators of lines by blanks.
 func Line(text string, maxBytes int) string {
+	if len(text) <= maxBytes && isPlain(text) {
+		return text
+	}
 	return replace(Clean(text, maxBytes), isSeparator, " ")
+}
+
+// isPlain reports whether a text is printable ASCII, as almost every text is: then there is nothing
+// to do, and no more to look at.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // replace replaces the characters of text that are bad, and bytes that are not UTF-8. It returns text
