@@ -160,20 +160,13 @@ type App struct {
 // Start starts the service. The service accepts requests when Start returns.
 func Start(ctx context.Context, c Config) (*App, error) {
 	c.setDefaults()
-	rules := policy.Rules(c.RetrySchedule)
-	if c.Retention <= rules.MaxAge {
-		return nil, fmt.Errorf("retention of %.4g days: it must be more than %.4g days, because a delivery can be pending for that long with this retry schedule; raise --retention",
-			c.Retention.Hours()/24, rules.MaxAge.Hours()/24)
-	}
-	if c.ClientIDHeader != "" {
-		if err := CheckClientIDHeader(c.ClientIDHeader); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.CheckOutward(); err != nil {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
-	a := &App{config: c, log: c.Log, failed: make(chan error, 1)}
+	a := &App{config: c, log: c.Log, clock: c.Clock, failed: make(chan error, 1)}
+	if a.clock == nil {
+		a.clock = clock.New(clock.Options{Shared: c.Database != "", Log: c.Log})
+	}
 	if err := a.loadCertificate(); err != nil {
 		return nil, err
 	}
@@ -181,11 +174,50 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.clock = c.Clock; a.clock == nil {
-		a.clock = clock.New(clock.Options{Shared: c.Database != "", Log: c.Log})
-	}
 	ids := herald.NewIDs(a.clock.Now)
+	clients, err := a.openStore(ctx, box, keyExisted, ids)
+	if err != nil {
+		return nil, err
+	}
+	p := parts{clients: clients, box: box, registry: prometheus.NewRegistry()}
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.guard = egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy,
+		AttemptsPerAddress: c.Outward.AttemptsPerAddress})
+	if err := a.startEngine(ctx, p); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
+	p.control = &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin}
+	p.intake = intake.New(clients, a.store, a.engine, webhook.Origin).WithIDs(ids)
+	if c.MaxFanOut > 0 {
+		p.intake.MaxFanOut = c.MaxFanOut
+	}
+	if err := a.serve(ctx, p); err != nil {
+		return nil, errors.Join(err, a.Stop(ctx))
+	}
+	a.startMaintenance(&resealer{box: box, store: a.store, log: c.Log})
+	return a, a.warnAboutMail(ctx)
+}
+
+// check refuses settings that contradict each other.
+func (c *Config) check() error {
+	if longest := policy.Rules(c.RetrySchedule).MaxAge; c.Retention <= longest {
+		return fmt.Errorf("retention of %.4g days: it must be more than %.4g days, because a delivery can be pending for that long with this retry schedule; raise --retention",
+			c.Retention.Hours()/24, longest.Hours()/24)
+	}
+	if c.ClientIDHeader != "" {
+		if err := CheckClientIDHeader(c.ClientIDHeader); err != nil {
+			return err
+		}
+	}
+	return c.CheckOutward()
+}
+
+// openStore opens the database, checks that the box opens what is sealed in it, and returns the cache
+// of clients that follows it.
+func (a *App) openStore(ctx context.Context, box *secret.Box, keyExisted bool, ids *herald.IDs) (*clientcache.Cache, error) {
+	c := &a.config
 	var clients *clientcache.Cache // set below; the store reports changes to it
+	var err error
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
 		Retention: c.Retention, MaxRules: c.MaxRules, Box: box, Logger: c.Log, Clock: a.clock, IDs: ids,
@@ -194,58 +226,57 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.checkSecrets(ctx, keyExisted); err != nil {
-		return nil, errors.Join(err, a.store.Close())
-	}
-	if clients, err = clientcache.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling}); err != nil {
-		return nil, errors.Join(err, a.store.Close())
-	}
 	keyFile, _ := c.keyFile()
 	a.backups = &backups{store: a.store, dir: c.DataDir, keyFile: keyFile}
-	if err := a.backups.removeOldBackups(); err != nil {
-		return nil, errors.Join(fmt.Errorf("remove what a backup left: %w", err), a.store.Close())
+	err = a.checkSecrets(ctx, keyExisted)
+	if err == nil {
+		err = a.backups.removeOldBackups()
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	guard := egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy,
-		AttemptsPerAddress: c.Outward.AttemptsPerAddress})
-	a.sender = webhook.New(webhook.Options{
-		Guard: guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
-	})
-	a.mailer, err = c.mailer(box)
+	if err == nil {
+		clients, err = clientcache.New(a.store, catalogue.Options{AmericanSpelling: c.AmericanSpelling})
+	}
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
+	return clients, nil
+}
+
+// startEngine makes what sends, and starts the engine.
+func (a *App) startEngine(ctx context.Context, p parts) (err error) {
+	c := &a.config
+	a.sender = webhook.New(webhook.Options{
+		Guard: p.guard, Timeout: c.RequestTimeout, UserAgent: "Herald/" + c.Version, ClientIDHeader: c.ClientIDHeader, Logger: c.Log,
+	})
+	if a.mailer, err = c.mailer(p.box); err != nil {
+		return err
+	}
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Nodes: a.store, Clients: clients, Sender: a.sender, Mailer: a.mailer,
+		Store: a.store, Nodes: a.store, Clients: p.clients, Sender: a.sender, Mailer: a.mailer,
 		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow, Bounds: c.mailBounds()},
 		Consents: a.consents(),
-		Policy:   rules, MailPolicy: policy.Mail(c.MailSchedule), Log: c.Log, Metrics: registry, Random: rand.Float64,
+		Policy:   policy.Rules(c.RetrySchedule), MailPolicy: policy.Mail(c.MailSchedule),
+		Log: c.Log, Metrics: p.registry, Random: rand.Float64,
 		DeadAfter: c.NodeTimeout, Clock: a.clock, AnswerQuota: max(c.AnswerQuota, 0),
 	})
 	if err := a.engine.Start(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the engine: %w", err), a.store.Close())
+		return fmt.Errorf("start the engine: %w", err)
 	}
-	accepts := intake.New(clients, a.store, a.engine, webhook.Origin).WithIDs(ids)
-	if c.MaxFanOut > 0 {
-		accepts.MaxFanOut = c.MaxFanOut
-	}
-	handler, err := a.handler(parts{
-		guard: guard, clients: clients, registry: registry, box: box,
-		intake:  accepts,
-		control: &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin},
-	})
-	if err == nil {
-		err = a.listen(ctx, handler, guard, registry)
-	}
-	if err == nil && c.MetricsListen != "" {
-		err = a.listenForMetrics(ctx, a.metrics(registry), guard)
-	}
+	return nil
+}
+
+// serve opens the listeners.
+func (a *App) serve(ctx context.Context, p parts) error {
+	handler, err := a.handler(p)
 	if err != nil {
-		return nil, errors.Join(err, a.Stop(ctx))
+		return err
 	}
-	a.startMaintenance(&resealer{box: box, store: a.store, log: c.Log})
-	return a, a.warnAboutMail(ctx)
+	if err := a.listen(ctx, handler, p.guard, p.registry); err != nil {
+		return err
+	}
+	if a.config.MetricsListen == "" {
+		return nil
+	}
+	return a.listenForMetrics(ctx, a.metrics(p.registry), p.guard)
 }
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.

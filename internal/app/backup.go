@@ -66,7 +66,10 @@ func (b *backups) removeOldBackups() error {
 	for _, dir := range left {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("remove what a backup left: %w", err)
+	}
+	return nil
 }
 
 // archiveNames are the names that a backup's archive may have in it.
