@@ -134,16 +134,26 @@ func TestEveryFaultHasItsTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
+	named, faults, rows := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`"), 0, 0
 	for _, line := range strings.Split(string(text), "\n") {
 		names := named.FindAllStringSubmatch(line, -1)
-		if row := regexp.MustCompile(`^\| (\d+) \|`).FindStringSubmatch(line); row != nil && len(names) == 0 {
-			t.Errorf("fault %s has no test", row[1])
+		if regexp.MustCompile(`^\d+\. \*\*`).MatchString(line) {
+			if faults++; !strings.HasPrefix(line, strconv.Itoa(faults)+". ") {
+				t.Errorf("fault %d is numbered %.5q", faults, line)
+			}
+		}
+		if row := regexp.MustCompile(`^\| (\d+) \|`).FindStringSubmatch(line); row != nil {
+			if rows++; row[1] != strconv.Itoa(rows) || len(names) == 0 {
+				t.Errorf("row %d of the tests is fault %s, with the tests %v", rows, row[1], names)
+			}
 		}
 		for _, name := range names {
 			if !tests[name[1]] {
 				t.Errorf("docs/reference/faults.md names %s, and there is no such test", name[1])
 			}
 		}
+	}
+	if faults != rows || faults == 0 {
+		t.Errorf("%d faults, and %d rows with their tests", faults, rows)
 	}
 }
