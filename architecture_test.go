@@ -61,8 +61,8 @@ var mayImport = map[string][]string{
 		"herald/internal/store", "herald/internal/webhook"},
 	"herald/client":         {"herald"},
 	"herald/internal/cli":   {"herald", "herald/client"},
-	"herald/internal/inbox": {},
-	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/egress", "herald/internal/inbox",
+	"herald/internal/devinbox": {},
+	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/egress", "herald/internal/devinbox",
 		"herald/internal/mail", "herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 

@@ -18,7 +18,7 @@ import (
 	"herald/client"
 	"herald/internal/app"
 	"herald/internal/cli"
-	"herald/internal/inbox"
+	"herald/internal/devinbox"
 	"herald/internal/mail"
 	"herald/internal/secret"
 )
@@ -199,7 +199,7 @@ func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, erro
 	if err != nil {
 		return devInbox{}, errors.Join(fmt.Errorf("listen for mail: %w", err), listener.Close())
 	}
-	handler := inbox.New(func(r inbox.Received) {
+	handler := devinbox.New(func(r devinbox.Received) {
 		if r.To != "" {
 			fmt.Fprintf(out, "%s  mail to %s  %s\n", r.At.Local().Format("15:04:05.000"), cli.Clean(r.To), cli.Clean(r.Headers.Get("Subject")))
 			return

@@ -1,4 +1,4 @@
-package inbox_test
+package devinbox_test
 
 import (
 	"encoding/json"
@@ -9,12 +9,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"herald/internal/inbox"
+	"herald/internal/devinbox"
 )
 
 func TestInboxTakesAndShows(t *testing.T) {
-	var notified []inbox.Received
-	box := inbox.New(func(r inbox.Received) { notified = append(notified, r) })
+	var notified []devinbox.Received
+	box := devinbox.New(func(r devinbox.Received) { notified = append(notified, r) })
 	for _, test := range []struct {
 		path, body string
 		status     int
@@ -31,7 +31,7 @@ func TestInboxTakesAndShows(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	box.ServeHTTP(w, httptest.NewRequest("GET", "/inbox", nil))
-	var shown struct{ Results []inbox.Received }
+	var shown struct{ Results []devinbox.Received }
 	if err := json.Unmarshal(w.Body.Bytes(), &shown); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestInboxTakesAndShows(t *testing.T) {
 
 func TestBodyOverTheBoundIsRefused(t *testing.T) {
 	notified := 0
-	box := inbox.New(func(inbox.Received) { notified++ })
+	box := devinbox.New(func(devinbox.Received) { notified++ })
 	for size, want := range map[int]int{1 << 20: http.StatusOK, 1<<20 + 1: http.StatusBadRequest} {
 		w := httptest.NewRecorder()
 		box.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader(strings.Repeat("x", size))))
@@ -62,7 +62,7 @@ func TestBodyOverTheBoundIsRefused(t *testing.T) {
 
 func TestWebhooksComeAtTheSameTime(t *testing.T) {
 	var notified atomic.Int64
-	box := inbox.New(func(inbox.Received) { notified.Add(1) })
+	box := devinbox.New(func(devinbox.Received) { notified.Add(1) })
 	var senders sync.WaitGroup
 	for range 8 {
 		senders.Go(func() {

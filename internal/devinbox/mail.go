@@ -1,4 +1,4 @@
-package inbox
+package devinbox
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package inbox_test
+package devinbox_test
 
 import (
 	"encoding/json"
@@ -7,12 +7,12 @@ import (
 	"net/smtp"
 	"testing"
 
-	"herald/internal/inbox"
+	"herald/internal/devinbox"
 )
 
 func TestInboxTakesMail(t *testing.T) {
-	notified := make(chan inbox.Received, 2)
-	box := inbox.New(func(r inbox.Received) { notified <- r })
+	notified := make(chan devinbox.Received, 2)
+	box := devinbox.New(func(r devinbox.Received) { notified <- r })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func TestInboxTakesMail(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	box.ServeHTTP(w, httptest.NewRequest("GET", "/inbox", nil))
-	var shown struct{ Results []inbox.Received }
+	var shown struct{ Results []devinbox.Received }
 	if err := json.Unmarshal(w.Body.Bytes(), &shown); err != nil || len(shown.Results) != 2 {
 		t.Errorf("%d are shown, %v", len(shown.Results), err)
 	}

@@ -1,6 +1,6 @@
-// Package inbox is the receiver of `herald dev`. It receives webhooks and mail and shows
+// Package devinbox is the receiver of `herald dev`. It receives webhooks and mail and shows
 // them. It is not part of the service.
-package inbox
+package devinbox
 
 import (
 	"encoding/json"
