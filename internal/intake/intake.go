@@ -221,7 +221,7 @@ func (in *Intake) prepare(client *clientcache.Snapshot, p herald.Publication) (w
 	e := p.Event
 	kind, ok := client.Catalogue.Lookup(e.Type)
 	if !ok {
-		return work.PreparedEvent{}, herald.Invalid("type", "Unknown event type %q. GET /eventTypes lists those there are.", e.Type)
+		return work.PreparedEvent{}, herald.Invalid("type", "Unknown event type %q.%s GET /eventTypes lists those there are.", e.Type, client.Catalogue.Hint(e.Type))
 	}
 	e.Type = kind.Name
 	if err := kind.Validate(e); err != nil {

@@ -37,6 +37,7 @@ type fake struct {
 	unsent      map[uuid.UUID]bool      // rules without authorization
 	clients     []herald.Client
 	eventTypes  []herald.EventType
+	typeInUse   bool
 	changes     []herald.Change
 	notReady    error
 	publishFail error
@@ -240,6 +241,14 @@ func (f *fake) DeleteClient(_ context.Context, _ herald.Caller, id uuid.UUID) er
 
 func (f *fake) SaveEventType(_ context.Context, _ herald.Caller, t herald.EventType) error {
 	f.eventTypes = append(slices.DeleteFunc(f.eventTypes, func(have herald.EventType) bool { return have.Name == t.Name }), t)
+	return nil
+}
+
+func (f *fake) DeleteEventType(_ context.Context, _ herald.Caller, name string) error {
+	if f.typeInUse {
+		return herald.Errorf(herald.CodeConflict, "The event type %q is used by 2 rules of 1 client.", name)
+	}
+	f.eventTypes = slices.DeleteFunc(f.eventTypes, func(have herald.EventType) bool { return have.Name == name })
 	return nil
 }
 

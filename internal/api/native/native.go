@@ -120,6 +120,9 @@ type Mailboxes interface {
 type EventTypes interface {
 	// SaveEventType adds an event type or replaces the type of that name.
 	SaveEventType(ctx context.Context, by herald.Caller, t herald.EventType) error
+	// DeleteEventType deletes the event type of that name; CodeNotFound when there
+	// is none, CodeConflict while rules use it.
+	DeleteEventType(ctx context.Context, by herald.Caller, name string) error
 }
 
 // Options are the surface's dependencies; all are required.
@@ -138,6 +141,8 @@ type Options struct {
 	Backups    Backups
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
+	// SendsMail says that a mail server is configured.
+	SendsMail bool
 	// Ready returns why the service cannot serve now, or nil.
 	Ready func(ctx context.Context) error
 	// API gets the calls and their descriptions. Register serves the document as it

@@ -46,8 +46,8 @@ func newFixture(t *testing.T) *fixture {
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
 		},
-		Ready: func(context.Context) error { return f.notReady },
-		API:   described,
+		SendsMail: true, Ready: func(context.Context) error { return f.notReady },
+		API: described,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -175,6 +175,8 @@ var calls = []aCall{
 	{"GET", "/eventTypes", withAnyKey, ""},
 	{"GET", "/eventTypes/{name}", withAnyKey, ""},
 	{"PUT", "/eventTypes/{name}", withOperatorKey, `{"message":"m"}`},
+	{"DELETE", "/eventTypes/{name}", withOperatorKey, ""},
+	{"GET", "/capabilities", withAnyKey, ""},
 }
 
 func TestEveryCallNeedsAKey(t *testing.T) {
