@@ -138,3 +138,9 @@ func (c *API) PutEventType(ctx context.Context, t herald.EventType) (EventType, 
 	err := c.do(ctx, call{method: http.MethodPut, path: "/eventTypes/" + url.PathEscape(t.Name), body: t, into: &answer, repeatable: true})
 	return answer, err
 }
+
+// DeleteEventType deletes an event type that was added; it needs the operator's key. While rules use
+// the type, the error has status 409. It is not retried.
+func (c *API) DeleteEventType(ctx context.Context, name string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/eventTypes/" + url.PathEscape(name)})
+}

@@ -124,13 +124,13 @@ func TestWhatCommandsShow(t *testing.T) {
 	var shown bytes.Buffer
 	for _, args := range [][]string{
 		{"rules", "list"}, {"rules", "list", "-o", "jsonl"}, {"rules", "get", ruleID}, {"rules", "get", ruleID, "-o", "json"}, {"rules", "get", unknownID},
-		{"rules", "create", "Sync Failed", "--webhook", "https://acme.example/hook"}, {"rules", "update", ruleID, "Sync Failed"}, {"rules", "delete", ruleID},
+		{"rules", "create", "Sync Failed", "--webhook", "https://acme.example/hook"}, {"rules", "update", ruleID, "Sync Failed"}, {"rules", "delete", ruleID, "--yes"},
 		{"events", "list"}, {"events", "get", eventID}, {"events", "publish", "Sync Failed", "--company", companyID},
 		{"alerts", "list"}, {"alerts", "list", "--rule", ruleID}, {"alerts", "list", "--rule", ruleID, "-o", "json"}, {"alerts", "get", alertID},
 		{"deliveries", "list"}, {"deliveries", "get", deliveryID}, {"deliveries", "why", deliveryID}, {"deliveries", "why", deliveryID, "-o", "json"},
 		{"deliveries", "redeliver", deliveryID}, {"deliveries", "cancel", deliveryID},
 		{"types", "list"}, {"types", "get", "Sync Failed"},
-		{"clients", "list"}, {"clients", "get", clientID}, {"clients", "create", "Acme"}, {"clients", "delete", clientID},
+		{"clients", "list"}, {"clients", "get", clientID}, {"clients", "create", "Acme"}, {"clients", "delete", clientID, "--yes"},
 		{"trigger", "Sync Failed"},
 		{"rules", "list", "--key", "wrong"},
 	} {

@@ -31,7 +31,8 @@ type commands struct {
 	Events       eventsCommand       `cmd:"" help:"Publish events and show published ones."`
 	Alerts       alertsCommand       `cmd:"" help:"Show the alerts that events raised."`
 	Deliveries   deliveriesCommand   `cmd:"" help:"Show deliveries, send them again, cancel them."`
-	Types        typesCommand        `cmd:"" help:"Show the event types."`
+	Profile      profileCommand      `cmd:"" help:"Show and change the client's profile: its name, the Authorization header of its webhooks."`
+	Types        typesCommand        `cmd:"" help:"Show, add and delete event types."`
 	Clients      clientsCommand      `cmd:"" help:"Make, list and delete clients (operator)."`
 	Keys         keysCommand         `cmd:"" help:"Make, list and revoke API keys."`
 	Unsubscribed unsubscribedCommand `cmd:"" help:"List mailboxes that get no mail, and allow mail to them again."`
