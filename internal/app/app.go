@@ -300,6 +300,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
+		{"delete old redeliveries", a.store.ExpireRedeliveries, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
 		{"follow the secret key file", r.step, rereadInterval},

@@ -30,6 +30,9 @@ type dialect struct {
 	planMode pgx.QueryExecMode
 	// alertOf returns an SQL expression for the alert's id in a delivery's id.
 	alertOf func(delivery string) string
+	// lastOf returns an SQL expression for the last id that a delivery of the same
+	// alert can have.
+	lastOf func(delivery string) string
 	// joinOfAlert returns the text that joins a table of deliveries to the alerts
 	// a. The database reads the alerts first and finds the deliveries of each by
 	// their ids.

@@ -55,7 +55,7 @@ func TestMigrateByHand(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "herald migrate") {
 				t.Errorf("an empty database: %v", err)
 			}
-			for _, want := range []string{"[00001_rules_service.sql]", "[]"} {
+			for _, want := range []string{"[00001_rules_service.sql 00011_redeliveries.sql]", "[]"} {
 				applied, err := Migrate(t.Context(), o)
 				if got := fmt.Sprint(applied); err != nil || got != want {
 					t.Errorf("applied %s, %v; want %s", got, err, want)

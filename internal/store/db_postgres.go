@@ -50,6 +50,7 @@ func postgresDialect() dialect {
 ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + alias
 		},
 		alertOf:      func(d string) string { return `overlay(` + d + `::text placing '00' from 35)::uuid` },
+		lastOf:       func(d string) string { return `overlay(` + d + `::text placing 'ff' from 35)::uuid` },
 		forUpdate:    "FOR UPDATE",
 		forShare:     "FOR SHARE",
 		now:          postgresNow,

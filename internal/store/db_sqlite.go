@@ -26,6 +26,7 @@ func sqliteDialect() dialect {
 			return `CROSS JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`
 		},
 		alertOf:      func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'00' AS BLOB)` },
+		lastOf:       func(d string) string { return `CAST(substr(` + d + `, 1, 15) || x'ff' AS BLOB)` },
 		now:          func(context.Context, querier) (int64, error) { return clock.now(), nil },
 		begin:        sqliteBegin,
 		pauseBatches: func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time

@@ -41,6 +41,13 @@ type fake struct {
 	changes     []herald.Change
 	notReady    error
 	publishFail error
+	recovered   recovery // what Recover was called with
+}
+
+type recovery struct {
+	client uuid.UUID
+	filter herald.DeliveryFilter
+	dryRun bool
 }
 
 func (*fake) Caller(r *http.Request) (herald.Caller, error) {
@@ -174,6 +181,16 @@ func (f *fake) Redeliver(_ context.Context, client, id uuid.UUID) (herald.Delive
 	again.State, again.DoneAt, again.Reason = herald.Pending, time.Time{}, ""
 	f.deliveries = append(f.deliveries, again)
 	return again, nil
+}
+
+func (f *fake) Recover(_ context.Context, client uuid.UUID, q herald.DeliveryFilter, dryRun bool) (herald.Recovery, error) {
+	f.recovered = recovery{client, q, dryRun}
+	return herald.Recovery{Count: 7, Skipped: 2, Next: company}, nil
+}
+
+func (f *fake) DeliveryBody(_ context.Context, client, id uuid.UUID) ([]byte, error) {
+	_, err := f.find(client, id)
+	return []byte(`{"AlertId": "1"}`), err
 }
 
 func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {

@@ -61,6 +61,9 @@ type Deliveries interface {
 	// Delivery returns a delivery and its attempts; CodeNotFound when the
 	// client has no such delivery.
 	Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error)
+	// DeliveryBody returns the body that a delivery's attempts send; CodeNotFound when
+	// the client has no such delivery.
+	DeliveryBody(ctx context.Context, client, id uuid.UUID) ([]byte, error)
 }
 
 // Sender redelivers and cancels. Its calls are CodeNotFound when the client has no such
@@ -68,6 +71,9 @@ type Deliveries interface {
 type Sender interface {
 	// Redeliver makes a new delivery of the same alert; every call makes another.
 	Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	// Recover makes new deliveries of the failed ones that the filter selects and whose
+	// alert has not reached its receiver since; with dryRun it only counts them.
+	Recover(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error)
 	// Cancel cancels a pending delivery; CodeConflict when it is not pending.
 	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
 }

@@ -160,6 +160,7 @@ var calls = []aCall{
 	{"GET", "/deliveries", withClientKey, ""},
 	{"GET", "/deliveries/{id}", withClientKey, ""},
 	{"POST", "/deliveries/{id}/redeliver", withClientKey, ""},
+	{"POST", "/deliveries/redeliver", withClientKey, `{"since":"2026-05-03T09:00:00Z"}`},
 	{"POST", "/deliveries/{id}/cancel", withClientKey, ""},
 	{"GET", "/unsubscribed", withClientKey, ""},
 	{"DELETE", "/unsubscribed/{address}", withClientKey, ""},
