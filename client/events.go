@@ -76,7 +76,7 @@ type RaisedAlert struct {
 // uuid.Nil on the last page.
 type Page[T any] struct {
 	Results []T       `json:"results"`
-	Next    uuid.UUID `json:"next"`
+	Next    uuid.UUID `json:"next,omitzero"`
 }
 
 // Cursor selects a page of a list; the zero value is the first page.

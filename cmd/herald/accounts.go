@@ -39,7 +39,7 @@ func (c *clientsList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, accountColumns, page.Results)
+	return cli.WritePage(out.stdout, out.stderr, c.Output, accountColumns, page.Results, page, moreAfter(page.Next))
 }
 
 type clientsGet struct {

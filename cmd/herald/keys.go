@@ -124,5 +124,5 @@ func (c *auditCommand) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, changeColumns, page.Results)
+	return cli.WritePage(out.stdout, out.stderr, c.Output, changeColumns, page.Results, page, moreAfter(page.Next))
 }

@@ -62,7 +62,7 @@ func isLineBreak(r rune) bool { return r == '\n' || r == '\t' || r == '\r' }
 func run(ctx context.Context, args []string, out *streams) int {
 	parser, err := newParser(ctx, out)
 	if err == nil {
-		err = parseAndRun(parser, args)
+		err = parseAndRun(ctx, parser, args)
 	}
 	code := cli.ExitCode(err)
 	if err != nil && code != cli.Interrupted {

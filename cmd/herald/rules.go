@@ -52,7 +52,7 @@ func (c *rulesList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, ruleColumns, rules.Results)
+	return writeNumbered(out, c.Output, ruleColumns, rules)
 }
 
 type rulesGet struct {
@@ -75,7 +75,7 @@ func (c *rulesGet) Run(ctx context.Context, out *streams) error {
 
 type rulesCreate struct {
 	connection
-	Type    string    `arg:"" help:"Type of event, in any spelling; herald types list shows them."`
+	Type    string    `arg:"" predictor:"type" help:"Type of event, in any spelling; herald types list shows them."`
 	Company uuid.UUID `help:"Only events of this company; left out, of all." placeholder:"ID"`
 	Webhook string    `help:"Address to post alerts to." placeholder:"URL"`
 	Email   []string  `help:"Mailbox that gets the alerts; repeatable." placeholder:"ADDRESS"`
@@ -101,7 +101,7 @@ func (c *rulesCreate) Run(ctx context.Context, out *streams) error {
 type rulesUpdate struct {
 	connection
 	ID           uuid.UUID `arg:"" help:"The rule's id."`
-	Type         string    `arg:"" optional:"" help:"Another type of event, in any spelling."`
+	Type         string    `arg:"" optional:"" predictor:"type" help:"Another type of event, in any spelling."`
 	Company      uuid.UUID `xor:"company" help:"Only events of this company." placeholder:"ID"`
 	AllCompanies bool      `xor:"company" help:"Events of all companies."`
 	Webhook      *string   `xor:"webhook" help:"Address to post alerts to." placeholder:"URL"`

@@ -60,7 +60,7 @@ func (c *typesList) Run(ctx context.Context, out *streams) error {
 
 type typesGet struct {
 	connection
-	Name string `arg:"" help:"The type's name, in any spelling."`
+	Name string `arg:"" predictor:"type" help:"The type's name, in any spelling."`
 }
 
 // Run shows a type of event.
@@ -78,7 +78,7 @@ func (c *typesGet) Run(ctx context.Context, out *streams) error {
 
 type typesSave struct {
 	connection
-	Name       string  `arg:"" help:"The type's name."`
+	Name       string  `arg:"" predictor:"type" help:"The type's name."`
 	File       string  `help:"JSON file that describes the whole type, as types get -o json shows it; - reads standard input. Other flags replace its members." placeholder:"FILE"`
 	Label      *string `help:"What people read; left out, the name." placeholder:"TEXT"`
 	Company    *bool   `negatable:"" help:"Whether an event must name a company."`
@@ -184,7 +184,7 @@ func (c *typesSave) apply(spec *herald.EventType) error {
 type typesDelete struct {
 	connection
 	confirmation
-	Name string `arg:"" help:"The type's name, in any spelling."`
+	Name string `arg:"" predictor:"type" help:"The type's name, in any spelling."`
 }
 
 // Run deletes a type of event.
