@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"herald/client":         {"herald"},
 	"herald/internal/cli":   {"herald", "herald/client"},
 	"herald/internal/inbox": {},
-	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/egress", "herald/internal/inbox",
+	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/catalogue", "herald/internal/cli", "herald/internal/egress", "herald/internal/inbox",
 		"herald/internal/mail", "herald/internal/policy", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 
