@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
 	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/memory", "herald/internal/work"},
 	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/consent", "herald/internal/fairqueue", "herald/internal/mail",
-		"herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
+		"herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
 	"herald/internal/store":   {"herald", "herald/internal/clock", "herald/internal/memory", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
 	"herald/internal/consent": {"herald", "herald/internal/pace", "herald/internal/webhook", "herald/internal/work"},
 
@@ -62,8 +62,8 @@ var mayImport = map[string][]string{
 	"herald/client":         {"herald"},
 	"herald/internal/cli":   {"herald", "herald/client"},
 	"herald/internal/devinbox": {},
-	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/cli", "herald/internal/egress", "herald/internal/devinbox",
-		"herald/internal/mail", "herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/secret"},
+	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/catalogue", "herald/internal/cli", "herald/internal/egress",
+		"herald/internal/devinbox", "herald/internal/mail", "herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 
 	// Packages for tests and measurements only. No package above imports them.

@@ -39,6 +39,7 @@ const (
 	ClientRenamed       Action = "client.renamed"
 	ClientDeleted       Action = "client.deleted"
 	EventTypeSaved      Action = "eventType.saved"
+	EventTypeDeleted    Action = "eventType.deleted"
 	MailboxUnsubscribed Action = "mailbox.unsubscribed"
 	MailboxResubscribed Action = "mailbox.resubscribed"
 	MailboxConfirmed    Action = "mailbox.confirmed"

@@ -94,6 +94,14 @@ const (
 	ReasonLocal          Reason = "local"           // a fault of this service; nothing was sent
 )
 
+// Reasons returns all reasons but ReasonNone.
+func Reasons() []Reason {
+	return []Reason{ReasonStatus, ReasonDNS, ReasonConnectRefused, ReasonConnectTimeout, ReasonConnect, ReasonTLS, ReasonTimeout, ReasonReset,
+		ReasonProtocol, ReasonNotAllowed, ReasonRedirect, ReasonAddress, ReasonInterrupted, ReasonExhausted, ReasonExpired, ReasonCancelled,
+		ReasonClientDeleted, ReasonNoMailServer, ReasonUnsubscribed, ReasonContentMissing, ReasonMailLimit, ReasonAttemptLimit, ReasonUnconfirmed,
+		ReasonNoConsent, ReasonLocal}
+}
+
 // Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.
 type Delivery struct {
 	ID       uuid.UUID `json:"id"`
@@ -122,6 +130,15 @@ type Delivery struct {
 	Waiting string `json:"waiting,omitempty"`
 	// DoneAt is when it was delivered, failed or cancelled; zero while pending.
 	DoneAt time.Time `json:"doneAt,omitzero"`
+	// LastStatus and LastReason are those of the last recorded attempt.
+	LastStatus int    `json:"lastStatus,omitempty" doc:"The status of the last attempt; absent without a response."`
+	LastReason Reason `json:"lastReason,omitempty" doc:"The reason of the last attempt; absent after a 2xx."`
+	// Repeats is the delivery that this one repeats, and MadeAt when it was made. Both are zero
+	// for a delivery that was made with its alert.
+	Repeats uuid.UUID `json:"repeats,omitzero" doc:"The delivery that this one repeats."`
+	MadeAt  time.Time `json:"madeAt,omitzero" doc:"When a redelivery was made; lists have it at this time."`
+	// RepeatedBy is the newest delivery that repeats this one.
+	RepeatedBy uuid.UUID `json:"repeatedBy,omitzero" doc:"The newest delivery that repeats this one."`
 }
 
 // DeliveryFilter selects deliveries. A member with the zero value selects all.
@@ -131,11 +148,25 @@ type DeliveryFilter struct {
 	Type     string // canonical name of the event type
 	Company  uuid.UUID
 	Alert    uuid.UUID
-	Since    time.Time // raised at or after
-	Until    time.Time // raised before
+	Since    time.Time // raised, or made again, at or after
+	Until    time.Time // raised, or made again, before
+	Reason   Reason    // of the delivery or of its last attempt
+	// Unrepeated selects the deliveries after which the alert has not reached the receiver: no
+	// other delivery of it to the same receiver was delivered, is pending, or was made later.
+	Unrepeated bool
 	// After is the last id of the previous page. The list is newest first.
 	After uuid.UUID
 	Limit int
+}
+
+// Recovery says what a recovery of failed deliveries did, or would do.
+type Recovery struct {
+	// Count is how many deliveries were made, or would be.
+	Count int `json:"count" doc:"How many deliveries were made; with dryRun, how many would be."`
+	// Skipped is how many failed ones have no receiver any more.
+	Skipped int `json:"skipped" doc:"How many could not be made, because their rule is deleted or has no such receiver any more."`
+	// Next continues: it is the After of the next call, uuid.Nil when nothing is left.
+	Next uuid.UUID `json:"next,omitzero" doc:"The after of the call that continues; absent when nothing is left."`
 }
 
 // Attempt is one HTTP request or SMTP transaction and its result.

@@ -70,6 +70,17 @@ func (c *API) SaveProfile(ctx context.Context, p Profile) (Profile, error) {
 	return saved, err
 }
 
+// Capabilities say what the service is configured to do.
+type Capabilities struct {
+	// Mail is true if there is a mail server. Without one, deliveries to mailboxes fail.
+	Mail bool `json:"mail"`
+}
+
+// Capabilities returns what the service is configured to do.
+func (c *API) Capabilities(ctx context.Context) (Capabilities, error) {
+	return get[Capabilities](ctx, c, "/capabilities", nil)
+}
+
 // Key is an API key. APIKey is set only in the answer of CreateKey and CreateClientKey.
 type Key struct {
 	ID          uuid.UUID `json:"id"`

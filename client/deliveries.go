@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,11 +12,13 @@ import (
 	"herald"
 )
 
-// Delivery is one alert for one receiver. Only the method API.Delivery sets
-// Attempts.
+// Delivery is one alert for one receiver. Only the methods API.Delivery and
+// API.DeliveryWithBody set Attempts.
 type Delivery struct {
 	herald.Delivery
 	Attempts []herald.Attempt `json:"attempts,omitempty"`
+	// RequestBody is what every attempt sends; only API.DeliveryWithBody sets it.
+	RequestBody string `json:"requestBody,omitempty"`
 }
 
 // DeliveryFilter selects deliveries. A member with the zero value selects all.
@@ -27,7 +30,8 @@ type DeliveryFilter struct {
 	Type     string // of the event
 	Company  uuid.UUID
 	Alert    uuid.UUID
-	// Since and Until bound when the alert was raised.
+	Reason   herald.Reason // of the delivery or of its last attempt
+	// Since and Until bound when the alert was raised, or a redelivery was made.
 	Since, Until time.Time
 }
 
@@ -35,7 +39,7 @@ type DeliveryFilter struct {
 // even empty; only a Next of uuid.Nil marks the last page.
 func (c *API) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error) {
 	v := f.values()
-	for name, value := range map[string]string{"state": f.State, "receiver": f.Receiver, "type": f.Type} {
+	for name, value := range map[string]string{"state": f.State, "receiver": f.Receiver, "type": f.Type, "reason": string(f.Reason)} {
 		if value != "" {
 			v.Set(name, value)
 		}
@@ -79,6 +83,48 @@ func (c *API) AllDeliveries(ctx context.Context, f DeliveryFilter) iter.Seq2[Del
 // Delivery returns a delivery with its attempts.
 func (c *API) Delivery(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	return get[Delivery](ctx, c, "/deliveries/"+id.String(), nil)
+}
+
+// DeliveryWithBody returns a delivery with its attempts and the body that they send.
+func (c *API) DeliveryWithBody(ctx context.Context, id uuid.UUID) (Delivery, error) {
+	return get[Delivery](ctx, c, "/deliveries/"+id.String(), url.Values{"body": {"true"}})
+}
+
+// RecoverFilter selects failed deliveries. A member with the zero value selects all, but one must
+// be set.
+type RecoverFilter struct {
+	Receiver string        `json:"receiver,omitempty"` // the whole address
+	Type     string        `json:"type,omitempty"`
+	Company  uuid.UUID     `json:"company,omitzero"`
+	Reason   herald.Reason `json:"reason,omitempty"` // of the delivery or of its last attempt
+	// Since and Until bound when the alert was raised, or a redelivery was made.
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	// After continues: it is the Next of the call before.
+	After uuid.UUID `json:"after,omitzero"`
+}
+
+// CountLost counts what Recover would deliver again, and makes nothing. If Next is set, the count
+// goes on behind it.
+func (c *API) CountLost(ctx context.Context, f RecoverFilter) (herald.Recovery, error) {
+	return c.recover(ctx, f, true)
+}
+
+// Recover makes a new delivery of every failed one that f selects and whose alert has not reached its
+// receiver since. A call makes at most 500; Next of the answer is the After of the call that continues.
+// It is not retried, but repeating it does no harm: what is on its way is left out.
+func (c *API) Recover(ctx context.Context, f RecoverFilter) (herald.Recovery, error) {
+	return c.recover(ctx, f, false)
+}
+
+func (c *API) recover(ctx context.Context, f RecoverFilter, dryRun bool) (herald.Recovery, error) {
+	body := struct {
+		RecoverFilter
+		DryRun bool `json:"dryRun"`
+	}{f, dryRun}
+	var answer herald.Recovery
+	err := c.do(ctx, call{method: http.MethodPost, path: "/deliveries/redeliver", body: body, into: &answer, repeatable: dryRun})
+	return answer, err
 }
 
 // Redeliver makes a new delivery of the same alert to the rule's present address, due

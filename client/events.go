@@ -76,7 +76,7 @@ type RaisedAlert struct {
 // uuid.Nil on the last page.
 type Page[T any] struct {
 	Results []T       `json:"results"`
-	Next    uuid.UUID `json:"next"`
+	Next    uuid.UUID `json:"next,omitzero"`
 }
 
 // Cursor selects a page of a list; the zero value is the first page.
@@ -137,4 +137,10 @@ func (c *API) PutEventType(ctx context.Context, t herald.EventType) (EventType, 
 	var answer EventType
 	err := c.do(ctx, call{method: http.MethodPut, path: "/eventTypes/" + url.PathEscape(t.Name), body: t, into: &answer, repeatable: true})
 	return answer, err
+}
+
+// DeleteEventType deletes an event type that was added; it needs the operator's key. While rules use
+// the type, the error has status 409. It is not retried.
+func (c *API) DeleteEventType(ctx context.Context, name string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/eventTypes/" + url.PathEscape(name)})
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"strings"
+	"fmt"
 
 	"github.com/google/uuid"
 
@@ -39,7 +39,7 @@ func (c *clientsList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, accountColumns, page.Results)
+	return cli.WritePage(out.stdout, out.stderr, c.Output, accountColumns, page.Results, page, moreAfter(page.Next))
 }
 
 type clientsGet struct {
@@ -81,72 +81,19 @@ func (c *clientsCreate) Run(ctx context.Context, out *streams) error {
 
 type clientsDelete struct {
 	connection
+	confirmation
 	ID uuid.UUID `arg:"" help:"The client's id."`
 }
 
 // Run deletes a client.
-func (c *clientsDelete) Run(ctx context.Context) error {
+func (c *clientsDelete) Run(ctx context.Context, out *streams) error {
 	service, err := c.client()
 	if err != nil {
+		return err
+	}
+	question := fmt.Sprintf("Delete the client %s, revoke its keys and cancel its pending deliveries?", c.ID)
+	if err := c.confirm(ctx, out, question); err != nil {
 		return err
 	}
 	return service.DeleteClient(ctx, c.ID)
-}
-
-// typesCommand is `herald types`.
-type typesCommand struct {
-	List typesList `cmd:"" help:"List the types of events."`
-	Get  typesGet  `cmd:"" help:"Show a type of event."`
-}
-
-var typeColumns = []cli.Column[client.EventType]{
-	{Head: "NAME", Cell: func(t client.EventType) string { return t.Name }},
-	{Head: "COMPANY", Cell: func(t client.EventType) string { return yesNo(t.Company) }},
-	{Head: "CONNECTION", Cell: func(t client.EventType) string { return yesNo(t.Connection) }},
-	{Head: "DATA", Cell: func(t client.EventType) string { return strings.Join(t.Required, ", ") }},
-}
-
-func yesNo(yes bool) string {
-	if yes {
-		return "yes"
-	}
-	return "no"
-}
-
-type typesList struct{ connection }
-
-// Run lists the types of events.
-func (c *typesList) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
-	if err != nil {
-		return err
-	}
-	types, err := service.EventTypes(ctx)
-	if err != nil {
-		return err
-	}
-	return cli.Write(out.stdout, out.stderr, c.Output, typeColumns, types)
-}
-
-type typesGet struct {
-	connection
-	Name string `arg:"" help:"The type's name, in any spelling."`
-}
-
-// Run shows a type of event.
-func (c *typesGet) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
-	if err != nil {
-		return err
-	}
-	kind, err := service.EventType(ctx, c.Name)
-	if err != nil {
-		return err
-	}
-	fields := append(typeColumns[:len(typeColumns):len(typeColumns)],
-		cli.Column[client.EventType]{Head: "LABEL", Cell: func(t client.EventType) string { return t.Label }},
-		cli.Column[client.EventType]{Head: "SPELLINGS", Cell: func(t client.EventType) string { return strings.Join(t.Spellings, ", ") }},
-		cli.Column[client.EventType]{Head: "MESSAGE", Cell: func(t client.EventType) string { return t.Message }},
-		cli.Column[client.EventType]{Head: "EXAMPLE", Cell: func(t client.EventType) string { return string(t.Example) }})
-	return cli.WriteOne(out.stdout, c.Output, fields, kind)
 }

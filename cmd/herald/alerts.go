@@ -50,7 +50,7 @@ func (c *alertsList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, alertColumns, alerts.Results)
+	return writeNumbered(out, c.Output, alertColumns, alerts)
 }
 
 type alertsGet struct {

@@ -49,6 +49,7 @@ const (
 	deliveryJSON = `{"id":"` + deliveryID + `","clientId":"` + clientID + `","alertId":"` + alertID + `","eventId":"` + eventID + `","ruleId":"` + ruleID + `",
 		"eventType":"Sync Failed","companyId":"` + companyID + `","receiver":"https://acme.example/hook","state":"failed","reason":"status","attemptCount":1,
 		"raisedAt":"2026-11-23T03:00:00.5Z","doneAt":"2026-11-23T03:00:00.6Z",
+		"lastStatus":500,"lastReason":"status",
 		"attempts":[{"n":1,"at":"2026-11-23T03:00:00.501Z","outcome":"rejected","status":500,"reason":"status","error":"the receiver answered 500 Internal Server Error",
 			"timings":{"dnsMs":1,"connectMs":2,"tlsMs":3,"firstByteMs":4,"totalMs":12},
 			"request":{"method":"POST","url":"https://acme.example/hook","headers":{"Content-Type":"application/json; charset=utf-8"}},
@@ -88,6 +89,9 @@ func answers() map[string]string {
 		"DELETE /clients/" + clientID:      ``,
 
 		"POST /deliveries/" + deliveryID + "/redeliver": deliveryJSON,
+		"POST /deliveries/redeliver":                    `{"count":2,"skipped":1}`,
+		"GET /profile":                                  `{"name":"Acme","redirectUrl":"https://acme.example","alertAuthHeader":"Bearer hunter2"}`,
+		"DELETE /eventTypes/Invoice paid":               ``,
 	}
 	return of
 }
@@ -124,13 +128,15 @@ func TestWhatCommandsShow(t *testing.T) {
 	var shown bytes.Buffer
 	for _, args := range [][]string{
 		{"rules", "list"}, {"rules", "list", "-o", "jsonl"}, {"rules", "get", ruleID}, {"rules", "get", ruleID, "-o", "json"}, {"rules", "get", unknownID},
-		{"rules", "create", "Sync Failed", "--webhook", "https://acme.example/hook"}, {"rules", "update", ruleID, "Sync Failed"}, {"rules", "delete", ruleID},
+		{"rules", "create", "Sync Failed", "--webhook", "https://acme.example/hook"}, {"rules", "update", ruleID, "Sync Failed"}, {"rules", "delete", ruleID, "--yes"},
 		{"events", "list"}, {"events", "get", eventID}, {"events", "publish", "Sync Failed", "--company", companyID},
 		{"alerts", "list"}, {"alerts", "list", "--rule", ruleID}, {"alerts", "list", "--rule", ruleID, "-o", "json"}, {"alerts", "get", alertID},
 		{"deliveries", "list"}, {"deliveries", "get", deliveryID}, {"deliveries", "why", deliveryID}, {"deliveries", "why", deliveryID, "-o", "json"},
 		{"deliveries", "redeliver", deliveryID}, {"deliveries", "cancel", deliveryID},
-		{"types", "list"}, {"types", "get", "Sync Failed"},
-		{"clients", "list"}, {"clients", "get", clientID}, {"clients", "create", "Acme"}, {"clients", "delete", clientID},
+		{"deliveries", "recover", "--receiver", "https://acme.example/hook", "--dry-run"}, {"deliveries", "recover", "--receiver", "https://acme.example/hook"},
+		{"profile", "get"},
+		{"types", "list"}, {"types", "get", "Sync Failed"}, {"types", "delete", "Invoice paid", "--yes"},
+		{"clients", "list"}, {"clients", "get", clientID}, {"clients", "create", "Acme"}, {"clients", "delete", clientID, "--yes"},
 		{"trigger", "Sync Failed"},
 		{"rules", "list", "--key", "wrong"},
 	} {

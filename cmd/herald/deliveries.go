@@ -7,8 +7,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"herald"
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/secret"
 )
 
 // deliveriesCommand is `herald deliveries`.
@@ -17,33 +19,66 @@ type deliveriesCommand struct {
 	Get       deliveriesGet       `cmd:"" help:"Show a delivery and its attempts."`
 	Why       deliveriesWhy       `cmd:"" help:"Explain a delivery: the cause, the evidence, what happens next."`
 	Redeliver deliveriesRedeliver `cmd:"" help:"Send the same alert again, now."`
+	Recover   deliveriesRecover   `cmd:"" help:"Send again what failed, such as during an outage of a receiver."`
 	Cancel    deliveriesCancel    `cmd:"" help:"End a pending delivery."`
 }
 
 var deliveryColumns = []cli.Column[client.Delivery]{
 	{Head: "ID", Cell: func(d client.Delivery) string { return cli.ID(d.ID) }},
-	{Head: "RAISED", Cell: func(d client.Delivery) string { return cli.Time(d.RaisedAt) }},
+	{Head: "MADE", Cell: func(d client.Delivery) string { return cli.Time(madeAt(d)) }},
 	{Head: "STATE", Cell: func(d client.Delivery) string { return d.State.String() }},
 	{Head: "ATTEMPTS", Cell: func(d client.Delivery) string { return fmt.Sprint(d.AttemptCount) }},
+	{Head: "STATUS", Cell: statusOf},
+	{Head: "REASON", Cell: reasonOf},
 	{Head: "NEXT", Cell: func(d client.Delivery) string { return cli.Time(d.NextAttemptAt) }},
 	{Head: "TYPE", Cell: func(d client.Delivery) string { return d.Type }},
 	{Head: "RECEIVER", Cell: func(d client.Delivery) string { return d.Address }},
-	{Head: "REASON", Cell: func(d client.Delivery) string { return string(d.Reason) }},
+	{Head: "REPEATS", Cell: func(d client.Delivery) string { return cli.ID(d.Repeats) }},
+}
+
+// madeAt is when a delivery was made: with its alert, or as a redelivery.
+func madeAt(d client.Delivery) time.Time {
+	if d.MadeAt.IsZero() {
+		return d.RaisedAt
+	}
+	return d.MadeAt
+}
+
+// statusOf is the status of the last attempt, empty without one.
+func statusOf(d client.Delivery) string {
+	if d.LastStatus == 0 {
+		return ""
+	}
+	return fmt.Sprint(d.LastStatus)
+}
+
+// reasonOf is the delivery's reason, or that of the last attempt. When retries are used up, the last
+// attempt's says why.
+func reasonOf(d client.Delivery) string {
+	switch {
+	case d.Reason == herald.ReasonNone:
+		return string(d.LastReason)
+	case d.LastReason == herald.ReasonNone || d.LastReason == d.Reason:
+		return string(d.Reason)
+	}
+	return fmt.Sprintf("%s (%s)", d.Reason, d.LastReason)
 }
 
 // deliveryFilter are the flags that filter a list of deliveries.
 type deliveryFilter struct {
-	State    string    `help:"Only in this state." enum:",pending,delivered,failed,cancelled" default:""`
-	Receiver string    `help:"Only to this address." placeholder:"URL"`
-	Type     string    `help:"Only of this type of event."`
-	Company  uuid.UUID `help:"Only about this company." placeholder:"ID"`
-	Alert    uuid.UUID `help:"Only of this alert." placeholder:"ID"`
-	Since    time.Time `help:"Only raised at this time or later, as in 2026-11-23T09:00:00Z." placeholder:"TIME"`
-	Until    time.Time `help:"Only raised before this time." placeholder:"TIME"`
+	State    string        `help:"Only in this state." enum:",pending,delivered,failed,cancelled" default:""`
+	Receiver string        `help:"Only to this address." placeholder:"URL"`
+	Type     string        `help:"Only of this type of event." predictor:"type"`
+	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
+	Alert    uuid.UUID     `help:"Only of this alert." placeholder:"ID"`
+	Reason   herald.Reason `help:"Only with this reason, of the delivery or of its last attempt." placeholder:"REASON"`
+	Since    cli.Moment    `help:"Only made at this time or later: 2026-11-23T09:00:00Z, or 2h for two hours ago." placeholder:"TIME"`
+	Until    cli.Moment    `help:"Only made before this time." placeholder:"TIME"`
 }
 
 func (f deliveryFilter) filter() client.DeliveryFilter {
-	return client.DeliveryFilter{State: f.State, Receiver: f.Receiver, Type: f.Type, Company: f.Company, Alert: f.Alert, Since: f.Since, Until: f.Until}
+	return client.DeliveryFilter{State: f.State, Receiver: f.Receiver, Type: f.Type, Company: f.Company, Alert: f.Alert, Reason: f.Reason,
+		Since: f.Since.Time, Until: f.Until.Time}
 }
 
 type deliveriesList struct {
@@ -53,7 +88,7 @@ type deliveriesList struct {
 	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
 }
 
-// Run lists deliveries.
+// Run lists deliveries. A page of the service can be short and still not be the last.
 func (c *deliveriesList) Run(ctx context.Context, out *streams) error {
 	service, err := c.client()
 	if err != nil {
@@ -61,16 +96,18 @@ func (c *deliveriesList) Run(ctx context.Context, out *streams) error {
 	}
 	filter := c.filter()
 	filter.Limit, filter.After = c.Limit, c.After
-	var found []client.Delivery
-	for d, err := range service.AllDeliveries(ctx, filter) {
+	found := client.Page[client.Delivery]{Results: []client.Delivery{}}
+	for {
+		page, err := service.Deliveries(ctx, filter)
 		if err != nil {
 			return err
 		}
-		if found = append(found, d); len(found) == c.Limit {
-			break
+		found.Results, found.Next = append(found.Results, page.Results...), page.Next
+		filter.After, filter.Limit = page.Next, c.Limit-len(found.Results)
+		if page.Next == uuid.Nil || filter.Limit <= 0 {
+			return cli.WritePage(out.stdout, out.stderr, c.Output, deliveryColumns, found.Results, found, moreAfter(found.Next))
 		}
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, deliveryColumns, found)
 }
 
 // oneDelivery are the flags of commands about one delivery.
@@ -87,15 +124,24 @@ func (c *oneDelivery) call(ctx context.Context, fn func(*client.API, context.Con
 	return fn(service, ctx, c.ID)
 }
 
-type deliveriesGet struct{ oneDelivery }
+type deliveriesGet struct {
+	oneDelivery
+	Body bool `help:"Show the body that every attempt sends, too."`
+}
 
 // Run shows a delivery.
 func (c *deliveriesGet) Run(ctx context.Context, out *streams) error {
-	d, err := c.call(ctx, (*client.API).Delivery)
+	get := (*client.API).Delivery
+	if c.Body {
+		get = (*client.API).DeliveryWithBody
+	}
+	d, err := c.call(ctx, get)
 	if err != nil {
 		return err
 	}
-	fields := deliveryColumns[:len(deliveryColumns):len(deliveryColumns)]
+	fields := append(deliveryColumns[:len(deliveryColumns):len(deliveryColumns)],
+		cli.Column[client.Delivery]{Head: "REPEATED BY", Cell: func(d client.Delivery) string { return cli.ID(d.RepeatedBy) }},
+		cli.Column[client.Delivery]{Head: "BODY", Cell: func(d client.Delivery) string { return d.RequestBody }})
 	for _, a := range d.Attempts {
 		fields = append(fields, cli.Column[client.Delivery]{Head: fmt.Sprintf("ATTEMPT %d", a.N), Cell: func(client.Delivery) string {
 			return fmt.Sprintf("%s  %s  %d  %s  %.0f ms", cli.Time(a.At), a.Outcome, a.Status, a.Reason, a.Timings.Total)
@@ -113,10 +159,34 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 		return err
 	}
 	why := cli.Why(d, time.Now())
+	if cli.LacksAuthorization(d) {
+		why.Evidence = append(why.Evidence, c.profileEvidence(ctx))
+	}
 	if c.Output == cli.Table {
 		return cli.WriteWhy(out.stdout, why)
 	}
 	return cli.WriteOne(out.stdout, c.Output, nil, why)
+}
+
+func (c *oneDelivery) profile(ctx context.Context) (client.Profile, error) {
+	service, err := c.client()
+	if err != nil {
+		return client.Profile{}, err
+	}
+	return service.Profile(ctx)
+}
+
+// profileEvidence says whether the client's profile has an Authorization header now. The attempt
+// carried none, so either it was set later or the rule leaves it out.
+func (c *oneDelivery) profileEvidence(ctx context.Context) string {
+	p, err := c.profile(ctx)
+	switch {
+	case err != nil:
+		return "whether the profile has an Authorization header is not known: " + err.Error()
+	case p.AlertAuthHeader == "":
+		return "the profile has no Authorization header; set one with: herald profile set --auth-basic USER:PASSWORD, or --auth-bearer TOKEN"
+	}
+	return "the profile has an Authorization header now (" + secret.MaskAuthorization(p.AlertAuthHeader) + "): it was set after the attempt, or the rule leaves it out, or its address has changed"
 }
 
 type deliveriesRedeliver struct{ oneDelivery }

@@ -44,7 +44,7 @@ func (c *eventsList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, eventColumns, page.Results)
+	return cli.WritePage(out.stdout, out.stderr, c.Output, eventColumns, page.Results, page, moreAfter(page.Next))
 }
 
 type eventsGet struct {
@@ -85,7 +85,7 @@ var receiptColumns = []cli.Column[herald.Receipt]{
 
 type eventsPublish struct {
 	connection
-	Type           string    `arg:"" help:"Type of event, in any spelling."`
+	Type           string    `arg:"" predictor:"type" help:"Type of event, in any spelling."`
 	Client         uuid.UUID `help:"The client, needed with the operator's key." placeholder:"ID"`
 	Company        uuid.UUID `help:"Whom the event is about." placeholder:"ID"`
 	DataConnection uuid.UUID `help:"The data connection concerned." placeholder:"ID"`

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
@@ -69,13 +70,17 @@ func (c *keysCreate) Run(ctx context.Context, out *streams) error {
 
 type keysDelete struct {
 	connection
+	confirmation
 	ID uuid.UUID `arg:"" help:"The key's id."`
 }
 
 // Run revokes a key.
-func (c *keysDelete) Run(ctx context.Context) error {
+func (c *keysDelete) Run(ctx context.Context, out *streams) error {
 	service, err := c.client()
 	if err != nil {
+		return err
+	}
+	if err := c.confirm(ctx, out, fmt.Sprintf("Revoke the API key %s?", c.ID)); err != nil {
 		return err
 	}
 	return service.DeleteKey(ctx, c.ID)
@@ -119,5 +124,5 @@ func (c *auditCommand) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, changeColumns, page.Results)
+	return cli.WritePage(out.stdout, out.stderr, c.Output, changeColumns, page.Results, page, moreAfter(page.Next))
 }

@@ -32,7 +32,8 @@ type commands struct {
 	Events       eventsCommand       `cmd:"" help:"Publish events and show published ones."`
 	Alerts       alertsCommand       `cmd:"" help:"Show the alerts that events raised."`
 	Deliveries   deliveriesCommand   `cmd:"" help:"Show deliveries, send them again, cancel them."`
-	Types        typesCommand        `cmd:"" help:"Show the event types."`
+	Profile      profileCommand      `cmd:"" help:"Show and change the client's profile: its name, the Authorization header of its webhooks."`
+	Types        typesCommand        `cmd:"" help:"Show, add and delete event types."`
 	Clients      clientsCommand      `cmd:"" help:"Make, list and delete clients (operator)."`
 	Keys         keysCommand         `cmd:"" help:"Make, list and revoke API keys."`
 	Unsubscribed unsubscribedCommand `cmd:"" help:"List mailboxes that get no mail, and allow mail to them again."`
@@ -62,7 +63,7 @@ func isLineBreak(r rune) bool { return r == '\n' || r == '\t' || r == '\r' }
 func run(ctx context.Context, args []string, out *streams) int {
 	parser, err := newParser(ctx, out)
 	if err == nil {
-		err = parseAndRun(parser, args)
+		err = parseAndRun(ctx, parser, args)
 	}
 	code := cli.ExitCode(err)
 	if err != nil && code != cli.Interrupted {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -17,7 +18,7 @@ func newParser(ctx context.Context, out *streams) (*kong.Kong, error) {
 	return kong.New(&commands{},
 		kong.Name("herald"),
 		kong.Description("Delivers events to people's systems as webhooks and mail, with retries."),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.UsageOnError(), kong.Help(helpWithExamples), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Writers(out.stdout, out.stderr),
 		kong.Exit(func(int) { panic(errHelpShown) }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out),
@@ -26,7 +27,7 @@ func newParser(ctx context.Context, out *streams) (*kong.Kong, error) {
 
 // parseAndRun runs the command that the arguments name. Kong exits the process after
 // it has shown help; here its Exit panics with errHelpShown instead.
-func parseAndRun(parser *kong.Kong, args []string) (err error) {
+func parseAndRun(ctx context.Context, parser *kong.Kong, args []string) (err error) {
 	defer func() {
 		if v := recover(); v == errHelpShown {
 			err = nil
@@ -34,15 +35,32 @@ func parseAndRun(parser *kong.Kong, args []string) (err error) {
 			panic(v)
 		}
 	}()
-	complete(parser)
+	completeLine(ctx, parser)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
+		var wrong *kong.ParseError
+		if errors.As(err, &wrong) {
+			return usageError("%v; see: herald help%s", err, pathOf(wrong.Context))
+		}
 		return usageError("%v; see: herald help", err)
 	}
-	return parsed.Run()
+	err = parsed.Run()
+	var wrong *cli.UsageError
+	if errors.As(err, &wrong) && !strings.Contains(wrong.Text, "; see: ") {
+		return usageError("%s; see: herald help%s", wrong.Text, pathOf(parsed))
+	}
+	return err
+}
+
+// pathOf returns the command that a command line names, as far as it does, with a blank in front.
+func pathOf(parsed *kong.Context) string {
+	if parsed == nil || parsed.Selected() == nil {
+		return ""
+	}
+	return " " + parsed.Selected().Path()
 }
 
 func usageError(format string, args ...any) error {
@@ -55,8 +73,8 @@ type helpCommand struct {
 }
 
 // Run shows help.
-func (c *helpCommand) Run(parser *kong.Kong) error {
-	return parseAndRun(parser, append(c.Command, "--help"))
+func (c *helpCommand) Run(ctx context.Context, parser *kong.Kong) error {
+	return parseAndRun(ctx, parser, append(c.Command, "--help"))
 }
 
 // versionCommand is `herald version`.

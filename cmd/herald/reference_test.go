@@ -101,6 +101,7 @@ func commandSection(b *bytes.Buffer, leaf *kong.Node) {
 			flagRow(b, flag)
 		}
 	}
+	fmt.Fprintf(b, "\n```sh\nherald %s\n```\n", strings.Join(examplesOf(leaf), "\nherald "))
 	if calls {
 		fmt.Fprint(b, "\nIt calls a service.\n")
 	}

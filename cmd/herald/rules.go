@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -15,7 +17,7 @@ type rulesCommand struct {
 	List   rulesList   `cmd:"" help:"List the rules."`
 	Get    rulesGet    `cmd:"" help:"Show a rule."`
 	Create rulesCreate `cmd:"" help:"Make a rule."`
-	Update rulesUpdate `cmd:"" help:"Replace a rule's type, company and notifiers."`
+	Update rulesUpdate `cmd:"" help:"Change a rule: what is given, and nothing else."`
 	Delete rulesDelete `cmd:"" help:"Delete a rule; what it raised is still delivered."`
 }
 
@@ -50,7 +52,7 @@ func (c *rulesList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, ruleColumns, rules.Results)
+	return writeNumbered(out, c.Output, ruleColumns, rules)
 }
 
 type rulesGet struct {
@@ -71,21 +73,12 @@ func (c *rulesGet) Run(ctx context.Context, out *streams) error {
 	return cli.WriteOne(out.stdout, c.Output, ruleColumns, rule)
 }
 
-// ruleFlags are the flags that describe a rule.
-type ruleFlags struct {
+type rulesCreate struct {
+	connection
+	Type    string    `arg:"" predictor:"type" help:"Type of event, in any spelling; herald types list shows them."`
 	Company uuid.UUID `help:"Only events of this company; left out, of all." placeholder:"ID"`
 	Webhook string    `help:"Address to post alerts to." placeholder:"URL"`
 	Email   []string  `help:"Mailbox that gets the alerts; repeatable." placeholder:"ADDRESS"`
-}
-
-func (f ruleFlags) rule(eventType string) client.Rule {
-	return client.Rule{Type: eventType, CompanyID: f.Company, Notifiers: client.Notifiers{Webhook: f.Webhook, Emails: f.Email}}
-}
-
-type rulesCreate struct {
-	connection
-	ruleFlags
-	Type string `arg:"" help:"Type of event, in any spelling; herald types list shows them."`
 }
 
 // Run makes a rule.
@@ -94,44 +87,109 @@ func (c *rulesCreate) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	made, err := service.CreateRule(ctx, c.rule(c.Type))
+	rule := client.Rule{Type: c.Type, CompanyID: c.Company, Notifiers: client.Notifiers{Webhook: c.Webhook, Emails: c.Email}}
+	made, err := service.CreateRule(ctx, rule)
 	if err != nil {
 		return err
 	}
+	warnAboutReceivers(ctx, service, out, made)
 	return cli.WriteOne(out.stdout, c.Output, ruleColumns, made)
 }
 
+// rulesUpdate has pointers where an empty value is an error and not the same as no flag: a script's
+// empty variable must not take a receiver away.
 type rulesUpdate struct {
 	connection
-	ruleFlags
-	ID   uuid.UUID `arg:"" help:"The rule's id."`
-	Type string    `arg:"" help:"Type of event, in any spelling."`
+	ID           uuid.UUID `arg:"" help:"The rule's id."`
+	Type         string    `arg:"" optional:"" predictor:"type" help:"Another type of event, in any spelling."`
+	Company      uuid.UUID `xor:"company" help:"Only events of this company." placeholder:"ID"`
+	AllCompanies bool      `xor:"company" help:"Events of all companies."`
+	Webhook      *string   `xor:"webhook" help:"Address to post alerts to." placeholder:"URL"`
+	NoWebhook    bool      `xor:"webhook" help:"Post alerts no more."`
+	Email        []string  `xor:"email" help:"Mailbox that gets the alerts; repeatable. It replaces those that the rule has." placeholder:"ADDRESS"`
+	NoEmail      bool      `xor:"email" help:"Mail alerts no more."`
 }
 
-// Run replaces a rule.
+// Run changes a rule.
 func (c *rulesUpdate) Run(ctx context.Context, out *streams) error {
 	service, err := c.client()
 	if err != nil {
 		return err
 	}
-	rule := c.rule(c.Type)
-	rule.ID = c.ID
+	if err := c.check(); err != nil {
+		return err
+	}
+	rule, err := service.Rule(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	c.apply(&rule)
 	updated, err := service.UpdateRule(ctx, rule)
 	if err != nil {
 		return err
 	}
+	warnAboutReceivers(ctx, service, out, updated)
 	return cli.WriteOne(out.stdout, c.Output, ruleColumns, updated)
+}
+
+func (c *rulesUpdate) check() error {
+	switch {
+	case c.Webhook != nil && *c.Webhook == "":
+		return usageError("--webhook is empty; --no-webhook takes the rule's webhook away")
+	case c.Email != nil && len(c.Email) == 0 || slices.Contains(c.Email, ""):
+		return usageError("--email is empty; --no-email takes the rule's mailboxes away")
+	case c.Type == "" && c.Company == uuid.Nil && !c.AllCompanies && c.Webhook == nil && !c.NoWebhook && c.Email == nil && !c.NoEmail:
+		return usageError("nothing to change: give a type, or a flag such as --webhook URL")
+	}
+	return nil
+}
+
+// apply sets what the command line names.
+func (c *rulesUpdate) apply(rule *client.Rule) {
+	if c.Type != "" {
+		rule.Type = c.Type
+	}
+	if c.Company != uuid.Nil || c.AllCompanies {
+		rule.CompanyID = c.Company
+	}
+	if c.Webhook != nil {
+		rule.Notifiers.Webhook = *c.Webhook
+	}
+	if c.NoWebhook {
+		rule.Notifiers.Webhook = ""
+	}
+	if c.Email != nil || c.NoEmail {
+		rule.Notifiers.Emails = append([]string{}, c.Email...)
+	}
+}
+
+// warnAboutReceivers warns of a rule that sends nothing, and of mailboxes that a service without a
+// mail server cannot send to. A service that does not say whether it has one is not warned of.
+func warnAboutReceivers(ctx context.Context, service *client.API, out *streams, rule client.Rule) {
+	if rule.Notifiers.Webhook == "" && len(rule.Notifiers.Emails) == 0 {
+		fmt.Fprintf(out.stderr, "warning: the rule has no receiver: its alerts are listed and sent nowhere; add one with: herald rules update %s --webhook URL\n", rule.ID)
+	}
+	if len(rule.Notifiers.Emails) == 0 {
+		return
+	}
+	if can, err := service.Capabilities(ctx); err == nil && !can.Mail {
+		fmt.Fprintln(out.stderr, "warning: the service has no mail server: mails to the rule's mailboxes fail (no_mail_server) until its operator configures one (herald serve --smtp)")
+	}
 }
 
 type rulesDelete struct {
 	connection
+	confirmation
 	ID uuid.UUID `arg:"" help:"The rule's id."`
 }
 
 // Run deletes a rule.
-func (c *rulesDelete) Run(ctx context.Context) error {
+func (c *rulesDelete) Run(ctx context.Context, out *streams) error {
 	service, err := c.client()
 	if err != nil {
+		return err
+	}
+	if err := c.confirm(ctx, out, fmt.Sprintf("Delete the rule %s?", c.ID)); err != nil {
 		return err
 	}
 	return service.DeleteRule(ctx, c.ID)

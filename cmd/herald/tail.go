@@ -16,16 +16,29 @@ import (
 // tailCommand is `herald tail`.
 type tailCommand struct {
 	connection
-	Since    time.Duration `help:"How old the first deliveries shown may be." default:"10s"`
+	Since    cli.Moment    `help:"How old the first deliveries shown may be, or since when." default:"10s" placeholder:"TIME"`
 	Interval time.Duration `help:"Time between two requests for changes." default:"1s"`
 	Failed   bool          `help:"Only what fails or is being retried."`
 }
 
-// watchTime is how long tail watches a delivery for changes after its alert was
-// raised. Retries of the default schedule end within it.
+// watchTime is how long tail watches a delivery for changes after it was made. Retries of the default
+// schedule end within it.
 const watchTime = 10 * time.Minute
 
-// Run prints deliveries until ctx ends.
+// tail is a running tail.
+type tail struct {
+	*tailCommand
+	service *client.API
+	out     *streams
+	since   time.Time
+	seen    map[uuid.UUID]string
+	// reached is when the service answered last; zero before the first answer.
+	reached time.Time
+	away    bool // the service did not answer the last request
+}
+
+// Run prints deliveries until ctx ends. Once the service has answered, it waits for a service that is
+// away, such as during a restart, and then shows what happened meanwhile.
 func (c *tailCommand) Run(ctx context.Context, out *streams) error {
 	service, err := c.client()
 	if err != nil {
@@ -34,16 +47,12 @@ func (c *tailCommand) Run(ctx context.Context, out *streams) error {
 	if c.Interval < 100*time.Millisecond {
 		return usageError("--interval %v: want at least 100ms", c.Interval)
 	}
-	since := time.Now().Add(-c.Since)
-	seen := make(map[uuid.UUID]string)
+	t := &tail{tailCommand: c, service: service, out: out, since: c.Since.Time, seen: make(map[uuid.UUID]string)}
 	ticker := time.NewTicker(c.Interval)
 	defer ticker.Stop()
 	for {
-		if err := c.show(ctx, service, out, since, seen); err != nil {
+		if err := t.poll(ctx); err != nil {
 			return err
-		}
-		if old := time.Now().Add(-watchTime); since.Before(old) {
-			since = old
 		}
 		select {
 		case <-ctx.Done():
@@ -53,44 +62,72 @@ func (c *tailCommand) Run(ctx context.Context, out *streams) error {
 	}
 }
 
-// show prints the deliveries that are new or have changed since the last call.
-func (c *tailCommand) show(ctx context.Context, service *client.API, out *streams, since time.Time, seen map[uuid.UUID]string) error {
-	var changed []client.Delivery
-	present := make(map[uuid.UUID]bool)
-	filter := client.DeliveryFilter{Since: since, Cursor: client.Cursor{Limit: 500}}
-	for d, err := range service.AllDeliveries(ctx, filter) {
-		if err != nil {
-			return err
+// poll prints what has changed. It returns an error that waiting does not help.
+func (t *tail) poll(ctx context.Context) error {
+	began := time.Now()
+	err := t.show(ctx)
+	switch {
+	case err == nil && t.away:
+		fmt.Fprintln(t.out.stderr, "the service answers again")
+		t.away = false
+	case err == nil:
+	case t.reached.IsZero() || ctx.Err() != nil || cli.ExitCode(err) != cli.Network:
+		return err
+	default:
+		if !t.away {
+			fmt.Fprintf(t.out.stderr, "waiting for the service: %s\n", cli.Clean(err.Error()))
 		}
-		present[d.ID] = true
+		t.away = true
+		return nil
+	}
+	t.reached = began
+	if old := began.Add(-watchTime); t.since.Before(old) {
+		t.since = old
+	}
+	return nil
+}
+
+// show prints the deliveries that are new or have changed since the last call.
+func (t *tail) show(ctx context.Context) error {
+	var changed []client.Delivery
+	states := make(map[uuid.UUID]string)
+	filter := client.DeliveryFilter{Since: t.since, Cursor: client.Cursor{Limit: 500}}
+	for d, err := range t.service.AllDeliveries(ctx, filter) {
+		if err != nil {
+			return err // nothing is marked as seen, so the next call shows it
+		}
 		now := fmt.Sprint(d.State, d.AttemptCount)
-		if seen[d.ID] != now {
-			seen[d.ID] = now
+		if t.seen[d.ID] != now && states[d.ID] == "" {
 			changed = append(changed, d)
 		}
+		states[d.ID] = now
 	}
-	for id := range seen {
-		if !present[id] {
-			delete(seen, id)
-		}
-	}
+	t.seen = states
 	slices.Reverse(changed) // oldest first, as things happened
 	for _, d := range changed {
-		if c.Failed && (d.State == herald.Delivered || d.State == herald.Pending && d.AttemptCount == 0) {
+		if t.Failed && (d.State == herald.Delivered || d.State == herald.Pending && d.AttemptCount == 0) {
 			continue
 		}
-		if err := c.line(out, d); err != nil {
+		if err := t.line(d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *tailCommand) line(out *streams, d client.Delivery) error {
-	if c.Output != cli.Table {
-		return cli.WriteOne(out.stdout, cli.JSONL, nil, d)
+func (t *tail) line(d client.Delivery) error {
+	if t.Output != cli.Table {
+		return cli.WriteOne(t.out.stdout, cli.JSONL, nil, d)
 	}
-	_, err := fmt.Fprintf(out.stdout, "%s  %-9s  %s  %s  %s  %s\n",
-		cli.Time(d.RaisedAt), d.State, cli.Attempts(d.AttemptCount), d.ID, cli.Clean(d.Type), cli.Clean(d.Address))
+	line := fmt.Sprintf("%s  %-9s  %s", cli.Time(madeAt(d)), d.State, cli.Attempts(d.AttemptCount))
+	for _, part := range []string{statusOf(d), reasonOf(d), d.ID.String(), d.Type, d.Address} {
+		if part != "" {
+			line += "  " + cli.Clean(part)
+		}
+	}
+	if d.Repeats != uuid.Nil {
+		line += "  repeats " + d.Repeats.String()
+	}
+	_, err := fmt.Fprintln(t.out.stdout, line)
 	return err
 }

@@ -11,7 +11,7 @@ import (
 // triggerCommand is `herald trigger`.
 type triggerCommand struct {
 	connection
-	Type           string    `arg:"" help:"Type of event, in any spelling; herald types list shows them."`
+	Type           string    `arg:"" predictor:"type" help:"Type of event, in any spelling; herald types list shows them."`
 	Client         uuid.UUID `help:"The client, needed with the operator's key." placeholder:"ID"`
 	Company        uuid.UUID `help:"Whom the event is about; left out, a new company if the type needs one." placeholder:"ID"`
 	DataConnection uuid.UUID `help:"The data connection concerned; left out, a new one if the type needs one." placeholder:"ID"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"herald/client"
 	"herald/internal/cli"
@@ -35,13 +36,17 @@ func (c *unsubscribedList) Run(ctx context.Context, out *streams) error {
 
 type unsubscribedDelete struct {
 	connection
+	confirmation
 	Address string `arg:"" help:"The mailbox, such as ann@acme.example."`
 }
 
 // Run allows mail to the mailbox again.
-func (c *unsubscribedDelete) Run(ctx context.Context) error {
+func (c *unsubscribedDelete) Run(ctx context.Context, out *streams) error {
 	service, err := c.client()
 	if err != nil {
+		return err
+	}
+	if err := c.confirm(ctx, out, fmt.Sprintf("Send mail to %s again, whose reader has stopped it?", c.Address)); err != nil {
 		return err
 	}
 	return service.Resubscribe(ctx, c.Address)

@@ -248,6 +248,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
+		{"delete old redeliveries", a.store.ExpireRedeliveries, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
 		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
 		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -355,6 +357,84 @@ func TestCancelAndRedeliver(t *testing.T) {
 	}
 	if status, _, body := f.call("POST", "/deliveries/"+id.String()+"/redeliver", f.account.APIKey, ""); status != 409 || !strings.Contains(body, "deleted") {
 		t.Errorf("redelivery without a rule: %d %s", status, body)
+	}
+}
+
+// TestWhatAnOutageLostIsRecovered: what failed is counted exactly and sent again once, and what has
+// been delivered since is left out.
+func TestWhatAnOutageLostIsRecovered(t *testing.T) {
+	f := newFixture(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{} })
+	var up atomic.Bool
+	hook := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		if !up.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	rule := f.rule(hook.URL+"/", uuid.Nil)
+	gone := f.rule(hook.URL+"/gone", uuid.Nil)
+	began := time.Now().Add(-time.Minute)
+	for range 3 {
+		f.publish(event())
+	}
+	count := func(state string) int {
+		n := 0
+		for _, err := range f.AllDeliveries(t.Context(), client.DeliveryFilter{State: state}) {
+			if n++; err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n
+	}
+	eventually(t, "all have failed", func() bool { return count("failed") == 6 })
+	if err := f.DeleteRule(t.Context(), gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	up.Store(true)
+	var already client.Delivery
+	for d, err := range f.AllDeliveries(t.Context(), client.DeliveryFilter{State: "failed", Receiver: hook.URL + "/"}) {
+		if already = d; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.Redeliver(t.Context(), already.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one is delivered by hand", func() bool { return count("delivered") == 1 })
+
+	lost := client.RecoverFilter{Since: began}
+	for _, test := range []struct {
+		name   string
+		filter client.RecoverFilter
+		want   herald.Recovery
+	}{
+		{"since", lost, herald.Recovery{Count: 2, Skipped: 3}},
+		{"receiver", client.RecoverFilter{Receiver: rule.Notifiers.Webhook}, herald.Recovery{Count: 2}},
+		{"reason", client.RecoverFilter{Reason: herald.ReasonStatus}, herald.Recovery{Count: 2, Skipped: 3}},
+		{"another reason", client.RecoverFilter{Reason: herald.ReasonDNS}, herald.Recovery{}},
+		{"until", client.RecoverFilter{Until: began}, herald.Recovery{}},
+		{"company", client.RecoverFilter{Company: company, Receiver: hook.URL + "/"}, herald.Recovery{Count: 2}},
+		{"another company", client.RecoverFilter{Company: uuid.New()}, herald.Recovery{}},
+	} {
+		if got, err := f.CountLost(t.Context(), test.filter); err != nil || got != test.want {
+			t.Errorf("%s: counted %+v, %v; want %+v", test.name, got, err, test.want)
+		}
+	}
+	if n := len(hook.got()); n != 7 {
+		t.Fatalf("counting sent something: %d requests, want 7", n)
+	}
+	if got, err := f.Recover(t.Context(), lost); err != nil || got != (herald.Recovery{Count: 2, Skipped: 3}) {
+		t.Errorf("recovered %+v, %v", got, err)
+	}
+	eventually(t, "all are delivered", func() bool { return count("delivered") == 3 })
+	if got, err := f.Recover(t.Context(), lost); err != nil || got.Count != 0 {
+		t.Errorf("a second time it made %+v, %v", got, err)
+	}
+	d, err := f.DeliveryWithBody(t.Context(), already.ID)
+	if err != nil || d.RepeatedBy == uuid.Nil {
+		t.Errorf("the first delivery is shown as %+v, %v", d, err)
+	}
+	if !slices.ContainsFunc(hook.got(), func(r received) bool { return string(r.body) == d.RequestBody }) {
+		t.Errorf("the body %s is not one that was sent", d.RequestBody)
 	}
 }
 

@@ -59,6 +59,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	err = native.Register(native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store, Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
+		SendsMail: a.config.MailServer != nil,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)

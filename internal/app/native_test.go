@@ -13,6 +13,7 @@ import (
 
 	"herald"
 	"herald/client"
+	"herald/internal/app"
 )
 
 const eventText = `{"type":"Sync Failed","companyId":"8a210b68-6988-11ed-a1eb-0242ac120002","data":{"syncId":"s-1","syncType":"Expense","FailureStage":"Pushing"}`
@@ -270,4 +271,51 @@ func TestClientsAreListedNewestFirst(t *testing.T) {
 	}
 	status, header, body := f.call(http.MethodGet, "/clients", f.account.APIKey, "")
 	wantError(t, "a client's key", status, header, body, 403)
+}
+
+// TestTheServiceSaysWhetherItSendsMail, from its configuration.
+func TestTheServiceSaysWhetherItSendsMail(t *testing.T) {
+	for _, mail := range []bool{false, true} {
+		var change []func(*app.Config)
+		if mail {
+			change = append(change, newMailServer(t).config)
+		}
+		f := newFixture(t, change...)
+		if got, err := f.Capabilities(t.Context()); err != nil || got.Mail != mail {
+			t.Errorf("with a mail server %v: %+v, %v", mail, got, err)
+		}
+	}
+}
+
+// TestAnEventTypeOutlivesItsRules: it cannot be deleted before them, and afterwards nobody can use it.
+func TestAnEventTypeOutlivesItsRules(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.operator.PutEventType(t.Context(), herald.EventType{Name: "Invoice paid", Message: "Paid"}); err != nil {
+		t.Fatal(err)
+	}
+	rule, err := f.CreateRule(t.Context(), client.Rule{Type: "INVOICE paid"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Publish(t.Context(), client.Event{Type: "Invoice paid"}); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, "while a rule uses it", f.operator.DeleteEventType(t.Context(), "Invoice paid"), 409)
+	if err := f.DeleteRule(t.Context(), rule.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, "with a client's key", f.DeleteEventType(t.Context(), "Invoice paid"), 403)
+	if err := f.operator.DeleteEventType(t.Context(), "Invoice paid"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Publish(t.Context(), client.Event{Type: "Invoice paid"})
+	wantStatus(t, "an event of a deleted type", err, 400)
+	_, err = f.CreateRule(t.Context(), client.Rule{Type: "Sync Faild"})
+	if err == nil || !strings.Contains(err.Error(), `Did you mean "Sync Failed"?`) {
+		t.Errorf("a rule of a misspelt type: %v", err)
+	}
+	_, err = f.Publish(t.Context(), client.Event{Type: "Sync Faild"})
+	if err == nil || !strings.Contains(err.Error(), `Did you mean "Sync Failed"?`) {
+		t.Errorf("an event of a misspelt type: %v", err)
+	}
 }

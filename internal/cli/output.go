@@ -64,6 +64,19 @@ func Write[T any](out, notes io.Writer, f Format, columns []Column[T], items []T
 	return table.Flush()
 }
 
+// WritePage writes a page of a list. As JSON it is the API's answer, which says where the rest is. In the
+// other forms more says that, as a line to notes; it is empty on the last page.
+func WritePage[T any](out, notes io.Writer, f Format, columns []Column[T], items []T, answer any, more string) error {
+	if f == JSON {
+		return encode(out, answer, "  ")
+	}
+	err := Write(out, notes, f, columns, items)
+	if err == nil && more != "" {
+		_, err = fmt.Fprintln(notes, more)
+	}
+	return err
+}
+
 // WriteOne writes one item as JSON, or as lines of a name and a value. It omits empty values.
 func WriteOne[T any](out io.Writer, f Format, fields []Column[T], item T) error {
 	if f == JSON || f == JSONL {
@@ -135,12 +148,12 @@ func ID(id uuid.UUID) string {
 	return id.String()
 }
 
-// Time formats a time as a cell, in the local time zone; the zero time is empty.
+// Time formats a time as a cell, in the local time zone, as a Moment takes it; the zero time is empty.
 func Time(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.Local().Format("2006-01-02 15:04:05.000")
+	return t.Local().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
 // Brief truncates a text to n characters and then adds "…".

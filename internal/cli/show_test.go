@@ -115,7 +115,7 @@ func TestCells(t *testing.T) {
 		cli.ID(uuid.Nil):      "",
 		cli.ID(id):            id.String(),
 		cli.Time(time.Time{}): "",
-		cli.Time(time.Date(2026, 11, 23, 9, 0, 0, 4_999_999, time.FixedZone("", 3600))): "2026-11-23 08:00:00.004",
+		cli.Time(time.Date(2026, 11, 23, 9, 0, 0, 4_999_999, time.FixedZone("", 3600))): "2026-11-23T08:00:00.004Z",
 		cli.Brief("añb", 3):  "añb",
 		cli.Brief("añbc", 3): "añ…",
 	} {
@@ -157,7 +157,7 @@ func reasons(t *testing.T) []herald.Reason {
 // recorded attempts.
 func TestEveryReasonIsExplained(t *testing.T) {
 	ends := map[herald.Reason]bool{herald.ReasonExhausted: true, herald.ReasonExpired: true, herald.ReasonCancelled: true,
-		herald.ReasonClientDeleted: true, herald.ReasonNoMailServer: true, herald.ReasonUnsubscribed: true}
+		herald.ReasonClientDeleted: true, herald.ReasonNoMailServer: true, herald.ReasonUnsubscribed: true, herald.ReasonMailLimit: true}
 	for _, reason := range reasons(t) {
 		attempt := herald.Attempt{N: 1, Outcome: herald.OutcomeRejected, Reason: reason, Status: 500}
 		var all []client.Delivery
@@ -192,7 +192,7 @@ func TestWhatHappensNextDependsOnTheTurn(t *testing.T) {
 	overdue.NextAttemptAt = now
 	underWay.InFlight = true
 	for want, d := range map[string]herald.Delivery{
-		"Attempt 2 at 2026-11-23 03:01:30.000, in 1m30s.":  pending,
+		"Attempt 2 at 2026-11-23T03:01:30.000Z, in 1m30s.": pending,
 		"Attempt 2 as soon as it is this delivery's turn.": overdue,
 		"An attempt is under way or about to be.":          underWay,
 		"Nothing; it is done.":                             {State: herald.Delivered},
@@ -218,9 +218,9 @@ func TestEvidenceIsOfTheLastAttempt(t *testing.T) {
 	}}
 	want := []string{
 		"to https://a.example/",
-		"raised 2026-11-23 03:00:00.000, 2 attempts",
-		"attempt 1 at 2026-11-23 03:00:00.000: retry, status 503",
-		"attempt 2 at 2026-11-23 03:00:00.000: rejected, status 307, redirect, 500 ms",
+		"raised 2026-11-23T03:00:00.000Z, 2 attempts",
+		"attempt 1 at 2026-11-23T03:00:00.000Z: retry, status 503",
+		"attempt 2 at 2026-11-23T03:00:00.000Z: rejected, status 307, redirect, 500 ms",
 		"the request: POST https://a.example/",
 		"  Authorization: Basic ****",
 		"  User-Agent: Herald/1",
@@ -231,5 +231,39 @@ func TestEvidenceIsOfTheLastAttempt(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, cli.Why(d, at).Evidence); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestRefusedCallerIsToldWhatWasSent: on a 401 or 403 the first question is whether a header was sent.
+func TestRefusedCallerIsToldWhatWasSent(t *testing.T) {
+	delivery := func(status int, headers map[string]string) client.Delivery {
+		return client.Delivery{Delivery: herald.Delivery{State: herald.Failed, Reason: herald.ReasonStatus, Address: "https://a.example/"},
+			Attempts: []herald.Attempt{{N: 1, Outcome: herald.OutcomeRejected, Status: status, Reason: herald.ReasonStatus, Request: &herald.RequestRecord{Headers: headers}}}}
+	}
+	for _, status := range []int{401, 403} {
+		for want, headers := range map[string]map[string]string{
+			"no Authorization header":                      {"Content-Type": "application/json"},
+			"an Authorization header of the scheme Basic":  {"Authorization": "Basic …"},
+			"an Authorization header of the scheme bearer": {"authorization": "bearer …"},
+			"without the scheme Basic or Bearer":           {"Authorization": "…"},
+		} {
+			d := delivery(status, headers)
+			if got := cli.Why(d, time.Now()).Cause; !strings.Contains(got, want) || !strings.Contains(got, strconv.Itoa(status)) {
+				t.Errorf("%d, %v: %q, want it to say %q", status, headers, got, want)
+			}
+			if got := cli.LacksAuthorization(d); got != (want == "no Authorization header") {
+				t.Errorf("%d, %v: lacks the header: %v", status, headers, got)
+			}
+		}
+	}
+	if cli.LacksAuthorization(delivery(500, nil)) {
+		t.Error("a 500 has another cause")
+	}
+}
+
+// TestReasonsAreComplete: a filter refuses a reason that the list of all lacks.
+func TestReasonsAreComplete(t *testing.T) {
+	if diff := cmp.Diff(reasons(t), herald.Reasons()); diff != "" {
+		t.Errorf("herald.Reasons (-source +list):\n%s", diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -90,12 +91,59 @@ func failure(d client.Delivery, a herald.Attempt) string {
 		if strings.HasPrefix(d.Address, herald.MailScheme) {
 			return fmt.Sprintf("It failed for good because %s; of a mail server's replies only those that begin with 4 are retried.", why(a))
 		}
+		if d.State == herald.Failed && refusesCaller(a) {
+			return fmt.Sprintf("It failed for good because %s; %s.", why(a), authorization(a))
+		}
 		return fmt.Sprintf("It failed for good because %s; only 408, 420, 429, 460, 502, 503, 504, 522 and 524 are retried.", why(a))
 	}
 	if a.Reason == herald.ReasonNone {
 		a.Reason = d.Reason // without an attempt the delivery has the reason
 	}
 	return fmt.Sprintf("It failed for good because %s; trying again would not change that.", why(a))
+}
+
+// refusesCaller reports whether a receiver did not accept who called.
+func refusesCaller(a herald.Attempt) bool {
+	return a.Reason == herald.ReasonStatus && (a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden)
+}
+
+// authorization says which Authorization header an attempt carried: its scheme, and never the secret.
+// The record holds a masked value.
+func authorization(a herald.Attempt) string {
+	switch value, sent := sentAuthorization(a); {
+	case a.Request == nil:
+		return "whether the request carried an Authorization header is not on record"
+	case !sent:
+		return "the request carried no Authorization header"
+	default:
+		scheme, _, found := strings.Cut(value, " ")
+		if !found {
+			return "the request carried an Authorization header without the scheme Basic or Bearer, which the receiver does not accept"
+		}
+		return "the request carried an Authorization header of the scheme " + scheme + ", which the receiver does not accept"
+	}
+}
+
+func sentAuthorization(a herald.Attempt) (string, bool) {
+	if a.Request != nil {
+		for name, value := range a.Request.Headers {
+			if strings.EqualFold(name, "Authorization") {
+				return value, true
+			}
+		}
+	}
+	return "", false
+}
+
+// LacksAuthorization reports whether a receiver refused a delivery's last attempt because of who called,
+// and the attempt carried no Authorization header.
+func LacksAuthorization(d client.Delivery) bool {
+	a, tried := last(d)
+	if !tried || !refusesCaller(a) || a.Request == nil {
+		return false
+	}
+	_, sent := sentAuthorization(a)
+	return !sent
 }
 
 // why returns the end of a sentence that says what went wrong in an attempt.
@@ -129,6 +177,8 @@ func why(a herald.Attempt) string {
 		return "the address that the receiver redirected to had had all its attempts for the moment"
 	case herald.ReasonNoConsent:
 		return "the receiver redirected to one that has not consented to be called"
+	case herald.ReasonUnconfirmed:
+		return "the mailbox has not confirmed that it takes mail of the client"
 	case herald.ReasonLocal:
 		return "Herald itself could not make the attempt, so nothing was sent; its log has the cause"
 	case herald.ReasonInterrupted:

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/work"
 )
 
 // History looks up and changes a client's deliveries and rules.
@@ -17,7 +18,10 @@ type History interface {
 	// CancelDelivery cancels a pending delivery. The error has CodeConflict if it has ended.
 	CancelDelivery(ctx context.Context, client, id uuid.UUID) error
 	// AddDelivery makes another delivery of an alert, which waits to be claimed.
-	AddDelivery(ctx context.Context, client, alert uuid.UUID, origin, address string) (uuid.UUID, error)
+	AddDelivery(ctx context.Context, client uuid.UUID, r work.Redelivery) (uuid.UUID, error)
+	Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error)
+	// Recover is AddDelivery for many. It leaves out those whose alert has reached the receiver since.
+	Recover(ctx context.Context, client uuid.UUID, again []work.Redelivery) (int, error)
 }
 
 // Control cancels and redelivers single deliveries for a client.
@@ -49,39 +53,49 @@ func (c *Control) Redeliver(ctx context.Context, client, id uuid.UUID) (herald.D
 	if err != nil {
 		return old, err
 	}
-	rule, err := c.History.Rule(ctx, client, old.RuleID)
-	switch {
-	case herald.CodeOf(err) == herald.CodeNotFound:
-		return old, herald.Errorf(herald.CodeConflict, "The rule %s has been deleted, so there is no address to deliver to.", old.RuleID)
-	case err != nil:
-		return old, err
-	case strings.HasPrefix(old.Address, herald.MailScheme):
-		return c.redeliverMail(ctx, client, old, rule)
-	case rule.Webhook == "":
-		return old, herald.Errorf(herald.CodeConflict, "The rule %s has no webhook any more. Give it one first.", old.RuleID)
-	}
-	origin, err := c.Origin(rule.Webhook)
+	rule, err := c.rule(ctx, client, old)
 	if err != nil {
-		return old, herald.Errorf(herald.CodeConflict, "The rule's webhook %s cannot be called: %v", rule.Webhook, err)
+		return old, err
 	}
-	return c.add(ctx, client, old, origin, rule.Webhook)
-}
-
-// redeliverMail makes a new delivery to the same mailbox, if the rule still names it.
-func (c *Control) redeliverMail(ctx context.Context, client uuid.UUID, old herald.Delivery, rule herald.Rule) (herald.Delivery, error) {
-	box := strings.TrimPrefix(old.Address, herald.MailScheme)
-	if !slices.ContainsFunc(herald.Mailboxes(rule.Emails), func(other string) bool { return herald.MailboxKey(box) == herald.MailboxKey(other) }) {
-		return old, herald.Errorf(herald.CodeConflict, "The rule %s does not name the mailbox %s any more.", old.RuleID, box)
+	again, err := c.target(old, rule)
+	if err != nil {
+		return old, err
 	}
-	return c.add(ctx, client, old, herald.MailScheme, old.Address)
-}
-
-func (c *Control) add(ctx context.Context, client uuid.UUID, old herald.Delivery, origin, address string) (herald.Delivery, error) {
-	added, err := c.History.AddDelivery(ctx, client, old.AlertID, origin, address)
+	added, err := c.History.AddDelivery(ctx, client, again)
 	if err != nil {
 		return old, err
 	}
 	c.Engine.Added()
-	again, _, err := c.History.Delivery(ctx, client, added)
-	return again, err
+	d, _, err := c.History.Delivery(ctx, client, added)
+	return d, err
+}
+
+// rule returns the rule of a delivery. The error has CodeConflict if it is deleted.
+func (c *Control) rule(ctx context.Context, client uuid.UUID, d herald.Delivery) (herald.Rule, error) {
+	rule, err := c.History.Rule(ctx, client, d.RuleID)
+	if herald.CodeOf(err) == herald.CodeNotFound {
+		err = herald.Errorf(herald.CodeConflict, "The rule %s has been deleted, so there is no address to deliver to.", d.RuleID)
+	}
+	return rule, err
+}
+
+// target returns the redelivery of a delivery: to the rule's present webhook, or to the same mailbox
+// if the rule still names it. The error has CodeConflict if the rule has no such receiver any more.
+func (c *Control) target(old herald.Delivery, rule herald.Rule) (work.Redelivery, error) {
+	again := work.Redelivery{Repeats: old.ID, Origin: herald.MailScheme, Address: old.Address}
+	if box, mail := strings.CutPrefix(old.Address, herald.MailScheme); mail {
+		if !slices.ContainsFunc(herald.Mailboxes(rule.Emails), func(other string) bool { return herald.MailboxKey(box) == herald.MailboxKey(other) }) {
+			return again, herald.Errorf(herald.CodeConflict, "The rule %s does not name the mailbox %s any more.", old.RuleID, box)
+		}
+		return again, nil
+	}
+	if rule.Webhook == "" {
+		return again, herald.Errorf(herald.CodeConflict, "The rule %s has no webhook any more. Give it one first.", old.RuleID)
+	}
+	origin, err := c.Origin(rule.Webhook)
+	if err != nil {
+		return again, herald.Errorf(herald.CodeConflict, "The rule's webhook %s cannot be called: %v", rule.Webhook, err)
+	}
+	again.Origin, again.Address = origin, rule.Webhook
+	return again, nil
 }

@@ -60,7 +60,7 @@ func (in *Intake) plan(budget *catalogue.Budget, client *clientcache.Snapshot, p
 	e := p.Event
 	kind, ok := client.Catalogue.Lookup(e.Type)
 	if !ok {
-		return plan{}, herald.Invalid("type", "Unknown event type %q. GET /eventTypes lists those there are.", e.Type)
+		return plan{}, herald.Invalid("type", "Unknown event type %q.%s GET /eventTypes lists those there are.", e.Type, client.Catalogue.Hint(e.Type))
 	}
 	e.Type = kind.Name
 	if err := kind.Validate(budget, e); err != nil {

@@ -90,6 +90,22 @@ func Reserve(ctx context.Context, bytes int64) error {
 	return nil
 }
 
+// WithReuse returns a context in which each Reserve is for bytes that replace those of the Reserve
+// before: it takes memory only for what is more than the most so far. Calls must not be concurrent.
+func WithReuse(ctx context.Context) context.Context {
+	var most int64
+	return WithReserve(ctx, func(bytes int64) error {
+		if bytes <= most {
+			return nil
+		}
+		err := Reserve(ctx, bytes-most)
+		if err == nil {
+			most = bytes
+		}
+		return err
+	})
+}
+
 // Small is the size up to which a text is decoded without a turn, in bytes.
 const Small = 64 << 10
 

@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/uuid"
@@ -40,5 +41,24 @@ func TestBudgetIsSharedAndGivenBack(t *testing.T) {
 	none.Release()
 	if err := memory.Reserve(t.Context(), 1<<40); err != nil {
 		t.Errorf("outside of a request: %v", err)
+	}
+}
+
+func TestReuseTakesMemoryForTheLargestOnly(t *testing.T) {
+	var taken int64
+	ctx := memory.WithReuse(memory.WithReserve(t.Context(), func(bytes int64) error {
+		if taken+bytes > 100 {
+			return errors.New("full")
+		}
+		taken += bytes
+		return nil
+	}))
+	for _, step := range []struct {
+		bytes, taken int64
+		refused      bool
+	}{{60, 60, false}, {50, 60, false}, {90, 90, false}, {101, 90, true}, {100, 100, false}} {
+		if err := memory.Reserve(ctx, step.bytes); (err != nil) != step.refused || taken != step.taken {
+			t.Errorf("after %d bytes %d are taken, %v; want %d", step.bytes, taken, err, step.taken)
+		}
 	}
 }

@@ -73,3 +73,60 @@ ON CONFLICT (name) DO UPDATE SET spec = excluded.spec`, t.Name, spec)
 	}
 	return err
 }
+
+// DeleteEventType deletes one of the operator's own event types. Like SaveEventType it raises the
+// version of every client. The error is CodeNotFound when there is no such type, and CodeConflict
+// while rules use it.
+func (s *Store) DeleteEventType(ctx context.Context, by herald.Caller, name string) error {
+	leave, err := s.changes.enter(ctx, allClients)
+	if err != nil {
+		return s.failed("delete an event type", err)
+	}
+	defer leave()
+	var clients []uuid.UUID
+	err = s.inTransaction(ctx, "delete an event type", func(ctx context.Context, tx *sql.Tx) (err error) {
+		// The versions first: that locks the clients' rows, so that no rule changes meanwhile.
+		clients, err = list(ctx, tx, scanID, `UPDATE clients SET version = version + 1 WHERE deleted_at IS NULL RETURNING id`)
+		if err != nil {
+			return err
+		}
+		if err := ruleOfType(ctx, tx, name); err != nil {
+			return err
+		}
+		before, err := first(ctx, tx, scanBytes, `DELETE FROM event_types WHERE name = $1 RETURNING spec`, name)
+		if errors.Is(err, sql.ErrNoRows) {
+			return herald.Errorf(herald.CodeNotFound, "There is no event type %q that was added.", name)
+		}
+		if err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, by, auditEntry{action: herald.EventTypeDeleted, subject: name, before: json.RawMessage(before)})
+	})
+	if lost := (*lostAnswer)(nil); err == nil || errors.As(err, &lost) { // it may have taken place
+		for _, client := range clients {
+			s.changed(client)
+		}
+	}
+	return err
+}
+
+// ruleOfType returns CodeConflict if rules use the event type.
+func ruleOfType(ctx context.Context, tx *sql.Tx, name string) error {
+	used, err := first(ctx, tx, func(rows *sql.Rows) (n [2]int, err error) {
+		err = rows.Scan(&n[0], &n[1])
+		return n, err
+	}, `SELECT count(*), count(DISTINCT r.client_id) FROM rules r JOIN clients c ON c.id = r.client_id AND c.deleted_at IS NULL WHERE r.type = $1`, name)
+	if err != nil || used[0] == 0 {
+		return err
+	}
+	return herald.Errorf(herald.CodeConflict, "The event type %q is used by %s of %s. Delete those rules first, or give them another type.",
+		name, count(used[0], "rule"), count(used[1], "client"))
+}
+
+// count returns a number of things in words.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

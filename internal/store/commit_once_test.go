@@ -58,6 +58,14 @@ var changesOnce = map[string]func(*fixture) (times func() int64, change func(con
 			return f.SaveEventType(ctx, operator, herald.EventType{Name: "Own"})
 		}
 	},
+	"an event type is deleted": func(f *fixture) (func() int64, func(context.Context) error) {
+		if err := f.SaveEventType(f.t.Context(), operator, herald.EventType{Name: "Own"}); err != nil {
+			f.t.Fatal(err)
+		}
+		return f.counted("audit WHERE action = 'eventType.deleted'"), func(ctx context.Context) error {
+			return f.DeleteEventType(ctx, operator, "Own")
+		}
+	},
 	"a mailbox is unsubscribed": func(f *fixture) (func() int64, func(context.Context) error) {
 		return f.counted("audit WHERE action = 'mailbox.unsubscribed'"), func(ctx context.Context) error {
 			return f.Unsubscribe(ctx, operator, f.client.ID, "a@b.example")
@@ -67,7 +75,7 @@ var changesOnce = map[string]func(*fixture) (times func() int64, change func(con
 		e := f.prepare(f.client, true)
 		f.accept(e)
 		return f.counted("queue WHERE node IS NULL"), func(ctx context.Context) error {
-			_, err := f.AddDelivery(ctx, f.client.ID, alertID(e), origin, hook)
+			_, err := f.AddDelivery(ctx, f.client.ID, work.Redelivery{Repeats: alertID(e), Origin: origin, Address: hook})
 			return err
 		}
 	},

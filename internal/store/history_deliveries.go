@@ -21,16 +21,30 @@ import (
 const (
 	pendingColumns = `q.id, q.client_id, a.rule_id, coalesce(a.type, '') AS type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at, coalesce(q.reason, '') AS waiting`
 	endedColumns   = `d.id, d.client_id, a.rule_id, coalesce(a.type, '') AS type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at, '' AS waiting`
-	attemptCount   = `(SELECT count(*) FROM attempts t WHERE t.delivery_id = x.id)`
 )
+
+// deliveryDetails are the columns of a delivery x that come from other tables.
+const deliveryDetails = `(SELECT count(*) FROM attempts t WHERE t.delivery_id = x.id),
+(SELECT t.status FROM attempts t WHERE t.delivery_id = x.id ORDER BY t.n DESC LIMIT 1),
+(SELECT t.reason FROM attempts t WHERE t.delivery_id = x.id ORDER BY t.n DESC LIMIT 1),
+(SELECT m.repeats FROM redeliveries m WHERE m.id = x.id), (SELECT m.made_at FROM redeliveries m WHERE m.id = x.id),
+(SELECT m.id FROM redeliveries m WHERE m.repeats = x.id ORDER BY m.id DESC LIMIT 1)`
 
 func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 	var (
 		d         herald.Delivery
 		state     int
 		due, done int64
+		status    sql.NullInt64
+		reason    sql.NullString
+		made      sql.NullInt64
 	)
-	err := rows.Scan(&d.ID, &d.ClientID, &d.RuleID, &d.Type, &d.CompanyID, &d.Address, &state, &d.Reason, &due, &d.InFlight, &done, &d.Waiting, &d.AttemptCount)
+	err := rows.Scan(&d.ID, &d.ClientID, &d.RuleID, &d.Type, &d.CompanyID, &d.Address, &state, &d.Reason, &due, &d.InFlight, &done,
+		&d.Waiting, &d.AttemptCount, &status, &reason, &d.Repeats, &made, &d.RepeatedBy)
+	d.LastStatus, d.LastReason = int(status.Int64), herald.Reason(reason.String)
+	if made.Valid {
+		d.MadeAt = fromMicros(made.Int64)
+	}
 	d.State = herald.State(state)
 	d.AlertID, d.EventID = herald.AlertOf(d.ID), herald.EventOf(d.ID)
 	d.RaisedAt = herald.TimeOf(d.ID)
@@ -43,34 +57,64 @@ func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 	return d, err
 }
 
-// Deliveries lists up to f.Limit of a client's deliveries, newest alert first. A list that
-// would have to search too many rows returns the deliveries found so far, and in next the
-// value of f.After for the call that continues. next is uuid.Nil when f.Limit deliveries
-// were found or there are no more.
-//
-// The list reads the table where its rows are few: the queue for pending deliveries, an
-// index of their own for failed and cancelled ones, and the alerts for the rest, because
-// most alerts have a delivery to list.
+// Deliveries lists up to f.Limit of a client's deliveries, newest first: by when their alerts
+// were raised, and redeliveries by when they were made. A list that would have to search too
+// many rows returns the deliveries found so far, and in next the value of f.After for the call
+// that continues. next is uuid.Nil when f.Limit deliveries were found or there are no more.
 func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
 	ctx, done, err := s.readTurn(ctx, client)
 	if err != nil {
 		return nil, uuid.Nil, err
 	}
 	defer done()
-	switch {
-	case f.State == nil || *f.State == herald.Delivered:
-		found, next, err = s.deliveriesByAlert(ctx, client, f)
-	case *f.State == herald.Pending:
-		found, next, err = s.deliveriesIn(ctx, pendingColumns, "queue q", client, f)
-	default:
-		// SQLite and PostgreSQL use the partial index only with its own condition,
-		// state >= 2.
-		found, next, err = s.deliveriesIn(ctx, endedColumns, "deliveries d", client, f, "d.state >= 2", fmt.Sprintf("d.state = %d", *f.State))
+	found, upTo, err := s.mergedDeliveries(ctx, client, f)
+	if upTo != nil {
+		next = upTo.id
 	}
 	if err == nil {
 		err = memory.Reserve(ctx, int64(deliveriesSize(found)))
 	}
 	return found, next, adviseTimeRange(s.failed("list deliveries", err), "since="+aDayAgo())
+}
+
+func (s *Store) mergedDeliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, *place, error) {
+	after, err := s.cursor(ctx, f.After)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.After = after.bound()
+	firsts, next, err := s.firstDeliveries(ctx, client, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	var upTo *place
+	if next != uuid.Nil {
+		upTo = &place{micros(herald.TimeOf(next)), next}
+	}
+	again, upToAgain, err := s.redeliveries(ctx, client, f, after)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, end := mergeLists(f.Limit, firsts, upTo, again, upToAgain)
+	return found, end, nil
+}
+
+// firstDeliveries lists the deliveries that are no redeliveries, like Deliveries.
+//
+// The list reads the table where its rows are few: the queue for pending deliveries, an
+// index of their own for failed and cancelled ones, and the alerts for the rest, because
+// most alerts have a delivery to list.
+func (s *Store) firstDeliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+	switch {
+	case f.State == nil || *f.State == herald.Delivered:
+		return s.deliveriesByAlert(ctx, client, f)
+	case *f.State == herald.Pending:
+		return s.deliveriesIn(ctx, pendingColumns, "queue q", client, f)
+	default:
+		// SQLite and PostgreSQL use the partial index only with its own condition,
+		// state >= 2.
+		return s.deliveriesIn(ctx, endedColumns, "deliveries d", client, f, "d.state >= 2", fmt.Sprintf("d.state = %d", *f.State))
+	}
 }
 
 func deliveriesSize(deliveries []herald.Delivery) (bytes int) {
@@ -112,7 +156,7 @@ func (s *Store) collectNewest(f herald.DeliveryFilter, ids func(before uuid.UUID
 func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client uuid.UUID, f herald.DeliveryFilter, more ...string) ([]herald.Delivery, uuid.UUID, error) {
 	alias := table[len(table)-1:]
 	matching := func() conditions {
-		c := conditions{parts: slices.Clone(more)}
+		c := conditions{parts: append(slices.Clone(more), isNoRedelivery(alias))}
 		c.add(alias+".client_id = %s", client)
 		c.receiver(alias, f)
 		return c
@@ -132,7 +176,8 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 		c := matching()
 		c.add(alias+".id BETWEEN %s AND %s", from, to)
 		c.ofAlert(f)
-		return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT `+columns+` FROM `+table+`
+		s.ended(&c, alias, f)
+		return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (SELECT `+columns+` FROM `+table+`
 LEFT JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
 ORDER BY `+alias+`.id DESC LIMIT `+c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 	}
@@ -167,6 +212,8 @@ func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f 
 		}
 		c.ofAlert(f)
 		c.receiver(alias, f)
+		s.ended(&c, alias, f)
+		c.parts = append(c.parts, isNoRedelivery(alias))
 		return `SELECT ` + columns + ` FROM alerts a ` + s.dialect.joinOfAlert(table, alias) + ` WHERE ` + c.where()
 	}
 	text := part(endedColumns, "deliveries d", "d")
@@ -175,7 +222,7 @@ func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f 
 	} else {
 		text += ` AND d.state = ` + c.bind(int(*f.State))
 	}
-	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
+	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
 		c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 }
 
@@ -227,7 +274,7 @@ func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (herald.Deli
 	}
 	defer done()
 	alert := herald.AlertOf(id)
-	d, err := first(ctx, s.lists, scanDelivery, `SELECT x.*, `+attemptCount+` FROM (
+	d, err := first(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (
 SELECT `+pendingColumns+` FROM queue q LEFT JOIN alerts a ON a.id = $2 WHERE q.id = $1
 UNION ALL
 SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE d.id = $1

@@ -84,11 +84,11 @@ func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 			t.Fatal(err)
 		}
 	}
-	again, err := f.AddDelivery(t.Context(), f.client.ID, herald.AlertOf(ids[5]), origin, "https://moved.example/")
+	again, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: herald.AlertOf(ids[5]), Origin: origin, Address: "https://moved.example/"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids = slices.Insert(ids, 5, again)
+	ids = slices.Insert(ids, 0, again) // a redelivery is listed by its own time
 
 	var walked []uuid.UUID
 	for after := uuid.Nil; ; {

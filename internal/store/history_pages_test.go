@@ -196,6 +196,10 @@ func testAnswersTakeMemoryBeforeTheyAreMade(t *testing.T, f *fixture) {
 			_, _, err := f.Deliveries(ctx, f.client.ID, herald.DeliveryFilter{Limit: 10})
 			return err
 		},
+		"body": func(ctx context.Context) error {
+			_, err := f.DeliveryBody(ctx, f.client.ID, herald.DeliveryID(alert, 0))
+			return err
+		},
 		"changes": func(ctx context.Context) error { _, _, err := f.Changes(ctx, f.client.ID, uuid.Nil, 10); return err },
 	} {
 		if err := read(t.Context()); err != nil {

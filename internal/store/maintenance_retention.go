@@ -121,14 +121,16 @@ func (s *Store) countAgain(ctx context.Context, tx *sql.Tx, from time.Time) erro
 	return err
 }
 
+// How many bytes of an id are its event's, and its alert's.
+const eventBytes, alertBytes = 13, 15
+
 // deleteBefore deletes up to step rows of each table of history with ids before an id, and
 // returns how many. It deletes events first: reads of events and alerts join them, so these are
 // not found any more. It leaves what belongs to pending deliveries.
 func (s *Store) deleteBefore(ctx context.Context, tx *sql.Tx, before uuid.UUID) (all int, err error) {
-	const events, alerts = 13, 15 // the bytes of an id that are an event's, and an alert's
 	for _, table := range []struct{ name, key, pending string }{
-		{"events", "id", s.dialect.withPrefix("q.id", "h.id", events)},
-		{"alerts", "id", s.dialect.withPrefix("q.id", "h.id", alerts)},
+		{"events", "id", s.dialect.withPrefix("q.id", "h.id", eventBytes)},
+		{"alerts", "id", s.dialect.withPrefix("q.id", "h.id", alertBytes)},
 		{"deliveries", "id", ""},
 		{"attempts", "delivery_id, n", "q.id = h.delivery_id"},
 	} {

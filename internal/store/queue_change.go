@@ -51,47 +51,56 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 	})
 }
 
-// AddDelivery makes another delivery of an alert, which waits to be claimed, and returns its
-// id. The error is CodeNotFound when there is no such alert, and CodeConflict when the alert
-// has herald.MaxDeliveries. The caller must check that the alert is the client's.
-func (s *Store) AddDelivery(ctx context.Context, client, alert uuid.UUID, origin, address string) (uuid.UUID, error) {
+// AddDelivery makes another delivery of the alert of a delivery, which waits to be claimed, and
+// returns its id. The error is CodeNotFound when there is no such alert, and CodeConflict when the
+// alert has herald.MaxDeliveries. The caller must check that the delivery is the client's.
+func (s *Store) AddDelivery(ctx context.Context, client uuid.UUID, r work.Redelivery) (uuid.UUID, error) {
 	var id uuid.UUID
-	err := s.changeInTurn(ctx, client, "make a delivery", func(ctx context.Context, tx *sql.Tx) error {
-		// The lock keeps Expire from deleting the history that the delivery needs.
-		keptFrom, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forShare)
-		if err != nil {
-			return err
-		}
-		// The lock on the alert's row makes concurrent calls for one alert wait, so that
-		// two deliveries do not get the same number.
-		_, err = first(ctx, tx, scanID, `SELECT id FROM alerts WHERE id = $1 AND id >= $2 `+s.dialect.forUpdate, alert[:], keptFrom[:])
-		if errors.Is(err, sql.ErrNoRows) {
-			return herald.Errorf(herald.CodeNotFound, "No alert was found with ID %s", alert)
-		}
-		if err != nil {
-			return err
-		}
-		from, to := herald.DeliveryID(alert, 0), herald.DeliveryID(alert, herald.MaxDeliveries-1)
-		last, err := first(ctx, tx, scanID, `SELECT id FROM (
-SELECT id FROM queue WHERE id BETWEEN $1 AND $2 UNION ALL SELECT id FROM deliveries WHERE id BETWEEN $1 AND $2) x ORDER BY id DESC LIMIT 1`, from[:], to[:])
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		n := 0
-		if err == nil {
-			n = int(last[15]) + 1
-		}
-		if n == herald.MaxDeliveries {
-			return herald.Errorf(herald.CodeConflict, "The alert %s has been sent %d times; no more are kept.", alert, n)
-		}
-		id = herald.DeliveryID(alert, n)
-		now, err := s.now(ctx, tx)
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, addQueueSQL, id[:], client[:], origin, address, now, now, nil, 1, 0)
+	err := s.changeInTurn(ctx, client, "make a delivery", func(ctx context.Context, tx *sql.Tx) (err error) {
+		id, err = s.addDelivery(ctx, tx, client, r)
 		return err
 	})
+	return id, err
+}
+
+func (s *Store) addDelivery(ctx context.Context, tx *sql.Tx, client uuid.UUID, r work.Redelivery) (uuid.UUID, error) {
+	alert := herald.AlertOf(r.Repeats)
+	// The lock keeps Expire from deleting the history that the delivery needs.
+	keptFrom, err := first(ctx, tx, scanID, `SELECT kept_from FROM history `+s.dialect.forShare)
+	if err != nil {
+		return alert, err
+	}
+	// The lock on the alert's row makes concurrent calls for one alert wait, so that
+	// two deliveries do not get the same number.
+	_, err = first(ctx, tx, scanID, `SELECT id FROM alerts WHERE id = $1 AND id >= $2 `+s.dialect.forUpdate, alert[:], keptFrom[:])
+	if errors.Is(err, sql.ErrNoRows) {
+		return alert, herald.Errorf(herald.CodeNotFound, "No alert was found with ID %s", alert)
+	}
+	if err != nil {
+		return alert, err
+	}
+	from, to := herald.DeliveryID(alert, 0), herald.DeliveryID(alert, herald.MaxDeliveries-1)
+	last, err := first(ctx, tx, scanID, `SELECT id FROM (
+SELECT id FROM queue WHERE id BETWEEN $1 AND $2 UNION ALL SELECT id FROM deliveries WHERE id BETWEEN $1 AND $2) x ORDER BY id DESC LIMIT 1`, from[:], to[:])
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return alert, err
+	}
+	n := 0
+	if err == nil {
+		n = int(last[15]) + 1
+	}
+	if n == herald.MaxDeliveries {
+		return alert, herald.Errorf(herald.CodeConflict, "The alert %s has been sent %d times; no more are kept.", alert, n)
+	}
+	id := herald.DeliveryID(alert, n)
+	now, err := s.now(ctx, tx)
+	if err != nil {
+		return id, err
+	}
+	if _, err := tx.ExecContext(ctx, addQueueSQL, id[:], client[:], r.Origin, r.Address, now, now, nil, 1, 0); err != nil {
+		return id, err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO redeliveries (id, client_id, repeats, made_at) VALUES ($1, $2, $3, $4)`, id[:], client[:], r.Repeats[:], now)
 	return id, err
 }
 

@@ -39,12 +39,12 @@ func testRedeliveriesAreNumberedOn(t *testing.T, f *fixture) {
 	f.accept(prepared)
 	alert := prepared.Alerts[0].ID
 	for n := 1; n < herald.MaxDeliveries; n++ {
-		id, err := f.AddDelivery(t.Context(), f.client.ID, alert, origin, hook)
+		id, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
 		if err != nil || id != herald.DeliveryID(alert, n) {
 			t.Fatalf("redelivery %d: %v, %v", n, id, err)
 		}
 	}
-	_, err := f.AddDelivery(t.Context(), f.client.ID, alert, origin, hook)
+	_, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
 	wantCode(t, err, herald.CodeConflict)
 }
 
@@ -57,7 +57,7 @@ func testRedeliveriesAtOnceAllCount(t *testing.T, f *fixture) {
 	var wg sync.WaitGroup
 	for range many {
 		wg.Go(func() {
-			if _, err := f.AddDelivery(t.Context(), f.client.ID, prepared.Alerts[0].ID, origin, hook); err != nil {
+			if _, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: prepared.Alerts[0].ID, Origin: origin, Address: hook}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -106,6 +106,13 @@ type Item struct {
 // Lane returns the lane of the delivery.
 func (i *Item) Lane() Lane { return Lane{Client: i.ClientID, Origin: i.Origin} }
 
+// Redelivery is another delivery of the alert of the delivery Repeats.
+type Redelivery struct {
+	Repeats uuid.UUID
+	Origin  string
+	Address string
+}
+
 // Result is the result of an attempt, or of a delivery that ends without one. The store records it.
 type Result struct {
 	Item Item

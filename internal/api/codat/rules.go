@@ -146,7 +146,7 @@ func (s *surface) readRule(r request, members object) (herald.Rule, error) {
 	}
 	kind, ok := types.Lookup(posted)
 	if !ok {
-		return made, invalid("type", "The rule type %.100q is not known; GET /eventTypes lists those there are.", posted)
+		return made, invalid("type", "The rule type %.100q is not known.%s GET /eventTypes lists those there are.", posted, types.Hint(posted))
 	}
 	made.Type, made.PostedType = kind.Name, posted
 	if made.CompanyID, err = readCompany(members); err != nil {

@@ -15,6 +15,7 @@ import (
 type deliveryDetail struct {
 	herald.Delivery
 	Attempts []herald.Attempt `json:"attempts" doc:"The attempts, first to last."`
+	Body     string           `json:"requestBody,omitempty" doc:"With body=true: the body that every attempt sends, byte for byte. A mail is written from it. Absent if its content is missing."`
 }
 
 func (s *surface) registerDeliveries() {
@@ -30,6 +31,7 @@ func (s *surface) registerDeliveries() {
 		DefaultStatus: http.StatusOK,
 		Summary:       "Look up a delivery",
 		Description:   "With every attempt: the request with secrets masked, the response, the timings and the error.",
+		Parameters:    []*huma.Param{openapi.QueryParameter("body", huma.Schema{Type: "boolean"}, "Whether to add the body that every attempt sends.")},
 	}, withClientKey, s.getDelivery)
 	call(s, huma.Operation{
 		OperationID: "redeliver", Method: http.MethodPost, Path: "/deliveries/{id}/redeliver", Tags: []string{"Deliveries"},
@@ -37,6 +39,15 @@ func (s *surface) registerDeliveries() {
 		Summary:     "Send an alert again",
 		Description: "Makes a new delivery of the same alert, due now, to the rule's present address. Each call makes another one.",
 	}, withClientKey, s.changeDelivery(s.Sender.Redeliver))
+	call(s, huma.Operation{
+		OperationID: "recoverDeliveries", Method: http.MethodPost, Path: "/deliveries/redeliver", Tags: []string{"Deliveries"},
+		DefaultStatus: http.StatusAccepted,
+		Summary:       "Send again what failed",
+		Description: "Makes a new delivery of every failed one that meets the filter, which must have a member. It leaves out a delivery whose alert " +
+			"has reached the same receiver since or is on its way there. With dryRun it counts them and makes none. " +
+			"A call makes at most 500; a next in the answer is the after of the call that continues.",
+		RequestBody: openapi.RequestOf[recoverRequest](s.API.OpenAPI()),
+	}, withClientKey, s.recoverDeliveries)
 	call(s, huma.Operation{
 		OperationID: "cancelDelivery", Method: http.MethodPost, Path: "/deliveries/{id}/cancel", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusConflict},
@@ -55,8 +66,9 @@ func deliveryFilters() []*huma.Param {
 		openapi.QueryParameter("type", text, "Only deliveries for events of this type, in any accepted spelling."),
 		openapi.QueryParameter("company", id, "Only deliveries for events about this company."),
 		openapi.QueryParameter("alert", id, "Only deliveries of this alert."),
-		openapi.QueryParameter("since", instant, "Only deliveries raised then or later."),
-		openapi.QueryParameter("until", instant, "Only deliveries raised before then."),
+		openapi.QueryParameter("reason", text, "Only deliveries with this reason, of their own or of their last attempt."),
+		openapi.QueryParameter("since", instant, "Only deliveries raised then or later; redeliveries made then or later."),
+		openapi.QueryParameter("until", instant, "Only deliveries raised before then; redeliveries made before then."),
 	}
 }
 
@@ -68,6 +80,7 @@ func (s *surface) deliveryFilter(r *http.Request) (herald.DeliveryFilter, error)
 		Type:     parameter(p, "type", func(text string) (string, error) { return s.canonicalType(r.Context(), text) }),
 		Company:  p.id("company"),
 		Alert:    p.id("alert"),
+		Reason:   parameter(p, "reason", parseReason),
 		Since:    p.time("since"),
 		Until:    p.time("until"),
 		After:    p.id("after"),
@@ -95,11 +108,25 @@ func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDe
 	if err != nil {
 		return deliveryDetail{}, err
 	}
+	p := parametersOf(r)
+	withBody := p.flag("body")
+	if p.err != nil {
+		return deliveryDetail{}, p.err
+	}
 	d, attempts, err := s.Deliveries.Delivery(r.Context(), caller.Key.ClientID, id)
 	if attempts == nil {
 		attempts = []herald.Attempt{} // an empty list in JSON, not null
 	}
-	return deliveryDetail{Delivery: d, Attempts: withoutMailServer(attempts)}, err
+	detail := deliveryDetail{Delivery: d, Attempts: withoutMailServer(attempts)}
+	if err == nil && withBody {
+		var body []byte
+		body, err = s.Deliveries.DeliveryBody(r.Context(), caller.Key.ClientID, id)
+		if herald.CodeOf(err) == herald.CodeNotFound {
+			err = nil // the content is missing, and the delivery and its attempts are still there
+		}
+		detail.Body = string(body)
+	}
+	return detail, err
 }
 
 // changeDelivery returns the handler of a call that changes one delivery and answers with

@@ -94,6 +94,7 @@ func TestAWrongFilterIsNamed(t *testing.T) {
 		{"alert", uuid.Nil.String(), "the GUID of zeros"}, // it would select every alert
 		{"company", uuid.Nil.String(), "the GUID of zeros"},
 		{"after", uuid.Nil.String(), "the GUID of zeros"},
+		{"reason", "timedout", "not one of"},
 		{"since", "yesterday", "not a date-time"},
 		{"company", uuid.Nil.String(), "the id of nothing"},
 		{"alert", uuid.Nil.String(), "the id of nothing"},
@@ -101,7 +102,7 @@ func TestAWrongFilterIsNamed(t *testing.T) {
 		{"until", "0001-01-01T00:00:00+01:00", "want a year from 0001 to 9999"},
 		{"until", "2026-05-03", "not a date-time"},
 		{"limit", "0", "from 1 to 500"},
-		{"status", "failed", "no such parameter; this call has state, receiver, type, company, alert, since, until, limit, after"},
+		{"status", "failed", "no such parameter; this call has state, receiver, type, company, alert, reason, since, until, limit, after"},
 	} {
 		r.refused(http.StatusBadRequest, test.name, test.text, acmeKey, "GET", "/deliveries?"+url.Values{test.name: {test.value}}.Encode(), "")
 	}
@@ -132,4 +133,59 @@ func TestAPendingDeliveryIsCancelledOnce(t *testing.T) {
 		t.Errorf("cancelled as %v", got)
 	}
 	r.refused(http.StatusConflict, "", "has ended: it is cancelled", acmeKey, "POST", path, "")
+}
+
+func TestADeliveryShowsItsBodyOnRequest(t *testing.T) {
+	r := newFixture(t)
+	r.rules[uuid.New()] = acme
+	r.publish("Sync Failed")
+	path := "/deliveries/" + r.deliveries[0].ID.String()
+	for query, want := range map[string]any{"": nil, "?body=false": nil, "?body=true": `{"AlertId": "1"}`} {
+		if got := r.must(http.StatusOK, acmeKey, "GET", path+query, "")["requestBody"]; got != want {
+			t.Errorf("%s: the body is %v, want %v", query, got, want)
+		}
+	}
+	r.refused(http.StatusBadRequest, "body", "not true or false", acmeKey, "GET", path+"?body=yes", "")
+	r.refused(http.StatusNotFound, "", "was found with ID", rivalKey, "GET", path+"?body=true", "")
+}
+
+func TestWhatFailedIsSentAgain(t *testing.T) {
+	r := newFixture(t)
+	answer := r.must(http.StatusAccepted, acmeKey, "POST", "/deliveries/redeliver", `{"receiver":"https://a.example/","type":"sync-failed","company":"`+company.String()+
+		`","reason":"timeout","since":"2026-05-03T09:00:00Z","until":"2026-05-03T10:00:00Z","after":"`+acme.String()+`","dryRun":true}`)
+	if diff := cmp.Diff(object{"count": 7.0, "skipped": 2.0, "next": company.String()}, answer); diff != "" {
+		t.Error(diff)
+	}
+	at := time.Date(2026, 5, 3, 9, 0, 0, 0, time.UTC)
+	want := recovery{acme, herald.DeliveryFilter{Receiver: "https://a.example/", Type: "Sync Failed", Company: company, Reason: herald.ReasonTimeout,
+		Since: at, Until: at.Add(time.Hour), After: acme}, true}
+	if diff := cmp.Diff(want, r.recovered, cmp.AllowUnexported(recovery{})); diff != "" {
+		t.Error(diff)
+	}
+	r.must(http.StatusAccepted, acmeKey, "POST", "/deliveries/redeliver", `{"type":"Sync Failed"}`)
+	if r.recovered.dryRun {
+		t.Error("without dryRun it only counts")
+	}
+	r.recovered = recovery{}
+	for body, test := range map[string]struct{ member, text string }{
+		``:                                  {"", "empty"},
+		`{}`:                                {"", "Give at least one of receiver"},
+		`{"dryRun":true}`:                   {"", "Give at least one of receiver"},
+		`{"after":"` + acme.String() + `"}`: {"", "Give at least one of receiver"},
+		`{"receiver":""}`:                   {"receiver", "empty"},
+		`{"type":"Sync Faild"}`:             {"type", `Did you mean "Sync Failed"?`},
+		`{"reason":"timedout"}`:             {"reason", "not one of"},
+		`{"since":"2h"}`:                    {"since", "not a date-time"},
+		`{"company":"acme"}`:                {"company", "not a GUID"},
+		`{"type":"Sync Failed","company":"` + uuid.Nil.String() + `"}`: {"company", "the GUID of zeros"},
+		`{"type":"Sync Failed","after":"` + uuid.Nil.String() + `"}`:   {"after", "the GUID of zeros"},
+		`{"dryRun":"yes"}`:   {"dryRun", "want true or false"},
+		`{"state":"failed"}`: {"state", "no such member"},
+		`{"since":"2026-05-03T09:00:00Z","since":"2026-05-03T09:00:00Z"}`: {"since", "twice"},
+	} {
+		r.refused(http.StatusBadRequest, test.member, test.text, acmeKey, "POST", "/deliveries/redeliver", body)
+	}
+	if r.recovered.client != uuid.Nil {
+		t.Errorf("a refused call recovered %v", r.recovered)
+	}
 }

@@ -223,8 +223,10 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 	values := map[string]string{
 		"limit": "3", "after": uuid.NewString(), "state": "failed", "receiver": "https://x.example", "type": "Sync Failed",
 		"company": uuid.NewString(), "alert": uuid.NewString(), "since": "2026-05-03T09:00:00Z", "until": "2026-05-03T09:00:00Z",
-		"client": acme.String(),
+		"client": acme.String(), "reason": "timeout", "body": "true",
 	}
+	r.rules[uuid.New()] = acme
+	r.publish("Sync Failed")
 	eachOperation(document(t), func(method, path string, op object) {
 		own := func(c aCall) bool { return c.method == method && c.path == path }
 		if method != "GET" || !slices.ContainsFunc(calls, own) {
@@ -238,7 +240,7 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 		for _, p := range parameters {
 			if p := p.(object); p["in"] == "query" {
 				name := p["name"].(string)
-				r.must(http.StatusOK, key, method, path+"?"+name+"="+strings.ReplaceAll(values[name], " ", "+"), "")
+				r.must(http.StatusOK, key, method, strings.Replace(path, "{id}", r.deliveries[0].ID.String(), 1)+"?"+name+"="+strings.ReplaceAll(values[name], " ", "+"), "")
 			}
 		}
 	})

@@ -82,6 +82,12 @@ func (s *surface) registerEventTypes() {
 		Description: "It applies to all clients, from the next event on. The name of a built-in type is a 409.",
 		RequestBody: openapi.RequestOf[eventTypeRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.saveEventType)
+	call(s, huma.Operation{
+		OperationID: "deleteEventType", Method: http.MethodDelete, Path: "/eventTypes/{name}", Tags: tags,
+		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusConflict},
+		Summary:     "Delete an event type that was added",
+		Description: "By its name or any accepted spelling. While rules use the type it is a 409 that says how many. A built-in type is a 409 too.",
+	}, withOperatorKey, s.deleteEventType)
 }
 
 func (s *surface) listEventTypes(r *http.Request, _ herald.Caller) (eventTypes, error) {
@@ -107,7 +113,7 @@ func (s *surface) eventType(ctx context.Context, name string) (eventType, error)
 	}
 	t, ok := known.Lookup(name)
 	if !ok || t.Retired {
-		return eventType{}, herald.Errorf(herald.CodeNotFound, "There is no event type %q. GET /eventTypes lists those there are.", short(name))
+		return eventType{}, herald.Errorf(herald.CodeNotFound, "There is no event type %q.%s GET /eventTypes lists those there are.", short(name), known.Hint(name))
 	}
 	return eventTypeOf(t), nil
 }
@@ -120,7 +126,7 @@ func (s *surface) canonicalType(ctx context.Context, spelling string) (string, e
 	}
 	t, ok := known.Lookup(spelling)
 	if !ok {
-		return "", herald.Invalid("", "%q is no event type; GET /eventTypes lists those there are", short(spelling))
+		return "", herald.Invalid("", "%q is no event type.%s GET /eventTypes lists those there are", short(spelling), known.Hint(spelling))
 	}
 	return t.Name, nil
 }
@@ -144,6 +150,22 @@ func (s *surface) saveEventType(r *http.Request, caller herald.Caller) (eventTyp
 		return eventType{}, err
 	}
 	return s.eventType(r.Context(), spec.Name)
+}
+
+func (s *surface) deleteEventType(r *http.Request, caller herald.Caller) (openapi.NoBody, error) {
+	none, name := openapi.NoBody{}, r.PathValue("name")
+	known, err := s.Catalogue(r.Context())
+	if err != nil {
+		return none, err
+	}
+	t, ok := known.Lookup(name)
+	switch {
+	case !ok:
+		return none, herald.Errorf(herald.CodeNotFound, "There is no event type %q.%s GET /eventTypes lists those there are.", short(name), known.Hint(name))
+	case t.BuiltIn:
+		return none, herald.Errorf(herald.CodeConflict, "%q is a built-in event type. Only types that were added can be deleted.", t.Name)
+	}
+	return none, s.EventTypes.DeleteEventType(r.Context(), caller, t.Name)
 }
 
 func readEventType(r *http.Request) (herald.EventType, error) {

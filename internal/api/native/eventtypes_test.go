@@ -98,3 +98,41 @@ func TestAWrongEventTypeIsRefused(t *testing.T) {
 		t.Errorf("%d event types are stored", len(r.eventTypes))
 	}
 }
+
+func TestAnEventTypeIsDeleted(t *testing.T) {
+	r := newFixture(t)
+	r.must(http.StatusOK, operatorKey, "PUT", "/eventTypes/Invoice%20paid", invoicePaid)
+	r.typeInUse = true
+	r.refused(http.StatusConflict, "", "2 rules of 1 client", operatorKey, "DELETE", "/eventTypes/Invoice%20paid", "")
+	r.typeInUse = false
+	for path, test := range map[string]struct {
+		status int
+		text   string
+	}{
+		"Sync%20Failed": {http.StatusConflict, "built-in"},
+		"sync-failed":   {http.StatusConflict, "built-in"},
+		"Invoce%20paid": {http.StatusNotFound, `Did you mean "Invoice paid"?`},
+		"x%00":          {http.StatusNotFound, "no event type"},
+	} {
+		r.refused(test.status, "", test.text, operatorKey, "DELETE", "/eventTypes/"+path, "")
+	}
+	if answer := r.must(http.StatusNoContent, operatorKey, "DELETE", "/eventTypes/INVOICE%20paid", ""); answer != nil || len(r.eventTypes) != 0 {
+		t.Errorf("deleting answers %v and leaves %v", answer, r.eventTypes)
+	}
+	r.refused(http.StatusNotFound, "", "no event type", operatorKey, "DELETE", "/eventTypes/Invoice%20paid", "")
+}
+
+func TestAMisspeltTypeIsToldTheRightOne(t *testing.T) {
+	r := newFixture(t)
+	r.refused(http.StatusNotFound, "", `Did you mean "Sync Failed"?`, acmeKey, "GET", "/eventTypes/Sync%20Faild", "")
+	r.refused(http.StatusBadRequest, "type", `Did you mean "Sync Failed"?`, acmeKey, "GET", "/deliveries?type=Sync+Faild", "")
+}
+
+func TestTheServiceSaysWhetherItSendsMail(t *testing.T) {
+	r := newFixture(t)
+	for _, key := range []string{operatorKey, acmeKey} {
+		if answer := r.must(http.StatusOK, key, "GET", "/capabilities", ""); answer["mail"] != true {
+			t.Errorf("answers %v", answer)
+		}
+	}
+}

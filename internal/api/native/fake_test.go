@@ -37,10 +37,18 @@ type fake struct {
 	unsent      map[uuid.UUID]bool      // rules without authorization
 	clients     []herald.Client
 	eventTypes  []herald.EventType
+	typeInUse   bool
 	changes     []herald.Change
 	notReady    error
 	notice      string
 	publishFail error
+	recovered   recovery // what Recover was called with
+}
+
+type recovery struct {
+	client uuid.UUID
+	filter herald.DeliveryFilter
+	dryRun bool
 }
 
 func (*fake) Caller(r *http.Request) (herald.Caller, error) {
@@ -176,6 +184,16 @@ func (f *fake) Redeliver(_ context.Context, client, id uuid.UUID) (herald.Delive
 	return again, nil
 }
 
+func (f *fake) Recover(_ context.Context, client uuid.UUID, q herald.DeliveryFilter, dryRun bool) (herald.Recovery, error) {
+	f.recovered = recovery{client, q, dryRun}
+	return herald.Recovery{Count: 7, Skipped: 2, Next: company}, nil
+}
+
+func (f *fake) DeliveryBody(_ context.Context, client, id uuid.UUID) ([]byte, error) {
+	_, err := f.find(client, id)
+	return []byte(`{"AlertId": "1"}`), err
+}
+
 func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
 	i, err := f.find(client, id)
 	if err != nil {
@@ -241,6 +259,14 @@ func (f *fake) DeleteClient(_ context.Context, _ herald.Caller, id uuid.UUID) er
 
 func (f *fake) SaveEventType(_ context.Context, _ herald.Caller, t herald.EventType) error {
 	f.eventTypes = append(slices.DeleteFunc(f.eventTypes, func(have herald.EventType) bool { return have.Name == t.Name }), t)
+	return nil
+}
+
+func (f *fake) DeleteEventType(_ context.Context, _ herald.Caller, name string) error {
+	if f.typeInUse {
+		return herald.Errorf(herald.CodeConflict, "The event type %q is used by 2 rules of 1 client.", name)
+	}
+	f.eventTypes = slices.DeleteFunc(f.eventTypes, func(have herald.EventType) bool { return have.Name == name })
 	return nil
 }
 

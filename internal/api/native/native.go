@@ -62,6 +62,9 @@ type Deliveries interface {
 	// Delivery returns a delivery and its attempts; CodeNotFound when the
 	// client has no such delivery.
 	Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error)
+	// DeliveryBody returns the body that a delivery's attempts send; CodeNotFound when
+	// the database does not have its alert or its event.
+	DeliveryBody(ctx context.Context, client, id uuid.UUID) ([]byte, error)
 }
 
 // Sender redelivers and cancels. Its calls are CodeNotFound when the client has no such
@@ -69,6 +72,9 @@ type Deliveries interface {
 type Sender interface {
 	// Redeliver makes a new delivery of the same alert; every call makes another.
 	Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	// Recover makes new deliveries of the failed ones that the filter selects and whose
+	// alert has not reached its receiver since; with dryRun it only counts them.
+	Recover(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error)
 	// Cancel cancels a pending delivery; CodeConflict when it is not pending.
 	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
 }
@@ -121,6 +127,9 @@ type Mailboxes interface {
 type EventTypes interface {
 	// SaveEventType adds an event type or replaces the type of that name.
 	SaveEventType(ctx context.Context, by herald.Caller, t herald.EventType) error
+	// DeleteEventType deletes the event type of that name; CodeNotFound when there
+	// is none, CodeConflict while rules use it.
+	DeleteEventType(ctx context.Context, by herald.Caller, name string) error
 }
 
 // Options are the surface's dependencies; all are required.
@@ -139,6 +148,8 @@ type Options struct {
 	Backups    Backups
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
+	// SendsMail says that a mail server is configured.
+	SendsMail bool
 	// Ready returns why the service cannot serve now, or nil.
 	Ready func(ctx context.Context) error
 	// Notice returns a line that the answer of /readyz adds after "ok", or "".

@@ -46,9 +46,10 @@ func newFixture(t *testing.T) *fixture {
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
 		},
-		Ready:  func(context.Context) error { return f.notReady },
-		Notice: func() string { return f.notice },
-		API:    described,
+		SendsMail: true,
+		Ready:     func(context.Context) error { return f.notReady },
+		Notice:    func() string { return f.notice },
+		API:       described,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -161,6 +162,7 @@ var calls = []aCall{
 	{"GET", "/deliveries", withClientKey, ""},
 	{"GET", "/deliveries/{id}", withClientKey, ""},
 	{"POST", "/deliveries/{id}/redeliver", withClientKey, ""},
+	{"POST", "/deliveries/redeliver", withClientKey, `{"since":"2026-05-03T09:00:00Z"}`},
 	{"POST", "/deliveries/{id}/cancel", withClientKey, ""},
 	{"GET", "/unsubscribed", withClientKey, ""},
 	{"DELETE", "/unsubscribed/{address}", withClientKey, ""},
@@ -176,6 +178,8 @@ var calls = []aCall{
 	{"GET", "/eventTypes", withAnyKey, ""},
 	{"GET", "/eventTypes/{name}", withAnyKey, ""},
 	{"PUT", "/eventTypes/{name}", withOperatorKey, `{"message":"m"}`},
+	{"DELETE", "/eventTypes/{name}", withOperatorKey, ""},
+	{"GET", "/capabilities", withAnyKey, ""},
 }
 
 func TestEveryCallNeedsAKey(t *testing.T) {

@@ -101,6 +101,15 @@ func (p *parameters) state(name string) *herald.State {
 	})
 }
 
+func (p *parameters) flag(name string) bool {
+	return parameter(p, name, func(text string) (bool, error) {
+		if text != "true" && text != "false" {
+			return false, herald.Invalid("", "%q is not true or false", short(text))
+		}
+		return text == "true", nil
+	})
+}
+
 func (p *parameters) limit() int {
 	if p.values.Get("limit") == "" {
 		return defaultLimit

@@ -12,7 +12,8 @@ import (
 )
 
 // registerService registers the calls without a key: whether the process lives, and
-// whether the service can serve. A success is a line of text.
+// whether the service can serve. A success is a line of text. It also registers what the
+// service is configured to do, which needs a key.
 func (s *surface) registerService() {
 	s.probe(huma.Operation{
 		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"Service"},
@@ -23,6 +24,17 @@ func (s *surface) registerService() {
 		Summary:   "Whether the service can serve",
 		Responses: map[string]*huma.Response{"503": {Ref: openapi.ErrorRef}},
 	}, s.readiness, s.Notice)
+	call(s, huma.Operation{
+		OperationID: "getCapabilities", Method: http.MethodGet, Path: "/capabilities", Tags: []string{"Service"},
+		DefaultStatus: http.StatusOK,
+		Summary:       "What the service is configured to do",
+		Description:   "Without mail, deliveries to mailboxes fail with the reason no_mail_server.",
+	}, withAnyKey, func(*http.Request, herald.Caller) (capabilities, error) { return capabilities{Mail: s.SendsMail}, nil })
+}
+
+// capabilities say what the service can do with its present configuration.
+type capabilities struct {
+	Mail bool `json:"mail" doc:"Whether a mail server is configured."`
 }
 
 // readiness returns CodeUnavailable for every error that keeps the service from serving.
