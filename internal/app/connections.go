@@ -74,6 +74,11 @@ func newConnections(l net.Listener, most int, trusted []netip.Prefix, r promethe
 			defer c.mu.Unlock()
 			return float64(c.n)
 		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "herald_http_connections_idle", Help: "Open connections to the API that wait for their next request."}, func() float64 {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return float64(c.idle.Len())
+		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "herald_http_connections_limit", Help: "The most open connections to the API."}, func() float64 { return float64(most) }))
 	return c
 }

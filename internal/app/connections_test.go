@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,48 +54,71 @@ func (p *peer) status() int {
 	return response.StatusCode
 }
 
+// hasMetrics reports whether the metrics' own listener shows all these lines.
+func (f *fixture) hasMetrics(lines ...string) bool {
+	f.t.Helper()
+	request, err := http.NewRequestWithContext(f.t.Context(), http.MethodGet, "http://"+f.app.MetricsAddress()+"/metrics", nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return !slices.ContainsFunc(lines, func(line string) bool { return !strings.Contains(string(text), "\n"+line+"\n") })
+}
+
 const health = "GET /healthz HTTP/1.1\r\nHost: herald\r\n\r\n"
 
 // TestConnectionsAreBounded: one address has its share; when all places are taken, idle
 // connections go first, and a connection that is in use stays.
 func TestConnectionsAreBounded(t *testing.T) {
-	f := newFixture(t, func(c *app.Config) { c.MaxConnections = 8 })
+	// The metrics have a listener of their own, so that reading them takes no connection of the API.
+	f := newFixture(t, func(c *app.Config) { c.MaxConnections, c.MetricsListen = 8, "127.0.0.1:0" })
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections() // the fixture's own
-	metric := func(name string) bool {
-		_, _, text := f.call("GET", "/metrics", "", "")
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-		return strings.Contains(text, "\n"+name+"\n")
+	wait := func(open, idle int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d connections are open and %d idle", open, idle), func() bool {
+			return f.hasMetrics(fmt.Sprintf("herald_http_connections %d", open), fmt.Sprintf("herald_http_connections_idle %d", idle))
+		})
 	}
-	eventually(t, "only the request for metrics is connected", func() bool { return metric("herald_http_connections 1") })
+	wait(0, 0)
 
 	busy := f.peer("127.0.0.2")
 	if _, err := io.WriteString(busy, strings.TrimSuffix(health, "\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the busy connection is accepted", func() bool { return metric("herald_http_connections 2") })
+	wait(1, 0)
 	var idle []*peer
-	for range 3 {
-		p := f.peer("127.0.0.2")
+	connect := func(from string) {
+		t.Helper()
+		p := f.peer(from)
 		if status := p.ask(health); status != 200 {
 			t.Fatalf("status %d", status)
 		}
 		idle = append(idle, p)
+		wait(1+len(idle), len(idle))
+	}
+	for range 3 {
+		connect("127.0.0.2")
 	}
 	if status := f.peer("127.0.0.2").ask(health); status != 0 {
 		t.Errorf("a fifth connection of one address got %d", status)
 	}
 	for range 4 {
-		p := f.peer("127.0.0.3")
-		if status := p.ask(health); status != 200 {
-			t.Fatalf("status %d", status)
-		}
-		idle = append(idle, p)
+		connect("127.0.0.3")
 	}
 	// All eight are taken. The longest idle goes for each that comes.
 	for _, from := range []string{"127.0.0.4", "127.0.0.5", "127.0.0.6"} {
 		if status := f.peer(from).ask(health); status != 200 {
 			t.Errorf("from %s when all are taken: status %d", from, status)
 		}
+		wait(8, 7)
 	}
 	for i, p := range idle[:3] {
 		if status := p.ask(health); status != 0 {
@@ -104,10 +128,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if status := busy.ask("\r\n"); status != 200 {
 		t.Errorf("the connection in use: status %d", status)
 	}
-	for _, line := range []string{"herald_http_connections_limit 8", `herald_http_connections_closed_total{reason="address"} 1`} {
-		if !metric(line) {
-			t.Errorf("the metrics do not have %s", line)
-		}
+	if !f.hasMetrics("herald_http_connections_limit 8", `herald_http_connections_closed_total{reason="address"} 1`, `herald_http_connections_closed_total{reason="idle"} 3`) {
+		t.Error("the metrics do not tell of the limit and of what it closed")
 	}
 }
 

@@ -110,6 +110,14 @@ func TestWhy(t *testing.T) {
 		herald.ReasonTimeout, herald.ReasonReset, herald.ReasonProtocol, herald.ReasonNotAllowed, herald.ReasonRedirect, herald.ReasonAddress, herald.ReasonInterrupted} {
 		all = append(all, delivery(herald.Pending, herald.ReasonNone, failed(0, reason)))
 	}
+	for _, text := range []string{
+		"unconfirmed: the mailbox ops@acme.example has not confirmed that it takes mail of this client",
+		"no_consent: the receiver has not consented to be called", "the proxy refuses connections",
+	} {
+		d := delivery(herald.Pending, herald.ReasonNone)
+		d.Waiting = text
+		all = append(all, d)
+	}
 	var text bytes.Buffer
 	for _, d := range all {
 		explanation := cli.Why(d, now)

@@ -68,12 +68,24 @@ func cause(d client.Delivery) string {
 		return failure(d, a)
 	}
 	if d.Waiting != "" {
-		return fmt.Sprintf("It is waiting because of a fault of Herald, not of the receiver: %s.", d.Waiting)
+		return waiting(d.Waiting)
 	}
 	if !tried {
 		return "It is waiting for its first attempt."
 	}
 	return fmt.Sprintf("It is being retried because %s.", why(a))
+}
+
+// waiting returns the cause of a delivery that Herald holds back. Where its receiver has to agree
+// first, the text begins with that reason; everything else is a fault of Herald.
+func waiting(text string) string {
+	reason, said, found := strings.Cut(text, ": ")
+	switch {
+	case found && (reason == string(herald.ReasonUnconfirmed) || reason == string(herald.ReasonNoConsent)):
+		return fmt.Sprintf("It is waiting because %s.", said)
+	default:
+		return fmt.Sprintf("It is waiting because of a fault of Herald, not of the receiver: %s.", text)
+	}
 }
 
 // failure returns the cause of a failed delivery; a is its last attempt.
