@@ -90,10 +90,11 @@ func testEventIsAcceptedThoughTheRulesChangeBeforeEachCommit(t *testing.T, f *fi
 	}
 }
 
-// openAnother opens a database as another node does.
-func openAnother(t *testing.T, database string) *Store {
+// openAnother opens a database beside the fixture's, as another node does, or a copy of it.
+func openAnother(t *testing.T, o Options) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{Database: database, Box: testBox(t)})
+	o.Box = testBox(t)
+	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func testPublishingGetsThroughHoweverFastRulesChange(t *testing.T, f *fixture) {
 	}
 	nodes := []*Store{f.Store}
 	if f.Shared() {
-		nodes = append(nodes, openAnother(t, f.options.Database))
+		nodes = append(nodes, openAnother(t, Options{Database: f.options.Database}))
 	}
 	for n := range 6 {
 		repeat(func() error {

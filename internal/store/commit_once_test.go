@@ -124,35 +124,23 @@ func (f *fixture) counted(rows string) func() int64 {
 // TestEachChangeTakesPlaceOnce: the answer to the commit of a change is lost. The caller is told
 // that it took place, and it has once.
 func TestEachChangeTakesPlaceOnce(t *testing.T) {
-	for name, prepare := range changesOnce {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f, proxy := newCutFixture(t, nil)
-			f.t = t
-			times, change := prepare(f)
-			proxy.armed.Store(true)
-			if err := change(t.Context()); err != nil {
-				t.Errorf("the change was answered %v", err)
-			}
-			if n := proxy.cuts.Load(); n != 1 {
-				t.Errorf("%d connections were cut, want 1", n)
-			}
-			if n := times(); n != 1 {
-				t.Errorf("it took place %d times", n)
-			}
-		})
-	}
+	testEachChangeOnce(t, func(proxy *cuttingProxy) { proxy.armed.Store(true) })
 }
 
 // TestChangeWhoseCommitIsLost: the COMMIT itself never arrives. The change is made again, once.
 func TestChangeWhoseCommitIsLost(t *testing.T) {
+	testEachChangeOnce(t, func(proxy *cuttingProxy) { proxy.armedBefore.Store(true) })
+}
+
+// testEachChangeOnce makes each change while the proxy cuts one connection.
+func testEachChangeOnce(t *testing.T, arm func(*cuttingProxy)) {
 	for name, prepare := range changesOnce {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f, proxy := newCutFixture(t, nil)
 			f.t = t
 			times, change := prepare(f)
-			proxy.armedBefore.Store(true)
+			arm(proxy)
 			if err := change(t.Context()); err != nil {
 				t.Errorf("the change was answered %v", err)
 			}

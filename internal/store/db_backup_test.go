@@ -58,26 +58,12 @@ func TestBackupUnderLoadHoldsAllThatWasAcknowledged(t *testing.T) {
 	if err != nil || summary.Clients != 1 || summary.Pending < len(before) || summary.NewestEvent.Before(herald.TimeOf(before[len(before)-1])) {
 		t.Errorf("the copy holds %+v, %v", summary, err)
 	}
-	copied := newCopy(t, dir)
+	copied := openAnother(t, Options{Dir: dir})
 	for _, id := range before {
 		if _, _, err := copied.Event(t.Context(), f.client.ID, id); err != nil {
 			t.Fatalf("the event %s was acknowledged before the backup: %v", id, err)
 		}
 	}
-}
-
-func newCopy(t *testing.T, dir string) *Store {
-	t.Helper()
-	s, err := Open(t.Context(), Options{Dir: dir, Box: testBox(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
 }
 
 func TestBackupThatFailsLeavesNothingBehind(t *testing.T) {
