@@ -150,6 +150,6 @@ func closedWhileIdle(err error) bool {
 	return errors.Is(err, io.EOF) || isReset(err) || hasText(err, "server closed idle connection")
 }
 
-// hasText is the only place that matches the text of an error: net/http and crypto/tls export
+// hasText is the only place of this package that matches the text of an error: net/http and crypto/tls export
 // neither types nor values for these.
 func hasText(err error, text string) bool { return strings.Contains(err.Error(), text) }
