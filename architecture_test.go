@@ -34,8 +34,8 @@ var mayImport = map[string][]string{
 	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/memory", "herald/internal/work"},
 	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/consent", "herald/internal/fairqueue", "herald/internal/mail",
 		"herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
-	"herald/internal/store":   {"herald", "herald/internal/clock", "herald/internal/memory", "herald/internal/policy", "herald/internal/query", "herald/internal/secret", "herald/internal/work"},
-	"herald/internal/consent": {"herald", "herald/internal/pace", "herald/internal/webhook", "herald/internal/work"},
+	"herald/internal/store":   {"herald", "herald/internal/clock", "herald/internal/memory", "herald/internal/policy", "herald/internal/query", "herald/internal/safetext", "herald/internal/secret", "herald/internal/work"},
+	"herald/internal/consent": {"herald", "herald/internal/pace", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
 
 	// Packages that reach the file system or the network.
 	"herald/internal/secret":      {},

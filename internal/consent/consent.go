@@ -14,6 +14,7 @@ import (
 
 	"herald"
 	"herald/internal/pace"
+	"herald/internal/safetext"
 	"herald/internal/webhook"
 	"herald/internal/work"
 )
@@ -36,6 +37,9 @@ const (
 // asksPerSecond bounds the questions for one client to one origin, on this node. Without it, a client
 // with a rule for each of many paths could flood a receiver with questions.
 const asksPerSecond = 1
+
+// maxWhy bounds in bytes why a receiver does not consent. Deliveries that wait show it.
+const maxWhy = 500
 
 // maxKnown bounds how many consents are in memory. Over it, any one is dropped.
 const maxKnown = 10000
@@ -161,6 +165,7 @@ func (c *Checker) ask(ctx context.Context, lane work.Lane, address, receiver str
 	next := work.Consent{Failures: before.Failures, Why: before.Why}
 	if next.AskIn = c.asks.Take(key{lane.Client, sha256.Sum256([]byte(origin))}, asksPerSecond, time.Now()); next.AskIn == 0 {
 		answer := c.Asker.AskConsent(ctx, address, c.Origin, c.PerMinute)
+		answer.Why = safetext.Line(answer.Why, maxWhy) // it may have the texts of a certificate
 		failure = answer.Reason
 		if ctx.Err() != nil {
 			next.AskIn = time.Second // the service stops; it says nothing of the receiver

@@ -108,6 +108,18 @@ func TestConsentIsAskedForOnceInThirtyDays(t *testing.T) {
 	})
 }
 
+// TestWhyOfARefusalIsBounded and in one line: it may have the texts of a receiver's certificate.
+func TestWhyOfARefusalIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(string) webhook.Consent {
+			return webhook.Consent{Why: "a\x00\x1b[2J\nb" + strings.Repeat("long", 1000)}
+		})
+		if v := f.check(address); len(v.Why) > 1000 || strings.ContainsAny(v.Why, "\x00\x1b\n") {
+			t.Errorf("%d bytes: %.200q", len(v.Why), v.Why)
+		}
+	})
+}
+
 // TestRefusalIsAskedAgainEverLater: the pauses double up to an hour, and end with a consent.
 func TestRefusalIsAskedAgainEverLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

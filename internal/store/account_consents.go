@@ -5,11 +5,11 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"herald/internal/safetext"
 	"herald/internal/work"
 )
 
@@ -35,7 +35,7 @@ func (s *Store) Consent(ctx context.Context, client uuid.UUID, receiver string, 
 	}
 	err = s.inTransaction(ctx, "ask a receiver for its consent", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO consents (client_id, receiver, address, until, rate, ask_after, failures, why)
-VALUES ($1, $2, $3, 0, 0, 0, 0, '') ON CONFLICT DO NOTHING`, client[:], key[:], cut(receiver, maxConsentText))
+VALUES ($1, $2, $3, 0, 0, 0, 0, '') ON CONFLICT DO NOTHING`, client[:], key[:], safetext.Line(receiver, maxConsentText))
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (s *Store) SaveConsent(ctx context.Context, client uuid.UUID, receiver stri
 			until = now + c.For.Microseconds()
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE consents SET until = $1, rate = $2, ask_after = $3, failures = $4, why = $5 WHERE client_id = $6 AND receiver = $7`,
-			until, c.PerMinute, now+c.AskIn.Microseconds(), c.Failures, cut(c.Why, maxConsentText), client[:], key[:])
+			until, c.PerMinute, now+c.AskIn.Microseconds(), c.Failures, safetext.Line(c.Why, maxConsentText), client[:], key[:])
 		return err
 	})
 }
@@ -89,12 +89,4 @@ func (s *Store) SaveConsent(ctx context.Context, client uuid.UUID, receiver stri
 // ReleaseConsented lets the deliveries of a lane go on that wait for a consent (work.NoConsent).
 func (s *Store) ReleaseConsented(ctx context.Context, lane work.Lane) error {
 	return s.releaseWaiting(ctx, lane.Client, lane.Origin, work.NoConsent)
-}
-
-// cut returns the start of a text, fit for both databases.
-func cut(text string, most int) string {
-	if len(text) > most {
-		text = text[:most]
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
 }
