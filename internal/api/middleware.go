@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -235,6 +236,9 @@ const (
 	maxLoggedSegment = 40      // an id has 36; a token and an API key are longer
 )
 
+// beforeTokens are the segments of paths that a link's token follows.
+var beforeTokens = []string{"confirm", "unsubscribe"}
+
 // loggedPath returns a request's path without secrets. A call whose pattern has a {token} is
 // logged by its pattern. Elsewhere a long segment may be a secret in the wrong place.
 func loggedPath(r *http.Request) string {
@@ -244,7 +248,7 @@ func loggedPath(r *http.Request) string {
 	path := shown(r.URL.Path, 2*maxLoggedPath)
 	segments := strings.Split(path, "/")
 	for i, segment := range segments {
-		follows := i > 0 && strings.EqualFold(segments[i-1], "unsubscribe")
+		follows := i > 0 && slices.ContainsFunc(beforeTokens, func(word string) bool { return strings.EqualFold(segments[i-1], word) })
 		if segment != "" && (follows || len(segment) > maxLoggedSegment) {
 			segments[i] = "…"
 		}

@@ -297,6 +297,7 @@ func TestNoSecretFromThePathIsLogged(t *testing.T) {
 		{"GET", "/unsubscribe/" + token}, {"POST", "/unsubscribe/" + token}, {"HEAD", "/unsubscribe/" + token},
 		{"PUT", "/unsubscribe/" + token}, {"GET", "/unsubscribe/" + token + "/"}, {"GET", "/unsubscribe//" + token}, {"GET", "//unsubscribe/" + token},
 		{"GET", "/Unsubscribe/" + token}, {"GET", "/x/../unsubscribe/" + token}, {"GET", "/unsubscribe/short-token"}, {"DELETE", "/UNSUBSCRIBE/short-token"},
+		{"GET", "/confirm/short-token"}, {"PUT", "/Confirm/short-token"}, {"GET", "/confirm/" + token},
 		{"GET", "/" + token}, {"GET", "/rules/" + token}, {"GET", "/unsubscribe%2F" + token}, {"GET", "/unsubscribe/" + token + "?" + token},
 	} {
 		s := newFixture(map[string]http.HandlerFunc{"GET /unsubscribe/{token}": fine, "POST /unsubscribe/{token}": failing(errors.New("broken")), "GET /rules/{ruleId}": fine})
