@@ -11,8 +11,8 @@ import (
 	"herald"
 )
 
-// Limits of the unsubscribe links, which need no login. Within a window, an address may make so many
-// requests, and a mailbox of a client may be unsubscribed so many times. The limit for an address is
+// Limits of a kind of link, which needs no login. Within a window, an address may make so many
+// requests, and a mailbox of a client may be changed so many times. The limit for an address is
 // high because a mail provider posts the links of all its readers from few addresses (RFC 8058).
 const (
 	window     = time.Minute
@@ -43,7 +43,7 @@ func (l *limiter) take(key string, limit int) error {
 	}
 	if l.counts[key] >= limit {
 		return &herald.Error{Code: herald.CodeTooMany, RetryAfter: l.began.Add(window).Sub(now),
-			Message: "Too many requests for unsubscribe links. Try again in a minute."}
+			Message: "Too many requests for links of mails. Try again in a minute."}
 	}
 	l.counts[key]++
 	return nil

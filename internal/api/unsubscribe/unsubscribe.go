@@ -57,6 +57,27 @@ func open(box *secret.Box, purpose []byte, token string) (client uuid.UUID, mail
 
 // Register adds the page and its POST to mux. Over the limits both answer 429.
 func Register(mux *http.ServeMux, box *secret.Box, store Store) {
+	link{
+		path: Path, purpose: purpose, change: store.Unsubscribe,
+		ask: func(mailbox string) page {
+			return page{Title: "Stop these mails?", Text: "No more alerts will be sent to " + mailbox + ".", Button: "Stop mails"}
+		},
+		done: func(mailbox string) page {
+			return page{Title: "Mails are stopped", Text: "No more alerts are sent to " + mailbox + ". Whoever set them up can start them again."}
+		},
+	}.register(mux, box)
+}
+
+// link is a kind of link that mails have: its token names a client and a mailbox.
+type link struct {
+	path      string // its start; the token follows
+	purpose   []byte
+	ask, done func(mailbox string) page
+	change    func(ctx context.Context, by herald.Caller, client uuid.UUID, mailbox string) error
+}
+
+// register adds the link's page and its POST to mux. Nobody has to log in for them, so they have limits.
+func (l link) register(mux *http.ServeMux, box *secret.Box) {
 	var limits limiter
 	limited := func(fn http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -67,27 +88,28 @@ func Register(mux *http.ServeMux, box *secret.Box, store Store) {
 			fn(w, r)
 		}
 	}
-	mux.HandleFunc("GET "+Path+"{token}", limited(func(w http.ResponseWriter, r *http.Request) {
+	notValid := page{Title: "This link is not valid", Text: "Open it from the mail again, in full."}
+	mux.HandleFunc("GET "+l.path+"{token}", limited(func(w http.ResponseWriter, r *http.Request) {
 		// Mail scanners follow links, so a GET changes nothing.
-		if _, mailbox, err := open(box, purpose, r.PathValue("token")); err != nil {
-			show(w, http.StatusNotFound, page{Title: "This link is not valid", Text: "Open it from the mail again, in full."})
+		if _, mailbox, err := open(box, l.purpose, r.PathValue("token")); err != nil {
+			show(w, http.StatusNotFound, notValid)
 		} else {
-			show(w, http.StatusOK, page{Title: "Stop these mails?", Text: "No more alerts will be sent to " + mailbox + ".", Button: "Stop mails"})
+			show(w, http.StatusOK, l.ask(mailbox))
 		}
 	}))
-	mux.HandleFunc("POST "+Path+"{token}", limited(func(w http.ResponseWriter, r *http.Request) {
-		client, mailbox, err := open(box, purpose, r.PathValue("token"))
+	mux.HandleFunc("POST "+l.path+"{token}", limited(func(w http.ResponseWriter, r *http.Request) {
+		client, mailbox, err := open(box, l.purpose, r.PathValue("token"))
 		if err == nil {
 			err = limits.take(mailboxKey(client, mailbox), perMailbox)
 		}
 		if err == nil {
-			err = store.Unsubscribe(r.Context(), api.Reader(r), client, mailbox)
+			err = l.change(r.Context(), api.Reader(r), client, mailbox)
 		}
 		switch {
 		case err == nil:
-			show(w, http.StatusOK, page{Title: "Mails are stopped", Text: "No more alerts are sent to " + mailbox + ". Whoever set them up can start them again."})
+			show(w, http.StatusOK, l.done(mailbox))
 		case errors.Is(err, errToken), herald.CodeOf(err) == herald.CodeNotFound:
-			show(w, http.StatusNotFound, page{Title: "This link is not valid", Text: "Open it from the mail again, in full."})
+			show(w, http.StatusNotFound, notValid)
 		default:
 			api.WriteError(w, r, err)
 		}
