@@ -18,12 +18,9 @@ const (
 	recoverTime = 10 * time.Second
 )
 
-// MaxRecover is how many deliveries one call of Recover makes at most.
-const MaxRecover = recoverPage
-
 // Recover makes another delivery of every failed one that f selects and whose alert has not reached its
 // receiver since. With dryRun it makes none and counts them all. It begins behind f.After. Recovery.Next
-// is where the next call continues: after MaxRecover deliveries, or after a time.
+// is where the next call continues: after recoverPage deliveries, or after a time.
 func (c *Control) Recover(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error) {
 	failed := herald.Failed
 	f.State, f.Unrepeated, f.Limit = &failed, true, recoverPage
