@@ -156,6 +156,7 @@ func (w *writer) fill() []*request {
 	for rows, bytes := 0, 0; len(w.ring) > 0 && rows < batchRows && bytes < batchBytes; {
 		queue := w.ring[0]
 		req := queue.requests[0]
+		queue.requests[0], w.ring[0] = nil, nil // the arrays must not keep what is written
 		queue.requests = queue.requests[1:]
 		w.ring = w.ring[1:]
 		if len(queue.requests) > 0 {
