@@ -47,13 +47,13 @@ func (c *claimer) run(ctx context.Context) {
 		switch {
 		case err != nil && ctx.Err() == nil:
 			c.Log.Error("due deliveries cannot be claimed", "error", err)
-			wait = longestWait
+			wait, next = longestWait, longestWait
 		case claimed > 0 || c.found:
 			wait = shortestWait
 		case c.after == (work.Lane{}):
 			wait = min(2*wait, longestWait)
 		}
-		if c.after != (work.Lane{}) {
+		if err == nil && c.after != (work.Lane{}) {
 			next = 0 // there are more lanes after this one
 		}
 		timer.Reset(min(wait, max(next, shortestWait)))
