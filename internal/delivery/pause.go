@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"herald"
+	"herald/internal/safetext"
 )
 
 // While all attempts fail for a fault of this service, each one only costs time. After pauseAfter of
@@ -53,6 +54,7 @@ func (o *ownFaults) started(now time.Time) {
 
 // countOwnFault counts the result of an attempt, and says when sending pauses or goes on.
 func (e *Engine) countOwnFault(reason herald.Reason, why string) {
+	why = safetext.Line(why, shortError)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.ownFaults.count(reason, why, time.Now()) {
