@@ -120,8 +120,16 @@ func (e *Engine) endAttempt(i *item, r fairqueue.Result) {
 func (e *Engine) release(i *item) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.held, i.ID)
+	e.forget(i)
 	e.window.Release(i.Lane(), size(&i.Item))
+}
+
+// forget removes a delivery from those that this node holds, unless it has been claimed again since.
+// The caller holds mu.
+func (e *Engine) forget(i *item) {
+	if e.held[i.ID] == i {
+		delete(e.held, i.ID)
+	}
 }
 
 // hop is a redirect that waits for a place in the lane that it leads to.

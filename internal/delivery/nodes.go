@@ -147,7 +147,7 @@ func (m *membership) drop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, i := range append(m.window.Drain(func(i *item) int { return size(&i.Item) }), m.takeLimited()...) {
-		delete(m.held, i.ID)
+		m.forget(i)
 		m.unsent = append(m.unsent, i.Item)
 	}
 }

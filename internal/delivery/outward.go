@@ -95,13 +95,13 @@ func (e *Engine) allowHop(i *item) func(context.Context, string) error {
 func (e *Engine) waitTurn(i *item, wait time.Duration) {
 	e.mu.Lock()
 	e.window.Ended(i.Lane(), fairqueue.Result{Skipped: true})
-	stopping := e.stopping
-	if !stopping {
+	unsent := e.stopping || i.Node < e.incarnation // else others may hold it already
+	if !unsent {
 		e.limited[i] = time.AfterFunc(wait, func() { e.turnCame(i) })
 	}
 	e.startReady()
 	e.mu.Unlock()
-	if stopping {
+	if unsent {
 		e.handBack(i)
 	}
 }
@@ -122,7 +122,7 @@ func (e *Engine) takeLimited() []*item {
 	taken := make([]*item, 0, len(e.limited))
 	for i, timer := range e.limited {
 		timer.Stop()
-		delete(e.held, i.ID)
+		e.forget(i)
 		e.window.Release(i.Lane(), size(&i.Item))
 		taken = append(taken, i)
 	}
@@ -161,7 +161,8 @@ func (e *Engine) askMailbox(i *item) {
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
 		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: body, Data: data, RaisedAt: herald.TimeOf(i.ID), AskToConfirm: true,
 	}))
-	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason)})
+	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason), Skipped: result.Reason == herald.ReasonLocal})
+	e.countOwnFault(result.Reason, result.Error)
 	e.release(i)
 	e.Log.Info("a mailbox was asked to confirm", "deliveryId", i.ID, "clientId", i.ClientID, "status", result.Status, "reason", result.Reason)
 	if !certainlyNotTaken(result) {
