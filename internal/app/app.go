@@ -172,7 +172,9 @@ func (a *App) serve(ctx context.Context, p parts) error {
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
 func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
-	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
+	mails := mail.Options{
+		Server: c.MailServer, From: c.MailFrom, Hello: c.MailHello, Timeouts: c.MailTimeouts, PublicURL: c.PublicURL, Product: "Herald/" + c.Version,
+	}
 	if c.PublicURL != "" {
 		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
 			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
