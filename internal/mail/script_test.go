@@ -30,6 +30,7 @@ type script struct {
 	names    []string // told by EHLO
 	commands []string // with the number of the session
 	taken    []string // the mailboxes of the mails that it may have taken
+	from     string   // the last MAIL command
 	last     string   // the last message
 }
 
@@ -92,7 +93,7 @@ var goodReplies = map[string]string{
 	"greeting": "220 mail.example\r\n", "EHLO": "250 mail.example\r\n", "HELO": "250 mail.example\r\n", "STARTTLS": "220 go on\r\n",
 	"EHLO1": "250-mail.example\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n", // where EHLO2 follows
 	"EHLO2": "250-mail.example\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n", "AUTH": "235 ok\r\n", "MAIL": "250 ok\r\n", "RCPT": "250 ok\r\n",
-	"DATA": "354 go on\r\n", "dot": "250 queued\r\n", "RSET": "250 ok\r\n", "QUIT": "221 bye\r\n",
+	"DATA": "354 go on\r\n", "dot": "250 queued\r\n", "RSET": "250 ok\r\n", "NOOP": "250 ok\r\n", "QUIT": "221 bye\r\n",
 }
 
 // reply does what the script says at a step. It returns the beginning of what was sent, and false when
@@ -171,6 +172,8 @@ func (s *scriptedSession) note(step, line, message string) {
 	switch step {
 	case "EHLO", "EHLO2", "HELO":
 		s.names = append(s.names, strings.Fields(line)[1])
+	case "MAIL":
+		s.from = line
 	case "dot":
 		s.last = message
 	}
