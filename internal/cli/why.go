@@ -97,6 +97,10 @@ func failure(d client.Delivery, a herald.Attempt) string {
 		return "It failed for good because it had been pending for longer than Herald keeps trying, which is seven days or more."
 	case herald.ReasonNoMailServer:
 		return "It failed because it is an e-mail and no mail server is configured."
+	case herald.ReasonAddress:
+		if strings.HasPrefix(d.Address, herald.MailScheme) {
+			return "It failed for good because no mail can be sent to this mailbox; correct the rule's mailboxes."
+		}
 	case herald.ReasonMailLimit:
 		return "It failed because the client had had all its mails or mailboxes of the day; it can be sent again on the next day in UTC."
 	case herald.ReasonStatus:
@@ -160,6 +164,9 @@ func LacksAuthorization(d client.Delivery) bool {
 
 // why returns the end of a sentence that says what went wrong in an attempt.
 func why(a herald.Attempt) string {
+	if a.Request != nil && a.Request.Method == "SMTP" {
+		return whyMail(a)
+	}
 	switch a.Reason {
 	case herald.ReasonStatus:
 		return fmt.Sprintf("the receiver answered %d", a.Status)
