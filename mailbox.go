@@ -57,6 +57,12 @@ func ParseMailbox(address string) (string, error) {
 // ParseMailDomain returns a domain name in ASCII (IDNA 2008), in lower case. It is a name that a host
 // can have (RFC 5321, section 4.1.2): no underscore, no IP address, no dot at the end.
 func ParseMailDomain(text string) (string, error) {
+	for _, r := range text {
+		letter := r|0x20 >= 'a' && r|0x20 <= 'z'
+		if r < utf8.RuneSelf && !letter && (r < '0' || r > '9') && r != '-' && r != '.' {
+			return "", fmt.Errorf("it has the character %q; a name has letters, digits and hyphens", r)
+		}
+	}
 	domain, err := idna.Lookup.ToASCII(text)
 	if err != nil {
 		return "", err
