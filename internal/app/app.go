@@ -54,6 +54,8 @@ type App struct {
 	// Of a listener for the metrics alone, or nil.
 	metricsServer  *http.Server
 	metricsAddress net.Addr
+	profileServer  *http.Server
+	profileAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
 
 	draining   atomic.Bool
@@ -164,10 +166,15 @@ func (a *App) serve(ctx context.Context, p parts) error {
 	if err := a.listen(ctx, handler, p.guard, p.registry); err != nil {
 		return err
 	}
-	if a.config.MetricsListen == "" {
+	if a.config.MetricsListen != "" {
+		if err := a.listenForMetrics(ctx, a.metrics(p.registry), p.guard); err != nil {
+			return err
+		}
+	}
+	if a.config.ProfileListen == "" {
 		return nil
 	}
-	return a.listenForMetrics(ctx, a.metrics(p.registry), p.guard)
+	return a.listenForProfiles(ctx, p.guard)
 }
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
