@@ -77,7 +77,9 @@ type serveCommand struct {
 
 // Run serves until ctx ends.
 func (c *serveCommand) Run(ctx context.Context, out *streams) error {
-	config, err := c.config(out.stderr)
+	lines := newBufferedLog(out.stderr)
+	defer lines.Flush() //nolint:errcheck // there is nowhere left to say it
+	config, err := c.config(lines)
 	if err != nil {
 		return err
 	}
@@ -327,8 +329,12 @@ func newLogger(to io.Writer, format, level string) *slog.Logger {
 		panic(fmt.Sprintf("log level %q passed its enum: %v", level, err))
 	}
 	options := &slog.HandlerOptions{Level: minimum}
+	var handler slog.Handler = slog.NewTextHandler(to, options)
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(to, options))
+		handler = slog.NewJSONHandler(to, options)
 	}
-	return slog.New(slog.NewTextHandler(to, options))
+	if b, ok := to.(*bufferedLog); ok {
+		handler = flushingHandler{handler, b}
+	}
+	return slog.New(handler)
 }
