@@ -55,14 +55,14 @@ func CheckPortalPath(text string) error {
 	case text == "":
 		return nil
 	case utf8.RuneCountInString(text) > MaxLinkPath:
-		return Invalid("path", "%d characters; at most %d are taken", utf8.RuneCountInString(text), MaxLinkPath)
+		return Invalid("", "%d characters; at most %d are taken", utf8.RuneCountInString(text), MaxLinkPath)
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }):
-		return Invalid("path", "%.80q holds a blank, a backslash or a control character; write a path such as /deliveries?state=failed", text)
+		return Invalid("", "%.80q holds a blank, a backslash or a control character; write a path such as /deliveries?state=failed", text)
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Fragment != "" || !strings.HasPrefix(u.EscapedPath(), "/") ||
 		strings.HasPrefix(text, "//") || path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/") && u.Path != "/" {
-		return Invalid("path", "%.80q is not a path of the client's pages such as /deliveries?state=failed", text)
+		return Invalid("", "%.80q is not a path of the client's pages such as /deliveries?state=failed", text)
 	}
 	return nil
 }

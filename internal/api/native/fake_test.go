@@ -43,6 +43,7 @@ type fake struct {
 	notice      string
 	publishFail error
 	recovered   recovery // what Recover was called with
+	link        herald.PortalLink
 }
 
 type recovery struct {
@@ -278,6 +279,13 @@ func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, n
 func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, uuid.UUID, error) {
 	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
 		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), uuid.Nil, nil
+}
+
+func (f *fake) CreatePortalLink(_ context.Context, _ herald.Caller, l herald.PortalLink, life time.Duration) (herald.PortalLink, string, error) {
+	_, err := f.client(l.ClientID)
+	l.ExpiresAt = f.now.Add(life)
+	f.link = l
+	return l, "secret", err
 }
 
 // Backup returns an archive of text.

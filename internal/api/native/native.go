@@ -132,20 +132,23 @@ type EventTypes interface {
 	DeleteEventType(ctx context.Context, by herald.Caller, name string) error
 }
 
-// Options are the surface's dependencies; all are required.
+// Options are the surface's dependencies; all but PortalURL are required.
 type Options struct {
-	Auth       Authenticator
-	Publisher  Publisher
-	Events     Events
-	Deliveries Deliveries
-	Sender     Sender
-	Rules      Rules
-	Clients    Clients
-	Keys       Keys
-	Audit      Audit
-	Mailboxes  Mailboxes
-	EventTypes EventTypes
-	Backups    Backups
+	Auth        Authenticator
+	Publisher   Publisher
+	Events      Events
+	Deliveries  Deliveries
+	Sender      Sender
+	Rules       Rules
+	Clients     Clients
+	Keys        Keys
+	Audit       Audit
+	Mailboxes   Mailboxes
+	EventTypes  EventTypes
+	Backups     Backups
+	PortalLinks PortalLinks
+	// PortalURL returns the address of a portal link with a secret; nil without the portal.
+	PortalURL func(r *http.Request, secret string) string
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// SendsMail says that a mail server is configured.
@@ -175,6 +178,7 @@ func Register(o Options) error {
 	s.registerEventTypes()
 	s.registerService()
 	s.registerBackup()
+	s.registerPortalLinks()
 	return s.serveDocument()
 }
 
