@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"herald/internal/clock":     {},
 	"herald/internal/safetext":  {},
 	"herald/internal/memory":    {},
+	"herald/internal/explain":   {"herald"},
 
 	// The engine.
 	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
@@ -60,9 +61,9 @@ var mayImport = map[string][]string{
 		"herald/internal/egress", "herald/internal/intake", "herald/internal/mail", "herald/internal/policy", "herald/internal/ratelimit", "herald/internal/secret",
 		"herald/internal/store", "herald/internal/webhook"},
 	"herald/client":            {"herald"},
-	"herald/internal/cli":      {"herald", "herald/client"},
+	"herald/internal/cli":      {"herald", "herald/client", "herald/internal/explain"},
 	"herald/internal/devinbox": {},
-	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/catalogue", "herald/internal/cli", "herald/internal/egress",
+	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/catalogue", "herald/internal/cli", "herald/internal/egress", "herald/internal/explain",
 		"herald/internal/devinbox", "herald/internal/mail", "herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 

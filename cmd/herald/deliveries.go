@@ -10,6 +10,7 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/explain"
 	"herald/internal/secret"
 )
 
@@ -159,7 +160,7 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 		return err
 	}
 	why := cli.Why(d, time.Now())
-	if cli.LacksAuthorization(d) {
+	if explain.LacksAuthorization(d.Attempts) {
 		why.Evidence = append(why.Evidence, c.profileEvidence(ctx))
 	}
 	if c.Output == cli.Table {
