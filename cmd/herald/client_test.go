@@ -91,6 +91,7 @@ func answers() map[string]string {
 		"DELETE /clients/" + clientID:      ``,
 
 		"POST /deliveries/" + deliveryID + "/redeliver": deliveryJSON,
+		"POST /deliveries/" + deliveryID + "/retry":     deliveryJSON,
 		"POST /deliveries/redeliver":                    `{"count":2,"skipped":1}`,
 		"GET /profile":                                  `{"name":"Acme","redirectUrl":"https://acme.example","alertAuthHeader":"Bearer hunter2"}`,
 		"DELETE /eventTypes/Invoice paid":               ``,
@@ -134,7 +135,7 @@ func TestWhatCommandsShow(t *testing.T) {
 		{"events", "list"}, {"events", "get", eventID}, {"events", "publish", "Sync Failed", "--company", companyID},
 		{"alerts", "list"}, {"alerts", "list", "--rule", ruleID}, {"alerts", "list", "--rule", ruleID, "-o", "json"}, {"alerts", "get", alertID},
 		{"deliveries", "list"}, {"deliveries", "get", deliveryID}, {"deliveries", "why", deliveryID}, {"deliveries", "why", deliveryID, "-o", "json"},
-		{"deliveries", "redeliver", deliveryID}, {"deliveries", "cancel", deliveryID},
+		{"deliveries", "redeliver", deliveryID}, {"deliveries", "retry", deliveryID}, {"deliveries", "cancel", deliveryID},
 		{"deliveries", "recover", "--receiver", "https://acme.example/hook", "--dry-run"}, {"deliveries", "recover", "--receiver", "https://acme.example/hook"},
 		{"profile", "get"},
 		{"types", "list"}, {"types", "get", "Sync Failed"}, {"types", "delete", "Invoice paid", "--yes"},

@@ -49,6 +49,13 @@ func (s *surface) registerDeliveries() {
 		RequestBody: openapi.RequestOf[recoverRequest](s.API.OpenAPI()),
 	}, withClientKey, s.recoverDeliveries)
 	call(s, huma.Operation{
+		OperationID: "retryDelivery", Method: http.MethodPost, Path: "/deliveries/{id}/retry", Tags: []string{"Deliveries"},
+		DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusConflict},
+		Summary: "Make the next attempt of a pending delivery now",
+		Description: "The attempt uses up the retry that was scheduled. A delivery that has ended is a 409: redeliver it. " +
+			"So is a mail that was not tried yet, which waits for its digest or its mailbox.",
+	}, withClientKey, s.changeDelivery(s.Sender.Retry))
+	call(s, huma.Operation{
 		OperationID: "cancelDelivery", Method: http.MethodPost, Path: "/deliveries/{id}/cancel", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusConflict},
 		Summary:     "Cancel a pending delivery",

@@ -195,6 +195,15 @@ func (f *fake) DeliveryBody(_ context.Context, client, id uuid.UUID) ([]byte, er
 	return []byte(`{"AlertId": "1"}`), err
 }
 
+func (f *fake) Retry(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+	i := slices.IndexFunc(f.deliveries, func(d herald.Delivery) bool { return d.ID == id && d.ClientID == client })
+	if i < 0 {
+		return herald.Delivery{}, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
+	}
+	f.deliveries[i].NextAttemptAt = f.now
+	return f.deliveries[i], nil
+}
+
 func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
 	i, err := f.find(client, id)
 	if err != nil {

@@ -75,6 +75,9 @@ type Sender interface {
 	// Recover makes new deliveries of the failed ones that the filter selects and whose
 	// alert has not reached its receiver since; with dryRun it only counts them.
 	Recover(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error)
+	// Retry makes the next attempt of a pending delivery now; CodeConflict when it is not
+	// pending, or is a mail that was not tried yet.
+	Retry(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
 	// Cancel cancels a pending delivery; CodeConflict when it is not pending.
 	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
 }

@@ -164,6 +164,7 @@ var calls = []aCall{
 	{"GET", "/deliveries/{id}", withClientKey, ""},
 	{"POST", "/deliveries/{id}/redeliver", withClientKey, ""},
 	{"POST", "/deliveries/redeliver", withClientKey, `{"since":"2026-05-03T09:00:00Z"}`},
+	{"POST", "/deliveries/{id}/retry", withClientKey, ""},
 	{"POST", "/deliveries/{id}/cancel", withClientKey, ""},
 	{"GET", "/unsubscribed", withClientKey, ""},
 	{"DELETE", "/unsubscribed/{address}", withClientKey, ""},
@@ -219,7 +220,7 @@ func TestOtherClientsIdsAreNotFound(t *testing.T) {
 	delivery := r.deliveries[0].ID.String()
 	for path, id := range map[string]string{
 		"GET /events/{}": event, "GET /deliveries/{}": delivery, "POST /deliveries/{}/redeliver": delivery,
-		"POST /deliveries/{}/cancel": delivery, "PUT /rules/{}/security": rule.String(),
+		"POST /deliveries/{}/cancel": delivery, "POST /deliveries/{}/retry": delivery, "PUT /rules/{}/security": rule.String(),
 	} {
 		method, pattern, _ := strings.Cut(path, " ")
 		for _, wrong := range []struct{ key, id string }{
