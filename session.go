@@ -21,10 +21,12 @@ const (
 type Session struct {
 	// Caller is who acts, without an Address: a client's key; the operator; or, after a portal
 	// link, the link's client and role under a Key without an id.
-	Caller  Caller
-	EndsAt  time.Time // at the latest
-	MadeAt  time.Time
-	LastUse time.Time // exact to a minute
+	Caller Caller
+	// ClientName is the name of the caller's client; empty for the operator.
+	ClientName string
+	EndsAt     time.Time // at the latest
+	MadeAt     time.Time
+	LastUse    time.Time // exact to a minute
 }
 
 // FromLink reports whether a portal link began the session.

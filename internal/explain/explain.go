@@ -1,5 +1,5 @@
-// Package explain says in sentences what became of a delivery, and what happens next. It is pure. The
-// command line and the portal show the same sentences.
+// Package explain says in sentences what became of a delivery, and what happens next: the command line and
+// the portal show the same ones. It also hides what of an attempt is the operator's. It is pure.
 package explain
 
 import (

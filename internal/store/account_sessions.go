@@ -70,7 +70,7 @@ WHERE operator_key = $1 AND client_id = $2 ORDER BY used_at DESC LIMIT $3 OFFSET
 
 // sessionSQL reads a session whose key and client are still what they were when it was made.
 const sessionSQL = `SELECT s.client_id, s.key_id, s.operator_key, s.role, s.made_at, s.used_at, s.ends_at,
-coalesce(k.name, ''), coalesce(k.created_at, 0) FROM sessions s
+coalesce(k.name, ''), coalesce(k.created_at, 0), coalesce(c.name, '') FROM sessions s
 LEFT JOIN keys k ON k.id = s.key_id AND k.client_id = s.client_id AND k.role = s.role
 LEFT JOIN clients c ON c.id = s.client_id AND c.deleted_at IS NULL
 WHERE s.hash = $1 AND s.ends_at > $2 AND s.used_at > $3
@@ -82,7 +82,7 @@ func scanSession(rows *sql.Rows) (o herald.Session, err error) {
 		made, used, ends, created int64
 		key                       = &o.Caller.Key
 	)
-	err = rows.Scan(&key.ClientID, &key.ID, &operatorKey, &key.Role, &made, &used, &ends, &key.Name, &created)
+	err = rows.Scan(&key.ClientID, &key.ID, &operatorKey, &key.Role, &made, &used, &ends, &key.Name, &created, &o.ClientName)
 	copy(o.Caller.OperatorKey[:], operatorKey)
 	o.Caller.Operator = operatorKey != nil && key.ClientID == uuid.Nil
 	o.MadeAt, o.LastUse, o.EndsAt = fromMicros(made), fromMicros(used), fromMicros(ends)

@@ -9,6 +9,7 @@ import (
 
 	"herald"
 	"herald/internal/api/openapi"
+	"herald/internal/explain"
 )
 
 // deliveryDetail is one delivery with all its attempts.
@@ -87,7 +88,7 @@ func (s *surface) deliveryFilter(r *http.Request) (herald.DeliveryFilter, error)
 		Type:     parameter(p, "type", func(text string) (string, error) { return s.canonicalType(r.Context(), text) }),
 		Company:  p.id("company"),
 		Alert:    p.id("alert"),
-		Reason:   parameter(p, "reason", parseReason),
+		Reason:   parameter(p, "reason", herald.ParseReason),
 		Since:    p.time("since"),
 		Until:    p.time("until"),
 		After:    p.id("after"),
@@ -124,7 +125,7 @@ func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDe
 	if attempts == nil {
 		attempts = []herald.Attempt{} // an empty list in JSON, not null
 	}
-	detail := deliveryDetail{Delivery: d, Attempts: withoutMailServer(attempts)}
+	detail := deliveryDetail{Delivery: d, Attempts: explain.WithoutMailServer(attempts)}
 	if err == nil && withBody {
 		var body []byte
 		body, err = s.Deliveries.DeliveryBody(r.Context(), caller.Key.ClientID, id)
