@@ -24,7 +24,7 @@ type Auth struct {
 	keys      Keys
 	operators []operator
 	failures  prometheus.Counter
-	guesses   guesses
+	guesses   Guesses
 }
 
 // operator is one of the operator's keys.
@@ -32,7 +32,7 @@ type operator struct{ hash, fingerprint [32]byte }
 
 // NewAuth returns an Auth for the operator's keys and for the clients' keys that keys finds.
 func NewAuth(keys Keys, operatorKeys []string) *Auth {
-	a := &Auth{keys: keys, failures: prometheus.NewCounter(prometheus.CounterOpts{
+	a := &Auth{keys: keys, guesses: Guesses{Free: freeGuesses, Window: guessWindow, First: firstGuessDelay, Most: maxGuessDelay}, failures: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "herald_unauthorized_total", Help: "Requests without a valid API key.",
 	})}
 	for _, key := range operatorKeys {

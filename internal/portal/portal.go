@@ -10,8 +10,8 @@
 // Handlers return a page, an answer or an error, and never write themselves. So every page has the same
 // headers, and an error at any point is a whole page.
 //
-// Texts of strangers are text: html/template escapes them, and payload.go makes odd characters visible. There
-// is no inline style or script, so that the Content-Security-Policy can forbid both.
+// Texts of strangers are text: html/template escapes them, and write names characters that would not show or
+// would change the order of others. There is no inline style or script, so that the Content-Security-Policy can forbid both.
 //
 // Sessions are in internal/store, API keys in internal/api, sentences about deliveries in internal/explain.
 package portal
@@ -20,14 +20,13 @@ import (
 	"context"
 	"html/template"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/api"
 	"herald/internal/catalogue"
-	"herald/internal/pace"
 	"herald/internal/query"
 )
 
@@ -122,7 +121,7 @@ type portal struct {
 	Options
 	assets   *assets
 	pages    map[string]*template.Template // by file
-	failures *pace.Limiter[netip.Prefix]   // of signing in, by address
+	failures api.Guesses                   // of signing in
 	policy   string                        // the Content-Security-Policy
 }
 
@@ -140,7 +139,7 @@ func Register(mux *http.ServeMux, o Options) error {
 }
 
 func newPortal(o Options) (*portal, error) {
-	p := &portal{Options: o, failures: pace.New[netip.Prefix](), policy: contentPolicy(o.FrameAncestors)}
+	p := &portal{Options: o, failures: api.Guesses{Free: freeFailures, Window: failureWindow, First: firstWait, Most: longestWait}, policy: contentPolicy(o.FrameAncestors)}
 	var err error
 	if p.assets, err = loadAssets(); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"io/fs"
 	"math"
 	"net/http"
@@ -136,12 +137,14 @@ func (p *portal) write(w http.ResponseWriter, r *http.Request, v visit, a answer
 			panic("portal: the page of errors: " + err.Error())
 		}
 	}
+	// Here, where every page goes through, so that no template can forget it.
+	shown := visible(strings.ToValidUTF8(text.String(), "\ufffd"))
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(text.Len()))
+	h.Set("Content-Length", strconv.Itoa(len(shown)))
 	if a.status != 0 {
 		w.WriteHeader(a.status)
 	}
-	_, _ = w.Write(text.Bytes())
+	_, _ = io.WriteString(w, shown) // fails only when the reader has gone
 }
 
 // redirect sends the visitor on. htmx would put the answer of a redirect into the page, so it is told to go there.

@@ -3,7 +3,6 @@ package portal
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -15,13 +14,14 @@ import (
 // Limits on wrong keys and links from one address. A right key is never refused because of others from the
 // address: many people may share one.
 const (
-	// failuresPerSecond is how many an address has free. Each one beyond them makes the time to wait grow by its
-	// inverse, up to the five minutes of internal/pace.
-	failuresPerSecond = 0.5
+	// freeFailures is how many an address has in a failureWindow before the next ones have to wait.
+	freeFailures  = 5
+	failureWindow = 15 * time.Minute
+	// firstWait doubles with each further failure, up to longestWait.
+	firstWait   = time.Second
+	longestWait = time.Minute
 	// maxHold is how long the answer to a wrong key is held back at most.
 	maxHold = 2 * time.Second
-	// v6Network is the part of an IPv6 address that one network has for itself.
-	v6Network = 64
 )
 
 // signInPage is what the page of the sign-in shows.
@@ -77,12 +77,12 @@ func (p *portal) endFormer(r *http.Request) error {
 // refuse counts a wrong key or link, and returns how it is answered. After a few the answers are
 // late and say how long to wait.
 func (p *portal) refuse(r *http.Request, text string) (status int, said string, wait time.Duration) {
-	wait = p.failures.Take(networkOf(api.CallerAddress(r.Context())), failuresPerSecond, time.Now())
+	wait, _ = p.failures.Count(api.CallerAddress(r.Context()), time.Now())
 	if wait == 0 {
 		return http.StatusUnauthorized, text, 0
 	}
 	hold(r.Context(), min(wait, maxHold))
-	return http.StatusTooManyRequests, "Too many wrong keys came from your address. Wait " + span(max(wait, time.Second)) + ", and try again.", wait
+	return http.StatusTooManyRequests, "Too many wrong keys came from your address. Wait " + span(wait) + ", and try again.", wait
 }
 
 // hold waits.
@@ -93,16 +93,6 @@ func hold(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-}
-
-// networkOf returns the network of an address that counts as one.
-func networkOf(a netip.Addr) netip.Prefix {
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = v6Network
-	}
-	network, _ := a.Prefix(bits) // the zero Addr has the zero Prefix
-	return network
 }
 
 // linkView is what the page of portal links shows.
