@@ -63,7 +63,9 @@ type serveCommand struct {
 	MailSchedule    string        `help:"Intervals before the retries of a mail." env:"HERALD_MAIL_SCHEDULE" default:"1m,5m,30m,2h"`
 	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
-	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
+	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail and into the portal." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
+	Portal          bool          `help:"Have the web portal at /portal/." env:"HERALD_PORTAL" default:"true" negatable:""`
+	PortalFrame     []string      `name:"portal-frame-ancestors" help:"Origin such as https://platform.example whose pages may show the portal in a frame; repeatable. Needs https." env:"HERALD_PORTAL_FRAME_ANCESTORS" placeholder:"ORIGIN"`
 	ClientIDHeader  string        `help:"Header that tells receivers the client's id; one that nothing else uses." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	Outward         outwardFlags  `embed:""`
 	AnswerQuota     int           `help:"How many MiB of receivers' answers to one client are stored in a day, on each node; over it only the start of each. 0: any number." env:"HERALD_ANSWER_QUOTA" default:"64"`
@@ -101,6 +103,7 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		Listen: c.Listen, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
 		MaxRules: c.MaxRules, MaxFanOut: c.MaxFanOut, NodeTimeout: c.NodeTimeout, DrainDelay: c.DrainDelay, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
 		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
+		NoPortal: !c.Portal, PortalFrameAncestors: c.PortalFrame,
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
 	}
 	if c.Database != "" && c.SecretKeyFile == "" {
@@ -120,6 +123,11 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if c.ClientIDHeader != "" {
 		if err := app.CheckClientIDHeader(c.ClientIDHeader); err != nil {
 			return config, usageError("--client-id-header: %v", err)
+		}
+	}
+	for _, origin := range c.PortalFrame {
+		if err := app.CheckFrameAncestor(origin); err != nil {
+			return config, usageError("--portal-frame-ancestors: %v", err)
 		}
 	}
 	if c.MaxRules < 0 {
