@@ -1,4 +1,4 @@
-package cli
+package explain
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"herald"
 )
 
-// whyMail is why for an attempt to send a mail. Between Herald and the mailbox is the operator's mail
+// mailAttempt is Attempt for a mail. Between Herald and the mailbox is the operator's mail
 // server: what fails on the way to it is no fault of the mailbox.
-func whyMail(a herald.Attempt) string {
+func mailAttempt(a herald.Attempt) string {
 	switch a.Reason {
 	case herald.ReasonStatus:
 		return fmt.Sprintf("the mail server answered %d for this mailbox", a.Status)

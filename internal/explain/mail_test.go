@@ -1,13 +1,11 @@
-package cli_test
+package explain_test
 
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"herald"
-	"herald/client"
-	"herald/internal/cli"
+	"herald/internal/explain"
 )
 
 // TestMailServersFaultsAreNotTheReceivers: the explanation of a mail's failure names the mail server, and
@@ -15,9 +13,9 @@ import (
 func TestMailServersFaultsAreNotTheReceivers(t *testing.T) {
 	for _, reason := range []herald.Reason{herald.ReasonStatus, herald.ReasonDNS, herald.ReasonConnectRefused, herald.ReasonConnectTimeout, herald.ReasonConnect,
 		herald.ReasonTLS, herald.ReasonTimeout, herald.ReasonReset, herald.ReasonProtocol, herald.ReasonInterrupted} {
-		d := client.Delivery{Delivery: herald.Delivery{State: herald.Failed, Reason: herald.ReasonExhausted, Address: "mailto:ops@acme.example"}}
-		d.Attempts = []herald.Attempt{{Outcome: herald.OutcomeRejected, Status: 450, Reason: reason, Request: &herald.RequestRecord{Method: "SMTP"}}}
-		cause := cli.Why(d, time.Now()).Cause
+		d := herald.Delivery{State: herald.Failed, Reason: herald.ReasonExhausted, Address: "mailto:ops@acme.example"}
+		attempts := []herald.Attempt{{Outcome: herald.OutcomeRejected, Status: 450, Reason: reason, Request: &herald.RequestRecord{Method: "SMTP"}}}
+		cause := explain.Cause(d, attempts)
 		if !strings.Contains(cause, "mail server") || strings.Contains(cause, "HTTP") || strings.Contains(cause, "receiver") {
 			t.Errorf("%s: %s", reason, cause)
 		}
