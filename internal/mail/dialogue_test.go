@@ -174,6 +174,27 @@ func timeoutsBut(step, name string) Timeouts {
 	return t
 }
 
+// TestRefusedNameIsNoFaultOfTheMail: what a server says to the name in EHLO and HELO is retried, however
+// final it sounds, also if it is said late or after STARTTLS. The record has the server's words.
+func TestRefusedNameIsNoFaultOfTheMail(t *testing.T) {
+	for _, reply := range []string{"504 5.5.2 need a full name\r\n", "550 5.7.1 Access denied\r\n", "554 5.7.1 go away\r\n", "450 4.7.1 later\r\n"} {
+		for _, encrypted := range []bool{false, true} {
+			s := &script{tls: encrypted}
+			s.set(func(_ int, at string, _ int) *trouble {
+				if at == "EHLO2" || !encrypted && (at == "EHLO" || at == "HELO") {
+					return &trouble{send: []string{reply}}
+				}
+				return nil
+			})
+			from := sender(t, s.start(t))
+			result := from.Send(t.Context(), request("two@acme.example"))
+			if result.Reason != herald.ReasonConnect || result.Status != 0 || !strings.Contains(result.Error, strings.TrimSpace(reply)) {
+				t.Errorf("%q: %+v", reply, result)
+			}
+		}
+	}
+}
+
 // TestLimitOfAConnectionIsNotTheMailboxes: a server that refuses from the third mail of a connection on
 // gets each mail once, on as many connections as it wants.
 func TestLimitOfAConnectionIsNotTheMailboxes(t *testing.T) {
