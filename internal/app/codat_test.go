@@ -322,6 +322,17 @@ func TestAlertsAreListed(t *testing.T) {
 func TestProfileAndKeys(t *testing.T) {
 	f := newFixture(t)
 	key := f.account.APIKey
+	// As `herald profile set` does for a client that has no redirectUrl yet.
+	first, err := f.Profile(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Name = "Acme Limited"; first.RedirectURL != "" {
+		t.Errorf("a new client has the redirectUrl %q", first.RedirectURL)
+	}
+	if saved, err := f.SaveProfile(t.Context(), first); err != nil || saved.Name != first.Name {
+		t.Errorf("a new client's profile is saved as %+v, %v", saved, err)
+	}
 	status, _, body := f.call("PUT", "/profile", key,
 		`{"name":"Acme Ltd","redirectUrl":"https://acme.example/{companyId}","logoUrl":"https://acme.example/l.png","apiKey":"ignored","alertAuthHeader":"Bearer x"}`)
 	want := `{"name":"Acme Ltd","logoUrl":"https://acme.example/l.png","redirectUrl":"https://acme.example/{companyId}","whiteListUrls":[],"alertAuthHeader":"Bearer x","confirmCompanyName":false}`

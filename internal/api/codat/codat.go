@@ -62,6 +62,9 @@ type Profiles interface {
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 	// SaveProfile replaces the whole profile.
 	SaveProfile(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) error
+	// SaveProfileKeepingHeader replaces all but AlertAuthHeader, in one step. It returns
+	// the profile with the header that was kept.
+	SaveProfileKeepingHeader(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) (herald.Profile, error)
 }
 
 // Keys stores a client's API keys.

@@ -182,6 +182,15 @@ func (f *fake) SaveProfile(_ context.Context, _ herald.Caller, client uuid.UUID,
 	return nil
 }
 
+func (f *fake) SaveProfileKeepingHeader(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) (herald.Profile, error) {
+	c, err := f.Client(ctx, client)
+	if err != nil {
+		return p, err
+	}
+	p.AlertAuthHeader = c.Profile.AlertAuthHeader
+	return p, f.SaveProfile(ctx, by, client, p)
+}
+
 func (f *fake) Keys(_ context.Context, client uuid.UUID) ([]herald.Key, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

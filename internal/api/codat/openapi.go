@@ -31,9 +31,9 @@ type profileRequest struct {
 	Name               string   `json:"name"`
 	LogoURL            string   `json:"logoUrl,omitempty" format:"uri"`
 	IconURL            string   `json:"iconUrl,omitempty" format:"uri"`
-	RedirectURL        string   `json:"redirectUrl" doc:"A URI template."`
+	RedirectURL        string   `json:"redirectUrl" doc:"A URI template; empty: none."`
 	WhiteListURLs      []string `json:"whiteListUrls,omitempty"`
-	AlertAuthHeader    *string  `json:"alertAuthHeader,omitempty" nullable:"true" doc:"Sent verbatim as the Authorization header of the client's webhooks; empty or null sends none."`
+	AlertAuthHeader    string   `json:"alertAuthHeader,omitempty" doc:"Sent verbatim as the Authorization header of the client's webhooks. Left out: it stays as it is. Empty or null: none is sent."`
 	ConfirmCompanyName bool     `json:"confirmCompanyName,omitempty"`
 }
 
@@ -104,7 +104,7 @@ func describeProfile(doc *huma.OpenAPI) {
 	describeCall[profile](doc, huma.Operation{OperationID: "getProfile", Method: http.MethodGet, Path: "/profile", Tags: tags,
 		Summary: "Look up the client's profile"})
 	describeCall[profile](doc, huma.Operation{OperationID: "updateProfile", Method: http.MethodPut, Path: "/profile", Tags: tags,
-		Summary: "Replace the client's profile", Description: "A member that is left out is cleared.", RequestBody: openapi.RequestOf[profileRequest](doc)})
+		Summary: "Replace the client's profile", Description: "A member that is left out is cleared, except alertAuthHeader, which stays as it is.", RequestBody: openapi.RequestOf[profileRequest](doc)})
 	describeCall[syncSettings](doc, huma.Operation{OperationID: "getSyncSettings", Method: http.MethodGet, Path: "/profile/syncSettings", Tags: tags,
 		Summary: "Learn the client's id"})
 }
