@@ -326,3 +326,33 @@ func TestHeaderIsKeptInOneStep(t *testing.T) {
 		}
 	})
 }
+
+// TestKeyWithoutANameGetsOneOfItsOwn: a name that another key of the client has is not made up again.
+func TestKeyWithoutANameGetsOneOfItsOwn(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		create := func(name string) herald.Key {
+			k, _, err := f.CreateKey(t.Context(), operator, f.client.ID, name, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		second, _ := create(""), create("API key 4")
+		if err := f.DeleteKey(t.Context(), operator, f.client.ID, second.ID); err != nil {
+			t.Fatal(err)
+		}
+		create("")
+		create("")
+		keys, err := f.Keys(t.Context(), f.client.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, k := range keys {
+			names = append(names, k.Name)
+		}
+		if want := []string{"", "API key 4", "API key 3", "API key 5"}; second.Name != "API key 2" || !slices.Equal(names, want) {
+			t.Errorf("first %q, then %q; want API key 2, then %q", second.Name, names, want)
+		}
+	})
+}

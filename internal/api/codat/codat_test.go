@@ -258,6 +258,9 @@ func TestBodyMustBeAnObject(t *testing.T) {
 		method, path, _ := strings.Cut(call, " ")
 		for _, body := range []string{``, ` `, `{`, `{"type":`, `{"type":"a",}`, `{"type" "a"}`, `{}{}`, `{"a":"\x"}`, "{\"a\":\"\x01\"}",
 			`null`, `[]`, `"text"`, `7`, `true`, strings.Repeat(`[`, 20_000), strings.Repeat(`{"a":`, 20_000)} {
+			if call == "POST /apiKeys" && strings.TrimSpace(body) == "" {
+				continue // needs none
+			}
 			r.refused("body", method, path, body)
 		}
 		long := `{"name":"` + strings.Repeat("x", 1<<20) + `"}`
@@ -335,7 +338,7 @@ func TestWrongParametersAreNamed(t *testing.T) {
 	r := newFixture(t)
 	for _, list := range []string{"/rules", "/rules/alerts"} {
 		for parameters, member := range map[string]string{
-			"page=0": "page", "page=x": "page", "pageSize=5001": "pageSize", "orderBy=-modifiedDate": "orderBy",
+			"page=0": "page", "page=x": "page", "pageSize=5001": "pageSize", "orderBy=-notifiers": "orderBy",
 			"companyId=x": "companyId", "companyId=" + strings.ReplaceAll(someID, "-", ""): "companyId", "page=1&Page=2": "page",
 			// What Go drops silently would widen the list.
 			"query=type%3Da;b": "query", "companyId=%zz": "query",

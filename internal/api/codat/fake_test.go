@@ -209,7 +209,7 @@ func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, n
 			"Maximum number of API keys reached. To create a new API key, delete an unused key and try again.")
 	}
 	plain, hash := secret.NewAPIKey()
-	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer), CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
+	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: cmp.Or(name, "made up"), Role: cmp.Or(role, herald.Developer), CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
 	f.keys = append(f.keys, k)
 	f.hashes[hash] = k.ID
 	return k, plain, nil

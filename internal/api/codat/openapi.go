@@ -39,7 +39,7 @@ type profileRequest struct {
 
 // apiKeyRequest describes the body of spec section 6.2.
 type apiKeyRequest struct {
-	Name string      `json:"name,omitempty" maxLength:"50"`
+	Name string      `json:"name,omitempty" maxLength:"50" doc:"Left out, null or empty: one is made up."`
 	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer" doc:"Only an administrator's key makes another."`
 }
 
@@ -114,7 +114,7 @@ func describeKeys(doc *huma.OpenAPI) {
 	describeCall[apiKeys](doc, huma.Operation{OperationID: "listKeys", Method: http.MethodGet, Path: "/apiKeys", Tags: tags,
 		Summary: "List the client's API keys"})
 	describeCall[apiKey](doc, huma.Operation{OperationID: "createKey", Method: http.MethodPost, Path: "/apiKeys", Tags: tags,
-		Summary: "Make an API key", Description: "At most 10; the eleventh is a 409.",
+		Summary: "Make an API key", Description: "At most 10; the eleventh is a 409. It needs no body.",
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
 		RequestBody: &huma.RequestBody{Content: openapi.JSON(openapi.SchemaOf[apiKeyRequest](doc))}})
 	describeCall[openapi.NoBody](doc, huma.Operation{OperationID: "deleteKey", Method: http.MethodDelete, Path: "/apiKeys/{apiKeyId}", Tags: tags,

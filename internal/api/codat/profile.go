@@ -262,7 +262,7 @@ func (s *surface) listKeys(r request) (reply, error) {
 }
 
 func (s *surface) createKey(r request) (reply, error) {
-	members, err := r.object()
+	members, err := r.optionalObject()
 	if err != nil {
 		return reply{}, err
 	}

@@ -152,9 +152,9 @@ func TestKeyIsShownOnceAndWorks(t *testing.T) {
 
 func TestKeyNameIsOptionalAndBounded(t *testing.T) {
 	r := newFixture(t)
-	for _, body := range []string{`{}`, `{"name":null}`, `{"name":""}`} {
-		if got := r.must(201, "POST", "/apiKeys", body); strings.Contains(got, `"name"`) {
-			t.Errorf("%s: %s, want no name", body, got)
+	for _, body := range []string{``, " \n", `{}`, `{"name":null}`, `{"name":""}`} {
+		if got := r.must(201, "POST", "/apiKeys", body); !strings.Contains(got, `"name":"made up"`) {
+			t.Errorf("%q: %s, want a name that was made up", body, got)
 		}
 	}
 	r.must(201, "POST", "/apiKeys", `{"name":"`+strings.Repeat("ü", 50)+`"}`)

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -100,6 +101,20 @@ func readObject(r *http.Request, member func(c *cursor, name string) error) erro
 	if err != nil {
 		return err
 	}
+	return decodeObject(body, member)
+}
+
+// readOptionalObject is readObject for a call that needs no body: none, or blanks alone, is an
+// empty object.
+func readOptionalObject(r *http.Request, member func(c *cursor, name string) error) error {
+	body, err := api.ReadBody(r, maxBody)
+	if err != nil || len(bytes.TrimSpace(body)) == 0 {
+		return err
+	}
+	return decodeObject(body, member)
+}
+
+func decodeObject(body []byte, member func(c *cursor, name string) error) error {
 	c, err := newCursor(body)
 	if err != nil {
 		return err
