@@ -80,7 +80,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 			return nil, fmt.Errorf("public URL %.200q: %w", a.config.PublicURL, err)
 		}
 	}
-	return a.closeWhileDraining(middleware), nil
+	return a.closeWhileDraining(codat.AnyCase(middleware)), nil
 }
 
 // metrics answers with the metrics.

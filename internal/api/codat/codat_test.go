@@ -53,7 +53,7 @@ func newFixture(t testing.TB, own ...herald.EventType) *fixture {
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil },
 		CheckURL:  egress.New(egress.Options{}).CheckURL,
 	})
-	r.handler = api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil)
+	r.handler = codat.AnyCase(api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil))
 	return r
 }
 
