@@ -64,6 +64,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
+	mux.Handle("GET /deliveries/redeliver", api.NotAllowed{}) // GET /deliveries/{id} would take the word for an id
 	unsubscribe.Register(mux, p.box, a.store)
 	welcome.Register(mux, a.config.Version)
 	unsubscribe.RegisterConfirm(mux, p.box, confirmations{a.store, a.engine})

@@ -117,6 +117,11 @@ func Register(mux *http.ServeMux, o Options) {
 	} {
 		mux.Handle(pattern, s.call(serve))
 	}
+	// What the patterns with a {ruleId} would take, though the word in its place is none (spec
+	// section 5.8), and what underRules would.
+	for _, pattern := range []string{"PUT /rules/alerts", "DELETE /rules/alerts", "GET /rules/{ruleId}/security"} {
+		mux.Handle(pattern, api.NotAllowed{})
+	}
 }
 
 // request is a request of a client.

@@ -190,8 +190,8 @@ func TestUnknownIDsAreNotFound(t *testing.T) {
 		}
 		for _, id := range []string{someID, "x", "7", "urn:uuid:" + someID, strings.ReplaceAll(someID, "-", ""), "%00", "alerts", strings.Repeat("9", 5000)} {
 			path := strings.Replace(c.path, someID, id, 1)
-			if path == "/rules/alerts" && c.method == "GET" {
-				continue // that is a list
+			if path == "/rules/alerts" {
+				continue // that is a list, and takes GET alone
 			}
 			f := failed(t, r.as(acmeKey, c.method, path, c.body))
 			if f.Status != 404 || !strings.HasPrefix(f.Error, "No ") || len(f.Error) > 150 {
@@ -240,6 +240,8 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		"GET /rules/alerts/" + someID + "/x": 404,
 		"GET /rules/" + someID + "/other":    404,
 		"POST /rules/alerts/" + someID:       405,
+		"PUT /rules/alerts":                  405, // the word is no id: spec section 5.8
+		"DELETE /rules/alerts":               405,
 		"PATCH /rules/" + someID:             405, // there is no PATCH: spec section 5.9
 		"DELETE /rules":                      405,
 		"POST /profile":                      405,

@@ -80,11 +80,11 @@ func describeRules(doc *huma.OpenAPI) {
 	describeCall[envelope[rule]](doc, huma.Operation{OperationID: "listRules", Method: http.MethodGet, Path: "/rules", Tags: tags,
 		Summary: "List the client's rules", Parameters: append(pageParameters(), companyParameter())})
 	describeCall[rule](doc, huma.Operation{OperationID: "createRule", Method: http.MethodPost, Path: "/rules", Tags: tags,
-		Summary: "Make a rule", RequestBody: openapi.RequestOf[ruleRequest](doc)})
+		Summary: "Make a rule", Description: "A client has a limit of rules; beyond it is a 409.", Errors: []int{http.StatusConflict}, RequestBody: openapi.RequestOf[ruleRequest](doc)})
 	describeCall[rule](doc, huma.Operation{OperationID: "getRule", Method: http.MethodGet, Path: "/rules/{ruleId}", Tags: tags,
 		Summary: "Look up a rule"})
 	describeCall[rule](doc, huma.Operation{OperationID: "updateRule", Method: http.MethodPut, Path: "/rules/{ruleId}", Tags: tags,
-		Summary: "Replace a rule", Description: "Without a company it becomes a rule for all companies.", RequestBody: openapi.RequestOf[ruleRequest](doc)})
+		Summary: "Replace a rule", Description: "Without a company it becomes a rule for all companies.", Errors: []int{http.StatusConflict}, RequestBody: openapi.RequestOf[ruleRequest](doc)})
 	describeCall[openapi.NoBody](doc, huma.Operation{OperationID: "deleteRule", Method: http.MethodDelete, Path: "/rules/{ruleId}", Tags: tags,
 		Summary: "Delete a rule", Description: "Its alerts stay."})
 }
@@ -116,7 +116,7 @@ func describeKeys(doc *huma.OpenAPI) {
 	describeCall[apiKey](doc, huma.Operation{OperationID: "createKey", Method: http.MethodPost, Path: "/apiKeys", Tags: tags,
 		Summary: "Make an API key", Description: "At most 10; the eleventh is a 409. It needs no body.",
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
-		RequestBody: &huma.RequestBody{Content: openapi.JSON(openapi.SchemaOf[apiKeyRequest](doc))}})
+		RequestBody: openapi.OptionalRequestOf[apiKeyRequest](doc)})
 	describeCall[openapi.NoBody](doc, huma.Operation{OperationID: "deleteKey", Method: http.MethodDelete, Path: "/apiKeys/{apiKeyId}", Tags: tags,
 		Summary: "Revoke an API key", Description: "At once and for good. The last key cannot be revoked: 409.",
 		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusConflict}})

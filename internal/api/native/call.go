@@ -47,6 +47,7 @@ func (a access) admit(caller herald.Caller) error {
 // describeCall describes a call that answers with Out, and returns what makes it: serve
 // behind authentication and the check of the parameters.
 func describeCall[Out, Answer any](s *surface, op *huma.Operation, who access, serve func(*http.Request, herald.Caller) (Answer, error)) func(*http.Request) (Answer, error) {
+	op.Errors = append(op.Errors, http.StatusBadRequest) // for parameters that the call does not have
 	openapi.Describe[Out](s.API.OpenAPI(), op, openapi.Caller{Needs: who.needs(), Limited: who != withOperatorKey})
 	return func(r *http.Request) (out Answer, err error) {
 		caller, err := s.Auth.Caller(r)

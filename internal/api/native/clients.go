@@ -72,7 +72,7 @@ func (s *surface) registerClients() {
 		OperationID: "createClientKey", Method: http.MethodPost, Path: "/clients/{id}/apiKeys", Tags: tags,
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
 		Summary: "Make an API key for a client", Description: "For a client that has lost its keys, or needs an administrator's. At most 10; the eleventh is a 409. It needs no body.",
-		RequestBody: &huma.RequestBody{Content: openapi.JSON(openapi.SchemaOf[keyRequest](s.API.OpenAPI()))},
+		RequestBody: openapi.OptionalRequestOf[keyRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.createClientKey)
 	call(s, huma.Operation{
 		OperationID: "listClients", Method: http.MethodGet, Path: "/clients", Tags: tags,
