@@ -31,6 +31,7 @@ import (
 	"herald/internal/intake"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/ratelimit"
 	"herald/internal/secret"
 	"herald/internal/store"
 	"herald/internal/webhook"
@@ -55,6 +56,8 @@ type App struct {
 	metricsServer  *http.Server
 	metricsAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
+
+	limitEvents *ratelimit.Events // nil without a rate limit
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -237,6 +240,9 @@ const (
 func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
+	if a.limitEvents != nil {
+		a.background.Go(func() { a.limitEvents.Run(ctx) })
+	}
 	for _, task := range []struct {
 		name  string
 		step  func(context.Context) (int, error)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -43,7 +44,8 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	p.registry.MustRegister(keys.Metric())
 	var auth codat.Authenticator = keys
 	if a.config.RateLimit > 0 {
-		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow)
+		a.limitEvents = ratelimit.NewEvents(p.intake, hasRules(p.clients), a.log)
+		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow).WithEvents(a.limitEvents)
 	}
 	codat.Register(mux, codat.Options{
 		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
@@ -82,6 +84,20 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		}
 	}
 	return a.closeWhileDraining(codat.AnyCase(middleware)), nil
+}
+
+// hasRules returns a function that reports whether a client has rules of an event type at present.
+func hasRules(clients *clientcache.Cache) ratelimit.Rules {
+	return func(ctx context.Context, client uuid.UUID, eventType string) (bool, error) {
+		found, err := clients.Current(ctx, client)
+		switch {
+		case herald.CodeOf(err) == herald.CodeNotFound:
+			return false, nil // it was deleted
+		case err != nil:
+			return false, err
+		}
+		return len(found.Rules(eventType)) > 0, nil
+	}
 }
 
 // metrics answers with the metrics.
