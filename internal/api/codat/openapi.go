@@ -8,6 +8,7 @@ import (
 
 	"herald"
 	"herald/internal/api/openapi"
+	"herald/internal/query"
 )
 
 // The types in this file describe the bodies of requests. Other files read those bodies
@@ -16,24 +17,24 @@ import (
 // ruleRequest describes the body of spec section 5.6.
 type ruleRequest struct {
 	ID        uuid.UUID       `json:"id,omitzero" doc:"Ignored when a rule is made; on a change, the id in the path."`
-	Type      string          `json:"type" minLength:"1" doc:"The event type, in any accepted spelling." example:"Data sync completed"`
+	Type      string          `json:"type" minLength:"1" maxLength:"200" doc:"The event type, in any accepted spelling." example:"Data sync completed"`
 	CompanyID uuid.UUID       `json:"companyId,omitzero" doc:"Left out, null, empty or the GUID of zeros: all companies."`
 	Notifiers notifierRequest `json:"notifiers,omitzero"`
 }
 
 type notifierRequest struct {
-	Emails  []string `json:"emails,omitempty" doc:"Mailboxes; an element may hold several, separated by commas."`
+	Emails  []string `json:"emails,omitempty" maxItems:"100" doc:"Mailboxes; an element may hold several, separated by commas."`
 	Webhook string   `json:"webhook,omitempty" format:"uri" doc:"An absolute http or https address."`
 }
 
 // profileRequest describes the body of spec section 6.1.
 type profileRequest struct {
-	Name               string   `json:"name"`
-	LogoURL            string   `json:"logoUrl,omitempty" format:"uri"`
-	IconURL            string   `json:"iconUrl,omitempty" format:"uri"`
-	RedirectURL        string   `json:"redirectUrl" doc:"A URI template; empty: none."`
-	WhiteListURLs      []string `json:"whiteListUrls,omitempty"`
-	AlertAuthHeader    string   `json:"alertAuthHeader,omitempty" doc:"Sent verbatim as the Authorization header of the client's webhooks. Left out: it stays as it is. Empty or null: none is sent."`
+	Name               string   `json:"name" minLength:"1" maxLength:"2048"`
+	LogoURL            string   `json:"logoUrl,omitempty" format:"uri" maxLength:"2048"`
+	IconURL            string   `json:"iconUrl,omitempty" format:"uri" maxLength:"2048"`
+	RedirectURL        string   `json:"redirectUrl" maxLength:"2048" doc:"A URI template; empty: none."`
+	WhiteListURLs      []string `json:"whiteListUrls,omitempty" maxItems:"100"`
+	AlertAuthHeader    string   `json:"alertAuthHeader,omitempty" maxLength:"4096" doc:"Sent verbatim as the Authorization header of the client's webhooks. Left out: it stays as it is. Empty or null: none is sent."`
 	ConfirmCompanyName bool     `json:"confirmCompanyName,omitempty"`
 }
 
@@ -53,12 +54,13 @@ func Describe(doc *huma.OpenAPI) {
 
 // pageParameters returns the parameters of spec section 4.1.
 func pageParameters() []*huma.Param {
-	least, most := float64(1), float64(5000)
-	text := huma.Schema{Type: "string"}
+	least, mostPages, most := float64(1), float64(query.MaxPage), float64(query.MaxPageSize)
+	text, longest := huma.Schema{Type: "string"}, 2047
+	conditions := huma.Schema{Type: "string", MaxLength: &longest}
 	return []*huma.Param{
-		openapi.QueryParameter("page", huma.Schema{Type: "integer", Minimum: &least, Default: 1}, "The page, counting from 1."),
-		openapi.QueryParameter("pageSize", huma.Schema{Type: "integer", Minimum: &least, Maximum: &most, Default: 100}, "How many results a page has."),
-		openapi.QueryParameter("query", text, "Conditions on the results' members, such as type=Data sync completed&&companyId!=…; less than 2048 characters."),
+		openapi.QueryParameter("page", huma.Schema{Type: "integer", Minimum: &least, Maximum: &mostPages, Default: 1}, "The page, counting from 1."),
+		openapi.QueryParameter("pageSize", huma.Schema{Type: "integer", Minimum: &least, Maximum: &most, Default: query.DefaultPageSize}, "How many results a page has."),
+		openapi.QueryParameter("query", conditions, "Conditions on the results' members, such as type=Data sync completed&&companyId!=…; less than 2048 characters."),
 		openapi.QueryParameter("orderBy", text, "A member to order by; - before it turns the order round."),
 	}
 }

@@ -40,15 +40,15 @@ func AnyCase(next http.Handler) http.Handler {
 // canonicalPath returns the path of the surface that an escaped path means, or the path itself if
 // it is none of the surface's.
 func canonicalPath(escaped string) string {
+	rest, absolute := strings.CutPrefix(escaped, "/")
+	first, _, _ := strings.Cut(rest, "/") // publishes come through here: for other paths nothing is allocated
+	switch word, _ := literal(first); {
+	case !absolute:
+		return escaped
+	case word != "rules" && word != "profile" && word != "apiKeys":
+		return escaped
+	}
 	segments := strings.Split(escaped, "/")
-	if len(segments) < 2 || segments[0] != "" {
-		return escaped
-	}
-	switch first, _ := literal(segments[1]); first {
-	case "rules", "profile", "apiKeys":
-	default:
-		return escaped
-	}
 	if last := len(segments) - 1; last > 1 && segments[last] == "" {
 		segments = segments[:last]
 	}
