@@ -136,15 +136,6 @@ func (w *walker) takesNull(property map[string]any) bool {
 	return false
 }
 
-func required(schema map[string]any) []string {
-	var names []string
-	all, _ := schema["required"].([]any)
-	for _, name := range all {
-		names = append(names, name.(string))
-	}
-	return names
-}
-
 func (o *operation) requestSchema() map[string]any {
 	body, _ := o.document["requestBody"].(map[string]any)
 	if body == nil {
