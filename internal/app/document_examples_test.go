@@ -38,6 +38,9 @@ func (e *examples) path(o operation) string {
 
 func (w *walker) examples() *examples {
 	t := w.t
+	w.stop() // SQLite has one writer
+	w.sql(`INSERT INTO unsubscribed (client_id, address, at) SELECT id, 'a@acme.example', 1777799777000000 FROM clients`)
+	w.start()
 	hook := closedAddress(t)
 	busy := newReceiver(t, func(_ int, rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Retry-After", "3600")
@@ -78,7 +81,6 @@ func (w *walker) examples() *examples {
 		"createKey":       func(id string) { w.call("DELETE", "/apiKeys/"+id, w.account.APIKey, "") },
 		"createClientKey": func(id string) { w.call("DELETE", "/apiKeys/"+id, other.APIKey, "") },
 	}
-	w.sql(`INSERT INTO unsubscribed (client_id, address, at) SELECT id, 'a@acme.example', 1777799777000000 FROM clients`)
 	for _, name := range []string{"own", "old"} {
 		if status, _, body := w.call("PUT", "/eventTypes/"+name, operatorKey, `{"message":"m","schema":{"type":"object"},"example":{}}`); status != 200 {
 			t.Fatalf("%d %s", status, body)

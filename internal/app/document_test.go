@@ -32,10 +32,10 @@ type walker struct {
 
 const documentURL = "https://herald.example/openapi.json"
 
-func newWalker(t *testing.T) *walker {
+func newWalker(t *testing.T, setUp func(*app.Config)) *walker {
 	t.Helper()
 	// Each request comes from an address of its own, so that wrong keys are not slowed down.
-	f := newFixture(t, func(c *app.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	f := newFixture(t, setUp, func(c *app.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	w := &walker{fixture: f, schemas: jsonschema.NewCompiler(), seen: make(map[string]bool)}
 	_, _, text := f.call("GET", "/openapi.json", "", "")
 	w.document = decoded(t, text)
@@ -197,7 +197,11 @@ func (w *walker) check(o operation, what string, response *http.Response, body [
 // TestEveryAnswerIsInTheDocument makes every call of the OpenAPI document with right and with wrong
 // input, with every kind of key. Each status and each body must be described, and none be a 5xx.
 func TestEveryAnswerIsInTheDocument(t *testing.T) {
-	w := newWalker(t)
+	onBothDatabases(t, testEveryAnswerIsInTheDocument)
+}
+
+func testEveryAnswerIsInTheDocument(t *testing.T, setUp func(*app.Config)) {
+	w := newWalker(t, setUp)
 	e := w.examples()
 	for _, o := range w.operations() {
 		path := e.path(o)
@@ -210,7 +214,7 @@ func TestEveryAnswerIsInTheDocument(t *testing.T) {
 		if o.deletes() {
 			w.wrongForms(o, right) // before what the path names is deleted
 		}
-		if status, _ := w.send(o, right); status >= 300 {
+		if status, _ := w.send(o, right); status >= 300 && (o.id != "takeBackup" || w.config.Database == "") {
 			t.Errorf("%s with right input: %d", o.id, status)
 		}
 		if !o.deletes() {
