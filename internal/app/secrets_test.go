@@ -321,6 +321,9 @@ func TestProfileWithAnUnreadableHeaderCanBeSaved(t *testing.T) {
 		if status, _, text := f.call("PUT", "/profile", f.account.APIKey, `{"name":"Acme","redirectUrl":"x"}`); status != 200 {
 			t.Errorf("PUT /profile that leaves the header as it is: %d %s", status, text)
 		}
+		if status, _, text := f.call("PUT", "/profile", f.account.APIKey, `{"name":"","redirectUrl":"x"}`); status != 400 {
+			t.Errorf("PUT /profile without a name: %d %s", status, text)
+		}
 		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://acme.example/", AlertAuthHeader: "Basic again"}); err != nil {
 			t.Errorf("PUT /profile: %v", err)
 		}

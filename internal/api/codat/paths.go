@@ -29,7 +29,6 @@ func AnyCase(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		// The copy that ServeMux sets the pattern of is the one that the middleware makes.
 		same, to := *r, *r.URL
 		to.Path, to.RawPath = plain, path
 		same.URL = &to

@@ -64,7 +64,7 @@ func (s *surface) putProfile(r request) (reply, error) {
 		return reply{}, err
 	}
 	before, err := s.Profiles.Client(r.Context(), r.client)
-	if err != nil && herald.CodeOf(err) != herald.CodeInternal { // internal: its header cannot be read, and is replaced here
+	if err != nil && herald.CodeOf(err) != herald.CodeInternal { // internal: no key opens its header, which a PUT may replace
 		return reply{}, err
 	}
 	p, err := readProfile(members, before.Profile)
@@ -109,7 +109,7 @@ func readProfile(members object, before herald.Profile) (herald.Profile, error) 
 		if *m.into, err = text(members, m.name); err != nil {
 			return p, err
 		}
-		if *m.into == m.before {
+		if *m.into != "" && *m.into == m.before {
 			continue
 		}
 		if err := m.check(m.name, *m.into); err != nil {
