@@ -49,7 +49,12 @@ func (w *walker) examples() *examples {
 	if _, err := w.CreateRule(t.Context(), client.Rule{Type: "Sync Started", Notifiers: client.Notifiers{Webhook: busy.URL}}); err != nil {
 		t.Fatal(err)
 	}
-	pending := w.publish(client.Event{Type: "Sync Started", CompanyID: company, Data: json.RawMessage(`{"syncId":"s","syncType":"Expense"}`)})
+	started := client.Event{Type: "Sync Started", CompanyID: company, Data: json.RawMessage(`{"syncId":"s","syncType":"Expense"}`)}
+	pending, waits := w.publish(started), w.publish(started)
+	eventually(t, "a delivery waits for its retry", func() bool {
+		d, err := w.Delivery(t.Context(), waits.AlertIDs[0])
+		return err == nil && d.AttemptCount == 1
+	})
 	rule := w.rule(hook, uuid.Nil)
 	spare := w.rule(hook, uuid.Nil)
 	for _, kind := range []string{"Rate Limit Reached", "New company synchronised", "Data sync completed"} {
@@ -92,7 +97,7 @@ func (w *walker) examples() *examples {
 	return &examples{walker: w,
 		ids: map[string]string{
 			"ruleId": rule.ID.String(), "deleteRule ruleId": spare.ID.String(), "alertId": receipt.AlertIDs[0].String(), "apiKeyId": key.ID.String(),
-			"/events/{id} id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(),
+			"/events/{id} id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(), "retryDelivery id": waits.AlertIDs[0].String(),
 			"id": other.ID.String(), "name": "own", "deleteEventType name": "old", "address": "a@acme.example",
 		},
 		bodies: map[string]string{
@@ -103,6 +108,7 @@ func (w *walker) examples() *examples {
 				`"message":"m","occurredAt":"2026-05-03T09:00:00Z","idempotencyKey":"k"}`,
 			"recoverDeliveries": `{"receiver":"https://acme.example","type":"Sync Failed","company":"` + company + `","reason":"timeout","since":"2026-05-03T09:00:00Z","until":"2036-05-03T09:00:00Z","dryRun":true}`,
 			"setRuleSecurity":   `{"authorization":"none"}`,
+			"createPortalLink":  `{"role":"analyst","expiresIn":60,"path":"/deliveries"}`,
 			"createClient":      `{"name":"Made","role":"developer"}`, "renameClient": `{"name":"Renamed"}`,
 			"saveEventType": `{"name":"own","label":"Own","company":false,"connection":false,"schema":{"type":"object"},"message":"m","example":{}}`,
 		},
@@ -144,11 +150,6 @@ func (o *operation) requestSchema() map[string]any {
 		return nil
 	}
 	return body["content"].(map[string]any)["application/json"].(map[string]any)["schema"].(map[string]any)
-}
-
-func (o *operation) bodyIsOptional() bool {
-	body, _ := o.document["requestBody"].(map[string]any)
-	return body["required"] != true
 }
 
 // parameters are the query parameters.
