@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -45,6 +46,8 @@ func (c *claimer) run(ctx context.Context) {
 		}
 		claimed, next, err := c.claimOnce(ctx)
 		switch {
+		case errors.Is(err, work.ErrDeclaredDead):
+			wait, next = longestWait, longestWait // the next heartbeat registers this node again, and says so
 		case err != nil && ctx.Err() == nil:
 			c.Log.Error("due deliveries cannot be claimed", "error", err)
 			wait, next = longestWait, longestWait

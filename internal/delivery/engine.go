@@ -45,7 +45,8 @@ type Store interface {
 	Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane, error)
 	LanesLimit() int
 	// Claim takes due deliveries for this node, which then holds them: of each claim's lane and of
-	// all together no more than their bytes.
+	// all together no more than their bytes. The error is work.ErrDeclaredDead if this node must
+	// register again.
 	Claim(ctx context.Context, claims []work.Claim, room int) (work.Claimed, error)
 	// HandBack gives up this node's hold on deliveries, without an attempt.
 	HandBack(ctx context.Context, held []work.Item) error

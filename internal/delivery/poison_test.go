@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -333,4 +334,56 @@ func TestResultThatIsNeverTakenIsNotHeld(t *testing.T) {
 		}
 		f.stop()
 	})
+}
+
+// TestContentThatCannotBeEndedWaitsVisibly: a delivery without content whose end the database refuses
+// waits with its reason, ever longer, and holds up nobody. It ends when the database takes its end.
+func TestContentThatCannotBeEndedWaitsVisibly(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		log := &lines{}
+		f := newFixture(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlight: 1}, Log: slog.New(slog.NewTextHandler(log, nil))}, always(200)).withClient("https://unreadable.example/")
+		change(t, dir, `CREATE TRIGGER refuse BEFORE INSERT ON deliveries WHEN new.state = 2 BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+		change(t, dir, `CREATE TRIGGER gone AFTER INSERT ON queue BEGIN DELETE FROM events; END`)
+		id := f.publishUnread(1)[0]
+		time.Sleep(time.Second)
+		change(t, dir, `DROP TRIGGER gone`)
+		other := f.publishUnread(1)[0]
+		time.Sleep(time.Second)
+		if d, _ := f.delivery(other); d.State != herald.Delivered {
+			t.Errorf("the other delivery is %s", d.State)
+		}
+		d, attempts := f.delivery(id)
+		if d.State != herald.Pending || d.InFlight || len(attempts) != 0 || !strings.Contains(d.Waiting, "could not end the delivery") {
+			t.Errorf("the delivery is %+v after %d attempts, want it to wait with its reason", d, len(attempts))
+		}
+		time.Sleep(time.Hour)
+		if n := log.count("outcome=retry"); n < 5 || n > 40 {
+			t.Errorf("it was tried %d times in an hour, want ever longer pauses", n)
+		}
+		change(t, dir, `DROP TRIGGER refuse`)
+		time.Sleep(20 * time.Minute)
+		if d, _ := f.delivery(id); d.State != herald.Failed || d.Reason != herald.ReasonContentMissing {
+			t.Errorf("the delivery is %s (%s), want it failed", d.State, d.Reason)
+		}
+		f.stop()
+	})
+}
+
+// lines are the lines of a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
 }
