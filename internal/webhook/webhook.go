@@ -97,7 +97,7 @@ func newTransport(o Options) *http.Transport {
 	return &http.Transport{
 		Proxy:                  o.Guard.Proxy, // not the environment's proxy, which would bypass the guard
 		OnProxyConnectResponse: checkProxyLogin,
-		DialContext:            o.Guard.DialContext,
+		DialContext:            dialWithGate(o.Guard),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
 		ForceAttemptHTTP2:      true,
