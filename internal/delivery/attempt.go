@@ -19,6 +19,7 @@ import (
 // in flight until the attempt ends, and room in the window until the result is recorded.
 func (e *Engine) attempt(i *item) {
 	client, err := e.client(i)
+	cancelled, kept := e.known(i)
 	switch {
 	case herald.CodeOf(err) == herald.CodeNotFound, e.sending.Err() != nil:
 		// The store's maintenance cancels the deliveries of deleted clients. If the service stops,
@@ -26,9 +27,12 @@ func (e *Engine) attempt(i *item) {
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.handBack(i)
 		return
-	case e.isCancelled(i):
+	case cancelled:
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.release(i)
+		return
+	case kept.save != nil:
+		e.recordKept(i, kept)
 		return
 	case i.Unreadable != "":
 		e.cannotMake(i, i.Unreadable, nil)
@@ -105,10 +109,11 @@ func (e *Engine) client(i *item) (client *clientcache.Snapshot, err error) {
 	return client, err
 }
 
-func (e *Engine) isCancelled(i *item) bool {
+// known returns whether a delivery was cancelled, and the result that is kept of an earlier attempt.
+func (e *Engine) known(i *item) (cancelled bool, kept unrecorded) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return i.cancelled
+	return i.cancelled, e.unrecorded[i.ID]
 }
 
 // endAttempt releases the place in flight and starts what is ready.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"herald"
 	"herald/internal/work"
 )
 
@@ -87,6 +88,7 @@ func (c *claimer) claimOnce(ctx context.Context) (n int, next time.Duration, err
 		return 0, next, nil
 	}
 	claimed, err := c.Store.Claim(ctx, claims, room)
+	c.Ended(herald.Failed, claimed.Ended)
 	c.addClaimed(claims, claimed, err == nil)
 	c.found = c.found || len(claimed.Items) > 0
 	return len(claimed.Items), next, err

@@ -71,13 +71,14 @@ func (s *Store) checkRegistered(ctx context.Context, tx *sql.Tx, node int64) err
 // endMissing ends the claimed deliveries whose ids are in missing, and returns the others: one whose
 // content is gone fails alone. It also returns those that cannot be ended now, with Unreadable set. The
 // engine postpones them, so they wait visibly and ever longer. While the database is away it tries only
-// one: each try takes its time, and others wait to be claimed.
-func (s *Store) endMissing(ctx context.Context, items []work.Item, missing map[uuid.UUID]bool) []work.Item {
+// one: each try takes its time, and others wait to be claimed. ended is how many it ended.
+func (s *Store) endMissing(ctx context.Context, items []work.Item, missing map[uuid.UUID]bool) (left []work.Item, ended int) {
 	if len(missing) == 0 {
-		return items
+		return items, 0
 	}
 	ctx = context.WithoutCancel(ctx)
-	left, away := items[:0], false
+	away := false
+	left = items[:0]
 	for _, d := range items {
 		if !missing[d.ID] {
 			left = append(left, d)
@@ -89,6 +90,7 @@ func (s *Store) endMissing(ctx context.Context, items []work.Item, missing map[u
 			away = herald.CodeOf(err) == herald.CodeUnavailable
 		}
 		if err == nil {
+			ended++
 			s.log.Error("a delivery failed because its alert or event is missing", "deliveryId", d.ID, "clientId", d.ClientID)
 			continue
 		}
@@ -96,7 +98,7 @@ func (s *Store) endMissing(ctx context.Context, items []work.Item, missing map[u
 		d.Unreadable = "this service could not end the delivery, whose alert or event is missing"
 		left = append(left, d)
 	}
-	return left
+	return left, ended
 }
 
 var errAway = errors.New("the database does not take requests right now")

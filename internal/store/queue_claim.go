@@ -104,7 +104,8 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim, room int) (work.
 	if err != nil {
 		return work.Claimed{}, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
 	}
-	return work.Claimed{Items: s.endMissing(ctx, items, missing), Left: left}, nil
+	items, ended := s.endMissing(ctx, items, missing)
+	return work.Claimed{Items: items, Left: left, Ended: ended}, nil
 }
 
 // releaseTooLarge sorts the claimed rows, longest due first, and ends the hold on those that do not

@@ -176,6 +176,9 @@ type Claimed struct {
 	Items []Item
 	// Left are lanes with deliveries that are due and did not fit the bytes. They still wait.
 	Left map[Lane]bool
+	// Ended is how many deliveries were claimed and have failed at once, because their content is
+	// missing.
+	Ended int
 }
 
 // DigestEntry is what a digest shows of one alert.
