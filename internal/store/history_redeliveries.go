@@ -167,21 +167,27 @@ func (s *Store) redeliveriesBetween(ctx context.Context, client uuid.UUID, f her
 	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (`+text+`) x`, c.args...)
 }
 
-// ended adds the conditions on how deliveries ended: the reason, of the delivery or of its last
-// attempt, and whether the alert reached the receiver after all.
+// ended adds the conditions on how deliveries ended: the reason, of the delivery, of its last attempt or
+// of its wait, and whether the alert reached the receiver after all.
 func (s *Store) ended(c *conditions, alias string, f herald.DeliveryFilter) {
 	if f.Reason != herald.ReasonNone {
 		last := `(SELECT t.reason FROM attempts t WHERE t.delivery_id = ` + alias + `.id ORDER BY t.n DESC LIMIT 1)`
 		if alias == "d" {
 			c.add("(d.reason = %s OR "+last+" = %s)", string(f.Reason), string(f.Reason))
 		} else {
-			c.add(last+" = %s", string(f.Reason))
+			c.add("("+last+" = %s OR "+waitingReason+" = %s)", string(f.Reason), string(f.Reason))
 		}
 	}
 	if f.Unrepeated {
 		c.parts = append(c.parts, s.unrepeated(alias))
 	}
 }
+
+// waitingReason is the reason for which a pending delivery q waits in the database; NULL if it waits for
+// its turn or a retry. A wait for a receiver's agreement begins with the reason. All others are faults of
+// this service.
+const waitingReason = `CASE WHEN substr(q.reason, 1, 12) = 'unconfirmed:' THEN 'unconfirmed'
+WHEN substr(q.reason, 1, 11) = 'no_consent:' THEN 'no_consent' WHEN q.reason IS NOT NULL THEN 'local' END`
 
 // unrepeated is the condition that no other delivery of the same alert to the same receiver was
 // delivered, is pending, or was made later. A rule has one webhook, so all deliveries of an alert
