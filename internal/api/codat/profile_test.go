@@ -55,7 +55,7 @@ func TestWrongProfileMemberIsNamed(t *testing.T) {
 	r := newFixture(t)
 	many := `"https://a.example"` + strings.Repeat(`,"https://a.example"`, 100)
 	for member, values := range map[string][]string{
-		"name":        {`null`, `""`, `" "`, `7`, `"a\u0000"`, `"a\nb"`, `"` + strings.Repeat("a", 2049) + `"`},
+		"name": {`null`, `""`, `" "`, `7`, `"a\u0000"`, `"a\nb"`, `"` + strings.Repeat("a", 2049) + `"`},
 		"redirectUrl": {`null`, `""`, `{}`, `"a\tb"`, `"javascript:alert(1)"`, `" JavaScript:alert(1)"`, `"data:text/html,x"`, `"//evil.example"`, `"ftp://a.example/{id}"`, `"https:evil"`, `"https:///x"`, `"{+url}"`, `"{x}:y"`,
 			`"x"`, `"www.a.example"`, `"a.example/{companyId}"`, `"/linked"`, `"https"`, `"https://"`, `"https://?a"`, `"http://:80/"`, `"https://a b/"`, `"https:\\\\a.example"`, `" https://a.example"`},
 		"logoUrl": {`"/logo.png"`, `7`, `"https://a.example/` + strings.Repeat("a", 2048) + `"`, `"http://a b/"`,
