@@ -126,7 +126,7 @@ func TestWhatStopsARedirect(t *testing.T) {
 		verdict  consent.Verdict
 		err      error
 		reason   herald.Reason // of the attempts
-		attempts int           // in an hour, at least
+		attempts int           // in ten minutes, at least
 		state    herald.State
 	}{
 		"it does not consent":     {wait(herald.ReasonNoConsent, "", false), nil, herald.ReasonNoConsent, 4, herald.Failed},
@@ -148,7 +148,7 @@ func TestWhatStopsARedirect(t *testing.T) {
 				})
 				f := newFixture(t, dir, delivery.Options{Consents: consents}, redirecting("https://target.example/")).withClient("https://a.example/")
 				id := f.publish(1)[0]
-				time.Sleep(time.Hour)
+				time.Sleep(10 * time.Minute)
 				d, attempts := f.delivery(id)
 				if d.State != test.state || len(attempts) < test.attempts || len(attempts) > 40 || len(attempts) != len(f.got()) {
 					t.Errorf("%s (%s) after %d attempts and %d requests", d.State, d.Reason, len(attempts), len(f.got()))
