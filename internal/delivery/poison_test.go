@@ -460,18 +460,19 @@ func TestEveryEndIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		m := &mailer{}
-		answer := status(200)
+		var answer atomic.Int64
+		answer.Store(200)
 		f := newFixture(t, dir, delivery.Options{Metrics: registry, Mailer: m, Digest: policy.Digest{Limit: 1, Window: time.Minute}}, func(context.Context, webhook.Request) webhook.Result {
-			return answer
+			return status(int(answer.Load()))
 		}).withClient().withMailRule("ann@acme.example")
 		f.publish(5) // one by itself, and a digest of four
 		time.Sleep(3 * time.Minute)
 		f.withClient("https://a.example/").publish(2)
 		time.Sleep(time.Second)
-		answer = status(400)
+		answer.Store(400)
 		f.publish(1)
 		time.Sleep(time.Second)
-		answer = status(503)
+		answer.Store(503)
 		waits := f.publish(1)[0]
 		time.Sleep(time.Second)
 		if _, err := f.control.Cancel(t.Context(), f.client.ID, waits); err != nil {

@@ -259,13 +259,6 @@ func testContentThatCannotBeEndedIsNotLost(t *testing.T, f *fixture) {
 	}
 }
 
-func (f *fixture) exec(text string, args ...any) {
-	f.t.Helper()
-	if _, err := f.write.ExecContext(f.t.Context(), text, args...); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
 // refuseEnds makes the database refuse every delivery that ends, until takeEnds.
 func (f *fixture) refuseEnds() {
 	if f.dialect.shared {
