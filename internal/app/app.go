@@ -31,6 +31,7 @@ import (
 	"herald/internal/intake"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/ratelimit"
 	"herald/internal/secret"
 	"herald/internal/store"
 	"herald/internal/webhook"
@@ -57,6 +58,8 @@ type App struct {
 	profileServer  *http.Server
 	profileAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
+
+	limitEvents *ratelimit.Events // nil without a rate limit
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -254,12 +257,15 @@ const (
 func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
+	if a.limitEvents != nil {
+		a.background.Go(func() { a.limitEvents.Run(ctx) })
+	}
 	for _, task := range []struct {
 		name  string
 		step  func(context.Context) (int, error)
 		every time.Duration
 	}{
-		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, maintenanceInterval},
+		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
@@ -286,6 +292,14 @@ func (a *App) startMaintenance(r *resealer) {
 			}
 		})
 	}
+}
+
+func (a *App) cancelDeleted(ctx context.Context) (int, error) {
+	n, err := a.store.CancelDeletedClients(ctx)
+	if err == nil {
+		a.engine.Ended(herald.Cancelled, n)
+	}
+	return n, err
 }
 
 // sleep waits for d. It returns false if ctx ended before that.
