@@ -30,7 +30,7 @@ func (g *Guard) Proxy(r *http.Request) (*url.URL, error) {
 	if g.proxy == nil {
 		return nil, nil
 	}
-	port, err := portOf(r.URL)
+	port, err := parsePort(r.URL.Scheme, r.URL.Port())
 	if err == nil {
 		err = g.checkHost(r.URL.Hostname(), port)
 	}
