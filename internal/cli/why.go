@@ -122,7 +122,13 @@ func refusesCaller(a herald.Attempt) bool {
 // authorization says which Authorization header an attempt carried: its scheme, and never the secret.
 // The record holds a masked value.
 func authorization(a herald.Attempt) string {
-	switch value, sent := sentAuthorization(a); {
+	value, sent := sentAuthorization(a)
+	if sent && len(a.Request.Hops) > 0 {
+		if last := a.Request.Hops[len(a.Request.Hops)-1]; last.AuthorizationDropped != "" {
+			return fmt.Sprintf("the receiver had redirected to %s, and the Authorization header was not sent there, because %s", last.URL, last.AuthorizationDropped)
+		}
+	}
+	switch {
 	case a.Request == nil:
 		return "whether the request carried an Authorization header is not on record"
 	case !sent:
@@ -234,8 +240,11 @@ func lastEvidence(a herald.Attempt) []string {
 		for _, name := range slices.Sorted(maps.Keys(a.Request.Headers)) {
 			lines = append(lines, fmt.Sprintf("  %s: %s", name, a.Request.Headers[name]))
 		}
+		if a.Request.Unsent {
+			lines = append(lines, "  nothing of it was sent, because there was no connection")
+		}
 		for _, hop := range a.Request.Hops {
-			lines = append(lines, fmt.Sprintf("redirected (%d) to %s", hop.Status, hop.URL))
+			lines = append(lines, hopEvidence(hop)...)
 		}
 		if a.Request.Redialled {
 			lines = append(lines, "a kept-alive connection was found closed; the request was made once more on a new one")
@@ -246,6 +255,24 @@ func lastEvidence(a herald.Attempt) []string {
 	}
 	if a.Response != nil && a.Response.Body != "" {
 		lines = append(lines, "the response began: "+Brief(a.Response.Body, 300))
+	}
+	return lines
+}
+
+// hopEvidence returns a redirect, and the request that was sent to where it led.
+func hopEvidence(hop herald.Hop) []string {
+	lines := []string{fmt.Sprintf("redirected (%d) to %s", hop.Status, hop.URL)}
+	if hop.Method != "" {
+		lines[0] += ", called with " + hop.Method + " and the same body"
+	}
+	for _, name := range slices.Sorted(maps.Keys(hop.Headers)) {
+		lines = append(lines, fmt.Sprintf("  %s: %s", name, hop.Headers[name]))
+	}
+	if hop.AuthorizationDropped != "" {
+		lines = append(lines, "  the Authorization header was not sent, because "+hop.AuthorizationDropped)
+	}
+	if hop.Unsent {
+		lines = append(lines, "  nothing of it was sent, because there was no connection")
 	}
 	return lines
 }

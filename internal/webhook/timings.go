@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"net/http/httptrace"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 // that run longer than the attempt, hence the mutex.
 type clock struct {
 	mu     sync.Mutex
+	conn   net.Conn // that of the last hop; nil if it got none
 	reused bool
 
 	dnsStart, dnsDone, connectStart, connectDone time.Time
@@ -21,12 +23,6 @@ type clock struct {
 }
 
 func (c *clock) trace(ctx context.Context) context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.reused = false
-	for _, t := range []*time.Time{&c.dnsStart, &c.dnsDone, &c.connectStart, &c.connectDone, &c.tlsStart, &c.tlsDone, &c.wrote, &c.firstByte} {
-		*t = time.Time{}
-	}
 	stamp := func(t *time.Time) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -44,9 +40,19 @@ func (c *clock) trace(ctx context.Context) context.Context {
 		GotConn: func(info httptrace.GotConnInfo) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.reused = info.Reused
+			c.conn, c.reused = info.Conn, info.Reused
 		},
 	})
+}
+
+// reset forgets the hop before.
+func (c *clock) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn, c.reused = nil, false
+	for _, t := range []*time.Time{&c.dnsStart, &c.dnsDone, &c.connectStart, &c.connectDone, &c.tlsStart, &c.tlsDone, &c.wrote, &c.firstByte} {
+		*t = time.Time{}
+	}
 }
 
 // phase returns what the attempt was waiting for when it ended.
@@ -65,6 +71,13 @@ func (c *clock) phase() string {
 	default:
 		return "sending the request"
 	}
+}
+
+// connected reports whether the last hop got a connection. From then on something may have been sent.
+func (c *clock) connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn != nil
 }
 
 func (c *clock) timings(started time.Time) herald.Timings {

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -131,10 +130,12 @@ type Request struct {
 // Result is the result of one attempt. Status is that of the final response. If Reason is other
 // than ReasonNone and ReasonStatus, Reason and Error say what failed, and Status does not decide.
 type Result struct {
-	Status     int
-	Reason     herald.Reason
-	Error      string
-	RetryAfter string // the response's header, as received
+	Status int
+	Reason herald.Reason
+	Error  string
+	// RetryAfter is the response's header as received. If it is a date and the response says its own
+	// Date, it is the seconds between them.
+	RetryAfter string
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
@@ -165,17 +166,18 @@ type attempt struct {
 	clock   clock
 	mask    secret.Mask // of the Authorization header
 
-	header    http.Header
-	hops      []herald.Hop
+	header    http.Header  // of the present hop
+	url       string       // the address as it was sent
+	hops      []herald.Hop // without headers until record adds them
 	redialled bool
 }
 
 func (a *attempt) run(ctx context.Context) Result {
-	target, err := url.Parse(a.URL)
-	if err != nil || target.Host == "" {
-		return Result{Reason: herald.ReasonAddress, Error: fmt.Sprintf("%q is not an address that can be called", a.URL)}
+	target, err := egress.ParseAddress(a.URL)
+	if err != nil {
+		return Result{Reason: herald.ReasonAddress, Error: fmt.Sprintf("%.200q is not an address that can be called: %v", a.URL, err)}
 	}
-	a.header = a.headers()
+	a.header, a.url = a.headers(), target.String()
 	leave := func() {}
 	defer func() { leave() }()
 	for hop := 0; ; hop++ {
@@ -202,11 +204,11 @@ func (a *attempt) run(ctx context.Context) Result {
 			}
 		}
 		discard(response)
-		a.hops = append(a.hops, herald.Hop{Status: response.StatusCode, URL: next.String()})
+		a.hops = append(a.hops, a.hop(response.StatusCode, target, next))
 		if origin := originOf(next); origin != originOf(target) {
-			a.header.Del("Authorization") // also for later hops, even back to the first origin
 			leave()
 			if leave, err = a.enter(ctx, origin); err != nil {
+				a.clock.reset() // no request went there
 				return a.failure(err)
 			}
 		}
@@ -231,6 +233,7 @@ func (a *attempt) headers() http.Header {
 	h := http.Header{
 		"Content-Type": {"application/json; charset=utf-8"},
 		"User-Agent":   {a.sender.UserAgent},
+		"Accept":       {"*/*"}, // some firewalls refuse a request without it
 	}
 	h[a.sender.ClientIDHeader] = []string{a.ClientID.String()} // in the vendor's upper and lower case, which Set would change
 	if a.Authorization != "" {
@@ -253,6 +256,7 @@ func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, er
 }
 
 func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target *url.URL) (*http.Response, error) {
+	a.clock.reset()
 	request := &http.Request{
 		Method: http.MethodPost, URL: target, Host: target.Host, Header: a.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -298,7 +302,7 @@ func (a *attempt) finish(r *http.Response) Result {
 	if r.StatusCode < 200 || r.StatusCode > 299 {
 		result.Reason = herald.ReasonStatus
 		result.Error = fmt.Sprintf("the receiver answered %s", statusText(r.StatusCode))
-		result.RetryAfter = r.Header.Get("Retry-After")
+		result.RetryAfter = retryAfter(r.Header)
 	}
 	return result
 }
@@ -321,41 +325,23 @@ func statusText(status int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }
 
-func (a *attempt) record() *herald.RequestRecord {
-	headers := make(map[string]string, len(a.header)+1)
-	for name, values := range a.header {
-		headers[name] = values[0]
-	}
-	if a.Authorization != "" {
-		headers["Authorization"] = secret.MaskAuthorization(a.Authorization)
-	}
-	for i := range a.hops { // a receiver may redirect to an address that repeats the secret
-		a.hops[i].URL = a.mask.Text(a.hops[i].URL)
-	}
-	return &herald.RequestRecord{Method: http.MethodPost, URL: a.URL, Headers: headers, Hops: a.hops, Redialled: a.redialled}
-}
-
 // Origin returns the origin of an address: scheme, host and port, in lower case and always with the
 // port. With the client it names a lane.
 func Origin(raw string) (string, error) {
-	u, err := url.Parse(raw)
+	u, err := egress.ParseAddress(raw)
 	if err != nil {
-		return "", err
-	}
-	if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", fmt.Errorf("%q is not an absolute http or https address", raw)
+		return "", fmt.Errorf("%.200q: %w", raw, err)
 	}
 	return originOf(u), nil
 }
 
+// originOf returns the origin of a URL of egress.ParseAddress, which is in lower case.
 func originOf(u *url.URL) string {
-	port := u.Port()
-	switch {
-	case port != "":
-	case strings.EqualFold(u.Scheme, "http"):
-		port = "80"
-	default:
-		port = "443"
+	if u.Port() != "" {
+		return u.Scheme + "://" + u.Host
 	}
-	return strings.ToLower(u.Scheme) + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	if u.Scheme == "http" {
+		return "http://" + u.Host + ":80"
+	}
+	return "https://" + u.Host + ":443"
 }
