@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 
@@ -56,6 +57,8 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonConnectTimeout, fmt.Sprintf("no answer to the connection within %v", egress.DefaultConnectTimeout)
 	case errors.Is(err, context.DeadlineExceeded):
 		return herald.ReasonTimeout, fmt.Sprintf("no response within %v (%s)", a.sender.Timeout, a.clock.phase())
+	case errors.Is(err, os.ErrDeadlineExceeded), hasText(err, "http2: client connection lost"):
+		return herald.ReasonTimeout, "the receiver's connection stopped working: it took no bytes, or did not answer a ping of HTTP/2"
 	case errors.As(err, &certificate):
 		return herald.ReasonTLS, certificateText(certificate)
 	case errors.As(err, &record):
@@ -145,9 +148,9 @@ func plainText(err error) string {
 	return printable([]byte(err.Error()))
 }
 
-// closedWhileIdle reports whether the connection was closed before the first byte of the response.
-func closedWhileIdle(err error) bool {
-	return errors.Is(err, io.EOF) || isReset(err) || hasText(err, "server closed idle connection")
+// isClosed reports whether an error says that the receiver closed the connection.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isReset(err) || hasText(err, "server closed idle connection")
 }
 
 // hasText is the only place of this package that matches the text of an error: net/http and crypto/tls export

@@ -80,6 +80,23 @@ func (c *clock) connected() bool {
 	return c.conn != nil
 }
 
+// idleBefore reports whether the last hop was on a kept-alive connection, and nothing of a response came.
+func (c *clock) idleBefore() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reused && c.firstByte.IsZero()
+}
+
+// onShared reports whether the last hop was on a connection that others use too, or that is one of
+// several kept-alive ones: they may be of no use for the same cause. net/http itself closes a connection
+// of HTTP/1.1 on which a request was not answered.
+func (c *clock) onShared() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	secure, ok := c.conn.(*tls.Conn)
+	return c.reused || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
+}
+
 func (c *clock) timings(started time.Time) herald.Timings {
 	c.mu.Lock()
 	defer c.mu.Unlock()

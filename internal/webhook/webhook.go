@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,6 +39,10 @@ const (
 	// the receiver seldom closes one first.
 	idlePerHost = 128
 	idleFor     = 30 * time.Second
+	// minPing and maxPing bound how long an HTTP/2 connection may be silent before it is asked whether
+	// it still works, how long it has to answer, and how long it may take no bytes. In between, each is
+	// a third of the timeout. So an attempt on a dead connection learns it before its time is over.
+	minPing, maxPing = time.Second, 10 * time.Second
 	// maxLoggedOrigin bounds an origin in the log, in bytes. A redirect may have named it.
 	maxLoggedOrigin = 300
 )
@@ -64,10 +69,10 @@ type Options struct {
 // Sender is safe for concurrent use.
 type Sender struct {
 	Options
-	transport *http.Transport
-	unpooled  *http.Transport // opens a new connection for each request
-	remotes   remotes
-	masks     masks
+	pools    *pools
+	unpooled *http.Transport // opens a new connection for each request
+	remotes  remotes
+	masks    masks
 }
 
 // New returns a Sender.
@@ -86,16 +91,17 @@ func New(o Options) *Sender {
 		// there was no descriptor for their file at the first handshake.
 		_, _ = x509.SystemCertPool() // without roots each attempt says so
 	}
-	s := &Sender{Options: o, transport: newTransport(o), unpooled: newTransport(o)}
+	s := &Sender{Options: o, pools: newPools(o), unpooled: newTransport(o)}
 	s.unpooled.DisableKeepAlives = true
 	return s
 }
 
 func newTransport(o Options) *http.Transport {
+	ping := min(max(o.Timeout/3, minPing), maxPing)
 	return &http.Transport{
 		Proxy:                  o.Guard.Proxy, // not the environment's proxy, which would bypass the guard
 		OnProxyConnectResponse: checkProxyLogin,
-		DialContext:            o.Guard.DialContext,
+		DialContext:            dial(o.Guard),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
 		ForceAttemptHTTP2:      true,
@@ -104,11 +110,12 @@ func newTransport(o Options) *http.Transport {
 		MaxIdleConnsPerHost:    idlePerHost,
 		IdleConnTimeout:        idleFor,
 		MaxResponseHeaderBytes: maxHeader,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping, WriteByteTimeout: ping},
 	}
 }
 
 // Close closes the connections that are kept alive.
-func (s *Sender) Close() { s.transport.CloseIdleConnections() }
+func (s *Sender) Close() { s.pools.close() }
 
 // Request is what one attempt sends.
 type Request struct {
@@ -244,13 +251,18 @@ func (a *attempt) headers() http.Header {
 
 // post sends the request to one hop. If the receiver has closed a kept-alive connection, post
 // repeats the request once on a new one: most probably the receiver did not see the first. The
-// record shows that.
+// record shows that. A connection on which the attempt timed out gets no more requests.
 func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, error) {
-	response, err := a.roundTrip(ctx, a.sender.transport, target)
-	if err != nil && !a.redialled && a.clock.reused && closedWhileIdle(err) && ctx.Err() == nil {
+	pool := a.sender.pools.of(receiverOf(target))
+	response, err := a.roundTrip(ctx, pool.Transport, target)
+	switch {
+	case err == nil:
+	case !a.redialled && a.clock.idleBefore() && isClosed(err) && ctx.Err() == nil:
 		a.redialled = true
 		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", safetext.Line(originOf(target), maxLoggedOrigin))
 		return a.roundTrip(ctx, a.sender.unpooled, target)
+	case errors.Is(err, context.DeadlineExceeded) && a.clock.onShared():
+		a.sender.pools.retire(receiverOf(target), pool)
 	}
 	return response, err
 }
