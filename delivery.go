@@ -72,6 +72,7 @@ const (
 	ReasonConnectRefused Reason = "connect_refused" // nobody listens there
 	ReasonConnectTimeout Reason = "connect_timeout" // no answer to the connection
 	ReasonConnect        Reason = "connect"         // any other failure to connect
+	ReasonProxy          Reason = "proxy"           // the operator's egress proxy refused to connect
 	ReasonTLS            Reason = "tls"             // handshake or certificate
 	ReasonTimeout        Reason = "timeout"         // no response in time
 	ReasonReset          Reason = "reset"           // the connection broke before a response
@@ -96,7 +97,7 @@ const (
 
 // Reasons returns all reasons but ReasonNone.
 func Reasons() []Reason {
-	return []Reason{ReasonStatus, ReasonDNS, ReasonConnectRefused, ReasonConnectTimeout, ReasonConnect, ReasonTLS, ReasonTimeout, ReasonReset,
+	return []Reason{ReasonStatus, ReasonDNS, ReasonConnectRefused, ReasonConnectTimeout, ReasonConnect, ReasonProxy, ReasonTLS, ReasonTimeout, ReasonReset,
 		ReasonProtocol, ReasonNotAllowed, ReasonRedirect, ReasonAddress, ReasonInterrupted, ReasonExhausted, ReasonExpired, ReasonCancelled,
 		ReasonClientDeleted, ReasonNoMailServer, ReasonUnsubscribed, ReasonContentMissing, ReasonMailLimit, ReasonAttemptLimit, ReasonUnconfirmed,
 		ReasonNoConsent, ReasonLocal}

@@ -6,8 +6,6 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
-
-	"herald/internal/egress"
 )
 
 // conn is a connection to a receiver. It does not report that a write failed because the receiver has
@@ -31,9 +29,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func dial(guard *egress.Guard) func(ctx context.Context, network, address string) (net.Conn, error) {
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+func dial(with dialer) dialer {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := guard.DialContext(ctx, network, address)
+		c, err := with(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"syscall"
@@ -37,6 +35,7 @@ func (a *attempt) failure(err error) Result {
 func (a *attempt) classify(err error) (herald.Reason, string) {
 	var (
 		limit       *egress.LimitError
+		proxy       *egress.ProxyError
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
 		record      tls.RecordHeaderError
@@ -51,6 +50,8 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonAttemptLimit, limit.Error()
 	case a.localFault(err) != "":
 		return herald.ReasonLocal, a.localFault(err) + "; nothing was sent"
+	case errors.As(err, &proxy):
+		return herald.ReasonProxy, proxy.Error() + " to the connection; the receiver was not called"
 	case errors.As(err, &dns):
 		return herald.ReasonDNS, dnsText(dns)
 	case errors.Is(err, egress.ErrConnectTimeout):
@@ -83,23 +84,11 @@ func (a *attempt) localFault(err error) string {
 	switch {
 	case len(a.hops) > 0 || a.redialled:
 		return ""
-	case errors.Is(err, errProxyLogin):
-		return errProxyLogin.Error()
 	case errors.As(err, &proxy) && proxy.Op == "proxyconnect":
 		return "this service cannot reach its egress proxy"
 	default:
 		return localfault.Text(err)
 	}
-}
-
-// errProxyLogin says that the operator's proxy does not take the credentials that it was given.
-var errProxyLogin = errors.New("the egress proxy of this service refuses its credentials (407)")
-
-func checkProxyLogin(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
-	if r.StatusCode == http.StatusProxyAuthRequired {
-		return errProxyLogin
-	}
-	return nil
 }
 
 func isDial(err error) bool {

@@ -71,6 +71,7 @@ type Sender struct {
 	Options
 	pools    *pools
 	unpooled *http.Transport // opens a new connection for each request
+	forward  *http.Transport // hands whole requests to the operator's proxy
 	remotes  remotes
 	masks    masks
 }
@@ -91,17 +92,18 @@ func New(o Options) *Sender {
 		// there was no descriptor for their file at the first handshake.
 		_, _ = x509.SystemCertPool() // without roots each attempt says so
 	}
-	s := &Sender{Options: o, pools: newPools(o), unpooled: newTransport(o)}
+	s := &Sender{Options: o, pools: newPools(o), unpooled: newTransport(o), forward: newTransport(o)}
 	s.unpooled.DisableKeepAlives = true
+	s.forward.DisableKeepAlives = true
+	s.forward.Proxy, s.forward.DialContext = o.Guard.Proxy, dial(o.Guard.DialProxy)
 	return s
 }
 
 func newTransport(o Options) *http.Transport {
 	ping := min(max(o.Timeout/3, minPing), maxPing)
 	return &http.Transport{
-		Proxy:                  o.Guard.Proxy, // not the environment's proxy, which would bypass the guard
-		OnProxyConnectResponse: checkProxyLogin,
-		DialContext:            dial(o.Guard),
+		Proxy:                  nil, // the guard goes through the operator's; the environment's would bypass it
+		DialContext:            dial(o.Guard.DialContext),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
 		ForceAttemptHTTP2:      true,
@@ -263,6 +265,8 @@ func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, er
 		return a.roundTrip(ctx, a.sender.unpooled, target)
 	case errors.Is(err, context.DeadlineExceeded) && a.clock.onShared():
 		a.sender.pools.retire(receiverOf(target), pool)
+	case target.Scheme == "http" && a.sender.Guard.Proxied():
+		return a.forwarded(ctx, target, err)
 	}
 	return response, err
 }
