@@ -178,7 +178,7 @@ func why(a herald.Attempt) string {
 	case herald.ReasonConnect:
 		return "no connection to the receiver could be made"
 	case herald.ReasonProxy:
-		return "the egress proxy of Herald refused to connect to the receiver, which was not called; Herald's operator can allow it in the proxy"
+		return "the egress proxy of Herald refused to connect to the receiver, which was not called; Herald's operator can change that in the proxy"
 	case herald.ReasonTLS:
 		return "the TLS connection to the receiver could not be set up"
 	case herald.ReasonTimeout:

@@ -38,8 +38,11 @@ type ProxyError struct {
 
 // Error says it to a person.
 func (e *ProxyError) Error() string {
-	if e.Status == 0 {
+	switch e.Status {
+	case 0:
 		return "the egress proxy of this service did not answer in HTTP"
+	case http.StatusProxyAuthRequired:
+		return "the egress proxy of this service does not take its credentials: it answered 407 Proxy Authentication Required"
 	}
 	return strings.TrimSpace(fmt.Sprintf("the egress proxy of this service answered %d %s", e.Status, http.StatusText(e.Status)))
 }

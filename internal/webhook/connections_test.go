@@ -89,8 +89,9 @@ func eventually(t *testing.T, what string, done func() bool) {
 func TestTimedOutConnectionGetsNoMoreRequests(t *testing.T) {
 	for _, over := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(over, func(t *testing.T) {
+			t.Parallel()
 			h, url, trust := newHanging(t, over == "HTTP/2.0")
-			s := newSender(t, trust, func(o *webhook.Options) { o.Timeout = time.Second })
+			s := newSender(t, trust, func(o *webhook.Options) { o.Timeout = 2 * time.Second })
 			patient, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var slow sync.WaitGroup
@@ -120,6 +121,7 @@ func TestTimedOutConnectionGetsNoMoreRequests(t *testing.T) {
 // TestAttemptsUnderWayOutliveATimeout: a timeout of one attempt does not break the others on the same
 // connection of HTTP/2.
 func TestAttemptsUnderWayOutliveATimeout(t *testing.T) {
+	t.Parallel() // it waits
 	h, url, trust := newHanging(t, true)
 	const timeout = 3 * time.Second
 	s := newSender(t, trust, func(o *webhook.Options) { o.Timeout = timeout })
@@ -144,6 +146,7 @@ func TestAttemptsUnderWayOutliveATimeout(t *testing.T) {
 // TestSilentHTTP2ConnectionIsFoundByAPing: the receiver takes what is sent and answers nothing, not even a
 // ping. The attempt learns it before its time is over, and the next one gets a new connection.
 func TestSilentHTTP2ConnectionIsFoundByAPing(t *testing.T) {
+	t.Parallel() // it waits
 	var mu sync.Mutex
 	streams := 0
 	url, trust := http2Receiver(t, nil, func(_ int, f *http2.Framer, stream uint32) {
@@ -165,6 +168,7 @@ func TestSilentHTTP2ConnectionIsFoundByAPing(t *testing.T) {
 
 // TestConnectionEndsWithItsCertificate: a busy connection is not used beyond the time of its certificate.
 func TestConnectionEndsWithItsCertificate(t *testing.T) {
+	t.Parallel() // it waits
 	made, pool := certificate(t, "localhost", time.Now().Add(2*time.Second))
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{made}}
