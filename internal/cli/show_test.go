@@ -21,6 +21,7 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/explain"
 )
 
 func TestInterruptWinsOverWhatItInterrupted(t *testing.T) {
@@ -256,17 +257,17 @@ func TestRefusedCallerIsToldWhatWasSent(t *testing.T) {
 			if got := cli.Why(d, time.Now()).Cause; !strings.Contains(got, want) || !strings.Contains(got, strconv.Itoa(status)) {
 				t.Errorf("%d, %v: %q, want it to say %q", status, headers, got, want)
 			}
-			if got := cli.LacksAuthorization(d); got != (want == "no Authorization header") {
+			if got := explain.LacksAuthorization(d.Attempts); got != (want == "no Authorization header") {
 				t.Errorf("%d, %v: lacks the header: %v", status, headers, got)
 			}
 		}
 	}
 	d := delivery(401, map[string]string{"Authorization": "Basic …"})
 	d.Attempts[0].Request.Hops = []herald.Hop{{Status: 307, URL: "https://b.example/", Method: "POST", AuthorizationDropped: "the redirect leads to another origin"}}
-	if got := cli.Why(d, time.Now()).Cause; !strings.Contains(got, "redirected to https://b.example/") || !strings.Contains(got, "not sent there, because the redirect leads to another origin") || cli.LacksAuthorization(d) {
-		t.Errorf("after a redirect to another origin: %q, lacks the header: %v", got, cli.LacksAuthorization(d))
+	if got := cli.Why(d, time.Now()).Cause; !strings.Contains(got, "redirected to https://b.example/") || !strings.Contains(got, "not sent there, because the redirect leads to another origin") || explain.LacksAuthorization(d.Attempts) {
+		t.Errorf("after a redirect to another origin: %q, lacks the header: %v", got, explain.LacksAuthorization(d.Attempts))
 	}
-	if cli.LacksAuthorization(delivery(500, nil)) {
+	if explain.LacksAuthorization(delivery(500, nil).Attempts) {
 		t.Error("a 500 has another cause")
 	}
 }
