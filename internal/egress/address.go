@@ -274,6 +274,11 @@ func serialiseName(host string) (string, error) {
 	return addr.String(), nil
 }
 
+// hostNames writes names in ASCII as the URL Standard does. It takes underscores and two hyphens in a row:
+// names in private networks and of content delivery networks have them.
+var hostNames = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckJoiners(true), idna.Transitional(false),
+	idna.StrictDomainName(false), idna.CheckHyphens(false))
+
 // asciiName returns the name of a host in ASCII and lower case. It keeps the dot of the root.
 func asciiName(host string) (string, error) {
 	if host == "" {
@@ -286,11 +291,12 @@ func asciiName(host string) (string, error) {
 			return "", fmt.Errorf("%q is not the name of a host: its %% begins no encoded UTF-8", host)
 		}
 		decoded, root = cutRoot(decoded)
-		if ascii, err = idna.Lookup.ToASCII(decoded); err != nil {
-			// IDNA refuses an underscore, but names in private networks may have one.
-			if ascii = strings.ToLower(decoded); !plainName(ascii) {
-				return "", fmt.Errorf("%q is not the name of a host%s", host, strangeIn(ascii))
-			}
+		ascii, err = hostNames.ToASCII(decoded)
+		if err != nil {
+			ascii = strings.ToLower(decoded)
+		}
+		if strange := strangeIn(ascii); ascii != "" && strange != "" {
+			return "", fmt.Errorf("%q is not the name of a host%s", host, strange)
 		}
 	}
 	// IDNA maps other full stops to dots, so the dot of the root can come off here too. More of them, or
