@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -75,19 +74,6 @@ func direction(o query.Order) string {
 	}
 	return ""
 }
-
-// adviseTimeRange adds advice to the error of a list that took too long: to limit its time
-// range, with example as an example.
-func adviseTimeRange(err error, example string) error {
-	if known := (*herald.Error)(nil); errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
-		advised := *known
-		advised.Message = "The list takes too long to search. Limit its time range, for example with " + example + "."
-		return &advised
-	}
-	return err
-}
-
-func aDayAgo() string { return time.Now().UTC().Add(-24 * time.Hour).Format("2006-01-02T15:04:05Z") }
 
 // Alert returns a client's alert. The error is CodeNotFound when there is none.
 func (s *Store) Alert(ctx context.Context, client, id uuid.UUID) (herald.Alert, error) {

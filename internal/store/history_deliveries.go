@@ -74,7 +74,7 @@ func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.Deliv
 	if err == nil {
 		err = memory.Reserve(ctx, int64(deliveriesSize(found)))
 	}
-	return found, next, adviseTimeRange(s.failed("list deliveries", err), "since="+aDayAgo())
+	return found, next, s.failed("list deliveries", err)
 }
 
 func (s *Store) mergedDeliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, *place, error) {
@@ -168,7 +168,6 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 	matching := func() conditions {
 		c := conditions{parts: append(slices.Clone(more), isNoRedelivery(alias))}
 		c.add(alias+".client_id = %s", client)
-		c.receiver(alias, f)
 		return c
 	}
 	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
@@ -185,6 +184,7 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 	among := func(ids []uuid.UUID) ([]herald.Delivery, error) {
 		c := matching()
 		c.add(alias+".id BETWEEN %s AND %s", ids[len(ids)-1], ids[0])
+		c.receiver(alias, f)
 		c.ofAlert(f)
 		s.ended(&c, alias, f)
 		return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (SELECT `+columns+` FROM `+table+`

@@ -28,7 +28,7 @@ func BenchmarkLists(b *testing.B) {
 			f.indexAll()
 			for _, parameters := range []string{
 				"", "orderBy=id", "page=20000", "page=20000&orderBy=id", "page=40000", "pageSize=5000", "query=ruleId=" + ruleNumber(3).String(),
-				"page=3000&query=ruleId=" + ruleNumber(3).String(), "query=raisedOnUtc>" + aDayAgo(), "query=companyId=" + ruleNumber(8).String(),
+				"page=3000&query=ruleId=" + ruleNumber(3).String(), "query=raisedOnUtc>" + ago(24*time.Hour), "query=companyId=" + ruleNumber(8).String(),
 				"query=companyId=" + ruleNumber(1).String() + "%26%26ruleType=Sync Completed", "query=companyId=" + ruleNumber(8).String() + "%26%26message~nothing",
 				"query=ruleType=Sync Failed", "page=30000&orderBy=id&query=ruleType=Sync Completed", "query=ruleType=Sync Failed%26%26message~company",
 				"query=companyId=" + ruleNumber(1).String() + "%26%26raisedOnUtc>" + ago(30*time.Hour),
@@ -36,7 +36,7 @@ func BenchmarkLists(b *testing.B) {
 				"query=message~nothing", "query=ruleType=Sync Completed", "query=ruleType=Sync Completed%26%26raisedOnUtc>" + ago(7*time.Hour),
 				"query=companyId=" + ruleNumber(8).String() + "%26%26raisedOnUtc>" + ago(7*time.Hour), "query=message~nothing%26%26raisedOnUtc>" + ago(7*time.Hour),
 				"query=dataConnectionId=" + ruleNumber(8).String() + "%26%26raisedOnUtc>" + ago(7*time.Hour),
-				"query=raisedOnUtc<" + aDayAgo(), "page=30000&query=raisedOnUtc<" + aDayAgo(),
+				"query=raisedOnUtc<" + ago(24*time.Hour), "page=30000&query=raisedOnUtc<" + ago(24*time.Hour),
 			} {
 				values, err := url.ParseQuery(parameters)
 				if err != nil {
