@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	mathrand "math/rand/v2"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -288,3 +290,51 @@ func testIndexFollowsRetention(t *testing.T, f *fixture) {
 }
 
 func idBytes(id uuid.UUID) []byte { return id[:] }
+
+// TestUntilTheIndexIsMade: in a large database whose index is not made yet, a company is searched one by
+// one. That is refused with advice if it is too much, and the query that follows the advice succeeds. A
+// segment that fails leaves nothing behind.
+func TestUntilTheIndexIsMade(t *testing.T) { onBoth(t, testUntilTheIndexIsMade) }
+
+func testUntilTheIndexIsMade(t *testing.T, f *fixture) {
+	r := newRaiser(f)
+	r.raise(400, time.Minute, 30*time.Hour)
+	f.openLimit, f.searchLimit = 100, 100
+	company := r.companies[1]
+	f.tallyAll()
+	_, _, err := f.Alerts(t.Context(), f.client.ID, uuid.Nil, company, listOf(t, query.Alerts(), ""))
+	wantCode(t, err, herald.CodeInvalid)
+	advice := regexp.MustCompile(`raisedOnUtc>=([-0-9T:Z]+)`).FindStringSubmatch(err.Error())
+	if advice == nil {
+		t.Fatalf("%v: no advice", err)
+	}
+	since, err := time.Parse(time.RFC3339, advice[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := r.ids(func(e *herald.Event) bool { return e.CompanyID == company && !herald.TimeOf(e.ID).Before(since) })
+	if len(want) == 0 {
+		t.Error("nothing is found with the advice: the test proves nothing")
+	}
+	r.walk(company, advice[0], want)
+	part, alerts, _, err := f.readSegment(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken off")
+	err = f.inTransaction(t.Context(), "break off", func(ctx context.Context, tx *sql.Tx) error {
+		return errors.Join(writeSegment(ctx, tx, part, pack(byKey(alerts))), broken)
+	})
+	if !errors.Is(err, broken) || f.rows("alert_blocks") != 0 {
+		t.Fatalf("%v, and %d blocks", err, f.rows("alert_blocks"))
+	}
+	f.indexAll()
+	r.walk(company, "", r.ids(func(e *herald.Event) bool { return e.CompanyID == company }))
+	if n, err := f.IndexAlerts(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d alerts, %v; want none while they are too few", n, err)
+	}
+	r.raise(100, 0, 30*time.Second)
+	f.tallyAll()
+	f.indexAll()
+	r.walk(company, "", r.ids(func(e *herald.Event) bool { return e.CompanyID == company }))
+}
