@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -256,8 +255,8 @@ func (s *Store) pageBySet(ctx context.Context, tx *sql.Tx, q search, set alertSe
 		return nil, 0, false, err
 	}
 	ids, err := k.pick(ctx, tx, l.Order.Desc, l.Offset(), l.PageSize)
-	if err == nil && len(ids) > 0 {
-		alerts, err = alertsOf(ctx, tx, fmt.Sprintf(s.dialect.idList, "$1"), []any{jsonIDs(ids)}, l.Order)
+	if err == nil {
+		alerts, err = s.alertsOf(ctx, tx, ids, l.Order)
 	}
 	return alerts, k.total(), true, err
 }
@@ -317,8 +316,12 @@ func (s *Store) pageByTallies(ctx context.Context, tx *sql.Tx, q search, l query
 	c := q.conditions()
 	c.add("a.id >= %s", page.from)
 	c.add("a.id < %s", page.to)
-	alerts, err := alertsOf(ctx, tx, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
-		` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(skip), c.args, l.Order)
+	ids, err := list(ctx, tx, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
+		` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(skip), c.args...)
+	if err != nil {
+		return nil, 0, s.failed("find a page of alerts", err)
+	}
+	alerts, err := s.alertsOf(ctx, tx, ids, l.Order)
 	return alerts, count.total, s.failed("list alerts", err)
 }
 
