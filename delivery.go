@@ -2,6 +2,7 @@ package herald
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -102,6 +103,15 @@ func Reasons() []Reason {
 		ReasonNoConsent, ReasonLocal}
 }
 
+// ParseReason returns the reason of that name. Any other text is a CodeInvalid Error: a misspelt
+// reason would select nothing, and look like good news.
+func ParseReason(text string) (Reason, error) {
+	if all := Reasons(); !slices.Contains(all, Reason(text)) {
+		return "", Invalid("", "%.80q is not one of %q", text, all)
+	}
+	return Reason(text), nil
+}
+
 // Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.
 type Delivery struct {
 	ID       uuid.UUID `json:"id"`
@@ -150,7 +160,7 @@ type DeliveryFilter struct {
 	Alert    uuid.UUID
 	Since    time.Time // raised, or made again, at or after
 	Until    time.Time // raised, or made again, before
-	Reason   Reason    // of the delivery or of its last attempt
+	Reason   Reason    // of the delivery, of its last attempt, or for which it waits
 	// Unrepeated selects the deliveries after which the alert has not reached the receiver: no
 	// other delivery of it to the same receiver was delivered, is pending, or was made later.
 	Unrepeated bool

@@ -30,7 +30,7 @@ type DeliveryFilter struct {
 	Type     string // of the event
 	Company  uuid.UUID
 	Alert    uuid.UUID
-	Reason   herald.Reason // of the delivery or of its last attempt
+	Reason   herald.Reason // of the delivery, of its last attempt, or for which it waits
 	// Since and Until bound when the alert was raised, or a redelivery was made.
 	Since, Until time.Time
 }
@@ -132,6 +132,14 @@ func (c *API) recover(ctx context.Context, f RecoverFilter, dryRun bool) (herald
 func (c *API) Redeliver(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	var d Delivery
 	err := c.do(ctx, call{method: http.MethodPost, path: "/deliveries/" + id.String() + "/redeliver", into: &d})
+	return d, err
+}
+
+// Retry makes the next attempt of a pending delivery now, and returns the delivery. Repeating it does no
+// harm, but it is not retried.
+func (c *API) Retry(ctx context.Context, id uuid.UUID) (Delivery, error) {
+	var d Delivery
+	err := c.do(ctx, call{method: http.MethodPost, path: "/deliveries/" + id.String() + "/retry", into: &d})
 	return d, err
 }
 

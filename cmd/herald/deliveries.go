@@ -10,6 +10,7 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/explain"
 	"herald/internal/secret"
 )
 
@@ -20,6 +21,7 @@ type deliveriesCommand struct {
 	Why       deliveriesWhy       `cmd:"" help:"Explain a delivery: the cause, the evidence, what happens next."`
 	Redeliver deliveriesRedeliver `cmd:"" help:"Send the same alert again, now."`
 	Recover   deliveriesRecover   `cmd:"" help:"Send again what failed, such as during an outage of a receiver."`
+	Retry     deliveriesRetry     `cmd:"" help:"Make the next attempt of a pending delivery now."`
 	Cancel    deliveriesCancel    `cmd:"" help:"End a pending delivery."`
 }
 
@@ -71,7 +73,7 @@ type deliveryFilter struct {
 	Type     string        `help:"Only of this type of event." predictor:"type"`
 	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
 	Alert    uuid.UUID     `help:"Only of this alert." placeholder:"ID"`
-	Reason   herald.Reason `help:"Only with this reason, of the delivery or of its last attempt." placeholder:"REASON"`
+	Reason   herald.Reason `help:"Only with this reason, of the delivery, of its last attempt, or for which it waits." placeholder:"REASON"`
 	Since    cli.Moment    `help:"Only made at this time or later: 2026-11-23T09:00:00Z, or 2h for two hours ago." placeholder:"TIME"`
 	Until    cli.Moment    `help:"Only made before this time." placeholder:"TIME"`
 }
@@ -159,7 +161,7 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 		return err
 	}
 	why := cli.Why(d, time.Now())
-	if cli.LacksAuthorization(d) {
+	if explain.LacksAuthorization(d.Attempts) {
 		why.Evidence = append(why.Evidence, c.profileEvidence(ctx))
 	}
 	if c.Output == cli.Table {
@@ -194,6 +196,17 @@ type deliveriesRedeliver struct{ oneDelivery }
 // Run makes a new delivery of the same alert.
 func (c *deliveriesRedeliver) Run(ctx context.Context, out *streams) error {
 	d, err := c.call(ctx, (*client.API).Redeliver)
+	if err != nil {
+		return err
+	}
+	return cli.WriteOne(out.stdout, c.Output, deliveryColumns, d)
+}
+
+type deliveriesRetry struct{ oneDelivery }
+
+// Run makes the next attempt now.
+func (c *deliveriesRetry) Run(ctx context.Context, out *streams) error {
+	d, err := c.call(ctx, (*client.API).Retry)
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,8 @@ type App struct {
 	// Of a listener for the metrics alone, or nil.
 	metricsServer  *http.Server
 	metricsAddress net.Addr
+	profileServer  *http.Server
+	profileAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
 
 	draining   atomic.Bool
@@ -112,7 +114,8 @@ func (a *App) openStore(ctx context.Context, box *secret.Box, keyExisted bool, i
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
 		Retention: c.Retention, MaxRules: c.MaxRules, Box: box, Logger: c.Log, Clock: a.clock, IDs: ids,
-		Changed: func(client uuid.UUID) { clients.Invalidate(client) },
+		OperatorKeys: fingerprints(c.OperatorKeys),
+		Changed:      func(client uuid.UUID) { clients.Invalidate(client) },
 	})
 	if err != nil {
 		return nil, err
@@ -130,6 +133,13 @@ func (a *App) openStore(ctx context.Context, box *secret.Box, keyExisted bool, i
 		return nil, errors.Join(err, a.store.Close())
 	}
 	return clients, nil
+}
+
+func fingerprints(keys []string) (all [][32]byte) {
+	for _, key := range keys {
+		all = append(all, secret.Fingerprint(key))
+	}
+	return all
 }
 
 // startEngine makes what sends, and starts the engine.
@@ -164,10 +174,15 @@ func (a *App) serve(ctx context.Context, p parts) error {
 	if err := a.listen(ctx, handler, p.guard, p.registry); err != nil {
 		return err
 	}
-	if a.config.MetricsListen == "" {
+	if a.config.MetricsListen != "" {
+		if err := a.listenForMetrics(ctx, a.metrics(p.registry), p.guard); err != nil {
+			return err
+		}
+	}
+	if a.config.ProfileListen == "" {
 		return nil
 	}
-	return a.listenForMetrics(ctx, a.metrics(p.registry), p.guard)
+	return a.listenForProfiles(ctx, p.guard)
 }
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
@@ -242,7 +257,7 @@ func (a *App) startMaintenance(r *resealer) {
 		step  func(context.Context) (int, error)
 		every time.Duration
 	}{
-		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, maintenanceInterval},
+		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
 		{"index alerts", a.indexAlerts, maintenanceInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
@@ -255,6 +270,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
 		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
+		{"delete ended sessions", a.store.ExpireSessions, expireInterval},
 		{"follow the secret key file", r.step, rereadInterval},
 	} {
 		a.background.Go(func() {
@@ -279,6 +295,14 @@ func (a *App) indexAlerts(ctx context.Context) (int, error) {
 	n, err := a.store.IndexAlerts(ctx)
 	if n > 0 {
 		sleep(ctx, 2*time.Since(began))
+	}
+	return n, err
+}
+
+func (a *App) cancelDeleted(ctx context.Context) (int, error) {
+	n, err := a.store.CancelDeletedClients(ctx)
+	if err == nil {
+		a.engine.Ended(herald.Cancelled, n)
 	}
 	return n, err
 }
