@@ -222,46 +222,6 @@ func alertsUpTo(f herald.DeliveryFilter) uuid.UUID {
 	return herald.DeliveryID(herald.AlertOf(f.After), 1)
 }
 
-// alertsBetween adds the condition that alerts a are from the last of the ids to the first.
-func alertsBetween(ids []uuid.UUID) alertSource {
-	return func(c *conditions) string {
-		c.add("a.id BETWEEN %s AND %s", ids[len(ids)-1], ids[0])
-		return `alerts a`
-	}
-}
-
-// alertSource adds conditions on some alerts a, and returns the tables to read them from.
-type alertSource func(*conditions) (from string)
-
-// deliveriesOf lists the deliveries of some alerts.
-func (s *Store) deliveriesOf(ctx context.Context, client uuid.UUID, source alertSource, f herald.DeliveryFilter) ([]herald.Delivery, error) {
-	var c conditions
-	part := func(columns, table, alias string) string {
-		c.parts = nil
-		c.add("a.client_id = %s", client)
-		from := source(&c)
-		if f.After != uuid.Nil {
-			c.add("NOT "+alias+".id >= %s", f.After) // SQLite would use "id < x" as the index bound, which is worse than the alert's
-		}
-		c.ofAlert(f)
-		c.receiver(alias, f)
-		s.ended(&c, alias, f)
-		c.parts = append(c.parts, isNoRedelivery(alias))
-		return `SELECT ` + columns + ` FROM ` + from + ` ` + s.dialect.joinOfAlert(table, alias) + ` WHERE ` + c.where()
-	}
-	var text string
-	switch {
-	case f.State == nil:
-		text = part(endedColumns, "deliveries d", "d") + ` UNION ALL ` + part(pendingColumns, "queue q", "q")
-	case *f.State == herald.Pending:
-		text = part(pendingColumns, "queue q", "q")
-	default:
-		text = part(endedColumns, "deliveries d", "d") + ` AND d.state = ` + c.bind(int(*f.State))
-	}
-	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
-		c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
-}
-
 // ofAlert adds the conditions on the columns of the alert.
 func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 	if f.Type != "" {
