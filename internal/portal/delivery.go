@@ -28,9 +28,10 @@ type deliveryView struct {
 	Shown *attemptView
 	Body  payload
 	// Curl is the request as a command, secrets masked.
-	Curl                      string
-	Redeliver, Retry, Cancel  action
-	RuleHref, AlertHref, Self string
+	Curl                     string
+	Redeliver, Retry, Cancel action
+	Self                     string
+	now                      time.Time
 }
 
 // lastSuccess is the newest delivery that reached the same receiver.
@@ -100,7 +101,7 @@ func (p *portal) delivery(r *http.Request, v visit) (answer, error) {
 	}
 	values := r.URL.Query()
 	self := v.client.path("/deliveries/" + d.ID.String())
-	show := deliveryView{Delivery: d, Client: v.client, Self: self, Cause: explain.Cause(d, attempts), Next: explain.Next(d, attempts, p.Now(), utcClock),
+	show := deliveryView{Delivery: d, Client: v.client, Self: self, now: p.Now(), Cause: explain.Cause(d, attempts), Next: explain.Next(d, attempts, p.Now(), utcClock),
 		Attempts: attemptsOf(attempts, self)}
 	if show.Shown, err = shownAttempt(show.Attempts, values.Get("attempt")); err != nil {
 		return answer{}, err
@@ -205,6 +206,14 @@ func (d *deliveryView) actions(v visit) {
 		d.Redeliver.Reason = "Its client was deleted."
 	}
 }
+
+// NextSoon reports whether the time of the next attempt is known, which the page shows in the reader's zone.
+func (d deliveryView) NextSoon() bool {
+	return d.State == herald.Pending && !d.InFlight && d.NextAttemptAt.After(d.now)
+}
+
+// NextN is the number of the next attempt.
+func (d deliveryView) NextN() int { return len(d.Attempts) + 1 }
 
 // Pending reports whether the delivery can still be retried or cancelled.
 func (d deliveryView) Pending() bool { return d.State == herald.Pending }
