@@ -195,7 +195,7 @@ func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
 	session, one := f.signedIn("acme"), of(acme, "/deliveries/"+deliveryID(acme).String())
 	text := f.page(session, http.StatusOK, one)
 	for _, want := range []string{"It failed for good because the receiver answered 401; the request carried an Authorization header of the scheme Bearer, which the receiver does not accept.",
-		"Nothing was ever delivered to this receiver.", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
+		"Nothing was ever delivered to this receiver.", "The answer took 12 ms.", "401 is not retried. Nothing more by itself.", "The Authorization header was changed <time", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
 		"curl -X POST &#39;https://x.example&#39;", "Authorization: Bearer …", `action="` + one + `/redeliver"`, "&#34;Message&#34;: &#34;for Acme&#34;", `rel="noreferrer noopener"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of a failed delivery does not have %s", want)

@@ -89,6 +89,12 @@ type Rules interface {
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
 }
 
+// Audit reads the audit log.
+type Audit interface {
+	// Changes lists up to limit changes of a client, newest first, after the change after.
+	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
+}
+
 // Clients reads the clients.
 type Clients interface {
 	// Clients lists up to limit clients, newest first, after the client after.
@@ -106,6 +112,7 @@ type Options struct {
 	Events     Events
 	Rules      Rules
 	Clients    Clients
+	Audit      Audit
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// Secure says that people reach the portal by https; cookies are for https alone then.
