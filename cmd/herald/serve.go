@@ -38,6 +38,7 @@ type serveCommand struct {
 	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
 	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
 	MetricsListen   string        `help:"Address of a listener for /metrics alone, host:port; the API then has no /metrics. Empty: the API has it." env:"HERALD_METRICS_LISTEN" placeholder:"ADDRESS"`
+	ProfileListen   string        `help:"Loopback address of a listener for Go's profiles (/debug/pprof/), host:port. Empty: none." env:"HERALD_PROFILE_LISTEN" placeholder:"ADDRESS"`
 	MaxConnections  int           `help:"How many connections the API keeps open at once, a quarter of them (of few, a half) to one address. 0: what the limit of open files leaves beside the database and sending." env:"HERALD_MAX_CONNECTIONS" default:"0"`
 	TrustedProxy    []string      `help:"Network of proxies that are believed when they say whom a request is from (X-Forwarded-For); repeatable." env:"HERALD_TRUSTED_PROXIES" placeholder:"CIDR"`
 	RateLimit       int           `help:"How many requests each client may make within the window, on each node; the operator is not limited. 0: any number." env:"HERALD_RATE_LIMIT" default:"0"`
@@ -78,7 +79,9 @@ type serveCommand struct {
 
 // Run serves until ctx ends.
 func (c *serveCommand) Run(ctx context.Context, out *streams) error {
-	config, err := c.config(out.stderr)
+	lines := newBufferedLog(out.stderr)
+	defer lines.Flush() //nolint:errcheck // there is nowhere left to say it
+	config, err := c.config(lines)
 	if err != nil {
 		return err
 	}
@@ -199,6 +202,11 @@ func (c *serveCommand) configCallers(config *app.Config) (err error) {
 	}
 	if config.MetricsListen, config.MaxConnections = c.MetricsListen, c.MaxConnections; c.MaxConnections < 0 {
 		return usageError("--max-connections %d: give a positive number, or 0 for what the limit of open files leaves", c.MaxConnections)
+	}
+	if config.ProfileListen = c.ProfileListen; c.ProfileListen != "" {
+		if err := app.CheckProfileListen(c.ProfileListen); err != nil {
+			return usageError("--profile-listen: %v", err)
+		}
 	}
 	if config.TrustedProxies, err = egress.ParsePrefixes(c.TrustedProxy); err != nil {
 		return usageError("--trusted-proxy: %v", err)
@@ -329,8 +337,12 @@ func newLogger(to io.Writer, format, level string) *slog.Logger {
 		panic(fmt.Sprintf("log level %q passed its enum: %v", level, err))
 	}
 	options := &slog.HandlerOptions{Level: minimum}
+	var handler slog.Handler = slog.NewTextHandler(to, options)
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(to, options))
+		handler = slog.NewJSONHandler(to, options)
 	}
-	return slog.New(slog.NewTextHandler(to, options))
+	if b, ok := to.(*bufferedLog); ok {
+		handler = flushingHandler{handler, b}
+	}
+	return slog.New(handler)
 }

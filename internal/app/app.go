@@ -54,6 +54,8 @@ type App struct {
 	// Of a listener for the metrics alone, or nil.
 	metricsServer  *http.Server
 	metricsAddress net.Addr
+	profileServer  *http.Server
+	profileAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
 
 	draining   atomic.Bool
@@ -172,10 +174,15 @@ func (a *App) serve(ctx context.Context, p parts) error {
 	if err := a.listen(ctx, handler, p.guard, p.registry); err != nil {
 		return err
 	}
-	if a.config.MetricsListen == "" {
+	if a.config.MetricsListen != "" {
+		if err := a.listenForMetrics(ctx, a.metrics(p.registry), p.guard); err != nil {
+			return err
+		}
+	}
+	if a.config.ProfileListen == "" {
 		return nil
 	}
-	return a.listenForMetrics(ctx, a.metrics(p.registry), p.guard)
+	return a.listenForProfiles(ctx, p.guard)
 }
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
@@ -250,7 +257,7 @@ func (a *App) startMaintenance(r *resealer) {
 		step  func(context.Context) (int, error)
 		every time.Duration
 	}{
-		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, maintenanceInterval},
+		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
@@ -277,6 +284,14 @@ func (a *App) startMaintenance(r *resealer) {
 			}
 		})
 	}
+}
+
+func (a *App) cancelDeleted(ctx context.Context) (int, error) {
+	n, err := a.store.CancelDeletedClients(ctx)
+	if err == nil {
+		a.engine.Ended(herald.Cancelled, n)
+	}
+	return n, err
 }
 
 // sleep waits for d. It returns false if ctx ended before that.

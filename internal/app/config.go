@@ -28,6 +28,8 @@ type Config struct {
 	// MetricsListen is an address host:port for the metrics alone; empty means that the API has
 	// them.
 	MetricsListen string
+	// ProfileListen is a loopback address host:port for Go's profiles; empty means none.
+	ProfileListen string
 	// MaxConnections bounds the open connections to the API; 0 means what the process's limit of
 	// descriptors leaves beside the database and sending.
 	MaxConnections int
