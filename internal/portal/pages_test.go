@@ -150,6 +150,9 @@ func TestPagesGoForthAndBack(t *testing.T) {
 	at, text := of(acme, "/deliveries?state=failed&notice=retried"), ""
 	for at != "" {
 		text = f.page(session, http.StatusOK, at)
+		if len(text) > 55_000 {
+			t.Errorf("a whole page of a list has %d bytes", len(text))
+		}
 		var page []string
 		for _, row := range rows.FindAllStringSubmatch(text, -1) {
 			page = append(page, row[1])

@@ -193,6 +193,10 @@ func TestEveryPageHasItsHeadersAndNothingInline(t *testing.T) {
 			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" || h.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s: headers %v", target, h)
 			}
+			// Without the element a browser on plain http hides a form's origin, and the form is refused.
+			if strings.Contains(text, "<html") && !strings.Contains(text, `<meta name="referrer" content="same-origin">`) {
+				t.Errorf("%s has no policy for forms", target)
+			}
 			if inlineStyle.MatchString(text) || inlineScript.MatchString(text) {
 				t.Errorf("%s has an inline style or script: %q %q", target, inlineStyle.FindString(text), inlineScript.FindString(text))
 			}
