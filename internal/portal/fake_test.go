@@ -37,7 +37,7 @@ type fake struct {
 	changed    []string // which changes were made
 	filter     herald.DeliveryFilter
 	fail       error
-	made       int
+	made, uses int
 }
 
 func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
@@ -61,8 +61,11 @@ func (f *fake) CreateSession(_ context.Context, by herald.Caller) (string, error
 	return token, nil
 }
 
-func (f *fake) Session(_ context.Context, token string) (herald.Session, error) {
+func (f *fake) Session(_ context.Context, token string, used bool) (herald.Session, error) {
 	s, known := f.sessions[token]
+	if used {
+		f.uses++
+	}
 	if !known {
 		return s, herald.Errorf(herald.CodeUnauthorized, "You are not signed in.")
 	}

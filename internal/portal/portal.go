@@ -46,8 +46,8 @@ type Keys interface {
 type Sessions interface {
 	// CreateSession makes a session and returns the secret that finds it, this once.
 	CreateSession(ctx context.Context, by herald.Caller) (token string, err error)
-	// Session returns the session that a secret finds and notes its use; CodeUnauthorized for one that has ended.
-	Session(ctx context.Context, token string) (herald.Session, error)
+	// Session returns the session that a secret finds, and notes its use if used; CodeUnauthorized for one that has ended.
+	Session(ctx context.Context, token string, used bool) (herald.Session, error)
 	EndSession(ctx context.Context, token string) error
 	// EndSessions ends all sessions of the caller's key; CodeConflict after a portal link.
 	EndSessions(ctx context.Context, by herald.Caller) error

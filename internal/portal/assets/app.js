@@ -2,6 +2,7 @@
 import { writeTimes } from "./times.js";
 import { enableCopying } from "./copy.js";
 import { enableDialogs } from "./dialog.js";
+import { enableLive } from "./live.js";
 import { enableShortcuts } from "./shortcuts.js";
 import { say } from "./toast.js";
 
@@ -9,6 +10,8 @@ document.documentElement.classList.add("scripted");
 writeTimes(document);
 enableCopying();
 enableDialogs();
+enableLive();
+document.addEventListener("click", (event) => { if (event.target.closest("#new-rows")) location.reload(); });
 if (!("nokeys" in document.documentElement.dataset)) enableShortcuts();
 
 // What htmx has put into the page.
