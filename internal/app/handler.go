@@ -61,7 +61,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	err = native.Register(native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
-		PortalLinks: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
+		PortalLinks: a.store, Sessions: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
 		SendsMail: a.config.MailServer != nil,
 	})
 	if err != nil {
