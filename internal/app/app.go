@@ -31,6 +31,7 @@ import (
 	"herald/internal/intake"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/ratelimit"
 	"herald/internal/secret"
 	"herald/internal/store"
 	"herald/internal/webhook"
@@ -57,6 +58,8 @@ type App struct {
 	profileServer  *http.Server
 	profileAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
+
+	limitEvents *ratelimit.Events // nil without a rate limit
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -187,7 +190,9 @@ func (a *App) serve(ctx context.Context, p parts) error {
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
 func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
-	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
+	mails := mail.Options{
+		Server: c.MailServer, From: c.MailFrom, Hello: c.MailHello, Timeouts: c.MailTimeouts, PublicURL: c.PublicURL, Product: "Herald/" + c.Version,
+	}
 	if c.PublicURL != "" {
 		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
 			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
@@ -252,6 +257,9 @@ const (
 func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
+	if a.limitEvents != nil {
+		a.background.Go(func() { a.limitEvents.Run(ctx) })
+	}
 	for _, task := range []struct {
 		name  string
 		step  func(context.Context) (int, error)
