@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-
 	"herald"
 	"herald/internal/work"
 )
