@@ -12,6 +12,7 @@ import (
 var examples = map[string][]string{
 	"serve":                {`serve --data /var/lib/herald`, `serve --listen :8080 --database postgres://herald@db/herald --secret-key-file /etc/herald/secret.key`},
 	"migrate":              {`migrate --data /var/lib/herald`},
+	"healthcheck":          {`healthcheck`, `healthcheck --listen :8443 --tls-cert /etc/herald/tls.crt`},
 	"check":                {`check --data /var/lib/herald`},
 	"backup":               {`backup /var/backups/herald`},
 	"restore":              {`restore /var/backups/herald --data /var/lib/herald`},
@@ -76,6 +77,7 @@ func examplesOf(node *kong.Node) []string {
 
 // helpWithExamples prints kong's help, and examples below it.
 func helpWithExamples(options kong.HelpOptions, ctx *kong.Context) error {
+	showAllVariables(ctx.Kong)
 	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
 		return err
 	}
