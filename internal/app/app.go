@@ -237,6 +237,9 @@ const (
 func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
+	if a.pair != nil {
+		a.background.Go(func() { a.pair.Watch(ctx) })
+	}
 	for _, task := range []struct {
 		name  string
 		step  func(context.Context) (int, error)
