@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/google/uuid"
+
 	"herald/client"
 	"herald/internal/cli"
 )
@@ -26,6 +28,19 @@ func (c *connection) client() (*client.API, error) {
 		return nil, usageError("--url: %v", err)
 	}
 	return made, nil
+}
+
+// forClient is the flag of commands about one client, which the operator may make too.
+type forClient struct {
+	Client uuid.UUID `help:"With the operator's key: the client that it is about." placeholder:"ID"`
+}
+
+// of returns a service that is asked about the client, if there is one.
+func (f forClient) of(service *client.API, err error) (*client.API, error) {
+	if err != nil || f.Client == uuid.Nil {
+		return service, err
+	}
+	return service.For(f.Client), nil
 }
 
 // paging are the flags of lists with numbered pages.

@@ -33,6 +33,7 @@ type commands struct {
 	Trigger      triggerCommand      `cmd:"" help:"Publish an example event of a type."`
 	Tail         tailCommand         `cmd:"" help:"Show deliveries as they happen."`
 	Rules        rulesCommand        `cmd:"" help:"Manage the rules: which events are sent to which receivers."`
+	Status       statusCommand       `cmd:"" help:"Show how the service is, and first what needs attention (operator)."`
 	Events       eventsCommand       `cmd:"" help:"Publish events and show published ones."`
 	Alerts       alertsCommand       `cmd:"" help:"Show the alerts that events raised."`
 	Deliveries   deliveriesCommand   `cmd:"" help:"Show deliveries, send them again, cancel them."`

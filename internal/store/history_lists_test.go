@@ -84,7 +84,7 @@ func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 			t.Fatal(err)
 		}
 	}
-	again, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: herald.AlertOf(ids[5]), Origin: origin, Address: "https://moved.example/"})
+	again, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: herald.AlertOf(ids[5]), Origin: origin, Address: "https://moved.example/"})
 	if err != nil {
 		t.Fatal(err)
 	}

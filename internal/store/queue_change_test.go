@@ -18,11 +18,11 @@ func testCancelledDeliveryKeepsTheAttemptThatWasUnderWay(t *testing.T, f *fixtur
 	prepared := f.prepare(f.client, true)
 	f.accept(prepared)
 	item := prepared.Alerts[0].Items[0]
-	if err := f.CancelDelivery(t.Context(), f.client.ID, item.ID); err != nil {
+	if err := f.CancelDelivery(t.Context(), herald.Caller{}, f.client.ID, item.ID); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, f.CancelDelivery(t.Context(), f.client.ID, item.ID), herald.CodeConflict)
-	wantCode(t, f.CancelDelivery(t.Context(), f.newClient("Other").ID, item.ID), herald.CodeNotFound)
+	wantCode(t, f.CancelDelivery(t.Context(), herald.Caller{}, f.client.ID, item.ID), herald.CodeConflict)
+	wantCode(t, f.CancelDelivery(t.Context(), herald.Caller{}, f.newClient("Other").ID, item.ID), herald.CodeNotFound)
 	if err := f.Record(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200), State: herald.Delivered}); !errors.Is(err, work.ErrNotHeld) {
 		t.Errorf("recording: %v, want ErrNotHeld", err)
 	}
@@ -39,12 +39,12 @@ func testRedeliveriesAreNumberedOn(t *testing.T, f *fixture) {
 	f.accept(prepared)
 	alert := prepared.Alerts[0].ID
 	for n := 1; n < herald.MaxDeliveries; n++ {
-		id, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
+		id, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
 		if err != nil || id != herald.DeliveryID(alert, n) {
 			t.Fatalf("redelivery %d: %v, %v", n, id, err)
 		}
 	}
-	_, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
+	_, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
 	wantCode(t, err, herald.CodeConflict)
 }
 
@@ -57,7 +57,7 @@ func testRedeliveriesAtOnceAllCount(t *testing.T, f *fixture) {
 	var wg sync.WaitGroup
 	for range many {
 		wg.Go(func() {
-			if _, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: prepared.Alerts[0].ID, Origin: origin, Address: hook}); err != nil {
+			if _, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: prepared.Alerts[0].ID, Origin: origin, Address: hook}); err != nil {
 				t.Error(err)
 			}
 		})
