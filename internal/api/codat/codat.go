@@ -176,7 +176,7 @@ func (s *surface) about(r *http.Request, caller herald.Caller) (herald.Caller, e
 	case !ok:
 		return caller, herald.Errorf(herald.CodeNotFound, "No client was found with ID %.50s", named)
 	case client == uuid.Nil && caller.Operator:
-		return caller, invalid("client", "client is missing: with the operator's key, say which client the call is about, as in ?client=GUID.")
+		return caller, invalid("client", "client is missing: with the operator's key, say which client the call is about: ?client=GUID, or --client ID of a command.")
 	}
 	caller, err = caller.For(client)
 	if err == nil && caller.Operator {

@@ -91,7 +91,7 @@ func (s *surface) about(r *http.Request, caller herald.Caller) (herald.Caller, e
 		return caller, err
 	}
 	if r.PathValue("id") == "" {
-		return caller, nameMember(herald.Invalid("client", "missing; with the operator's key, say which client the call is about: ?client=ID"))
+		return caller, nameMember(herald.Invalid("client", "missing; with the operator's key, say which client the call is about: ?client=ID, or --client ID of a command"))
 	}
 	if id, err := parseID(r.PathValue("id")); err == nil {
 		caller.About, err = s.Owners.Owner(r.Context(), id)
