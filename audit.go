@@ -47,6 +47,8 @@ const (
 	DeliveryRedelivered Action = "delivery.redelivered" // the subject is the new delivery
 	DeliveryCancelled   Action = "delivery.cancelled"
 	DeliveriesRecovered Action = "deliveries.recovered" // the subject is the first of the new deliveries
+	DeliveryRetried     Action = "delivery.retried"
+	PortalLinkCreated   Action = "portalLink.created"
 )
 
 // Actor is the kind of caller that made a change.
@@ -57,4 +59,6 @@ const (
 	ActorOperator Actor = "operator" // the platform's operator
 	ActorKey      Actor = "apiKey"   // a client that used one of its keys
 	ActorReader   Actor = "reader"   // a mail's reader who used the link in it
+	// ActorPortalLink is a person who came into the portal by a link that the operator made.
+	ActorPortalLink Actor = "portalLink"
 )

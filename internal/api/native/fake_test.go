@@ -45,6 +45,7 @@ type fake struct {
 	recovered   recovery      // what Recover was called with
 	by          herald.Caller // of the last change of a delivery
 	keys        []herald.Key
+	link        herald.PortalLink
 }
 
 type recovery struct {
@@ -197,6 +198,16 @@ func (f *fake) DeliveryBody(_ context.Context, client, id uuid.UUID) ([]byte, er
 	return []byte(`{"AlertId": "1"}`), err
 }
 
+func (f *fake) Retry(_ context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
+	i := slices.IndexFunc(f.deliveries, func(d herald.Delivery) bool { return d.ID == id && d.ClientID == client })
+	if i < 0 {
+		return herald.Delivery{}, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
+	}
+	f.by = by
+	f.deliveries[i].NextAttemptAt = f.now
+	return f.deliveries[i], nil
+}
+
 func (f *fake) Cancel(_ context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	i, err := f.find(client, id)
 	if err != nil {
@@ -303,6 +314,13 @@ func (f *fake) Owner(_ context.Context, id uuid.UUID) (uuid.UUID, error) {
 func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, uuid.UUID, error) {
 	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
 		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), uuid.Nil, nil
+}
+
+func (f *fake) CreatePortalLink(_ context.Context, _ herald.Caller, l herald.PortalLink, life time.Duration) (herald.PortalLink, string, error) {
+	_, err := f.client(l.ClientID)
+	l.ExpiresAt = f.now.Add(life)
+	f.link = l
+	return l, "secret", err
 }
 
 // Backup returns an archive of text.
