@@ -76,7 +76,8 @@ func checkVariables(parser *kong.Kong, environment []string) error {
 }
 
 // serviceLink are the names that Kubernetes, and links between Docker containers, set for a service
-// whose name begins with herald.
+// whose name begins with herald: HERALD_SERVICE_HOST, HERALD_SERVICE_PORT, HERALD_PORT_8080_TCP_ADDR
+// and their like.
 var serviceLink = regexp.MustCompile(`^HERALD(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
 // linkedPort is the value of the variable …_PORT of such a service. A person's HERALD_PORT=8080 is none.
