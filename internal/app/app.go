@@ -31,6 +31,7 @@ import (
 	"herald/internal/intake"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/ratelimit"
 	"herald/internal/secret"
 	"herald/internal/store"
 	"herald/internal/webhook"
@@ -57,6 +58,8 @@ type App struct {
 	profileServer  *http.Server
 	profileAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
+
+	limitEvents *ratelimit.Events // nil without a rate limit
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -187,7 +190,9 @@ func (a *App) serve(ctx context.Context, p parts) error {
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
 func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
-	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
+	mails := mail.Options{
+		Server: c.MailServer, From: c.MailFrom, Hello: c.MailHello, Timeouts: c.MailTimeouts, PublicURL: c.PublicURL, Product: "Herald/" + c.Version,
+	}
 	if c.PublicURL != "" {
 		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
 			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
@@ -255,12 +260,15 @@ func (a *App) startMaintenance(r *resealer) {
 	if a.pair != nil {
 		a.background.Go(func() { a.pair.Watch(ctx) })
 	}
+	if a.limitEvents != nil {
+		a.background.Go(func() { a.limitEvents.Run(ctx) })
+	}
 	for _, task := range []struct {
 		name  string
 		step  func(context.Context) (int, error)
 		every time.Duration
 	}{
-		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, maintenanceInterval},
+		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
@@ -287,6 +295,14 @@ func (a *App) startMaintenance(r *resealer) {
 			}
 		})
 	}
+}
+
+func (a *App) cancelDeleted(ctx context.Context) (int, error) {
+	n, err := a.store.CancelDeletedClients(ctx)
+	if err == nil {
+		a.engine.Ended(herald.Cancelled, n)
+	}
+	return n, err
 }
 
 // sleep waits for d. It returns false if ctx ended before that.

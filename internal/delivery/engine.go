@@ -10,7 +10,7 @@
 //
 // engine.go has the engine with its start and stop. claim.go claims from the database. attempt.go
 // makes an attempt. gate.go cleans what strangers say in it. record.go records its result or postpones
-// the delivery. mail.go has what differs for a mailbox. nodes.go finds
+// the delivery. mail.go has what differs for a mailbox, and windows.go keeps mails apart. nodes.go finds
 // dead nodes. control.go cancels and redelivers for a client.
 //
 // internal/fairqueue does the fair queueing and bounds memory. internal/policy decides what a
@@ -27,6 +27,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"herald"
 	"herald/internal/clientcache"
 	"herald/internal/fairqueue"
 	"herald/internal/mail"
@@ -45,7 +46,8 @@ type Store interface {
 	Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane, error)
 	LanesLimit() int
 	// Claim takes due deliveries for this node, which then holds them: of each claim's lane and of
-	// all together no more than their bytes.
+	// all together no more than their bytes. The error is work.ErrDeclaredDead if this node must
+	// register again.
 	Claim(ctx context.Context, claims []work.Claim, room int) (work.Claimed, error)
 	// HandBack gives up this node's hold on deliveries, without an attempt.
 	HandBack(ctx context.Context, held []work.Item) error
@@ -137,9 +139,10 @@ type Options struct {
 	// AnswerQuota bounds, in bytes, what is stored of the answers to one client in a day, on this
 	// node; 0 is no limit. Over it only the start of each answer is stored.
 	AnswerQuota int
-	Limits      fairqueue.Limits
-	Log         *slog.Logger
-	Metrics     prometheus.Registerer
+	// Limits are those of webhooks; mails have their own (mailLimits).
+	Limits  fairqueue.Limits
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 	// Random returns numbers from [0, 1) for the policy's jitter.
 	Random func() float64
 	// DeadAfter is how long the count of another node may stay the same before this node declares
@@ -161,7 +164,7 @@ type Engine struct {
 	wake    chan struct{} // makes the claimer read the database at once
 
 	mu          sync.Mutex
-	window      *fairqueue.Window[*item]
+	window      windows
 	held        map[uuid.UUID]*item // all deliveries in the window or in an attempt
 	hops        []*hop              // redirects that wait for a place, the oldest first
 	stopping    bool
@@ -172,6 +175,8 @@ type Engine struct {
 	loops       sync.WaitGroup        // the claimer and the membership
 	limited     map[*item]*time.Timer // deliveries that wait for their receiver's turn
 	ownFaults   ownFaults
+	probeTimer  *time.Timer // calls probe during a pause; nil before the first one
+	unrecorded  map[uuid.UUID]unrecorded
 }
 
 // item is a delivery in memory.
@@ -197,9 +202,11 @@ func New(o Options) *Engine {
 	e := &Engine{
 		Options: o,
 		wake:    make(chan struct{}, 1),
-		window:  fairqueue.New[*item](o.Limits),
+		window:  newWindows(o.Limits),
 		held:    make(map[uuid.UUID]*item),
 		limited: make(map[*item]*time.Timer),
+
+		unrecorded: make(map[uuid.UUID]unrecorded),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
 	e.metrics = newMetrics(o.Metrics, e.stats, func() bool { return e.Paused() != "" }, o.Clock)
@@ -348,8 +355,10 @@ func (e *Engine) wakeClaimer() {
 // Cancelled reports to the engine that a delivery was cancelled in the database. If its attempt has
 // not begun, the engine does not send it any more.
 func (e *Engine) Cancelled(id uuid.UUID) {
+	e.Ended(herald.Cancelled, 1)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	delete(e.unrecorded, id)
 	if i := e.held[id]; i != nil {
 		i.cancelled = true
 	}

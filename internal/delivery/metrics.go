@@ -3,7 +3,6 @@ package delivery
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"herald"
 	"herald/internal/fairqueue"
 	"herald/internal/work"
 )
@@ -20,7 +19,7 @@ func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats, paused fu
 			Name: "herald_attempts_total", Help: "Attempts made, by outcome and reason.",
 		}, []string{"outcome", "reason"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "herald_deliveries_ended_total", Help: "Deliveries that ended, by state.",
+			Name: "herald_deliveries_ended_total", Help: "Deliveries that ended, with an attempt or without, by state.",
 		}, []string{"state"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "herald_attempt_duration_seconds", Help: "How long attempts took.",
@@ -61,7 +60,4 @@ func newMetrics(r prometheus.Registerer, stats func() fairqueue.Stats, paused fu
 func (m *metrics) attempt(r work.Result) {
 	m.attempts.WithLabelValues(string(r.Attempt.Outcome), string(r.Attempt.Reason)).Inc()
 	m.duration.Observe(r.Attempt.Timings.Total / 1000)
-	if r.State != herald.Pending {
-		m.ended.WithLabelValues(r.State.String()).Inc()
-	}
 }

@@ -61,6 +61,10 @@ func failure(d herald.Delivery, attempts []herald.Attempt, a herald.Attempt) str
 		return "It failed for good because it had been pending for longer than Herald keeps trying, which is seven days or more."
 	case herald.ReasonNoMailServer:
 		return "It failed because it is an e-mail and no mail server is configured."
+	case herald.ReasonAddress:
+		if strings.HasPrefix(d.Address, herald.MailScheme) {
+			return "It failed for good because no mail can be sent to this mailbox; correct the rule's mailboxes."
+		}
 	case herald.ReasonMailLimit:
 		return "It failed because the client had had all its mails or mailboxes of the day; it can be sent again on the next day in UTC."
 	case herald.ReasonStatus:
@@ -124,6 +128,9 @@ func LacksAuthorization(attempts []herald.Attempt) bool {
 
 // Attempt returns the end of a sentence that says what went wrong in an attempt.
 func Attempt(a herald.Attempt) string {
+	if a.Request != nil && a.Request.Method == smtpMethod {
+		return mailAttempt(a)
+	}
 	switch a.Reason {
 	case herald.ReasonStatus:
 		return fmt.Sprintf("the receiver answered %d", a.Status)
@@ -150,12 +157,15 @@ func Attempt(a herald.Attempt) string {
 	case herald.ReasonAddress:
 		return "the address is not one that can be called; correct the rule's webhook"
 	case herald.ReasonAttemptLimit:
-		return "the address that the receiver redirected to had had all its attempts for the moment"
+		return "the receiver redirected to one that takes no more requests for the moment"
 	case herald.ReasonNoConsent:
-		return "the receiver redirected to one that has not consented to be called"
+		return "the receiver redirected to one that has not consented to be called, or not yet"
 	case herald.ReasonUnconfirmed:
 		return "the mailbox has not confirmed that it takes mail of the client"
 	case herald.ReasonLocal:
+		if a.Status != 0 {
+			return "Herald itself could not follow the receiver's redirect; its log has the cause"
+		}
 		return "Herald itself could not make the attempt, so nothing was sent; its log has the cause"
 	case herald.ReasonInterrupted:
 		return "Herald stopped during the attempt; the receiver may have got the request"
