@@ -90,7 +90,13 @@ func refusesCaller(a herald.Attempt) bool {
 // authorization says which Authorization header an attempt carried: its scheme, and never the secret.
 // The record holds a masked value.
 func authorization(a herald.Attempt) string {
-	switch value, sent := sentAuthorization(a); {
+	value, sent := sentAuthorization(a)
+	if sent && len(a.Request.Hops) > 0 {
+		if last := a.Request.Hops[len(a.Request.Hops)-1]; last.AuthorizationDropped != "" {
+			return fmt.Sprintf("the receiver had redirected to %s, and the Authorization header was not sent there, because %s", last.URL, last.AuthorizationDropped)
+		}
+	}
+	switch {
 	case a.Request == nil:
 		return "whether the request carried an Authorization header is not on record"
 	case !sent:
@@ -142,6 +148,8 @@ func Attempt(a herald.Attempt) string {
 		return "the receiver did not answer when connecting; it may be down or behind a firewall"
 	case herald.ReasonConnect:
 		return "no connection to the receiver could be made"
+	case herald.ReasonProxy:
+		return "the egress proxy of Herald refused to connect to the receiver, which was not called; Herald's operator can change that in the proxy"
 	case herald.ReasonTLS:
 		return "the TLS connection to the receiver could not be set up"
 	case herald.ReasonTimeout:
