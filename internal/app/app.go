@@ -257,6 +257,9 @@ const (
 func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
+	if a.pair != nil {
+		a.background.Go(func() { a.pair.Watch(ctx) })
+	}
 	if a.limitEvents != nil {
 		a.background.Go(func() { a.limitEvents.Run(ctx) })
 	}

@@ -100,4 +100,5 @@ func (p *Pair) reload() {
 	}
 	p.current = renewed
 	p.log.Info("the TLS certificate has been reloaded", "file", p.certFile, "notAfter", renewed.Leaf.NotAfter.UTC())
+	p.say(renewed, time.Now())
 }

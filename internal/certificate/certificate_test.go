@@ -24,7 +24,9 @@ import (
 type pair struct{ cert, key []byte }
 
 // made returns a new self-signed certificate.
-func made(t *testing.T, name string) pair {
+func made(t *testing.T, name string) pair { return madeUntil(t, name, time.Now().Add(time.Hour)) }
+
+func madeUntil(t *testing.T, name string, notAfter time.Time) pair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -32,7 +34,7 @@ func made(t *testing.T, name string) pair {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: earlier(time.Now(), notAfter).Add(-time.Hour), NotAfter: notAfter,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -46,6 +48,13 @@ func made(t *testing.T, name string) pair {
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // files are the paths of a pair.

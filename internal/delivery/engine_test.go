@@ -456,7 +456,7 @@ func TestCancelledWhileWaitingIsNotSent(t *testing.T) {
 			return status(200)
 		}).withClient("https://a.example/")
 		ids := f.publish(2)
-		if _, err := f.control.Cancel(t.Context(), f.client.ID, ids[1]); err != nil {
+		if _, err := f.control.Cancel(t.Context(), herald.Caller{}, f.client.ID, ids[1]); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
