@@ -1,0 +1,177 @@
+package app_test
+
+import (
+	"bufio"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald/internal/app"
+)
+
+// series returns the value of each series of the service, by its name and labels.
+func (f *fixture) series() map[string]float64 {
+	f.t.Helper()
+	status, _, text := f.call(http.MethodGet, "/metrics", "", "")
+	if status != http.StatusOK {
+		f.t.Fatalf("/metrics answers %d: %s", status, text)
+	}
+	found := make(map[string]float64)
+	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+		line := lines.Text()
+		space := strings.LastIndex(line, " ")
+		if strings.HasPrefix(line, "#") || space < 0 {
+			continue
+		}
+		value, err := strconv.ParseFloat(line[space+1:], 64)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		found[line[:space]] = value
+	}
+	return found
+}
+
+// documentedMetrics returns the names in the table of the docs.
+func documentedMetrics(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/reference/metrics-and-logs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `(herald_[a-z_]+)` \\|").FindAllStringSubmatch(string(text), -1) {
+		names = append(names, row[1])
+	}
+	return names
+}
+
+// TestEverySeriesExistsFromTheStart: rate() and increase() miss the first event of a series that begins
+// with it. So a fresh service has every metric of the docs, and traffic adds no series but those of
+// further routes.
+func TestEverySeriesExistsFromTheStart(t *testing.T) {
+	onBothDatabases(t, testEverySeriesExistsFromTheStart)
+}
+
+func testEverySeriesExistsFromTheStart(t *testing.T, setUp func(*app.Config)) {
+	f := newFixture(t, setUp)
+	fresh := f.series()
+	exposed := make(map[string]bool)
+	for name := range fresh {
+		name, _, _ = strings.Cut(name, "{")
+		exposed[regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")] = true
+	}
+	documented := documentedMetrics(t)
+	for _, name := range documented {
+		if !exposed[name] {
+			t.Errorf("the docs have %s, and a fresh service does not", name)
+		}
+	}
+	for name := range exposed {
+		if strings.HasPrefix(name, "herald_") && !slices.Contains(documented, name) {
+			t.Errorf("a fresh service has %s, and the docs do not", name)
+		}
+	}
+
+	good, broken := newReceiver(t, nil), newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader([]int{503, 302, 410}[(n-1)%3])
+	})
+	for _, address := range []string{good.URL, broken.URL, closedAddress(t)} {
+		f.rule(address, uuid.Nil)
+	}
+	for range 3 {
+		receipt := f.publish(event())
+		f.ended(receipt)
+	}
+	f.call(http.MethodPost, "/events", f.account.APIKey, "{")
+	eventually(t, "all have ended", func() bool {
+		return ofState(f.series(), "herald_deliveries_ended_total") == 9
+	})
+	for name := range f.series() {
+		_, existed := fresh[name]
+		route := strings.HasPrefix(name, "herald_http_request_duration_seconds")
+		if strings.HasPrefix(name, "herald_") && !existed && !(route && !strings.Contains(name, `route="POST /events"`)) {
+			t.Errorf("traffic added the series %s", name)
+		}
+	}
+}
+
+// ofState returns the sum of the series of a metric.
+func ofState(series map[string]float64, metric string) (sum float64) {
+	for name, value := range series {
+		if strings.HasPrefix(name, metric+"{") {
+			sum += value
+		}
+	}
+	return sum
+}
+
+// TestBacklogIsKnownAfterARestart: what a service left pending is in the metrics of the next one, before it
+// has sent anything.
+func TestBacklogIsKnownAfterARestart(t *testing.T) {
+	silent := newReceiver(t, statuses(503, 503, 503))
+	f := newFixture(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Hour} })
+	f.rule(silent.URL, uuid.Nil)
+	for range 3 {
+		f.publish(event())
+	}
+	eventually(t, "three wait for a retry", func() bool {
+		return f.series()[`herald_pending_deliveries{place="database",state="retry"}`] == 3
+	})
+	f.stop()
+	f.start()
+	series := f.series()
+	if series[`herald_pending_deliveries{place="database",state="retry"}`] != 3 || ofState(series, "herald_pending_deliveries") != 3 {
+		t.Errorf("the next service knows of %v pending deliveries, want 3", ofState(series, "herald_pending_deliveries"))
+	}
+}
+
+func TestMetricsSayWhatRunsAndWhetherItIsReady(t *testing.T) {
+	f := newFixture(t)
+	series := f.series()
+	found := slices.ContainsFunc(slices.Collect(maps.Keys(series)), func(name string) bool {
+		return strings.HasPrefix(name, "herald_build_info{") && strings.Contains(name, `version="test"`)
+	})
+	if !found {
+		t.Error("no metric says which version runs")
+	}
+	if series["herald_ready"] != 1 || series["herald_nodes"] != 1 || series["herald_certificate_expiry_timestamp_seconds"] != 0 {
+		t.Errorf("ready %v, nodes %v, certificate %v; want 1, 1 and none", series["herald_ready"], series["herald_nodes"], series["herald_certificate_expiry_timestamp_seconds"])
+	}
+}
+
+// TestLastBackupIsAMetric: also after a restart.
+func TestLastBackupIsAMetric(t *testing.T) {
+	f := newFixture(t)
+	const last = "herald_last_backup_timestamp_seconds"
+	if at := f.series()[last]; at != 0 {
+		t.Errorf("a backup was taken at %v, before the first", at)
+	}
+	began := float64(time.Now().Unix())
+	archive, err := f.operator.Backup(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, archive); err != nil {
+		t.Fatal(err)
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	know := func() bool { at := f.series()[last]; return at >= began && at <= began+60 }
+	eventually(t, "the backup is known", know)
+	f.stop()
+	f.start()
+	if !know() {
+		t.Errorf("after a restart the last backup is at %v", f.series()[last])
+	}
+}
