@@ -175,3 +175,36 @@ func TestLastBackupIsAMetric(t *testing.T) {
 		t.Errorf("after a restart the last backup is at %v", f.series()[last])
 	}
 }
+
+// TestNodesTogetherShowEachPendingDeliveryOnce: the sum of what nodes hold in memory and the maximum of
+// what they count in the database is what is pending.
+func TestNodesTogetherShowEachPendingDeliveryOnce(t *testing.T) {
+	one := newFixture(t, onPostgres(t), func(c *app.Config) { c.RetrySchedule, c.RequestTimeout = []time.Duration{time.Hour}, time.Minute })
+	two := one.secondNode()
+	release := make(chan struct{})
+	hangs := newReceiver(t, func(_ int, w http.ResponseWriter, r *http.Request) { <-release })
+	broken := newReceiver(t, func(_ int, w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	one.rule(hangs.URL, uuid.Nil)
+	one.rule(broken.URL, uuid.Nil)
+	for range 10 {
+		one.publish(event())
+		two.publish(event())
+	}
+	eventually(t, "20 are in flight and 20 wait for a retry", func() bool {
+		var memory, database float64
+		for _, node := range []*fixture{one, two} {
+			series := node.series()
+			for name, value := range series {
+				if strings.HasPrefix(name, `herald_pending_deliveries{place="memory"`) {
+					memory += value
+				}
+			}
+			database = max(database, series[`herald_pending_deliveries{place="database",state="retry"}`])
+		}
+		return memory == 20 && database == 20
+	})
+	eventually(t, "each node knows of two", func() bool { return one.series()["herald_nodes"] == 2 && two.series()["herald_nodes"] == 2 })
+	close(release)
+	two.stop()
+	eventually(t, "the other knows that it is alone", func() bool { return one.series()["herald_nodes"] == 1 })
+}

@@ -32,8 +32,10 @@ const (
 	// countEvery is the pause between two counts of a short queue.
 	countEvery = 5 * time.Second
 	// countShare bounds the time that counting takes: one part in so many. A million rows take about
-	// two seconds on the database, and so 40 s.
+	// a second of the database's time, and so 20 s. The first count takes firstShare, because nothing is
+	// known before it.
 	countShare = 20
+	firstShare = 4
 	// firstCount is how long the start waits for the first count.
 	firstCount = 500 * time.Millisecond
 )
@@ -85,11 +87,13 @@ type counter struct {
 	*Engine
 	after uuid.UUID
 	sum   work.Waiting
+	share int // one part of the time in so many
 	fails bool
 }
 
 // start makes the first count, for a short time.
 func (c *counter) start(ctx context.Context) {
+	c.share = firstShare
 	for began := time.Now(); time.Since(began) < firstCount; {
 		if ended, err := c.step(ctx); ended || err != nil {
 			return
@@ -98,7 +102,11 @@ func (c *counter) start(ctx context.Context) {
 }
 
 func (c *counter) run(ctx context.Context) {
-	timer := time.NewTimer(countEvery)
+	first := countEvery
+	if c.after != uuid.Nil { // start has begun a long count
+		first = 0
+	}
+	timer := time.NewTimer(first)
 	defer timer.Stop()
 	for {
 		select {
@@ -108,7 +116,7 @@ func (c *counter) run(ctx context.Context) {
 		}
 		began := time.Now()
 		ended, err := c.step(ctx)
-		wait := (countShare - 1) * time.Since(began)
+		wait := time.Duration(c.share-1) * time.Since(began)
 		if ended || err != nil {
 			wait = max(wait, countEvery)
 		}
@@ -133,7 +141,7 @@ func (c *counter) step(ctx context.Context) (ended bool, err error) {
 	c.mu.Lock()
 	c.backlog.waiting, c.backlog.counted, c.backlog.at = c.sum, true, time.Now()
 	c.mu.Unlock()
-	c.sum = work.Waiting{}
+	c.sum, c.share = work.Waiting{}, countShare
 	return true, nil
 }
 
