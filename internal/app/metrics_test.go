@@ -208,3 +208,33 @@ func TestNodesTogetherShowEachPendingDeliveryOnce(t *testing.T) {
 	two.stop()
 	eventually(t, "the other knows that it is alone", func() bool { return one.series()["herald_nodes"] == 1 })
 }
+
+// TestBucketsReachBeyondTheTimeouts: what a timeout ends must not be among what took no end.
+func TestBucketsReachBeyondTheTimeouts(t *testing.T) {
+	f := newFixture(t, func(c *app.Config) { c.RequestTimeout, c.StopBudget = 2*time.Hour, time.Second })
+	largest := make(map[string]float64)
+	bucket := regexp.MustCompile(`^(herald_\w+)_bucket\{.*le="([0-9.e+]+)"`)
+	for name := range f.series() {
+		if found := bucket.FindStringSubmatch(name); found != nil {
+			limit, err := strconv.ParseFloat(found[2], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			largest[found[1]] = max(largest[found[1]], limit)
+		}
+	}
+	for name, limit := range map[string]time.Duration{
+		"herald_attempt_duration_seconds":      2 * time.Hour,
+		"herald_delivery_lag_seconds":          7*24*time.Hour + 2*time.Hour, // when a delivery expires, and its last attempt
+		"herald_http_request_duration_seconds": 3 * time.Minute,
+		"herald_commit_duration_seconds":       30 * time.Second,
+	} {
+		if largest[name] <= limit.Seconds() {
+			t.Errorf("the buckets of %s end at %v s, want more than %v", name, largest[name], limit)
+		}
+		delete(largest, name)
+	}
+	if len(largest) > 0 {
+		t.Errorf("there are further histograms: %v; what bounds them?", largest)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,16 +257,15 @@ func TestLargestBucketsLieAboveTheLongest(t *testing.T) {
 
 // failingQueue cannot count while fails is set.
 type failingQueue struct {
-	fails bool
-	n     int
+	fails atomic.Bool
+	n     atomic.Int64
 }
 
 func (q *failingQueue) CountWaiting(context.Context, uuid.UUID) (work.Waiting, uuid.UUID, error) {
-	if q.fails {
+	if q.fails.Load() {
 		return work.Waiting{}, uuid.Nil, errors.New("away")
 	}
-	q.n++
-	return work.Waiting{Ready: q.n}, uuid.Nil, nil
+	return work.Waiting{Ready: int(q.n.Add(1))}, uuid.Nil, nil
 }
 
 // TestCountThatFailsShowsItsAge: the last numbers stay, and their age says that they are old. Before the
@@ -274,21 +274,22 @@ func TestCountThatFailsShowsItsAge(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		r := prometheus.NewRegistry()
-		q := &failingQueue{fails: true}
+		q := new(failingQueue)
+		q.fails.Store(true)
 		f := newFixture(t, dir, delivery.Options{Metrics: r, Queue: q}, always(200))
 		const series = "herald_pending_deliveries place=database state=ready"
 		if value, known := scrape(t, r)[series]; !known || !math.IsNaN(value) {
 			t.Errorf("before the first count: %v, %v; want a series that is not a number", value, known)
 		}
-		q.fails = false
+		q.fails.Store(false)
 		time.Sleep(counted)
-		if value := scrape(t, r)[series]; value != float64(q.n) {
-			t.Errorf("%v deliveries, want those of the count, %d", value, q.n)
+		if value := scrape(t, r)[series]; value != float64(q.n.Load()) {
+			t.Errorf("%v deliveries, want those of the count, %d", value, q.n.Load())
 		}
-		q.fails = true
+		q.fails.Store(true)
 		time.Sleep(time.Hour)
 		got := scrape(t, r)
-		if age := got["herald_pending_counted_seconds"]; got[series] != float64(q.n) || age < 3600 || age > 3610 {
+		if age := got["herald_pending_counted_seconds"]; got[series] != float64(q.n.Load()) || age < 3600 || age > 3610 {
 			t.Errorf("%v deliveries, counted %v s ago; want the last count, an hour old", got[series], age)
 		}
 		f.stop()
