@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"herald/internal/clock":     {},
 	"herald/internal/safetext":  {},
 	"herald/internal/memory":    {},
+	"herald/internal/explain":   {"herald"},
 
 	// The engine.
 	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
@@ -49,7 +50,8 @@ var mayImport = map[string][]string{
 	"herald/internal/api":             {"herald", "herald/internal/memory", "herald/internal/secret"},
 	"herald/internal/api/openapi":     {"herald", "herald/internal/api"},
 	"herald/internal/api/codat":       {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query"},
-	"herald/internal/api/native":      {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query"},
+	"herald/internal/api/native":      {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/explain", "herald/internal/query"},
+	"herald/internal/portal":          {"herald", "herald/internal/api", "herald/internal/catalogue", "herald/internal/explain", "herald/internal/query"},
 	"herald/internal/api/welcome":     {"herald", "herald/internal/api"},
 	"herald/internal/api/unsubscribe": {"herald", "herald/internal/api", "herald/internal/secret"},
 	"herald/internal/ratelimit":       {"herald", "herald/internal/api"},
@@ -57,12 +59,12 @@ var mayImport = map[string][]string{
 	// The program.
 	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/codat", "herald/internal/api/native", "herald/internal/api/openapi",
 		"herald/internal/api/unsubscribe", "herald/internal/api/welcome", "herald/internal/catalogue", "herald/internal/certificate", "herald/internal/clientcache", "herald/internal/clock", "herald/internal/consent", "herald/internal/delivery",
-		"herald/internal/egress", "herald/internal/intake", "herald/internal/mail", "herald/internal/policy", "herald/internal/ratelimit", "herald/internal/secret",
+		"herald/internal/egress", "herald/internal/intake", "herald/internal/mail", "herald/internal/policy", "herald/internal/portal", "herald/internal/ratelimit", "herald/internal/secret",
 		"herald/internal/store", "herald/internal/webhook"},
 	"herald/client":            {"herald"},
-	"herald/internal/cli":      {"herald", "herald/client"},
+	"herald/internal/cli":      {"herald", "herald/client", "herald/internal/explain"},
 	"herald/internal/devinbox": {},
-	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/catalogue", "herald/internal/cli", "herald/internal/egress",
+	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/catalogue", "herald/internal/cli", "herald/internal/egress", "herald/internal/explain",
 		"herald/internal/devinbox", "herald/internal/mail", "herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},
 

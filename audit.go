@@ -44,6 +44,7 @@ const (
 	MailboxResubscribed Action = "mailbox.resubscribed"
 	MailboxConfirmed    Action = "mailbox.confirmed"
 	BackupTaken         Action = "backup.taken"
+	PortalLinkCreated   Action = "portalLink.created"
 )
 
 // Actor is the kind of caller that made a change.
@@ -54,4 +55,6 @@ const (
 	ActorOperator Actor = "operator" // the platform's operator
 	ActorKey      Actor = "apiKey"   // a client that used one of its keys
 	ActorReader   Actor = "reader"   // a mail's reader who used the link in it
+	// ActorPortalLink is a person who came into the portal by a link that the operator made.
+	ActorPortalLink Actor = "portalLink"
 )

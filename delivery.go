@@ -2,6 +2,7 @@ package herald
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -100,6 +101,15 @@ func Reasons() []Reason {
 		ReasonProtocol, ReasonNotAllowed, ReasonRedirect, ReasonAddress, ReasonInterrupted, ReasonExhausted, ReasonExpired, ReasonCancelled,
 		ReasonClientDeleted, ReasonNoMailServer, ReasonUnsubscribed, ReasonContentMissing, ReasonMailLimit, ReasonAttemptLimit, ReasonUnconfirmed,
 		ReasonNoConsent, ReasonLocal}
+}
+
+// ParseReason returns the reason of that name. Any other text is a CodeInvalid Error: a misspelt
+// reason would select nothing, and look like good news.
+func ParseReason(text string) (Reason, error) {
+	if all := Reasons(); !slices.Contains(all, Reason(text)) {
+		return "", Invalid("", "%.80q is not one of %q", text, all)
+	}
+	return Reason(text), nil
 }
 
 // Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.

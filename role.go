@@ -23,11 +23,14 @@ const (
 func Roles() []Role { return []Role{Administrator, Developer, Analyst} }
 
 // Caller makes a call of the API. It is the operator, a client that uses one of its
-// keys, or the reader of a mail (both fields zero).
+// keys, a person who came by a portal link, or the reader of a mail (Operator and Key are zero).
 type Caller struct {
 	// Operator is true for the operator's key; Key is zero then.
 	Operator bool
-	Key      Key
+	// OperatorKey is the fingerprint of the operator's key, see secret.Fingerprint.
+	OperatorKey [32]byte
+	// Key is a client's API key. After a portal link it has no id, only the link's client and role.
+	Key Key
 	// Address is the request's address of origin, as far as the service can trust it.
 	Address netip.Addr
 }
@@ -39,6 +42,8 @@ func (c Caller) Actor() Actor {
 		return ActorOperator
 	case c.Key.ID != uuid.Nil:
 		return ActorKey
+	case c.Key.ClientID != uuid.Nil:
+		return ActorPortalLink
 	default:
 		return ActorReader
 	}

@@ -116,6 +116,37 @@ func (c *API) CreateClientKey(ctx context.Context, id uuid.UUID, name, role stri
 	return made, err
 }
 
+// PortalLink is a link into the portal.
+type PortalLink struct {
+	// URL signs one person in, once.
+	URL       string    `json:"url"`
+	ClientID  uuid.UUID `json:"clientId"`
+	Role      string    `json:"role"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+// PortalLinkOptions say what a portal link is for. The zero value is a developer's link to the overview, for ten minutes.
+type PortalLinkOptions struct {
+	Role string // administrator, developer or analyst; empty is developer
+	// ExpiresIn is how long an unused link works, in whole seconds up to a day; 0 is ten minutes.
+	ExpiresIn time.Duration
+	// Path is where the person arrives, such as "/deliveries?state=failed"; empty is the overview.
+	Path string
+}
+
+// CreatePortalLink makes a link that signs one person in to a client's pages, once. It needs the
+// operator's key. It is not retried.
+func (c *API) CreatePortalLink(ctx context.Context, id uuid.UUID, o PortalLinkOptions) (PortalLink, error) {
+	body := struct {
+		Role      string `json:"role,omitempty"`
+		ExpiresIn int64  `json:"expiresIn,omitempty"`
+		Path      string `json:"path,omitempty"`
+	}{o.Role, int64(o.ExpiresIn / time.Second), o.Path}
+	var made PortalLink
+	err := c.do(ctx, call{method: http.MethodPost, path: "/clients/" + id.String() + "/portalLinks", body: body, into: &made})
+	return made, err
+}
+
 // DeleteKey revokes an API key. It is not retried.
 func (c *API) DeleteKey(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/apiKeys/" + id.String()})

@@ -15,7 +15,7 @@ type Change struct {
 	ClientID uuid.UUID `json:"clientId,omitzero"`
 	Action   string    `json:"action"`  // such as rule.updated
 	Subject  string    `json:"subject"` // the id of what was changed, or its name
-	Actor    string    `json:"actor"`   // operator, apiKey or reader
+	Actor    string    `json:"actor"`   // operator, apiKey, portalLink or reader
 	APIKeyID uuid.UUID `json:"apiKeyId,omitzero"`
 	Address  string    `json:"address,omitempty"` // where the request came from
 	// Before and After are JSON objects without secrets. Before is nil when the

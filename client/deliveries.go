@@ -135,6 +135,14 @@ func (c *API) Redeliver(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	return d, err
 }
 
+// Retry makes the next attempt of a pending delivery now, and returns the delivery. Repeating it does no
+// harm, but it is not retried.
+func (c *API) Retry(ctx context.Context, id uuid.UUID) (Delivery, error) {
+	var d Delivery
+	err := c.do(ctx, call{method: http.MethodPost, path: "/deliveries/" + id.String() + "/retry", into: &d})
+	return d, err
+}
+
 // Cancel cancels a pending delivery and returns it. It is not retried.
 func (c *API) Cancel(ctx context.Context, id uuid.UUID) (Delivery, error) {
 	var d Delivery

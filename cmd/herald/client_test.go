@@ -78,7 +78,9 @@ func answers() map[string]string {
 		"GET /deliveries":        `{"results":[` + deliveryJSON + `]}`,
 		"GET /eventTypes":        `{"results":[` + typeJSON + `]}`,
 		"GET /clients":           `{"results":[` + accountJSON + `]}`,
-		"POST /clients":          `{"id":"` + clientID + `","name":"Acme","apiKey":"hk-shown-once"}`,
+		"POST /clients/" + clientID + "/portalLinks": `{"url":"https://herald.example/portal/link#secret","clientId":"` + clientID + `","role":"developer","expiresAt":"2026-11-23T03:10:00Z"}`,
+
+		"POST /clients": `{"id":"` + clientID + `","name":"Acme","apiKey":"hk-shown-once"}`,
 
 		"DELETE /rules/" + ruleID:          ``,
 		"GET /rules/" + ruleID + "/alerts": numbered(),
@@ -89,6 +91,7 @@ func answers() map[string]string {
 		"DELETE /clients/" + clientID:      ``,
 
 		"POST /deliveries/" + deliveryID + "/redeliver": deliveryJSON,
+		"POST /deliveries/" + deliveryID + "/retry":     deliveryJSON,
 		"POST /deliveries/redeliver":                    `{"count":2,"skipped":1}`,
 		"GET /profile":                                  `{"name":"Acme","redirectUrl":"https://acme.example","alertAuthHeader":"Bearer hunter2"}`,
 		"DELETE /eventTypes/Invoice paid":               ``,
@@ -132,11 +135,12 @@ func TestWhatCommandsShow(t *testing.T) {
 		{"events", "list"}, {"events", "get", eventID}, {"events", "publish", "Sync Failed", "--company", companyID},
 		{"alerts", "list"}, {"alerts", "list", "--rule", ruleID}, {"alerts", "list", "--rule", ruleID, "-o", "json"}, {"alerts", "get", alertID},
 		{"deliveries", "list"}, {"deliveries", "get", deliveryID}, {"deliveries", "why", deliveryID}, {"deliveries", "why", deliveryID, "-o", "json"},
-		{"deliveries", "redeliver", deliveryID}, {"deliveries", "cancel", deliveryID},
+		{"deliveries", "redeliver", deliveryID}, {"deliveries", "retry", deliveryID}, {"deliveries", "cancel", deliveryID},
 		{"deliveries", "recover", "--receiver", "https://acme.example/hook", "--dry-run"}, {"deliveries", "recover", "--receiver", "https://acme.example/hook"},
 		{"profile", "get"},
 		{"types", "list"}, {"types", "get", "Sync Failed"}, {"types", "delete", "Invoice paid", "--yes"},
 		{"clients", "list"}, {"clients", "get", clientID}, {"clients", "create", "Acme"}, {"clients", "delete", clientID, "--yes"},
+		{"portal-link", clientID}, {"portal-link", clientID, "--expires", "25h"},
 		{"trigger", "Sync Failed"},
 		{"rules", "list", "--key", "wrong"},
 	} {

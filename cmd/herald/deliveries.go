@@ -10,6 +10,7 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/explain"
 	"herald/internal/secret"
 )
 
@@ -20,6 +21,7 @@ type deliveriesCommand struct {
 	Why       deliveriesWhy       `cmd:"" help:"Explain a delivery: the cause, the evidence, what happens next."`
 	Redeliver deliveriesRedeliver `cmd:"" help:"Send the same alert again, now."`
 	Recover   deliveriesRecover   `cmd:"" help:"Send again what failed, such as during an outage of a receiver."`
+	Retry     deliveriesRetry     `cmd:"" help:"Make the next attempt of a pending delivery now."`
 	Cancel    deliveriesCancel    `cmd:"" help:"End a pending delivery."`
 }
 
@@ -159,7 +161,7 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 		return err
 	}
 	why := cli.Why(d, time.Now())
-	if cli.LacksAuthorization(d) {
+	if explain.LacksAuthorization(d.Attempts) {
 		why.Evidence = append(why.Evidence, c.profileEvidence(ctx))
 	}
 	if c.Output == cli.Table {
@@ -194,6 +196,17 @@ type deliveriesRedeliver struct{ oneDelivery }
 // Run makes a new delivery of the same alert.
 func (c *deliveriesRedeliver) Run(ctx context.Context, out *streams) error {
 	d, err := c.call(ctx, (*client.API).Redeliver)
+	if err != nil {
+		return err
+	}
+	return cli.WriteOne(out.stdout, c.Output, deliveryColumns, d)
+}
+
+type deliveriesRetry struct{ oneDelivery }
+
+// Run makes the next attempt now.
+func (c *deliveriesRetry) Run(ctx context.Context, out *streams) error {
+	d, err := c.call(ctx, (*client.API).Retry)
 	if err != nil {
 		return err
 	}

@@ -11,10 +11,15 @@ import (
 	"net/http"
 	netmail "net/mail"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
+	"herald"
 	"herald/client"
 	"herald/internal/app"
 	"herald/internal/cli"
@@ -37,9 +42,13 @@ type devCommand struct {
 // `herald dev` is not for production.
 const devFile = "dev.json"
 
+// demoName is the name of the client that the demo has.
+const demoName = "Demo"
+
 type devKeys struct {
-	OperatorKey string `json:"operatorKey"`
-	APIKey      string `json:"apiKey,omitempty"`
+	OperatorKey string    `json:"operatorKey"`
+	APIKey      string    `json:"apiKey,omitempty"`
+	ClientID    uuid.UUID `json:"clientId,omitzero"`
 	// Inbox is the address that the demo's rules had last. It distinguishes
 	// them from the user's own rules.
 	Inbox string `json:"inbox,omitempty"`
@@ -48,7 +57,7 @@ type devKeys struct {
 // Run serves the demo until ctx ends.
 func (c *devCommand) Run(ctx context.Context, out *streams) error {
 	settings := serveCommand{
-		Listen: c.Listen, Data: c.Data, RetrySchedule: c.RetrySchedule,
+		Portal: true, Listen: c.Listen, Data: c.Data, RetrySchedule: c.RetrySchedule,
 		RequestTimeout: 30 * time.Second, StopBudget: 5 * time.Second, LogFormat: "text", LogLevel: c.LogLevel,
 	}
 	config, err := settings.config(out.stderr)
@@ -75,12 +84,17 @@ func (c *devCommand) Run(ctx context.Context, out *streams) error {
 		if err := keys.setUp(ctx, c.Data, a, receiver.url()); err != nil {
 			return fmt.Errorf("set the demo up: %w", err)
 		}
-		_, err := fmt.Fprintf(out.stdout, welcome, a.Address(), receiver.url(), keys.APIKey)
+		link, err := keys.portalLink(ctx, a)
+		if err != nil {
+			return fmt.Errorf("make a link into the portal: %w", err)
+		}
+		_, err = fmt.Fprintf(out.stdout, welcome, a.Address(), receiver.url(), keys.APIKey, link)
 		return err
 	})
 }
 
-const welcome = `Herald is at      http://%[1]s
+const welcome = `Open the portal   %[4]s
+Herald is at      http://%[1]s
 The inbox is at   %[2]sinbox
 API key of Demo   %[3]s
 
@@ -117,11 +131,11 @@ func (k *devKeys) setUp(ctx context.Context, dir string, a *app.App, inbox strin
 		return err
 	}
 	if k.APIKey == "" {
-		made, err := operator.CreateClient(ctx, "Demo")
+		made, err := operator.CreateClient(ctx, demoName)
 		if err != nil {
 			return err
 		}
-		k.APIKey = made.APIKey
+		k.APIKey, k.ClientID = made.APIKey, made.ID
 		if err := k.save(dir); err != nil {
 			return err
 		}
@@ -150,6 +164,36 @@ func (k *devKeys) setUp(ctx context.Context, dir string, a *app.App, inbox strin
 	}
 	k.Inbox = inbox
 	return k.save(dir)
+}
+
+// portalLink makes a link that signs the developer in to Demo's pages of the portal, once.
+func (k *devKeys) portalLink(ctx context.Context, a *app.App) (string, error) {
+	operator, err := client.New("http://"+a.Address(), k.OperatorKey)
+	if err != nil {
+		return "", err
+	}
+	id := k.ClientID
+	if id == uuid.Nil { // dev.json is of a version that did not keep it
+		page, err := operator.Clients(ctx, client.Cursor{Limit: 500})
+		if err != nil {
+			return "", err
+		}
+		i := slices.IndexFunc(page.Results, func(c client.Account) bool { return c.Name == demoName })
+		if i < 0 {
+			return a.URL() + "/portal/", nil // the key signs in there
+		}
+		id = page.Results[i].ID
+	}
+	made, err := operator.CreatePortalLink(ctx, id, client.PortalLinkOptions{ExpiresIn: herald.MaxLinkLife})
+	if err != nil {
+		return "", err
+	}
+	link, err := url.Parse(made.URL)
+	if err != nil {
+		return "", err
+	}
+	link.Host = a.Address() // --listen may have named port 0
+	return link.String(), nil
 }
 
 // point makes a rule for an event type, or sets the existing rule's webhook to the

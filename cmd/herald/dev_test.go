@@ -85,6 +85,9 @@ func startDemo(t *testing.T, dir string, more ...string) *demo {
 	})
 	t.Cleanup(d.stop)
 	d.wait(t, `(?m)^  curl .*/deliveries$`)
+	if !regexp.MustCompile(`^Open the portal +http://127\.0\.0\.1:\d+/portal/link#[\w-]{43}\n`).MatchString(d.String()) {
+		t.Errorf("the first line is no link into the portal:\n%s", d)
+	}
 	d.address = d.wait(t, `Herald is at +(http://\S+)`)[1]
 	d.key = d.wait(t, `API key of Demo +(\S+)`)[1]
 	for _, line := range regexp.MustCompile(`(?m)^  curl (.*)$`).FindAllStringSubmatch(d.String(), -1) {

@@ -36,6 +36,7 @@ type commands struct {
 	Types        typesCommand        `cmd:"" help:"Show, add and delete event types."`
 	Clients      clientsCommand      `cmd:"" help:"Make, list and delete clients (operator)."`
 	Keys         keysCommand         `cmd:"" help:"Make, list and revoke API keys."`
+	PortalLink   portalLinkCommand   `cmd:"" help:"Make a link that signs one person in to a client's pages of the portal, once (operator)."`
 	Unsubscribed unsubscribedCommand `cmd:"" help:"List mailboxes that get no mail, and allow mail to them again."`
 	Audit        auditCommand        `cmd:"" help:"Show the audit log: who changed what."`
 	Completion   completionCommand   `cmd:"" help:"Print a shell's completion script."`

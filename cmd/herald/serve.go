@@ -38,6 +38,7 @@ type serveCommand struct {
 	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
 	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
 	MetricsListen   string        `help:"Address of a listener for /metrics alone, host:port; the API then has no /metrics. Empty: the API has it." env:"HERALD_METRICS_LISTEN" placeholder:"ADDRESS"`
+	ProfileListen   string        `help:"Loopback address of a listener for Go's profiles (/debug/pprof/), host:port. Empty: none." env:"HERALD_PROFILE_LISTEN" placeholder:"ADDRESS"`
 	MaxConnections  int           `help:"How many connections the API keeps open at once, a quarter of them (of few, a half) to one address. 0: what the limit of open files leaves beside the database and sending." env:"HERALD_MAX_CONNECTIONS" default:"0"`
 	TrustedProxy    []string      `help:"Network of proxies that are believed when they say whom a request is from (X-Forwarded-For); repeatable." env:"HERALD_TRUSTED_PROXIES" placeholder:"CIDR"`
 	RateLimit       int           `help:"How many requests each client may make within the window, on each node; the operator is not limited. 0: any number." env:"HERALD_RATE_LIMIT" default:"0"`
@@ -62,7 +63,9 @@ type serveCommand struct {
 	MailSchedule    string        `help:"Intervals before the retries of a mail." env:"HERALD_MAIL_SCHEDULE" default:"1m,5m,30m,2h"`
 	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
-	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
+	PublicURL       string        `name:"public-url" help:"Where people reach this service, for links in mail and into the portal." env:"HERALD_PUBLIC_URL" placeholder:"URL"`
+	Portal          bool          `help:"Have the web portal at /portal/." env:"HERALD_PORTAL" default:"true" negatable:""`
+	PortalFrame     []string      `name:"portal-frame-ancestors" help:"Origin such as https://platform.example whose pages may show the portal in a frame; repeatable. Needs https." env:"HERALD_PORTAL_FRAME_ANCESTORS" placeholder:"ORIGIN"`
 	ClientIDHeader  string        `help:"Header that tells receivers the client's id; one that nothing else uses." env:"HERALD_CLIENT_ID_HEADER" default:"X-Codat-ClientId"`
 	Outward         outwardFlags  `embed:""`
 	AnswerQuota     int           `help:"How many MiB of receivers' answers to one client are stored in a day, on each node; over it only the start of each. 0: any number." env:"HERALD_ANSWER_QUOTA" default:"64"`
@@ -76,7 +79,9 @@ type serveCommand struct {
 
 // Run serves until ctx ends.
 func (c *serveCommand) Run(ctx context.Context, out *streams) error {
-	config, err := c.config(out.stderr)
+	lines := newBufferedLog(out.stderr)
+	defer lines.Flush() //nolint:errcheck // there is nowhere left to say it
+	config, err := c.config(lines)
 	if err != nil {
 		return err
 	}
@@ -98,6 +103,7 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		Listen: c.Listen, DataDir: c.Data, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate, Retention: time.Duration(c.Retention),
 		MaxRules: c.MaxRules, MaxFanOut: c.MaxFanOut, NodeTimeout: c.NodeTimeout, DrainDelay: c.DrainDelay, OperatorKeys: c.OperatorKey, SecretKeyFile: c.SecretKeyFile,
 		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
+		NoPortal: !c.Portal, PortalFrameAncestors: c.PortalFrame,
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
 	}
 	if c.Database != "" && c.SecretKeyFile == "" {
@@ -117,6 +123,11 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 	if c.ClientIDHeader != "" {
 		if err := app.CheckClientIDHeader(c.ClientIDHeader); err != nil {
 			return config, usageError("--client-id-header: %v", err)
+		}
+	}
+	for _, origin := range c.PortalFrame {
+		if err := app.CheckFrameAncestor(origin); err != nil {
+			return config, usageError("--portal-frame-ancestors: %v", err)
 		}
 	}
 	if c.MaxRules < 0 {
@@ -191,6 +202,11 @@ func (c *serveCommand) configCallers(config *app.Config) (err error) {
 	}
 	if config.MetricsListen, config.MaxConnections = c.MetricsListen, c.MaxConnections; c.MaxConnections < 0 {
 		return usageError("--max-connections %d: give a positive number, or 0 for what the limit of open files leaves", c.MaxConnections)
+	}
+	if config.ProfileListen = c.ProfileListen; c.ProfileListen != "" {
+		if err := app.CheckProfileListen(c.ProfileListen); err != nil {
+			return usageError("--profile-listen: %v", err)
+		}
 	}
 	if config.TrustedProxies, err = egress.ParsePrefixes(c.TrustedProxy); err != nil {
 		return usageError("--trusted-proxy: %v", err)
@@ -321,8 +337,12 @@ func newLogger(to io.Writer, format, level string) *slog.Logger {
 		panic(fmt.Sprintf("log level %q passed its enum: %v", level, err))
 	}
 	options := &slog.HandlerOptions{Level: minimum}
+	var handler slog.Handler = slog.NewTextHandler(to, options)
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(to, options))
+		handler = slog.NewJSONHandler(to, options)
 	}
-	return slog.New(slog.NewTextHandler(to, options))
+	if b, ok := to.(*bufferedLog); ok {
+		handler = flushingHandler{handler, b}
+	}
+	return slog.New(handler)
 }

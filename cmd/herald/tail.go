@@ -11,6 +11,7 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/explain"
 )
 
 // tailCommand is `herald tail`.
@@ -119,7 +120,7 @@ func (t *tail) line(d client.Delivery) error {
 	if t.Output != cli.Table {
 		return cli.WriteOne(t.out.stdout, cli.JSONL, nil, d)
 	}
-	line := fmt.Sprintf("%s  %-9s  %s", cli.Time(madeAt(d)), d.State, cli.Attempts(d.AttemptCount))
+	line := fmt.Sprintf("%s  %-9s  %s", cli.Time(madeAt(d)), d.State, explain.Attempts(d.AttemptCount))
 	for _, part := range []string{statusOf(d), reasonOf(d), d.ID.String(), d.Type, d.Address} {
 		if part != "" {
 			line += "  " + cli.Clean(part)

@@ -22,18 +22,21 @@ type Keys interface {
 // Auth authenticates requests by API key.
 type Auth struct {
 	keys      Keys
-	operators [][32]byte
+	operators []operator
 	failures  prometheus.Counter
-	guesses   guesses
+	guesses   Guesses
 }
+
+// operator is one of the operator's keys.
+type operator struct{ hash, fingerprint [32]byte }
 
 // NewAuth returns an Auth for the operator's keys and for the clients' keys that keys finds.
 func NewAuth(keys Keys, operatorKeys []string) *Auth {
-	a := &Auth{keys: keys, failures: prometheus.NewCounter(prometheus.CounterOpts{
+	a := &Auth{keys: keys, guesses: Guesses{Free: freeGuesses, Window: guessWindow, First: firstGuessDelay, Most: maxGuessDelay}, failures: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "herald_unauthorized_total", Help: "Requests without a valid API key.",
 	})}
 	for _, key := range operatorKeys {
-		a.operators = append(a.operators, secret.HashAPIKey(key))
+		a.operators = append(a.operators, operator{secret.HashAPIKey(key), secret.Fingerprint(key)})
 	}
 	return a
 }
@@ -66,28 +69,39 @@ func (a *Auth) caller(r *http.Request) (herald.Caller, error) {
 	if !ok {
 		return herald.Caller{}, unauthorized("Unauthorized: the Authorization header has no API key in it. Send Basic followed by the base64 of the key, or Bearer and the key.")
 	}
-	hash := secret.HashAPIKey(key)
-	operator := 0
-	for i := range a.operators {
-		operator |= subtle.ConstantTimeCompare(hash[:], a.operators[i][:])
+	caller, err := a.ByKey(r.Context(), key)
+	if err != nil || caller.Operator {
+		return caller, err
 	}
-	if operator == 1 {
-		return herald.Caller{Operator: true, Address: CallerAddress(r.Context())}, nil
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return caller, nil
 	}
-	found, err := a.keys.KeyByHash(r.Context(), hash)
+	// Checked here, so that no call that changes data can omit the check.
+	return caller, caller.MayChange()
+}
+
+// ByKey returns the caller who has an API key, the operator's or a client's. The error is
+// CodeUnauthorized for every other text.
+func (a *Auth) ByKey(ctx context.Context, key string) (herald.Caller, error) {
+	hash, by := secret.HashAPIKey(key), herald.Caller{Address: CallerAddress(ctx)}
+	for i := range a.operators { // all of them, so that the time does not say which one it was
+		if subtle.ConstantTimeCompare(hash[:], a.operators[i].hash[:]) == 1 {
+			by.Operator, by.OperatorKey = true, a.operators[i].fingerprint
+		}
+	}
+	if by.Operator {
+		return by, nil
+	}
+	var err error
+	by.Key, err = a.keys.KeyByHash(ctx, hash)
 	switch {
 	case herald.CodeOf(err) == herald.CodeNotFound:
 		return herald.Caller{}, unauthorized("Unauthorized: the API key is not known, or has been deleted.")
 	case err != nil:
 		return herald.Caller{}, err
 	}
-	setClient(r.Context(), found.ClientID)
-	caller := herald.Caller{Key: found, Address: CallerAddress(r.Context())}
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return caller, nil
-	}
-	// Checked here, so that no call that changes data can omit the check.
-	return caller, caller.MayChange()
+	setClient(ctx, by.Key.ClientID)
+	return by, nil
 }
 
 // Reader returns the caller of a request by a mail's link, which needs no key.

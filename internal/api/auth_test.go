@@ -54,7 +54,10 @@ func withHeader(header string) *http.Request {
 
 func TestKeyIsTakenInEveryForm(t *testing.T) {
 	padded, bare := base64.StdEncoding, base64.RawStdEncoding
-	client, operator := herald.Caller{Key: acme}, herald.Caller{Operator: true}
+	client := herald.Caller{Key: acme}
+	operator := func(key string) herald.Caller {
+		return herald.Caller{Operator: true, OperatorKey: secret.Fingerprint(key)}
+	}
 	for _, test := range []struct {
 		name, header string
 		want         herald.Caller
@@ -68,8 +71,8 @@ func TestKeyIsTakenInEveryForm(t *testing.T) {
 		{"scheme in upper case", "BASIC  " + padded.EncodeToString([]byte(clientKey)) + " ", client},
 		{"bearer", "Bearer " + clientKey, client},
 		{"bearer in lower case", "bearer " + clientKey, client},
-		{"operator", "Basic " + padded.EncodeToString([]byte(operatorKey)), operator},
-		{"operator's second key", "Bearer " + formerKey, operator},
+		{"operator", "Basic " + padded.EncodeToString([]byte(operatorKey)), operator(operatorKey)},
+		{"operator's second key", "Bearer " + formerKey, operator(formerKey)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := newAuth().Caller(withHeader(test.header))

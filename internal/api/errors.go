@@ -82,11 +82,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		w.WriteHeader(statusCallerGone)
 		return
 	}
-	var known *herald.Error
-	if !errors.As(err, &known) {
-		known = &herald.Error{Code: herald.CodeInternal, Message: "Something went wrong inside. Quote the correlationId when you report it.", Cause: err}
-	}
-	status := statuses[known.Code]
+	known, status, correlationID := RecordError(r, err)
 	body := ErrorBody{StatusCode: status, Service: service, Error: known.Message, CanBeRetried: "Unknown"}
 	detail := known.Message
 	var explained Explained
@@ -99,7 +95,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 			Warnings: []ValidationItem{},
 		}
 	}
-	body.CorrelationID = setError(r.Context(), known, err)
+	body.CorrelationID = correlationID
 	if retryAfter := known.RetryAfter; retryAfter < 0 {
 		body.CanBeRetried = "False"
 	} else if retryAfter > 0 || status == http.StatusServiceUnavailable {
@@ -109,6 +105,16 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="herald"`)
 	}
 	WriteJSON(w, status, body)
+}
+
+// RecordError notes the error that a request is answered with for its log line. It returns the error
+// to show, its status, and the correlation id of the log line. An error that is not a herald.Error is
+// shown without its text.
+func RecordError(r *http.Request, err error) (known *herald.Error, status int, correlationID string) {
+	if !errors.As(err, &known) {
+		known = &herald.Error{Code: herald.CodeInternal, Message: "Something went wrong inside. Quote the correlationId when you report it.", Cause: err}
+	}
+	return known, statuses[known.Code], setError(r.Context(), known, err)
 }
 
 // WriteJSON answers with a value as JSON. It does not escape & < and >.

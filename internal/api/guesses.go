@@ -25,8 +25,15 @@ const (
 	v6Guesser = 64
 )
 
-// guesses counts the failures to authenticate by address and delays their answers.
-type guesses struct {
+// Guesses counts the failures to authenticate by address, and says how long their answers are
+// delayed. It is safe for concurrent use.
+type Guesses struct {
+	// Free is how many failures an address has in a Window before the next ones are slowed.
+	Free   int
+	Window time.Duration
+	// First is the delay of the first failure that is slowed. It doubles with each further one, up to Most.
+	First, Most time.Duration
+
 	mu   sync.Mutex
 	by   map[netip.Prefix]*guesser
 	rest guesser // of the addresses that have no place in by
@@ -39,14 +46,10 @@ type guesser struct {
 
 // slow counts a failure and waits. It returns the error that replaces a failure's own, or nil if
 // the address has failures left.
-func (g *guesses) slow(ctx context.Context, from netip.Addr) error {
-	over, left := g.count(from, time.Now())
-	if over == 0 {
+func (g *Guesses) slow(ctx context.Context, from netip.Addr) error {
+	delay, left := g.Count(from, time.Now())
+	if delay == 0 {
 		return nil
-	}
-	delay := maxGuessDelay
-	if over < 8 {
-		delay = min(firstGuessDelay<<(over-1), maxGuessDelay)
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -58,9 +61,9 @@ func (g *guesses) slow(ctx context.Context, from netip.Addr) error {
 		Message: "Too many requests without a valid API key came from this address. Check the key, and try again later."}
 }
 
-// count counts a failure. It returns by how many the address is over its free ones, and when its
-// window ends.
-func (g *guesses) count(from netip.Addr, now time.Time) (over int, left time.Duration) {
+// Count counts a failure. It returns the delay of its answer, 0 while the address has free ones, and when
+// its window ends.
+func (g *Guesses) Count(from netip.Addr, now time.Time) (delay, left time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	bits := from.BitLen()
@@ -73,14 +76,22 @@ func (g *guesses) count(from netip.Addr, now time.Time) (over int, left time.Dur
 		one = g.add(network, now)
 	}
 	if !now.Before(one.ends) {
-		*one = guesser{ends: now.Add(guessWindow)}
+		*one = guesser{ends: now.Add(g.Window)}
 	}
 	one.n++
-	return max(one.n-freeGuesses, 0), one.ends.Sub(now)
+	left = one.ends.Sub(now)
+	switch over := one.n - g.Free; {
+	case over <= 0:
+		return 0, left
+	case over > 16: // it has doubled often enough
+		return g.Most, left
+	default:
+		return min(g.First<<(over-1), g.Most), left
+	}
 }
 
 // add makes a place for an address, if there is one.
-func (g *guesses) add(network netip.Prefix, now time.Time) *guesser {
+func (g *Guesses) add(network netip.Prefix, now time.Time) *guesser {
 	if g.by == nil {
 		g.by = make(map[netip.Prefix]*guesser)
 	}

@@ -95,6 +95,10 @@ func infoOf(ctx context.Context) *requestInfo {
 
 func setClient(ctx context.Context, client uuid.UUID) { infoOf(ctx).client = client }
 
+// SetClient names the client that a request is about, for its log line and its share of memory. Auth
+// does so for requests with a client's key.
+func SetClient(ctx context.Context, client uuid.UUID) { setClient(ctx, client) }
+
 // AnswerHeader returns the headers of the answer to a request, for code between the
 // Middleware and a call. Outside a Middleware it returns headers that nobody sends.
 func AnswerHeader(ctx context.Context) http.Header {

@@ -54,6 +54,8 @@ type App struct {
 	// Of a listener for the metrics alone, or nil.
 	metricsServer  *http.Server
 	metricsAddress net.Addr
+	profileServer  *http.Server
+	profileAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
 
 	draining   atomic.Bool
@@ -112,7 +114,8 @@ func (a *App) openStore(ctx context.Context, p parts, keyExisted bool, ids *hera
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
 		Retention: c.Retention, MaxRules: c.MaxRules, Box: p.box, Logger: c.Log, Clock: a.clock, IDs: ids, Metrics: p.registry,
-		Changed: func(client uuid.UUID) { clients.Invalidate(client) },
+		OperatorKeys: fingerprints(c.OperatorKeys),
+		Changed:      func(client uuid.UUID) { clients.Invalidate(client) },
 	})
 	if err != nil {
 		return nil, err
@@ -130,6 +133,13 @@ func (a *App) openStore(ctx context.Context, p parts, keyExisted bool, ids *hera
 		return nil, errors.Join(err, a.store.Close())
 	}
 	return clients, nil
+}
+
+func fingerprints(keys []string) (all [][32]byte) {
+	for _, key := range keys {
+		all = append(all, secret.Fingerprint(key))
+	}
+	return all
 }
 
 // startEngine makes what sends, and starts the engine.
@@ -164,10 +174,15 @@ func (a *App) serve(ctx context.Context, p parts) error {
 	if err := a.listen(ctx, handler, p.guard, p.registry); err != nil {
 		return err
 	}
-	if a.config.MetricsListen == "" {
+	if a.config.MetricsListen != "" {
+		if err := a.listenForMetrics(ctx, a.metrics(p.registry), p.guard); err != nil {
+			return err
+		}
+	}
+	if a.config.ProfileListen == "" {
 		return nil
 	}
-	return a.listenForMetrics(ctx, a.metrics(p.registry), p.guard)
+	return a.listenForProfiles(ctx, p.guard)
 }
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
@@ -253,6 +268,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
 		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
+		{"delete ended sessions", a.store.ExpireSessions, expireInterval},
 		{"follow the secret key file", r.step, rereadInterval},
 	} {
 		a.background.Go(func() {

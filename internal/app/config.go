@@ -1,11 +1,13 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	netmail "net/mail"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"herald/internal/clock"
@@ -26,6 +28,8 @@ type Config struct {
 	// MetricsListen is an address host:port for the metrics alone; empty means that the API has
 	// them.
 	MetricsListen string
+	// ProfileListen is a loopback address host:port for Go's profiles; empty means none.
+	ProfileListen string
 	// MaxConnections bounds the open connections to the API; 0 means what the process's limit of
 	// descriptors leaves beside the database and sending.
 	MaxConnections int
@@ -87,8 +91,13 @@ type Config struct {
 	// become a digest; 0 means any number.
 	MailLimit  int
 	MailWindow time.Duration
-	// PublicURL is where people reach the service, for links in mail.
+	// PublicURL is where people reach the service, for links in mail and into the portal.
 	PublicURL string
+	// NoPortal switches the web portal off.
+	NoPortal bool
+	// PortalFrameAncestors are the origins whose pages may show the portal in a frame. They need
+	// https: browsers send a cookie into a frame of another site by https alone.
+	PortalFrameAncestors []string
 	// Outward bounds what clients cause outside; the zero value bounds nothing.
 	Outward Outward
 	// ClientIDHeader is the header that names the client to receivers; empty means
@@ -119,7 +128,23 @@ func (c *Config) check() error {
 			return err
 		}
 	}
+	if len(c.PortalFrameAncestors) > 0 && !c.secure() {
+		return errors.New("--portal-frame-ancestors without https: browsers send the portal's cookie into a frame by https alone; set --public-url to an https address, or --tls-cert")
+	}
 	return c.CheckOutward()
+}
+
+// secure reports whether people reach the service by https.
+func (c *Config) secure() bool { return c.TLSCert != "" || strings.HasPrefix(c.PublicURL, "https://") }
+
+// CheckFrameAncestor refuses a text that is no origin such as https://platform.example.
+func CheckFrameAncestor(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" ||
+		strings.ContainsAny(text, " ;,'\"\t\r\n") {
+		return fmt.Errorf("%.200q is no origin such as https://platform.example", text)
+	}
+	return nil
 }
 
 func (c *Config) setDefaults() {

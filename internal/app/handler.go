@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -22,6 +23,7 @@ import (
 	"herald/internal/delivery"
 	"herald/internal/egress"
 	"herald/internal/intake"
+	"herald/internal/portal"
 	"herald/internal/ratelimit"
 	"herald/internal/secret"
 )
@@ -58,14 +60,17 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
 	err = native.Register(native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
-		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store, Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
+		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
+		PortalLinks: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
 		SendsMail: a.config.MailServer != nil,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
 	unsubscribe.Register(mux, p.box, a.store)
-	welcome.Register(mux, a.config.Version)
+	if err := a.registerPortal(mux, keys, p); err != nil {
+		return nil, fmt.Errorf("register the portal: %w", err)
+	}
 	unsubscribe.RegisterConfirm(mux, p.box, confirmations{a.store, a.engine})
 	if a.config.MetricsListen == "" {
 		mux.Handle("GET /metrics", a.metrics(p.registry))
@@ -82,6 +87,38 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		}
 	}
 	return a.closeWhileDraining(middleware), nil
+}
+
+// registerPortal puts the portal on the mux or, without it, the page for browsers at /.
+func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, p parts) error {
+	if a.config.NoPortal {
+		welcome.Register(mux, a.config.Version)
+		return nil
+	}
+	welcome.Redirect(mux, portal.Path)
+	return portal.Register(mux, portal.Options{
+		Keys: keys, Sessions: a.store, Deliveries: a.store, Sender: p.control, Events: a.store, Rules: a.store, Clients: a.store,
+		Catalogue: p.clients.Catalogue, Secure: a.config.secure(), FrameAncestors: a.config.PortalFrameAncestors,
+		Now: a.clock.Now, Version: a.config.Version,
+	})
+}
+
+// portalURL returns what makes the addresses of portal links; nil without the portal.
+func (a *App) portalURL() func(*http.Request, string) string {
+	if a.config.NoPortal {
+		return nil
+	}
+	public := strings.TrimSuffix(a.config.PublicURL, "/")
+	return func(r *http.Request, secret string) string {
+		base := public
+		if base == "" { // the operator has reached the service at this address
+			base = "http://" + r.Host
+			if r.TLS != nil {
+				base = "https://" + r.Host
+			}
+		}
+		return base + portal.LinkPath + "#" + secret
+	}
 }
 
 // metrics answers with the metrics.

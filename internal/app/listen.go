@@ -139,6 +139,9 @@ func refuseAmbiguousLength(next http.Handler) http.Handler {
 func (a *App) endRequests(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(5*time.Second, a.config.StopBudget/4))
 	defer cancel()
+	if a.profileServer != nil {
+		defer a.profileServer.Close() //nolint:errcheck // it has nothing to lose
+	}
 	if a.metricsServer != nil {
 		defer a.metricsServer.Close() //nolint:errcheck // it has nothing to lose
 	}

@@ -21,6 +21,7 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/explain"
 )
 
 func TestInterruptWinsOverWhatItInterrupted(t *testing.T) {
@@ -251,12 +252,12 @@ func TestRefusedCallerIsToldWhatWasSent(t *testing.T) {
 			if got := cli.Why(d, time.Now()).Cause; !strings.Contains(got, want) || !strings.Contains(got, strconv.Itoa(status)) {
 				t.Errorf("%d, %v: %q, want it to say %q", status, headers, got, want)
 			}
-			if got := cli.LacksAuthorization(d); got != (want == "no Authorization header") {
+			if got := explain.LacksAuthorization(d.Attempts); got != (want == "no Authorization header") {
 				t.Errorf("%d, %v: lacks the header: %v", status, headers, got)
 			}
 		}
 	}
-	if cli.LacksAuthorization(delivery(500, nil)) {
+	if explain.LacksAuthorization(delivery(500, nil).Attempts) {
 		t.Error("a 500 has another cause")
 	}
 }

@@ -17,6 +17,9 @@ type History interface {
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
 	// CancelDelivery cancels a pending delivery. The error has CodeConflict if it has ended.
 	CancelDelivery(ctx context.Context, client, id uuid.UUID) error
+	// RetryDelivery makes a pending delivery due now, and reports whether that is earlier than it was.
+	// The error has CodeConflict if it has ended.
+	RetryDelivery(ctx context.Context, client, id uuid.UUID) (earlier bool, err error)
 	// AddDelivery makes another delivery of an alert, which waits to be claimed.
 	AddDelivery(ctx context.Context, client uuid.UUID, r work.Redelivery) (uuid.UUID, error)
 	Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error)
@@ -42,6 +45,21 @@ func (c *Control) Cancel(ctx context.Context, client, id uuid.UUID) (herald.Deli
 	c.Engine.Cancelled(id)
 	cancelled, _, err := c.History.Delivery(ctx, client, id)
 	return cancelled, err
+}
+
+// Retry makes the next attempt of a pending delivery now, and returns the delivery. The attempt uses up
+// the retry that was scheduled. The error has CodeNotFound if the client has no such delivery, and
+// CodeConflict if it has ended or is a mail that was not tried yet.
+func (c *Control) Retry(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+	earlier, err := c.History.RetryDelivery(ctx, client, id)
+	if err != nil {
+		return herald.Delivery{}, err
+	}
+	if earlier {
+		c.Engine.Added()
+	}
+	d, _, err := c.History.Delivery(ctx, client, id)
+	return d, err
 }
 
 // Redeliver makes a new delivery of the same alert, due now, and returns it. It goes to the rule's

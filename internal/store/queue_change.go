@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,6 +50,33 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 		}
 		return err
 	})
+}
+
+// RetryDelivery makes a client's pending delivery due now, and reports whether that is earlier than it
+// was. One that a node holds is being made anyway.
+//
+// Errors: CodeNotFound when there is no such delivery, CodeConflict when it has ended, or is a mail that
+// was not tried yet: it waits for its digest or for its mailbox.
+func (s *Store) RetryDelivery(ctx context.Context, client, id uuid.UUID) (earlier bool, err error) {
+	d, _, err := s.Delivery(ctx, client, id)
+	switch {
+	case err != nil:
+		return false, err
+	case d.State != herald.Pending:
+		return false, herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s. Redeliver it instead.", id, d.State)
+	case strings.HasPrefix(d.Address, herald.MailScheme) && d.AttemptCount == 0:
+		return false, herald.Errorf(herald.CodeConflict, "The mail %s has not been tried yet: it waits for its digest, or until the mailbox may get it.", id)
+	}
+	err = s.changeInTurn(ctx, client, "make a delivery due", func(ctx context.Context, tx *sql.Tx) error {
+		now, err := s.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		n, err := affected(tx.ExecContext(ctx, `UPDATE queue SET due_at = $1 WHERE id = $2 AND node IS NULL AND due_at > $1`, now, id[:]))
+		earlier = n > 0
+		return err
+	})
+	return earlier, err
 }
 
 // AddDelivery makes another delivery of the alert of a delivery, which waits to be claimed, and

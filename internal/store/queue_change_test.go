@@ -32,6 +32,40 @@ func testCancelledDeliveryKeepsTheAttemptThatWasUnderWay(t *testing.T, f *fixtur
 	}
 }
 
+func TestRetryIsMadeNow(t *testing.T) { onBoth(t, testRetryIsMadeNow) }
+
+func testRetryIsMadeNow(t *testing.T, f *fixture) {
+	prepared, mail := f.prepare(f.client, true), f.prepare(f.client, false)
+	mail.Alerts[0].Items[0].Origin, mail.Alerts[0].Items[0].Address = herald.MailScheme, herald.MailScheme+"ann@acme.test"
+	f.accept(prepared, mail)
+	item := prepared.Alerts[0].Items[0]
+	if earlier, err := f.RetryDelivery(t.Context(), f.client.ID, item.ID); earlier || err != nil {
+		t.Errorf("of an attempt that is being made: %v, %v", earlier, err)
+	}
+	retry := work.Result{Item: item, Attempt: attempt(item, herald.OutcomeRetry, 503), State: herald.Pending, Delay: time.Hour, Retries: 1}
+	if err := f.Record(retry); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.claim(1); len(got) != 0 {
+		t.Fatalf("claimed %v before it was due", got)
+	}
+	_, err := f.RetryDelivery(t.Context(), f.newClient("Other").ID, item.ID)
+	wantCode(t, err, herald.CodeNotFound)
+	if earlier, err := f.RetryDelivery(t.Context(), f.client.ID, item.ID); !earlier || err != nil {
+		t.Errorf("RetryDelivery = %v, %v, want it made due", earlier, err)
+	}
+	if got := f.claim(1); len(got) != 1 || got[0].ID != item.ID || got[0].Attempt != 2 {
+		t.Errorf("claimed %+v, want the second attempt", got)
+	}
+	_, err = f.RetryDelivery(t.Context(), f.client.ID, mail.Alerts[0].Items[0].ID)
+	wantCode(t, err, herald.CodeConflict)
+	if err := f.CancelDelivery(t.Context(), f.client.ID, item.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.RetryDelivery(t.Context(), f.client.ID, item.ID)
+	wantCode(t, err, herald.CodeConflict)
+}
+
 func TestRedeliveriesAreNumberedOn(t *testing.T) { onBoth(t, testRedeliveriesAreNumberedOn) }
 
 func testRedeliveriesAreNumberedOn(t *testing.T, f *fixture) {

@@ -6,7 +6,7 @@
 //	commit_*       the group commit: accepting events and recording results
 //	queue_*        pending deliveries: claims, nodes, digests, cancelling, redelivery
 //	history_*      events, alerts, deliveries and attempts, their lists and counts
-//	account_*      clients, keys, rules, event types, mailboxes, the audit log
+//	account_*      clients, keys, sessions, rules, event types, mailboxes, the audit log
 //	maintenance_*  background work in small steps: retention, clean-up
 //	db_*           the two databases, migrations, transactions, reading rows
 //
@@ -79,6 +79,9 @@ type Options struct {
 	MaxRules int
 	// Box seals the secrets in the database.
 	Box *secret.Box
+	// OperatorKeys are the fingerprints of the operator's keys, see secret.Fingerprint. Sessions
+	// of others have ended.
+	OperatorKeys [][32]byte
 	// Clock is the program's clock. Open connects it to the database's where nodes share
 	// the database. nil means one of the store's own.
 	Clock *clock.Clock

@@ -9,6 +9,7 @@ import (
 
 	"herald"
 	"herald/internal/api/openapi"
+	"herald/internal/explain"
 )
 
 // deliveryDetail is one delivery with all its attempts.
@@ -49,6 +50,13 @@ func (s *surface) registerDeliveries() {
 		RequestBody: openapi.RequestOf[recoverRequest](s.API.OpenAPI()),
 	}, withClientKey, s.recoverDeliveries)
 	call(s, huma.Operation{
+		OperationID: "retryDelivery", Method: http.MethodPost, Path: "/deliveries/{id}/retry", Tags: []string{"Deliveries"},
+		DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusConflict},
+		Summary: "Make the next attempt of a pending delivery now",
+		Description: "The attempt uses up the retry that was scheduled. A delivery that has ended is a 409: redeliver it. " +
+			"So is a mail that was not tried yet, which waits for its digest or its mailbox.",
+	}, withClientKey, s.changeDelivery(s.Sender.Retry))
+	call(s, huma.Operation{
 		OperationID: "cancelDelivery", Method: http.MethodPost, Path: "/deliveries/{id}/cancel", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusConflict},
 		Summary:     "Cancel a pending delivery",
@@ -80,7 +88,7 @@ func (s *surface) deliveryFilter(r *http.Request) (herald.DeliveryFilter, error)
 		Type:     parameter(p, "type", func(text string) (string, error) { return s.canonicalType(r.Context(), text) }),
 		Company:  p.id("company"),
 		Alert:    p.id("alert"),
-		Reason:   parameter(p, "reason", parseReason),
+		Reason:   parameter(p, "reason", herald.ParseReason),
 		Since:    p.time("since"),
 		Until:    p.time("until"),
 		After:    p.id("after"),
@@ -117,7 +125,7 @@ func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDe
 	if attempts == nil {
 		attempts = []herald.Attempt{} // an empty list in JSON, not null
 	}
-	detail := deliveryDetail{Delivery: d, Attempts: withoutMailServer(attempts)}
+	detail := deliveryDetail{Delivery: d, Attempts: explain.WithoutMailServer(attempts)}
 	if err == nil && withBody {
 		var body []byte
 		body, err = s.Deliveries.DeliveryBody(r.Context(), caller.Key.ClientID, id)

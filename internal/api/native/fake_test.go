@@ -43,6 +43,7 @@ type fake struct {
 	notice      string
 	publishFail error
 	recovered   recovery // what Recover was called with
+	link        herald.PortalLink
 }
 
 type recovery struct {
@@ -194,6 +195,15 @@ func (f *fake) DeliveryBody(_ context.Context, client, id uuid.UUID) ([]byte, er
 	return []byte(`{"AlertId": "1"}`), err
 }
 
+func (f *fake) Retry(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+	i := slices.IndexFunc(f.deliveries, func(d herald.Delivery) bool { return d.ID == id && d.ClientID == client })
+	if i < 0 {
+		return herald.Delivery{}, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
+	}
+	f.deliveries[i].NextAttemptAt = f.now
+	return f.deliveries[i], nil
+}
+
 func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
 	i, err := f.find(client, id)
 	if err != nil {
@@ -278,6 +288,13 @@ func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, n
 func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, uuid.UUID, error) {
 	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
 		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), uuid.Nil, nil
+}
+
+func (f *fake) CreatePortalLink(_ context.Context, _ herald.Caller, l herald.PortalLink, life time.Duration) (herald.PortalLink, string, error) {
+	_, err := f.client(l.ClientID)
+	l.ExpiresAt = f.now.Add(life)
+	f.link = l
+	return l, "secret", err
 }
 
 // Backup returns an archive of text.

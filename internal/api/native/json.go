@@ -272,6 +272,26 @@ func (c *cursor) flag() (bool, error) {
 	return b == 't', c.skip()
 }
 
+// whole reads a whole number from least to most; null is 0.
+func (c *cursor) whole(least, most int) (int, error) {
+	if c.null() {
+		return 0, nil
+	}
+	if b := c.next(); b != '-' && (b < '0' || b > '9') {
+		return 0, c.mistyped("a whole number")
+	}
+	start := c.at
+	if err := c.skip(); err != nil {
+		return 0, err
+	}
+	text := string(c.json[start:c.at])
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, herald.Invalid("", "%s is not a whole number from %d to %d", short(text), least, most)
+	}
+	return n, nil
+}
+
 // compact reads an object and returns it without blanks.
 func (c *cursor) compact() (json.RawMessage, error) {
 	if c.null() {

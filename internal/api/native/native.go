@@ -75,6 +75,9 @@ type Sender interface {
 	// Recover makes new deliveries of the failed ones that the filter selects and whose
 	// alert has not reached its receiver since; with dryRun it only counts them.
 	Recover(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error)
+	// Retry makes the next attempt of a pending delivery now; CodeConflict when it is not
+	// pending, or is a mail that was not tried yet.
+	Retry(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
 	// Cancel cancels a pending delivery; CodeConflict when it is not pending.
 	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
 }
@@ -132,20 +135,23 @@ type EventTypes interface {
 	DeleteEventType(ctx context.Context, by herald.Caller, name string) error
 }
 
-// Options are the surface's dependencies; all are required.
+// Options are the surface's dependencies; all but PortalURL are required.
 type Options struct {
-	Auth       Authenticator
-	Publisher  Publisher
-	Events     Events
-	Deliveries Deliveries
-	Sender     Sender
-	Rules      Rules
-	Clients    Clients
-	Keys       Keys
-	Audit      Audit
-	Mailboxes  Mailboxes
-	EventTypes EventTypes
-	Backups    Backups
+	Auth        Authenticator
+	Publisher   Publisher
+	Events      Events
+	Deliveries  Deliveries
+	Sender      Sender
+	Rules       Rules
+	Clients     Clients
+	Keys        Keys
+	Audit       Audit
+	Mailboxes   Mailboxes
+	EventTypes  EventTypes
+	Backups     Backups
+	PortalLinks PortalLinks
+	// PortalURL returns the address of a portal link with a secret; nil without the portal.
+	PortalURL func(r *http.Request, secret string) string
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// SendsMail says that a mail server is configured.
@@ -175,6 +181,7 @@ func Register(o Options) error {
 	s.registerEventTypes()
 	s.registerService()
 	s.registerBackup()
+	s.registerPortalLinks()
 	return s.serveDocument()
 }
 

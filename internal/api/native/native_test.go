@@ -42,7 +42,8 @@ func newFixture(t *testing.T) *fixture {
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f,
+		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f,
+		PortalURL: func(r *http.Request, secret string) string { return "http://" + r.Host + "/portal/link#" + secret },
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
 		},
@@ -163,6 +164,7 @@ var calls = []aCall{
 	{"GET", "/deliveries/{id}", withClientKey, ""},
 	{"POST", "/deliveries/{id}/redeliver", withClientKey, ""},
 	{"POST", "/deliveries/redeliver", withClientKey, `{"since":"2026-05-03T09:00:00Z"}`},
+	{"POST", "/deliveries/{id}/retry", withClientKey, ""},
 	{"POST", "/deliveries/{id}/cancel", withClientKey, ""},
 	{"GET", "/unsubscribed", withClientKey, ""},
 	{"DELETE", "/unsubscribed/{address}", withClientKey, ""},
@@ -173,6 +175,7 @@ var calls = []aCall{
 	{"PUT", "/clients/{id}", withOperatorKey, `{"name":"Acme"}`},
 	{"DELETE", "/clients/{id}", withOperatorKey, ""},
 	{"POST", "/clients/{id}/apiKeys", withOperatorKey, `{"role":"analyst"}`},
+	{"POST", "/clients/{id}/portalLinks", withOperatorKey, `{"role":"analyst"}`},
 	{"GET", "/audit", withAnyKey, ""},
 	{"POST", "/backup", withOperatorKey, ""},
 	{"GET", "/eventTypes", withAnyKey, ""},
@@ -217,7 +220,7 @@ func TestOtherClientsIdsAreNotFound(t *testing.T) {
 	delivery := r.deliveries[0].ID.String()
 	for path, id := range map[string]string{
 		"GET /events/{}": event, "GET /deliveries/{}": delivery, "POST /deliveries/{}/redeliver": delivery,
-		"POST /deliveries/{}/cancel": delivery, "PUT /rules/{}/security": rule.String(),
+		"POST /deliveries/{}/cancel": delivery, "POST /deliveries/{}/retry": delivery, "PUT /rules/{}/security": rule.String(),
 	} {
 		method, pattern, _ := strings.Cut(path, " ")
 		for _, wrong := range []struct{ key, id string }{

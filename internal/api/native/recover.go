@@ -2,7 +2,6 @@ package native
 
 import (
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,7 +49,7 @@ func (s *surface) readRecovery(r *http.Request) (f herald.DeliveryFilter, dryRun
 			f.Company, err = c.selectingID()
 		case "reason":
 			if text, err = c.text(1, maxTypeName); err == nil {
-				f.Reason, err = parseReason(text)
+				f.Reason, err = herald.ParseReason(text)
 			}
 		case "since":
 			f.Since, err = c.time()
@@ -82,13 +81,4 @@ func (c *cursor) selectingID() (uuid.UUID, error) {
 		err = herald.Invalid("", "the GUID of zeros is the id of nothing; leave the member out to select all")
 	}
 	return id, err
-}
-
-// parseReason returns the reason of that name. A misspelt one would select nothing, and look like
-// good news.
-func parseReason(text string) (herald.Reason, error) {
-	if all := herald.Reasons(); !slices.Contains(all, herald.Reason(text)) {
-		return "", herald.Invalid("", "%q is not one of %q", short(text), all)
-	}
-	return herald.Reason(text), nil
 }

@@ -1,5 +1,5 @@
-// Package welcome answers a browser that opens the service's address: one page that
-// says what is here and where to go on. Everybody else gets the error of an unknown
+// Package welcome answers a browser that opens the service's address: it leads to the portal or,
+// where that is switched off, shows one page that says what is here and where to go on. Everybody else gets the error of an unknown
 // path, as from any other path that has no call.
 package welcome
 
@@ -17,7 +17,7 @@ func Register(mux *http.ServeMux, version string) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "Accept")
 		if !acceptsHTML(r.Header.Get("Accept")) {
-			api.WriteError(w, r, herald.Errorf(herald.CodeNotFound, "There is nothing at /. GET /openapi.json lists what there is."))
+			api.WriteError(w, r, nothingHere())
 			return
 		}
 		h := w.Header()
@@ -28,6 +28,23 @@ func Register(mux *http.ServeMux, version string) {
 		h.Set("Cache-Control", "no-store")
 		_ = page.Execute(w, version) // fails only when the reader has gone
 	})
+}
+
+// Redirect sends browsers from / to a page instead.
+func Redirect(mux *http.ServeMux, to string) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept")
+		if !acceptsHTML(r.Header.Get("Accept")) {
+			api.WriteError(w, r, nothingHere())
+			return
+		}
+		w.Header().Set("Location", to)
+		w.WriteHeader(http.StatusFound)
+	})
+}
+
+func nothingHere() error {
+	return herald.Errorf(herald.CodeNotFound, "There is nothing at /. GET /openapi.json lists what there is.")
 }
 
 // acceptsHTML reports whether a browser asks: it names text/html, which programs that

@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ func main() {
 	flag.IntVar(&o.pending, "pending", 0, "measure memory and start with so many deliveries pending, instead")
 	flag.IntVar(&o.beside, "beside", 0, "measure latency beside so many deliveries to a receiver that hangs, instead")
 	flag.BoolVar(&o.takeover, "takeover", false, "measure how long the deliveries of a killed node wait, with -postgres, instead")
+	flag.BoolVar(&o.profile, "profile", false, "write profiles of the processor time and the allocations of each run to this directory")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -55,7 +57,7 @@ type options struct {
 	binary                   string
 	postgres                 bool
 	nodes, pending, beside   int
-	takeover                 bool
+	takeover, profile        bool
 }
 
 // arraySize is the number of events in one request of the array run.
@@ -70,56 +72,86 @@ func heading(out io.Writer, o options) {
 	fmt.Fprintf(out, "%s, %d cores, %s, %s, nodes: %d\n\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), database, o.nodes)
 }
 
-// rates measures throughput and latency.
+// fanOut is the number of receivers of an event in the fan-out run.
+const fanOut = 10
+
+// run is one row of the table.
+type run struct {
+	name      string
+	load      load
+	receivers int // of each event
+}
+
+// rates measures throughput, latency and processor time.
 func rates(ctx context.Context, o options, out io.Writer) error {
+	raw, err := newHTTPReceiver()
+	if err != nil {
+		return err
+	}
+	defer raw.close()
 	receiver, err := newReceiver()
 	if err != nil {
 		return err
 	}
 	defer receiver.close()
-	service, err := startService(ctx, o, receiver.url())
+	service, err := startService(ctx, o, receiver.urls(1)...)
 	if err != nil {
 		return err
 	}
 	defer service.stop()
+	wide := service.load(o.events/fanOut, 1, o.publishers)
+	if wide.key, err = service.tenant(ctx, receiver.urls(fanOut)...); err != nil {
+		return err
+	}
 
 	heading(out, o)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "run\tevents\tevents/s\tof raw\tp50\tp95\tp99\tlost\tdoubled")
-
-	var raw float64
-	for _, r := range []struct {
-		name string
-		load load
-	}{
-		{"raw: POST straight to the receiver", load{targets: []string{receiver.address()}, path: "/", events: o.events, perRequest: 1, publishers: o.publishers, body: rawBody}},
-		{"one event a request", service.load(o.events, 1, o.publishers)},
-		{fmt.Sprintf("arrays of %d", arraySize), service.load(o.events, arraySize, o.publishers)},
-		{fmt.Sprintf("%d events a second", o.rate), service.pacedLoad(o.rate, o.latency, o.publishers)},
+	fmt.Fprintln(table, "run\tdeliveries\t/s\tservice\tdatabase\traw loops\tload\tp50\tp95\tp99\tlost\tdoubled")
+	loop, err := rawLoop(ctx, raw, o, table)
+	if err != nil {
+		return err
+	}
+	for _, r := range []run{
+		{"one event a request", service.load(o.events, 1, o.publishers), 1},
+		{fmt.Sprintf("arrays of %d", arraySize), service.load(o.events, arraySize, o.publishers), 1},
+		{fmt.Sprintf("one event, %d receivers", fanOut), wide, fanOut},
+		{fmt.Sprintf("%d events a second", o.rate), service.pacedLoad(o.rate, o.latency, o.publishers), 1},
 	} {
-		result, err := measure(ctx, receiver, r.load)
-		if err != nil {
+		finish := func() error { return nil }
+		if o.profile {
+			finish = service.profile(ctx, ".", r.name)
+		}
+		result, err := measure(ctx, receiver, service, r)
+		if err = errors.Join(err, finish()); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
-		if raw == 0 {
-			raw = result.rate
-		}
-		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%s\t%s\t%s\t%d\t%d\n", r.name, r.load.events, result.rate, result.rate/raw,
-			result.percentile(50), result.percentile(95), result.percentile(99), result.lost, result.doubled)
+		result.row(table, r.name, loop)
 		if result.lost+result.doubled > 0 {
-			err = fmt.Errorf("%s: %d events lost, %d doubled", r.name, result.lost, result.doubled)
-		}
-		if err != nil {
-			return err
+			return fmt.Errorf("%s: %d deliveries lost, %d doubled", r.name, result.lost, result.doubled)
 		}
 	}
 	return table.Flush()
 }
 
+// rawLoop measures the yardstick: the publisher posts straight to a receiver with net/http's server. It
+// returns the processor time that both ends use for one request.
+func rawLoop(ctx context.Context, receiver *receiver, o options, table io.Writer) (time.Duration, error) {
+	r := run{"raw: POST straight to the receiver", load{targets: []string{receiver.address(0)}, path: "/0", events: o.events, perRequest: 1, publishers: o.publishers, body: rawBody}, 1}
+	result, err := measure(ctx, receiver, nil, r)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", r.name, err)
+	}
+	loop := result.each(result.used.load)
+	result.row(table, r.name, loop)
+	return loop, nil
+}
+
 // result is the result of one run. A latency is the time from when an event was to be published to
 // the arrival of its webhook.
 type result struct {
-	rate          float64
+	deliveries    int
+	rate          float64 // deliveries a second
+	used          cost
 	latencies     []time.Duration // sorted
 	lost, doubled int
 }
@@ -131,16 +163,33 @@ func (r result) percentile(p int) time.Duration {
 	return r.latencies[min(len(r.latencies)-1, len(r.latencies)*p/100)].Round(10 * time.Microsecond)
 }
 
-// measure publishes a load and waits until everything has arrived.
-func measure(ctx context.Context, receiver *receiver, l load) (result, error) {
-	arrivals := receiver.begin(l.events)
+// each is the processor time of one delivery.
+func (r result) each(used time.Duration) time.Duration { return used / time.Duration(r.deliveries) }
+
+// row prints the result. The times of the service, the database and the load are of one delivery.
+func (r result) row(table io.Writer, name string, loop time.Duration) {
+	micro := func(used time.Duration) string { return r.each(used).Round(time.Microsecond).String() }
+	fmt.Fprintf(table, "%s\t%d\t%.0f\t%s\t%s\t%.1f\t%s\t%s\t%s\t%s\t%d\t%d\n", name, r.deliveries, r.rate,
+		micro(r.used.service), micro(r.used.database), float64(r.each(r.used.service+r.used.database))/float64(loop), micro(r.used.load),
+		r.percentile(50), r.percentile(95), r.percentile(99), r.lost, r.doubled)
+}
+
+// measure makes a run and waits until everything has arrived. service is nil for the raw loop.
+func measure(ctx context.Context, receiver *receiver, service *service, one run) (result, error) {
+	arrivals := receiver.begin(one.load.events, one.receivers)
+	before, err := service.cost()
+	if err != nil {
+		return result{}, err
+	}
 	start := time.Now()
-	if err := l.publish(ctx, arrivals); err != nil {
+	if err := one.load.publish(ctx, arrivals); err != nil {
 		return result{}, err
 	}
 	last := arrivals.wait(ctx, 30*time.Second)
-	r := result{rate: float64(l.events) / last.Sub(start).Seconds()}
+	after, err := service.cost()
+	r := result{deliveries: one.load.events * one.receivers, used: after.since(before)}
+	r.rate = float64(r.deliveries) / last.Sub(start).Seconds()
 	r.latencies, r.lost, r.doubled = arrivals.close()
 	slices.Sort(r.latencies)
-	return r, ctx.Err()
+	return r, errors.Join(err, ctx.Err())
 }

@@ -27,11 +27,12 @@ type service struct {
 
 // node is one process.
 type node struct {
-	address string
-	process *exec.Cmd
-	log     *os.File // a file, as a service manager gives it
-	binary  string
-	args    []string
+	address  string
+	profiles string // where its profiles are, if they are asked for
+	process  *exec.Cmd
+	log      *os.File // a file, as a service manager gives it
+	binary   string
+	args     []string
 }
 
 const operatorKey = "bench-operator-key-0123456789abcdef"
@@ -76,6 +77,12 @@ func (s *service) start(ctx context.Context, o options, receivers []string) erro
 			return err
 		}
 		n.args = append([]string{}, append(args, "--listen", n.address)...)
+		if o.profile {
+			if n.profiles, err = freeAddress(); err != nil {
+				return err
+			}
+			n.args = append(n.args, "--profile-listen", n.profiles)
+		}
 		s.nodes = append(s.nodes, n)
 		if err := n.start(ctx, 10*time.Second); err != nil {
 			return err

@@ -123,7 +123,7 @@ func beside(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer receiver.close()
-	s, err := startService(ctx, o, receiver.url())
+	s, err := startService(ctx, o, receiver.urls(1)...)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func beside(ctx context.Context, o options, out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\tevents\tp50\tp95\tp99\tlost\tdoubled")
 	row := func(name string) error {
-		r, err := measure(ctx, receiver, s.pacedLoad(o.rate, o.latency, o.publishers))
+		r, err := measure(ctx, receiver, s, run{load: s.pacedLoad(o.rate, o.latency, o.publishers), receivers: 1})
 		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%d\t%d\n", name, len(r.latencies), r.percentile(50), r.percentile(95), r.percentile(99), r.lost, r.doubled)
 		return err
 	}

@@ -325,6 +325,9 @@ func (s *Server) Promote() error {
 	return err
 }
 
+// Pid returns the id of the server's first process.
+func (s *Server) Pid() int { return s.process.Process.Pid }
+
 // Host returns where the server listens, host:port.
 func (s *Server) Host() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 

@@ -1,4 +1,4 @@
-package native
+package explain
 
 import (
 	"encoding/json"
@@ -14,7 +14,7 @@ func TestMailServerIsNotShown(t *testing.T) {
 	for _, place := range []struct{ host, address string }{
 		{"mx.internal.example", "mx.internal.example:587"}, {"10.1.2.3", "10.1.2.3:25"}, {"fd00::25", "[fd00::25]:465"},
 	} {
-		attempts := withoutMailServer([]herald.Attempt{{
+		attempts := WithoutMailServer([]herald.Attempt{{
 			Error:    "dial tcp 10.1.2.3:587: connection refused; lookup " + place.host + " on 192.168.0.53:53; [fd00::25]:465; " + place.address,
 			Request:  &herald.RequestRecord{Method: "SMTP", URL: "smtp://" + place.address},
 			Response: &herald.ResponseRecord{Body: "550 5.1.1 rejected by " + place.host + " [10.1.2.3]"},
@@ -35,7 +35,7 @@ func TestMailServerIsNotShown(t *testing.T) {
 		}
 	}
 	webhook := herald.Attempt{Error: "dial tcp 10.1.2.3:80", Request: &herald.RequestRecord{Method: "POST", URL: "http://10.1.2.3/"}}
-	if got := withoutMailServer([]herald.Attempt{webhook})[0]; got.Error != webhook.Error || got.Request.URL != webhook.Request.URL {
+	if got := WithoutMailServer([]herald.Attempt{webhook})[0]; got.Error != webhook.Error || got.Request.URL != webhook.Request.URL {
 		t.Errorf("a webhook's attempt is changed: %+v", got)
 	}
 }

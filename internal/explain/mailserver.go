@@ -1,4 +1,4 @@
-package native
+package explain
 
 import (
 	"net/url"
@@ -13,9 +13,9 @@ const smtpMethod = "SMTP"
 // ipAddress finds IP addresses, with or without a port, in the text of an error or a reply.
 var ipAddress = regexp.MustCompile(`\[[0-9a-fA-F:.%]*:[0-9a-fA-F:.%a-z]*\](:\d+)?|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b|\b[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){3,7}\b`)
 
-// withoutMailServer returns attempts as a client may see them. The mail server is the operator's,
+// WithoutMailServer returns attempts as a client may see them. The mail server is the operator's,
 // and often in a private network: where it is concerns no client.
-func withoutMailServer(attempts []herald.Attempt) []herald.Attempt {
+func WithoutMailServer(attempts []herald.Attempt) []herald.Attempt {
 	for i, a := range attempts {
 		if a.Request == nil || a.Request.Method != smtpMethod {
 			continue

@@ -1,0 +1,311 @@
+package portal
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/api"
+	"herald/internal/catalogue"
+	"herald/internal/query"
+)
+
+var (
+	acme  = uuid.MustParse("11111111-1111-4111-8111-111111111111")
+	rival = uuid.MustParse("99999999-9999-4999-8999-999999999999")
+	noon  = time.Date(2026, 5, 3, 12, 0, 0, 0, time.UTC)
+)
+
+// fake has what the store and the engine would. Each client has one delivery, event and rule.
+type fake struct {
+	sessions   map[string]herald.Session
+	links      map[string]herald.PortalLink
+	deliveries []herald.Delivery
+	attempts   map[uuid.UUID][]herald.Attempt
+	body       []byte
+	rules      []herald.Rule
+	changed    []string // which changes were made
+	filter     herald.DeliveryFilter
+	fail       error
+	made       int
+}
+
+func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
+	switch key {
+	case "operator":
+		return herald.Caller{Operator: true}, nil
+	case "acme":
+		return herald.Caller{Key: herald.Key{ID: uuid.New(), ClientID: acme, Role: herald.Developer, Name: "ci"}}, nil
+	case "analyst":
+		return herald.Caller{Key: herald.Key{ID: uuid.New(), ClientID: acme, Role: herald.Analyst}}, nil
+	case "rival":
+		return herald.Caller{Key: herald.Key{ID: uuid.New(), ClientID: rival, Role: herald.Administrator}}, nil
+	}
+	return herald.Caller{}, herald.Errorf(herald.CodeUnauthorized, "Unauthorized")
+}
+
+func (f *fake) CreateSession(_ context.Context, by herald.Caller) (string, error) {
+	f.made++
+	token := fmt.Sprintf("session-%d", f.made)
+	f.sessions[token] = herald.Session{Caller: by, ClientName: "Acme"}
+	return token, nil
+}
+
+func (f *fake) Session(_ context.Context, token string) (herald.Session, error) {
+	s, known := f.sessions[token]
+	if !known {
+		return s, herald.Errorf(herald.CodeUnauthorized, "You are not signed in.")
+	}
+	return s, nil
+}
+
+func (f *fake) EndSession(_ context.Context, token string) error {
+	delete(f.sessions, token)
+	return nil
+}
+
+func (f *fake) EndSessions(_ context.Context, by herald.Caller) error {
+	for token, s := range f.sessions {
+		if s.Caller.Key.ID == by.Key.ID {
+			delete(f.sessions, token)
+		}
+	}
+	return nil
+}
+
+func (f *fake) RedeemPortalLink(ctx context.Context, token string) (herald.PortalLink, string, error) {
+	l, known := f.links[token]
+	if !known {
+		return l, "", herald.Errorf(herald.CodeUnauthorized, "no link")
+	}
+	delete(f.links, token)
+	session, err := f.CreateSession(ctx, herald.Caller{Key: herald.Key{ClientID: l.ClientID, Role: l.Role}})
+	return l, session, err
+}
+
+func (f *fake) Deliveries(_ context.Context, client uuid.UUID, filter herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
+	f.filter = filter
+	for _, d := range f.deliveries {
+		behind := filter.After == uuid.Nil || d.ID.String() < filter.After.String()
+		if d.ClientID == client && behind && (filter.State == nil || d.State == *filter.State) && (filter.Alert == uuid.Nil || d.AlertID == filter.Alert) &&
+			(filter.Company == uuid.Nil || d.CompanyID == filter.Company) && (filter.Receiver == "" || d.Address == filter.Receiver) && len(found) < filter.Limit {
+			found = append(found, d)
+		}
+	}
+	return found, uuid.Nil, f.fail
+}
+
+func (f *fake) index(client, id uuid.UUID) (int, error) {
+	i := slices.IndexFunc(f.deliveries, func(d herald.Delivery) bool { return d.ID == id && d.ClientID == client })
+	if i < 0 {
+		return 0, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
+	}
+	return i, nil
+}
+
+func (f *fake) Delivery(_ context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error) {
+	i, err := f.index(client, id)
+	if err != nil {
+		return herald.Delivery{}, nil, err
+	}
+	return f.deliveries[i], slices.Clone(f.attempts[id]), f.fail
+}
+
+func (f *fake) DeliveryBody(_ context.Context, client, id uuid.UUID) ([]byte, error) {
+	_, err := f.index(client, id)
+	return f.body, err
+}
+
+func (f *fake) change(what string, client, id uuid.UUID) (herald.Delivery, error) {
+	i, err := f.index(client, id)
+	if err != nil {
+		return herald.Delivery{}, err
+	}
+	f.changed = append(f.changed, what)
+	return f.deliveries[i], nil
+}
+
+func (f *fake) Redeliver(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+	return f.change("redeliver", client, id)
+}
+
+func (f *fake) Retry(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+	return f.change("retry", client, id)
+}
+
+func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+	return f.change("cancel", client, id)
+}
+
+func (f *fake) Events(_ context.Context, client, _ uuid.UUID, _ int) ([]herald.Event, uuid.UUID, error) {
+	for _, d := range f.deliveries {
+		if d.ClientID == client {
+			return []herald.Event{{ID: d.EventID, ClientID: client}}, uuid.Nil, nil
+		}
+	}
+	return nil, uuid.Nil, nil
+}
+
+func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
+	for _, d := range f.deliveries {
+		if d.ClientID == client && d.EventID == id {
+			return herald.Event{ID: id}, []herald.Alert{{ID: d.AlertID}}, nil
+		}
+	}
+	return herald.Event{}, nil, herald.Errorf(herald.CodeNotFound, "No event was found with ID %s", id)
+}
+
+func (f *fake) Rules(_ context.Context, client, _ uuid.UUID, _ query.List) (found []herald.Rule, total int, err error) {
+	for _, r := range f.rules {
+		if r.ClientID == client {
+			found = append(found, r)
+		}
+	}
+	return found, len(found), nil
+}
+
+func (f *fake) Rule(_ context.Context, client, id uuid.UUID) (herald.Rule, error) {
+	for _, r := range f.rules {
+		if r.ClientID == client && r.ID == id {
+			return r, nil
+		}
+	}
+	return herald.Rule{}, herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", id)
+}
+
+func (f *fake) Clients(context.Context, uuid.UUID, int) ([]herald.Client, error) {
+	return []herald.Client{{ID: rival, Profile: herald.Profile{Name: "Rival"}}, {ID: acme, Profile: herald.Profile{Name: "Acme"}}}, nil
+}
+
+func (f *fake) Client(_ context.Context, id uuid.UUID) (herald.Client, error) {
+	switch id {
+	case acme:
+		return herald.Client{ID: acme, Profile: herald.Profile{Name: "Acme"}}, nil
+	case rival:
+		return herald.Client{ID: rival, Profile: herald.Profile{Name: "Rival"}}, nil
+	}
+	return herald.Client{}, herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", id)
+}
+
+// fixture is the portal over a fake, inside the middleware of the API.
+type fixture struct {
+	*fake
+	t       *testing.T
+	portal  *portal
+	handler http.Handler
+	head    http.Header // of the next requests
+}
+
+// deliveryOf returns the id of the one delivery of a client.
+func deliveryID(client uuid.UUID) uuid.UUID {
+	return herald.DeliveryID(herald.AlertID(eventID(client), 1), 0)
+}
+
+func eventID(client uuid.UUID) uuid.UUID {
+	id := herald.FirstIDAt(noon.Add(-time.Hour))
+	id[6], id[8], id[12] = 0x70, 0x80, client[0]
+	id[13], id[14], id[15] = 0, 0, 0
+	return id
+}
+
+func newFixture(t *testing.T, change ...func(*Options)) *fixture {
+	t.Helper()
+	f := &fake{sessions: map[string]herald.Session{}, links: map[string]herald.PortalLink{}, attempts: map[uuid.UUID][]herald.Attempt{}, body: []byte(`{"Message":"for Acme"}`)}
+	for _, client := range []uuid.UUID{acme, rival} {
+		id := deliveryID(client)
+		secret := "secret of " + client.String()
+		f.deliveries = append(f.deliveries, herald.Delivery{ID: id, ClientID: client, AlertID: herald.AlertOf(id), EventID: herald.EventOf(id), RuleID: client,
+			Type: "Sync Failed", CompanyID: client, Address: "https://" + client.String() + ".example/hook", State: herald.Failed, Reason: herald.ReasonStatus,
+			AttemptCount: 2, LastStatus: 401, LastReason: herald.ReasonStatus, RaisedAt: noon.Add(-time.Hour), DoneAt: noon.Add(-time.Hour)})
+		for n := range 2 {
+			f.attempts[id] = append(f.attempts[id], herald.Attempt{DeliveryID: id, N: n + 1, At: noon.Add(-time.Hour), Outcome: herald.OutcomeRejected, Status: 401, Reason: herald.ReasonStatus,
+				Error: secret, Timings: herald.Timings{DNS: 1, Connect: 2, TLS: 3, FirstByte: 4, Total: 12}, Request: &herald.RequestRecord{Method: "POST", URL: "https://x.example", Headers: map[string]string{"Authorization": "Bearer …"}},
+				Response: &herald.ResponseRecord{Headers: map[string][]string{"Server": {"x"}}, Body: secret}})
+		}
+		f.rules = append(f.rules, herald.Rule{ID: client, ClientID: client, Type: "Sync Failed", Webhook: "https://" + client.String() + ".example/hook"})
+	}
+	types, err := catalogue.New(nil, catalogue.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Now: func() time.Time { return noon }, Version: "1.2.3",
+		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil }}
+	for _, c := range change {
+		c(&o)
+	}
+	mux := http.NewServeMux()
+	if err := Register(mux, o); err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPortal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fixture{fake: f, t: t, portal: p, handler: api.NewMiddleware(mux, discard, nil), head: http.Header{}}
+}
+
+// request makes a request with a session, if there is one. A form makes it a POST.
+func (f *fixture) request(token, method, target string, form url.Values) *httptest.ResponseRecorder {
+	f.t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	if form != nil {
+		r = httptest.NewRequest(method, target, strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for name, values := range f.head {
+		r.Header[name] = values
+	}
+	if token != "" {
+		r.AddCookie(&http.Cookie{Name: f.portal.cookie(sessionCookie, "", 0).Name, Value: token})
+	}
+	w := httptest.NewRecorder()
+	f.handler.ServeHTTP(w, r)
+	return w
+}
+
+// page makes a GET, which must have a status, and returns the body.
+func (f *fixture) page(token string, status int, target string) string {
+	f.t.Helper()
+	w := f.request(token, http.MethodGet, target, nil)
+	if w.Code != status {
+		f.t.Fatalf("GET %s: status %d, want %d: %.300s", target, w.Code, status, w.Body)
+	}
+	text, err := io.ReadAll(w.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// signedIn returns a session of the one who has a key.
+func (f *fixture) signedIn(key string) string {
+	f.t.Helper()
+	by, err := f.ByKey(f.t.Context(), key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	token, _ := f.CreateSession(f.t.Context(), by)
+	return token
+}
+
+// of returns the address of a page of a client.
+func of(id uuid.UUID, page string) string { return client{ID: id}.path(page) }
+
+// post posts a body of any kind.
+func (f *fixture) post(target, body, kind string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+	r.Header.Set("Content-Type", kind)
+	w := httptest.NewRecorder()
+	f.handler.ServeHTTP(w, r)
+	return w
+}

@@ -1,0 +1,193 @@
+package portal
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// functions are what templates can call.
+func (p *portal) functions() template.FuncMap {
+	return template.FuncMap{
+		"asset": p.assets.path, "id": func(id uuid.UUID) idView { return idView{id.String()} },
+		"time": func(at time.Time) timeView { return timeView{at, p.Now(), false} }, "moment": func(at time.Time) timeView { return timeView{at, p.Now(), true} },
+		"badge": badgeOf, "millis": millis, "plural": plural, "byteSize": byteSize, "reason": reasonWord,
+		"now": func() int64 { return p.Now().UnixMilli() }, "notNil": func(id uuid.UUID) bool { return id != uuid.Nil },
+		"post":   func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
+		"filter": func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
+		"states": func() []stateOption { return stateOptions }, "skeleton": func() [6]struct{} { return [6]struct{}{} },
+		"bannerOf": func(d herald.Delivery) string { return badgeOf(d).Kind }, "legend": func() []phase { return allPhases(herald.Timings{}) },
+	}
+}
+
+// postButton is a button that posts.
+type postButton struct {
+	Name, Text, Class string
+	action
+}
+
+// filterInput is a text field of a filter form.
+type filterInput struct {
+	Name, Label, Hint string
+	Field             filterField
+}
+
+// stateOption is a state to choose.
+type stateOption struct{ Value, Word string }
+
+var stateOptions = []stateOption{{"pending", "Waiting, retrying, sending"}, {"delivered", "Delivered"}, {"failed", "Failed"}, {"cancelled", "Cancelled"}}
+
+// idView is an id, cut in the middle with its whole text to copy.
+type idView struct{ Full string }
+
+// Short is the start and the end of the id.
+func (i idView) Short() string {
+	if len(i.Full) <= 18 {
+		return i.Full
+	}
+	return i.Full[:8] + "…" + i.Full[len(i.Full)-6:]
+}
+
+// timeView is a time: relative in lists, exact on the page of one thing. A script writes the
+// exact one in the reader's zone; without it, it is in UTC.
+type timeView struct {
+	At, Now time.Time
+	Precise bool
+}
+
+// RFC3339 is the form that programs read.
+func (t timeView) RFC3339() string { return t.At.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// Exact is the form for people.
+func (t timeView) Exact() string { return t.At.UTC().Format("2 Jan 2006, 15:04:05 UTC") }
+
+// Ago is how long ago it was, or how soon it is.
+func (t timeView) Ago() string {
+	d := t.Now.Sub(t.At)
+	if d < 0 {
+		return "in " + span(-d)
+	}
+	if d < time.Second {
+		return "now"
+	}
+	return span(d) + " ago"
+}
+
+// span returns a duration in its largest unit.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%d d", int(d.Hours()/24))
+	}
+}
+
+// badge is a state as icon, word and colour.
+type badge struct{ Kind, Icon, Word string }
+
+// badgeOf returns the badge of a delivery's state.
+func badgeOf(d herald.Delivery) badge {
+	switch {
+	case d.State == herald.Delivered:
+		return badge{"good", "check", "Delivered"}
+	case d.State == herald.Failed:
+		return badge{"bad", "cross", "Failed"}
+	case d.State == herald.Cancelled:
+		return badge{"off", "stop", "Cancelled"}
+	case d.InFlight:
+		return badge{"busy", "send", "Sending"}
+	case d.AttemptCount > 0:
+		return badge{"wait", "retry", "Retrying"}
+	default:
+		return badge{"wait", "clock", "Waiting"}
+	}
+}
+
+// outcomeBadge returns the badge of an attempt.
+func outcomeBadge(o herald.Outcome) badge {
+	switch o {
+	case herald.OutcomeDelivered:
+		return badge{"good", "check", "Delivered"}
+	case herald.OutcomeRetry:
+		return badge{"wait", "retry", "To be retried"}
+	case herald.OutcomeRejected:
+		return badge{"bad", "cross", "Failed"}
+	default:
+		return badge{"off", "question", "Cut off"}
+	}
+}
+
+// millis returns a duration with its unit.
+func millis(ms float64) string {
+	switch {
+	case ms <= 0:
+		return "–"
+	case ms < 1:
+		return "< 1 ms"
+	case ms < 10_000:
+		return strconv.FormatFloat(math.Round(ms), 'f', -1, 64) + " ms"
+	default:
+		return strconv.FormatFloat(math.Round(ms/100)/10, 'f', 1, 64) + " s"
+	}
+}
+
+// number groups the digits of a number by thousands.
+func number(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "\u202f" + text[i:]
+	}
+	return text
+}
+
+// plural returns a number with its noun.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return number(n) + " " + many
+}
+
+func byteSize(n int) string {
+	switch {
+	case n < 1<<10:
+		return plural(n, "byte", "bytes")
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	default:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+}
+
+// visible writes characters that a browser would not show, or that would change the order of others, as
+// their names. Line feeds and tabs stay.
+func visible(text string) string {
+	odd := func(r rune) bool {
+		return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x061c || r == 0xfeff || r == 0x00ad ||
+			r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r >= 0xe0000 && r <= 0xe007f
+	}
+	if !strings.ContainsFunc(text, odd) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if odd(r) {
+			fmt.Fprintf(&b, "‹U+%04X›", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,288 @@
+package portal
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// hostile are texts that strangers may write into bodies, headers and names.
+var hostile = []string{
+	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `</pre></section><h1>`, `{{.}} ${x} &lt;`, "javascript:alert(1)",
+	"a\u202egnp.exe\u202c\u2066\u200f", "nul\x00 bell\x07 esc\x1b[2J", "broken \xff\xfe\xc3 utf-8", "\ufeff\u00ad\u200b\U000e0041", strings.Repeat("x", 1<<20), strings.Repeat("line\n", 5000),
+}
+
+// TestStrangersTextIsText: wherever a page shows what somebody else wrote, it is escaped and bounded.
+func TestStrangersTextIsText(t *testing.T) {
+	for _, text := range hostile {
+		f := newFixture(t)
+		id, session := deliveryID(acme), f.signedIn("acme")
+		for i := range f.deliveries {
+			f.deliveries[i].Type, f.deliveries[i].Waiting = cutText(text, 300), text[:min(len(text), 300)]
+			f.deliveries[i].Address = "https://" + cutText(text, 300)
+		}
+		for i := range f.attempts[id] {
+			a := &f.attempts[id][i]
+			a.Error = cutText(text, 4000)
+			a.Request = &herald.RequestRecord{Method: "POST", URL: "https://x.example/" + cutText(text, 300), Headers: map[string]string{"X-" + cutText(text, 30): cutText(text, 300)},
+				Hops: []herald.Hop{{Status: 302, URL: cutText(text, 300)}}}
+			a.Response = &herald.ResponseRecord{Headers: map[string][]string{cutText(text, 30): {cutText(text, 300)}}, Body: text, Note: cutText(text, 100)}
+		}
+		f.body = []byte(text)
+		for token, s := range f.sessions {
+			s.ClientName = cutText(text, 100)
+			s.Caller.Key.Name = cutText(text, 50)
+			f.sessions[token] = s
+		}
+		one := of(acme, "/deliveries/"+id.String())
+		for _, target := range []string{of(acme, ""), of(acme, "/deliveries"), one, one + "?all=request", one + "?all=response", one + "/compare", one + "/cancel",
+			of(acme, "/deliveries?receiver="+url.QueryEscape(cutText(text, 300))), of(acme, "/find?id="+url.QueryEscape(cutText(text, 300))), Path + "sign-in?next=" + url.QueryEscape(cutText(text, 300))} {
+			w := f.request(session, http.MethodGet, target, nil)
+			got := w.Body.String()
+			if w.Code >= http.StatusInternalServerError {
+				t.Errorf("%.20q: %s: status %d", text, target, w.Code)
+			}
+			for _, bad := range []string{"<script>alert", "<img src=x", "</pre></section>", `href="javascript:`, "\u202e", "\x00", "\x1b"} {
+				if strings.Contains(got, bad) {
+					t.Errorf("%.20q: %.100s shows %q as it is", text, target, bad)
+				}
+			}
+			if most := 90_000; !strings.Contains(target, "all=") && len(got) > most || len(got) > 1<<20 || !utf8.ValidString(got) {
+				t.Errorf("%.20q: %.100s has %d bytes", text, target, len(got))
+			}
+		}
+		w := f.request(session, http.MethodGet, one+"/body", nil)
+		if w.Body.String() != text || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" || w.Header().Get("Content-Security-Policy") != "default-src 'none'; sandbox" {
+			t.Errorf("%.20q: the raw body is %.50q, %v", text, w.Body, w.Header())
+		}
+	}
+}
+
+func TestOddCharactersAreNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain ü 漢 🙂\n\tx": "plain ü 漢 🙂\n\tx", "a\u202eb": "a‹U+202E›b", "\x00\x1b": "‹U+0000›‹U+001B›", "\ufeff": "‹U+FEFF›", "a\u200fb\u2067": "a‹U+200F›b‹U+2067›",
+	} {
+		if got := visible(text); got != want {
+			t.Errorf("visible(%q) = %q, want %q", text, got, want)
+		}
+	}
+	if got := payloadOf([]byte("a\xffb"), true, false); got.Text != `a\xffb` {
+		t.Errorf("a byte that is no UTF-8: %q", got.Text)
+	}
+	if got := payloadOf([]byte(`{"a":[1,"é"]}`), true, false); got.Text != "{\n  \"a\": [\n    1,\n    \"é\"\n  ]\n}" || got.Note != "" {
+		t.Errorf("pretty: %+v", got)
+	}
+	if got := payloadOf([]byte(strings.Repeat("x\n", 300)), true, false); strings.Count(got.Text, "\n") != foldLines-1 || got.Note == "" {
+		t.Errorf("300 lines: %d, %q", strings.Count(got.Text, "\n"), got.Note)
+	}
+}
+
+func TestFilterIsInTheAddress(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("acme")
+	company := uuid.New()
+	text := f.page(session, http.StatusOK, of(acme, "/deliveries?state=failed&type=sync-failed&receiver=https://a.example/%26x&company="+company.String()+
+		"&alert="+company.String()+"&reason=status&since=2h&until=2026-05-03T11:30:00Z"))
+	want := herald.DeliveryFilter{State: new(herald.Failed), Type: "Sync Failed", Receiver: "https://a.example/&x", Company: company, Alert: company, Reason: herald.ReasonStatus,
+		Since: noon.Add(-2 * time.Hour), Until: time.Date(2026, 5, 3, 11, 30, 0, 0, time.UTC), Limit: deliveryPage + 1}
+	if diff := cmp.Diff(want, f.filter); diff != "" {
+		t.Errorf("filter (-want +got):\n%s", diff)
+	}
+	for _, shown := range []string{`value="failed" selected`, `value="https://a.example/&amp;x"`, `value="2h"`, "Nothing matches", "Clear filters"} {
+		if !strings.Contains(text, shown) {
+			t.Errorf("the page does not have %s", shown)
+		}
+	}
+	f.page(session, http.StatusOK, of(acme, "/deliveries?state=&type=&receiver=&since="))
+	if f.filter.State != nil || f.filter.Type != "" {
+		t.Errorf("empty fields select %+v", f.filter)
+	}
+}
+
+func TestWrongFilterIsSaidBesideItsField(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("acme")
+	for _, wrong := range []struct{ query, want string }{
+		{"state=open", "want pending, delivered, failed or cancelled"}, {"type=Sync+Faild", "Did you mean"}, {"company=x", "is not an id"},
+		{"alert=00000000-0000-0000-0000-000000000000", "is not an id"}, {"reason=statsu", "is not one of"}, {"since=yesterday", "is no time"}, {"until=-2h", "is no time"},
+		{"since=99999999999999d", "is no time"}, {"receiver=" + strings.Repeat("x", 2049), "longer than 2048"},
+	} {
+		f.filter = herald.DeliveryFilter{}
+		text := f.page(session, http.StatusUnprocessableEntity, of(acme, "/deliveries?"+wrong.query))
+		if !strings.Contains(text, wrong.want) || !strings.Contains(text, `aria-invalid="true"`) || f.filter.Limit != 0 {
+			t.Errorf("%.30s: searched %+v; the page does not have %q", wrong.query, f.filter, wrong.want)
+		}
+	}
+	f.page(session, http.StatusBadRequest, of(acme, "/deliveries?after=x"))
+}
+
+// TestPagesGoForthAndBack follows the links of a long list to its end and back.
+func TestPagesGoForthAndBack(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("acme")
+	var all []herald.Delivery
+	for i := range 3*deliveryPage + 7 {
+		d := f.deliveries[0]
+		id := herald.FirstIDAt(noon.Add(-time.Duration(i) * time.Second))
+		id[6], id[8] = 0x70, 0x80
+		d.ID = id
+		all = append(all, d)
+	}
+	f.deliveries = all
+	link := func(text, rel string) string {
+		found := regexp.MustCompile(`href="([^"]*)" rel="` + rel + `"`).FindStringSubmatch(text)
+		if found == nil {
+			return ""
+		}
+		return strings.ReplaceAll(found[1], "&amp;", "&")
+	}
+	rows := regexp.MustCompile(`class="whole" href="([^"]*)"`)
+	var forth [][]string
+	at, text := of(acme, "/deliveries?state=failed&notice=retried"), ""
+	for at != "" {
+		text = f.page(session, http.StatusOK, at)
+		var page []string
+		for _, row := range rows.FindAllStringSubmatch(text, -1) {
+			page = append(page, row[1])
+		}
+		forth = append(forth, page)
+		at = link(text, "next")
+	}
+	if len(forth) != 4 || len(forth[3]) != 7 || forth[1][0] == forth[0][0] {
+		t.Fatalf("%d pages, the last with %d", len(forth), len(forth[len(forth)-1]))
+	}
+	for n := 2; n >= 0; n-- {
+		at = link(text, "prev")
+		text = f.page(session, http.StatusOK, at)
+		if got := rows.FindStringSubmatch(text)[1]; got != forth[n][0] || !strings.Contains(at, "state=failed") || strings.Contains(at, "notice") {
+			t.Errorf("back on page %d at %s: %s, want %s", n+1, at, got, forth[n][0])
+		}
+	}
+	if link(text, "prev") != "" {
+		t.Error("there is something before the first page")
+	}
+}
+
+func TestListHasItsStates(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("acme")
+	f.fail = &herald.Error{Code: herald.CodeUnavailable, Message: "The database does not take requests right now. Try again.", RetryAfter: time.Second}
+	text := f.page(session, http.StatusServiceUnavailable, of(acme, "/deliveries?state=failed"))
+	if !strings.Contains(text, "Try again") || !strings.Contains(text, `href="`+of(acme, "/deliveries?state=failed")+`"`) {
+		t.Errorf("an error has no way out:\n%s", text)
+	}
+	f.fail = nil
+	f.deliveries = nil
+	if text := f.page(session, http.StatusOK, of(acme, "/deliveries")); !strings.Contains(text, "Nothing was delivered yet") {
+		t.Error("an empty list does not say what to do")
+	}
+	if text := f.page(session, http.StatusOK, of(acme, "")); !strings.Contains(text, "Your first webhook") || strings.Count(text, `<li class="done">`) != 2 {
+		t.Errorf("the overview has no checklist with a rule and its receiver done:\n%s", text)
+	}
+}
+
+func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
+	f := newFixture(t)
+	session, one := f.signedIn("acme"), of(acme, "/deliveries/"+deliveryID(acme).String())
+	text := f.page(session, http.StatusOK, one)
+	for _, want := range []string{"It failed for good because the receiver answered 401; the request carried an Authorization header of the scheme Bearer, which the receiver does not accept.",
+		"Nothing was ever delivered to this receiver.", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
+		"curl -X POST &#39;https://x.example&#39;", "Authorization: Bearer …", `action="` + one + `/redeliver"`, "&#34;Message&#34;: &#34;for Acme&#34;", `rel="noreferrer noopener"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page of a failed delivery does not have %s", want)
+		}
+	}
+	if strings.Contains(text, one+"/retry") || strings.Contains(text, "disabled") {
+		t.Error("a failed delivery can be retried")
+	}
+	d := &f.deliveries[0]
+	d.State, d.Reason, d.DoneAt, d.NextAttemptAt = herald.Pending, "", time.Time{}, noon.Add(90*time.Second)
+	text = f.page(session, http.StatusOK, one)
+	for _, want := range []string{"It is being retried because the receiver answered 401.", "Attempt 3 at 12:01:30 UTC, in 1m30s.", `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
+		`disabled aria-describedby="no-redeliver"`, "A retry is scheduled already."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page of a delivery to be retried does not have %s", want)
+		}
+	}
+	d.InFlight = true
+	if text = f.page(session, http.StatusOK, one); !strings.Contains(text, "An attempt is being made right now.") {
+		t.Error("a delivery that is being sent can be retried")
+	}
+	d.InFlight, d.Repeats, d.RepeatedBy = false, deliveryID(rival), uuid.New()
+	if text = f.page(session, http.StatusOK, one); !strings.Contains(text, "an earlier delivery") || !strings.Contains(text, "a later delivery") {
+		t.Error("it does not say what it repeats, and what repeats it")
+	}
+	d.Address, d.AttemptCount = "mailto:ann@acme.example", 0
+	f.attempts[d.ID] = nil
+	if text = f.page(session, http.StatusOK, one); strings.Contains(text, `href="mailto`) || !strings.Contains(text, "waits for its digest") {
+		t.Error("a mail that was not tried can be retried, or is a link")
+	}
+	f.page(session, http.StatusNotFound, one+"?attempt=7")
+	f.page(session, http.StatusNotFound, of(acme, "/deliveries/x"))
+	f.page(session, http.StatusNotFound, of(acme, "/deliveries/"+uuid.NewString()))
+	f.page(session, http.StatusConflict, one+"/compare")
+}
+
+func TestAttemptsAreCompared(t *testing.T) {
+	f := newFixture(t)
+	id := deliveryID(acme)
+	f.attempts[id][1].Status, f.attempts[id][1].Request.Headers = 403, map[string]string{"X-Only": "here"}
+	text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, "/deliveries/"+id.String()+"/compare?a=2&b=1"))
+	for _, want := range []string{`<tr class="differs"><th scope="row">Status<span class="visually-hidden"> (differs)</span></th><td class="wrapped">403</td><td class="wrapped">401</td></tr>`,
+		`<th scope="row">Outcome</th>`, `<td class="wrapped">here</td><td class="wrapped"></td>`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the comparison does not have %s:\n%s", want, text)
+		}
+	}
+}
+
+func TestCurlIsQuoted(t *testing.T) {
+	request := herald.RequestRecord{Method: "POST", URL: "https://a.example/it's?a=$(id)&b=`id`", Headers: map[string]string{"Authorization": "Bearer …", "X-Y": "a'b\"c", "Content-Length": "3"}}
+	want := `curl -X POST 'https://a.example/it'\''s?a=$(id)&b=` + "`id`'" + ` \
+  -H 'Authorization: Bearer …' \
+  -H 'X-Y: a'\''b"c' \
+  --data-raw '{"a":"it'\''s"}'`
+	if got := curl(request, []byte(`{"a":"it's"}`)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := curl(request, make([]byte, maxCurlBody+1)); !strings.Contains(got, "--data-binary @body.json") {
+		t.Errorf("a large body: %.300s", got)
+	}
+}
+
+func TestFindLeadsToAnyID(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("acme")
+	alert := herald.AlertOf(deliveryID(acme))
+	again := f.deliveries[0]
+	again.ID = herald.DeliveryID(alert, 1)
+	f.deliveries = append(f.deliveries, again)
+	receiver := url.QueryEscape(f.deliveries[0].Address)
+	for id, want := range map[string]string{
+		deliveryID(acme).String():           "/deliveries/" + deliveryID(acme).String(),
+		" " + again.ID.String() + " ":       "/deliveries/" + again.ID.String(),
+		eventID(acme).String():              "/deliveries?alert=" + alert.String(),
+		acme.String():                       "/deliveries?receiver=" + receiver + "&type=Sync+Failed", // the rule's id
+		"https://acme.example/hook?a=1&b=2": "/deliveries?receiver=https%3A%2F%2Facme.example%2Fhook%3Fa%3D1%26b%3D2",
+		"ann@acme.example":                  "/deliveries?receiver=mailto%3Aann%40acme.example",
+	} {
+		w := f.request(session, http.MethodGet, of(acme, "/find?id="+url.QueryEscape(id)), nil)
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != of(acme, want) {
+			t.Errorf("%s: status %d to %q, want %q", id, w.Code, w.Header().Get("Location"), of(acme, want))
+		}
+	}
+	for id, want := range map[string]string{"": "takes a whole id", "no id": "takes a whole id", uuid.NewString(): "Nothing of this client", strings.Repeat("a1", 16): "correlation id"} {
+		if text := f.page(session, http.StatusNotFound, of(acme, "/find?id="+url.QueryEscape(id))); !strings.Contains(text, want) {
+			t.Errorf("%q: the page does not say %q", id, want)
+		}
+	}
+}

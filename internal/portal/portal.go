@@ -1,0 +1,149 @@
+// Package portal is the web portal: pages for a client's people and for the operator, under /portal/.
+//
+// It calls the same services as the HTTP surfaces, and knows no more than the session's key may know. No
+// business rule lives here. A page is a route (routes.go), a handler, a struct with what it shows, and a
+// template of the same name in templates:
+//
+//	request ─▶ open     session, scope, role ─▶ handler ─▶ page (template, data) ─▶ render
+//	           (visit.go)                        (a file for each page)              (render.go)
+//
+// Handlers return a page, an answer or an error, and never write themselves. So every page has the same
+// headers, and an error at any point is a whole page.
+//
+// Texts of strangers are text: html/template escapes them, and write names characters that would not show or
+// would change the order of others. There is no inline style or script, so that the Content-Security-Policy can forbid both.
+//
+// Sessions are in internal/store, API keys in internal/api, sentences about deliveries in internal/explain.
+package portal
+
+import (
+	"context"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/api"
+	"herald/internal/catalogue"
+	"herald/internal/query"
+)
+
+// Path is where the pages are.
+const Path = "/portal/"
+
+// LinkPath is the page of portal links; the secret follows as the fragment.
+const LinkPath = Path + "link"
+
+// Keys finds API keys.
+type Keys interface {
+	// ByKey returns who has a key, CodeUnauthorized for a text that is no key.
+	ByKey(ctx context.Context, key string) (herald.Caller, error)
+}
+
+// Sessions keeps who is signed in.
+type Sessions interface {
+	// CreateSession makes a session and returns the secret that finds it, this once.
+	CreateSession(ctx context.Context, by herald.Caller) (token string, err error)
+	// Session returns the session that a secret finds and notes its use; CodeUnauthorized for one that has ended.
+	Session(ctx context.Context, token string) (herald.Session, error)
+	EndSession(ctx context.Context, token string) error
+	// EndSessions ends all sessions of the caller's key; CodeConflict after a portal link.
+	EndSessions(ctx context.Context, by herald.Caller) error
+	// RedeemPortalLink uses a link up and makes a session; CodeUnauthorized unless it can still be used.
+	RedeemPortalLink(ctx context.Context, token string) (l herald.PortalLink, session string, err error)
+}
+
+// Deliveries reads a client's deliveries.
+type Deliveries interface {
+	// Deliveries lists the deliveries that meet the filter, newest first. A long search is split:
+	// next is the cursor of the following part, uuid.Nil at the end.
+	Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error)
+	// Delivery returns a delivery and its attempts; CodeNotFound when the client has no such delivery.
+	Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error)
+	// DeliveryBody returns the body that a delivery's attempts send; CodeNotFound when it is not in the database.
+	DeliveryBody(ctx context.Context, client, id uuid.UUID) ([]byte, error)
+}
+
+// Sender changes deliveries. Its calls are CodeNotFound when the client has no such delivery, and
+// CodeConflict when its state does not allow the change.
+type Sender interface {
+	Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	Retry(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+}
+
+// Events reads a client's events.
+type Events interface {
+	Events(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Event, next uuid.UUID, err error)
+	// Event returns an event and its alerts; CodeNotFound when the client has no such event.
+	Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error)
+}
+
+// Rules reads a client's rules.
+type Rules interface {
+	// Rules returns a page of rules, and how many match.
+	Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error)
+	// Rule returns a rule; CodeNotFound when the client has no such rule.
+	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
+}
+
+// Clients reads the clients.
+type Clients interface {
+	// Clients lists up to limit clients, newest first, after the client after.
+	Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error)
+	// Client returns a client; CodeNotFound when there is none.
+	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
+}
+
+// Options are what the portal needs. All are required but Secure and FrameAncestors.
+type Options struct {
+	Keys       Keys
+	Sessions   Sessions
+	Deliveries Deliveries
+	Sender     Sender
+	Events     Events
+	Rules      Rules
+	Clients    Clients
+	// Catalogue returns the present event types.
+	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
+	// Secure says that people reach the portal by https; cookies are for https alone then.
+	Secure bool
+	// FrameAncestors are the origins whose pages may show the portal in a frame. They need Secure.
+	FrameAncestors []string
+	Now            func() time.Time
+	Version        string
+}
+
+// portal has what the pages share.
+type portal struct {
+	Options
+	assets   *assets
+	pages    map[string]*template.Template // by file
+	failures api.Guesses                   // of signing in
+	policy   string                        // the Content-Security-Policy
+}
+
+// Register adds the portal to mux.
+func Register(mux *http.ServeMux, o Options) error {
+	p, err := newPortal(o)
+	if err != nil {
+		return err
+	}
+	for _, route := range p.routes() {
+		mux.HandleFunc(route.pattern, p.open(route))
+	}
+	mux.HandleFunc("GET "+assetPath+"{version}/{name}", p.assets.serve)
+	return nil
+}
+
+func newPortal(o Options) (*portal, error) {
+	p := &portal{Options: o, failures: api.Guesses{Free: freeFailures, Window: failureWindow, First: firstWait, Most: longestWait}, policy: contentPolicy(o.FrameAncestors)}
+	var err error
+	if p.assets, err = loadAssets(); err != nil {
+		return nil, err
+	}
+	p.pages, err = p.loadTemplates()
+	return p, err
+}
