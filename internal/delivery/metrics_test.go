@@ -147,6 +147,40 @@ func TestOldestDueTellsSlowLanesApart(t *testing.T) {
 	})
 }
 
+// TestOldestDueInTheDatabase: memory has room for one delivery, which hangs. Those of two others wait in
+// the database: one has answered before, and of the other nothing is known.
+func TestOldestDueInTheDatabase(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := prometheus.NewRegistry()
+		release := make(chan struct{})
+		f := newFixture(t, dir, delivery.Options{Metrics: r, Limits: fairqueue.Limits{Items: 1, InFlight: 1}}, func(_ context.Context, q webhook.Request) webhook.Result {
+			if strings.Contains(q.URL, "hangs") {
+				<-release
+			}
+			return status(200)
+		})
+		f.withClient("https://known.example/")
+		known := f.client
+		f.publish(1)
+		time.Sleep(2 * time.Second) // it has answered
+		f.withClient("https://hangs.example/").publish(1)
+		time.Sleep(time.Second)
+		f.withClient("https://new.example/").publish(2)
+		time.Sleep(30 * time.Second)
+		f.client = known
+		f.publish(2)
+		time.Sleep(10 * time.Second)
+		got, ages := pending(t, r), scrape(t, r)
+		all, fast := ages["herald_oldest_due_seconds"], ages["herald_oldest_due_fast_seconds"]
+		if got["place=database state=ready"] != 4 || math.Abs(all-40) > 1 || math.Abs(fast-10) > 1 {
+			t.Errorf("%v, the longest due for %v s, of those that answer for %v s; want 4 in the database, 40 and 10", got, all, fast)
+		}
+		close(release)
+		f.stop()
+	})
+}
+
 // TestOldestDueIsOfTheRetry: a retry that waited for an hour is not an hour late when it comes.
 func TestOldestDueIsOfTheRetry(t *testing.T) {
 	dir := t.TempDir()
