@@ -160,7 +160,7 @@ type DeliveryFilter struct {
 	Alert    uuid.UUID
 	Since    time.Time // raised, or made again, at or after
 	Until    time.Time // raised, or made again, before
-	Reason   Reason    // of the delivery or of its last attempt
+	Reason   Reason    // of the delivery, of its last attempt, or for which it waits
 	// Unrepeated selects the deliveries after which the alert has not reached the receiver: no
 	// other delivery of it to the same receiver was delivered, is pending, or was made later.
 	Unrepeated bool

@@ -30,7 +30,7 @@ type DeliveryFilter struct {
 	Type     string // of the event
 	Company  uuid.UUID
 	Alert    uuid.UUID
-	Reason   herald.Reason // of the delivery or of its last attempt
+	Reason   herald.Reason // of the delivery, of its last attempt, or for which it waits
 	// Since and Until bound when the alert was raised, or a redelivery was made.
 	Since, Until time.Time
 }

@@ -73,7 +73,7 @@ type deliveryFilter struct {
 	Type     string        `help:"Only of this type of event." predictor:"type"`
 	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
 	Alert    uuid.UUID     `help:"Only of this alert." placeholder:"ID"`
-	Reason   herald.Reason `help:"Only with this reason, of the delivery or of its last attempt." placeholder:"REASON"`
+	Reason   herald.Reason `help:"Only with this reason, of the delivery, of its last attempt, or for which it waits." placeholder:"REASON"`
 	Since    cli.Moment    `help:"Only made at this time or later: 2026-11-23T09:00:00Z, or 2h for two hours ago." placeholder:"TIME"`
 	Until    cli.Moment    `help:"Only made before this time." placeholder:"TIME"`
 }

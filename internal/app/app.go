@@ -257,7 +257,7 @@ func (a *App) startMaintenance(r *resealer) {
 		step  func(context.Context) (int, error)
 		every time.Duration
 	}{
-		{"cancel the deliveries of deleted clients", a.store.CancelDeletedClients, maintenanceInterval},
+		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
@@ -284,6 +284,14 @@ func (a *App) startMaintenance(r *resealer) {
 			}
 		})
 	}
+}
+
+func (a *App) cancelDeleted(ctx context.Context) (int, error) {
+	n, err := a.store.CancelDeletedClients(ctx)
+	if err == nil {
+		a.engine.Ended(herald.Cancelled, n)
+	}
+	return n, err
 }
 
 // sleep waits for d. It returns false if ctx ended before that.

@@ -332,7 +332,7 @@ func TestProfileAndKeys(t *testing.T) {
 		t.Errorf("GET /profile: %s, want %s", got, want)
 	}
 	for _, header := range []string{`"a\r\nb"`, `"ü"`, `"a\u0000"`, `" a"`, `"` + strings.Repeat("a", 5000) + `"`} {
-		status, h, body := f.call("PUT", "/profile", key, `{"name":"A","redirectUrl":"x","alertAuthHeader":`+header+`}`)
+		status, h, body := f.call("PUT", "/profile", key, `{"name":"A","redirectUrl":"https://x.example","alertAuthHeader":`+header+`}`)
 		if got := itemID(wantError(t, header, status, h, body, 400)); got != "alertAuthHeader" {
 			t.Errorf("%.20s: names %q", header, got)
 		}

@@ -272,7 +272,7 @@ func TestAuthorizationFollowsTheProfile(t *testing.T) {
 	rule := f.rule(hook.URL, uuid.Nil)
 	save := func(header string) {
 		t.Helper()
-		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
+		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://x.example", AlertAuthHeader: header}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -306,14 +306,14 @@ func TestAuthorizationFollowsTheProfile(t *testing.T) {
 func TestRetryHasTheNewAuthorization(t *testing.T) {
 	for _, moved := range []bool{false, true} {
 		f := newFixture(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Second} })
-		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: "old"}); err != nil {
+		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://x.example", AlertAuthHeader: "old"}); err != nil {
 			t.Fatal(err)
 		}
 		hook := newReceiver(t, statuses(503))
 		rule := f.rule(hook.URL, uuid.Nil)
 		receipt := f.publish(event())
 		eventually(t, "the first request", func() bool { return len(hook.got()) == 1 })
-		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: "new"}); err != nil {
+		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://x.example", AlertAuthHeader: "new"}); err != nil {
 			t.Fatal(err)
 		}
 		want := "new"

@@ -71,7 +71,10 @@ func testEverySeriesExistsFromTheStart(t *testing.T, setUp func(*app.Config)) {
 		exposed[regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")] = true
 	}
 	documented := documentedMetrics(t)
-	for _, name := range documented {
+	for i, name := range documented {
+		if slices.Contains(documented[:i], name) {
+			t.Errorf("the docs have %s twice", name)
+		}
 		if !exposed[name] {
 			t.Errorf("the docs have %s, and a fresh service does not", name)
 		}

@@ -348,3 +348,47 @@ func TestBoundsThatCannotHoldRefuseTheStart(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitAtARedirectUsesUpNoRetry: the receiver that a redirect leads to allows no more requests for
+// now. The attempt is on record, and the delivery goes on without a retry.
+func TestWaitAtARedirectUsesUpNoRetry(t *testing.T) {
+	f := newFixture(t, withConsent, func(c *app.Config) { c.RetrySchedule = []time.Duration{} })
+	target := newReceiver(t, consenting(map[string]string{"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "1"}))
+	f.rule(redirecting(t, target.URL), uuid.Nil)
+	if d := f.ended(f.publish(event())); d.State != herald.Delivered {
+		t.Fatalf("the first: %s (%s)", d.State, d.Reason)
+	}
+	id := herald.DeliveryID(f.publish(event()).AlertIDs[0], 0)
+	var d client.Delivery
+	eventually(t, "the second is attempted", func() bool {
+		var err error
+		d, err = f.Delivery(t.Context(), id)
+		return err == nil && len(d.Attempts) > 0
+	})
+	if d.State != herald.Pending || d.Attempts[0].Reason != herald.ReasonAttemptLimit || d.Attempts[0].Status != http.StatusTemporaryRedirect {
+		t.Errorf("the second: %s (%s) with %+v; want it to wait for its turn", d.State, d.Reason, d.Attempts)
+	}
+	if wait := time.Until(d.NextAttemptAt); wait < 30*time.Second || wait > 2*time.Minute {
+		t.Errorf("the second waits for %v, want the receiver's minute", wait)
+	}
+}
+
+// TestRedirectToAForbiddenAddressIsFinal: also where receivers must consent.
+func TestRedirectToAForbiddenAddressIsFinal(t *testing.T) {
+	f := newFixture(t, withConsent)
+	f.rule(redirecting(t, "http://10.0.0.1/"), uuid.Nil)
+	if d := f.ended(f.publish(event())); d.State != herald.Failed || d.Reason != herald.ReasonNotAllowed || len(d.Attempts) != 1 {
+		t.Errorf("%s (%s) after %d attempts", d.State, d.Reason, len(d.Attempts))
+	}
+}
+
+// redirecting returns the address of a receiver that consents and redirects to another.
+func redirecting(t *testing.T, target string) string {
+	consents := consenting(map[string]string{"WebHook-Allowed-Origin": "*"})
+	return newReceiver(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		consents(n, w, r)
+		if r.Method == http.MethodPost {
+			http.Redirect(w, r, target, http.StatusTemporaryRedirect)
+		}
+	}).URL
+}

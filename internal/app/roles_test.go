@@ -26,7 +26,7 @@ func (f *fixture) role(role string) (key client.Key, as *client.API) {
 // (spec section 11).
 func TestAnalystOnlyReads(t *testing.T) {
 	f := newFixture(t)
-	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: "Basic planted"}); err != nil {
+	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://x.example", AlertAuthHeader: "Basic planted"}); err != nil {
 		t.Fatal(err)
 	}
 	key, _ := f.role("analyst")
@@ -118,7 +118,7 @@ func TestChangesAreAudited(t *testing.T) {
 		}
 	}
 	for _, header := range []string{"Basic planted-one", "Bearer planted-two", ""} {
-		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
+		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://x.example", AlertAuthHeader: header}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -146,9 +146,9 @@ func TestChangesAreAudited(t *testing.T) {
 		`apiKey.created by operator  → {"role":"developer"}`,
 		`rule.created by apiKey  → ` + one,
 		`rule.updated by apiKey ` + one + ` → ` + two,
-		`profile.updated by apiKey {"name":"Acme"} → {"name":"Acme","redirectUrl":"x","alertAuthHeader":"Basic … (changed)"}`,
-		`profile.updated by apiKey {"name":"Acme","redirectUrl":"x","alertAuthHeader":"Basic …"} → {"name":"Acme","redirectUrl":"x","alertAuthHeader":"Bearer … (changed)"}`,
-		`profile.updated by apiKey {"name":"Acme","redirectUrl":"x","alertAuthHeader":"Bearer …"} → {"name":"Acme","redirectUrl":"x"}`,
+		`profile.updated by apiKey {"name":"Acme"} → {"name":"Acme","redirectUrl":"https://x.example","alertAuthHeader":"Basic … (changed)"}`,
+		`profile.updated by apiKey {"name":"Acme","redirectUrl":"https://x.example","alertAuthHeader":"Basic …"} → {"name":"Acme","redirectUrl":"https://x.example","alertAuthHeader":"Bearer … (changed)"}`,
+		`profile.updated by apiKey {"name":"Acme","redirectUrl":"https://x.example","alertAuthHeader":"Bearer …"} → {"name":"Acme","redirectUrl":"https://x.example"}`,
 		`rule.deleted by apiKey ` + two + ` → `,
 		`client.renamed by operator {"name":"Acme"} → {"name":"Acme Ltd"}`,
 	}

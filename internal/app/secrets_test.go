@@ -66,7 +66,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		"the client's key": f.account.APIKey, "its second key": second.APIKey, "a wrong key": "planted-wrong-key", "the secret key": lines[len(lines)-1],
 	}
 
-	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
+	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://x.example", AlertAuthHeader: header}); err != nil {
 		t.Fatal(err)
 	}
 	gone := httptest.NewServer(http.NotFoundHandler())
@@ -89,7 +89,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		} {
 			ask("GET", path, key, "")
 		}
-		ask("PUT", "/profile", key, `{"name":"Acme","redirectUrl":"x","alertAuthHeader":"`+header+`\u0000"}`)
+		ask("PUT", "/profile", key, `{"name":"Acme","redirectUrl":"https://x.example","alertAuthHeader":"`+header+`\u0000"}`)
 		ask("PUT", "/profile", key, `{"name":7,"alertAuthHeader":"`+header+`"}`)
 		ask("POST", "/events", key, `{"type":"`+header+`"`)
 		ask("DELETE", "/apiKeys/"+uuid.NewString(), key, "")
@@ -127,7 +127,7 @@ func TestRotatedKeyIsUsed(t *testing.T) {
 	const header = "Basic planted"
 	hook := newReceiver(t, nil)
 	f := newFixture(t, func(c *app.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
-	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "x", AlertAuthHeader: header}); err != nil {
+	if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://x.example", AlertAuthHeader: header}); err != nil {
 		t.Fatal(err)
 	}
 	f.rule(hook.URL, uuid.Nil)

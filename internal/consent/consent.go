@@ -6,6 +6,7 @@ package consent
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -113,12 +114,16 @@ type Verdict struct {
 	Why string
 	// Failure says why the receiver could not be asked just now, such as herald.ReasonTimeout.
 	Failure herald.Reason
+	// Unknown is true if it is not known yet whether the receiver consents: the question waits for
+	// its turn, or is under way.
+	Unknown bool
 	// Never is true if the Failure is that the address is called in no case.
 	Never bool
 }
 
 // Check reports whether a delivery of the lane may call an address now. It asks the receiver if that
-// is due. The error is that of the Store.
+// is due. If ctx is cancelled meanwhile, nothing is held against the receiver. The error is that of the
+// Store.
 func (c *Checker) Check(ctx context.Context, lane work.Lane, address string) (Verdict, error) {
 	receiver, err := webhook.Receiver(address)
 	if err != nil {
@@ -132,9 +137,9 @@ func (c *Checker) Check(ctx context.Context, lane work.Lane, address string) (Ve
 	if err != nil {
 		return Verdict{}, err
 	}
-	asked, failure := found.Mine, herald.ReasonNone
+	asked, failure, unknown := found.Mine, herald.ReasonNone, found.Failures == 0
 	if asked {
-		if found, failure, err = c.ask(ctx, lane, address, receiver, found); err != nil {
+		if found, failure, unknown, err = c.ask(ctx, lane, address, receiver, found); err != nil {
 			return Verdict{}, err
 		}
 	}
@@ -143,7 +148,7 @@ func (c *Checker) Check(ctx context.Context, lane work.Lane, address string) (Ve
 		if found.Why != "" {
 			why += ": " + found.Why
 		}
-		return Verdict{Wait: max(found.AskIn, time.Second), Reason: herald.ReasonNoConsent, Why: why, Failure: failure, Never: neverCalled(failure)}, nil
+		return Verdict{Wait: max(found.AskIn, time.Second), Reason: herald.ReasonNoConsent, Why: why, Failure: failure, Unknown: unknown, Never: neverCalled(failure)}, nil
 	}
 	c.remember(k, given{time.Now().Add(min(found.For, trustFor)), found.PerMinute})
 	if asked {
@@ -155,27 +160,27 @@ func (c *Checker) Check(ctx context.Context, lane work.Lane, address string) (Ve
 	return c.withinRate(k, found.PerMinute), nil
 }
 
-// ask asks the receiver and stores its answer.
-func (c *Checker) ask(ctx context.Context, lane work.Lane, address, receiver string, before work.Consent) (work.Consent, herald.Reason, error) {
+// ask asks the receiver and stores its answer. unknown is true if the receiver did not get the question.
+func (c *Checker) ask(ctx context.Context, lane work.Lane, address, receiver string, before work.Consent) (next work.Consent, failure herald.Reason, unknown bool, err error) {
 	origin, err := webhook.Origin(address)
 	if err != nil {
-		return before, herald.ReasonAddress, err
+		return before, herald.ReasonAddress, false, err
 	}
-	var failure herald.Reason
-	next := work.Consent{Failures: before.Failures, Why: before.Why}
+	next, unknown = work.Consent{Failures: before.Failures, Why: before.Why}, true
 	if next.AskIn = c.asks.Take(key{lane.Client, sha256.Sum256([]byte(origin))}, asksPerSecond, time.Now()); next.AskIn == 0 {
 		answer := c.Asker.AskConsent(ctx, address, c.Origin, c.PerMinute)
 		answer.Why = safetext.Line(answer.Why, maxWhy) // it may have the texts of a certificate
 		failure = answer.Reason
-		if ctx.Err() != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
 			next.AskIn = time.Second // the service stops; it says nothing of the receiver
 		} else {
 			next = after(before.Failures, answer)
+			unknown = next.Failures == before.Failures
 			c.Log.Info("a receiver was asked for its consent", "clientId", lane.Client, "origin", origin,
 				"consents", answer.Given, "perMinute", answer.PerMinute, "why", answer.Why)
 		}
 	}
-	return next, failure, c.Store.SaveConsent(context.WithoutCancel(ctx), lane.Client, receiver, next)
+	return next, failure, unknown, c.Store.SaveConsent(context.WithoutCancel(ctx), lane.Client, receiver, next)
 }
 
 // after returns what is known after an answer.

@@ -232,3 +232,67 @@ func TestWhatWaitsGoesOnThoughItCameLate(t *testing.T) {
 		}
 	})
 }
+
+// TestReceiverThatHangsIsAskedEverLater: also if the attempt that asks has less time than the question.
+func TestReceiverThatHangsIsAskedEverLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(string) webhook.Consent {
+			time.Sleep(30 * time.Second)
+			return webhook.Consent{Reason: herald.ReasonTimeout, Why: "no response within 30 s"}
+		})
+		began := time.Now()
+		for time.Since(began) < 12*time.Hour {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			v, err := f.Check(ctx, lane, address)
+			cancel()
+			if err != nil || v.Wait <= 0 || v.Reason != herald.ReasonNoConsent || v.Unknown {
+				t.Fatalf("%+v, %v; want no consent", v, err)
+			}
+			time.Sleep(v.Wait)
+		}
+		if n := len(f.asked); n < 12 || n > 20 {
+			t.Errorf("asked %d times in 12 hours", n)
+		}
+	})
+}
+
+// TestStopIsNoRefusal: a question that a stop cuts off says nothing of the receiver.
+func TestStopIsNoRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		f := newFixture(t, func(string) webhook.Consent {
+			cancel()
+			return webhook.Consent{Reason: herald.ReasonInterrupted}
+		})
+		if v, err := f.Check(ctx, lane, address); err != nil || v.Wait > time.Second || !v.Unknown {
+			t.Errorf("%+v, %v; want to ask again at once", v, err)
+		}
+	})
+}
+
+// TestWhatIsNotKnownYet: it is not taken for a refusal.
+func TestWhatIsNotKnownYet(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer  webhook.Consent
+		unknown bool
+	}{
+		"it refuses":               {webhook.Consent{Why: "405"}, false},
+		"it does not answer":       {webhook.Consent{Reason: herald.ReasonTimeout}, false},
+		"its address has its rate": {webhook.Consent{Reason: herald.ReasonAttemptLimit, Wait: 3 * time.Second}, true},
+		"a fault of this service":  {webhook.Consent{Reason: herald.ReasonLocal}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, func(string) webhook.Consent { return test.answer })
+				for n := range 2 { // the second one does not ask
+					if v := f.check(address); v.Unknown != test.unknown || v.Wait <= 0 {
+						t.Errorf("check %d: %+v", n+1, v)
+					}
+				}
+				if v := f.check(address + "/other"); !v.Unknown { // its question waits for its turn
+					t.Errorf("another path: %+v", v)
+				}
+			})
+		})
+	}
+}

@@ -49,7 +49,7 @@ func (a *answers) admit(attempt *herald.Attempt, client uuid.UUID, quota int, no
 	size := answerSize(attempt)
 	switch {
 	case a.waiting+size > maxWaitingAnswers:
-		attempt = shortAnswer(attempt, "The database takes no results at the moment, so only the start of the answer is kept.")
+		attempt = shortAnswer(attempt, "Too many answers wait to be recorded, so only the start of the answer is kept.")
 	case quota > 0 && a.stored[client]+size > quota:
 		attempt = shortAnswer(attempt, fmt.Sprintf("The answers to this client have taken %d MiB today, so only the start of the answer is kept.", quota>>20))
 	}

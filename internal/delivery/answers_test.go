@@ -69,7 +69,7 @@ func TestWaitingAnswersAreBounded(t *testing.T) {
 	if kept > maxWaitingAnswers+16384*4<<10 {
 		t.Errorf("%d MiB of answers wait", kept>>20)
 	}
-	if attempt, _ := a.admit(longAnswer(), uuid.New(), 0, time.Now()); !strings.Contains(attempt.Response.Note, "takes no results") {
+	if attempt, _ := a.admit(longAnswer(), uuid.New(), 0, time.Now()); !strings.Contains(attempt.Response.Note, "Too many answers wait to be recorded") {
 		t.Errorf("over the bound an answer is kept with the note %q", attempt.Response.Note)
 	} else {
 		a.waiting -= answerSize(attempt)

@@ -19,6 +19,7 @@ import (
 // in flight until the attempt ends, and room in the window until the result is recorded.
 func (e *Engine) attempt(i *item) {
 	client, err := e.client(i)
+	cancelled, kept := e.known(i)
 	switch {
 	case herald.CodeOf(err) == herald.CodeNotFound, e.sending.Err() != nil:
 		// The store's maintenance cancels the deliveries of deleted clients. If the service stops,
@@ -26,9 +27,12 @@ func (e *Engine) attempt(i *item) {
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.handBack(i)
 		return
-	case e.isCancelled(i):
+	case cancelled:
 		e.endAttempt(i, fairqueue.Result{Skipped: true})
 		e.release(i)
+		return
+	case kept.save != nil:
+		e.recordKept(i, kept)
 		return
 	case i.Unreadable != "":
 		e.cannotMake(i, i.Unreadable, nil)
@@ -55,20 +59,23 @@ func (e *Engine) attempt(i *item) {
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 		Allow: e.allowHop(i),
 	})
-	if result.Wait > 0 {
+	if result.Wait > 0 && !result.Sent() {
 		e.waitTurn(i, result.Wait)
 		return
 	}
-	e.countOwnFault(result.Reason, result.Error)
+	if result.Reason != herald.ReasonLocal || !result.Sent() { // else this machine can send
+		e.countOwnFault(result.Reason, result.Error)
+	}
 	e.finish(i, at, result, e.Store.Record)
 }
 
 // finish ends an attempt that has a result: it releases the place in flight, decides, and records. If
-// the attempt was not made because of a fault of this service, the delivery is postponed.
+// nothing was sent because of a fault of this service, the delivery is postponed.
 func (e *Engine) finish(i *item, at time.Time, r webhook.Result, save func(work.Result) error) {
-	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(r.Reason), Skipped: r.Reason == herald.ReasonLocal})
+	unsent := r.Reason == herald.ReasonLocal && !r.Sent()
+	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(r.Reason), Skipped: unsent})
 	result := e.decide(i, at, r)
-	if r.Reason == herald.ReasonLocal && result.State == herald.Pending {
+	if unsent && result.State == herald.Pending {
 		e.postpone(i, result.Delay, result.Attempt.Error)
 		return
 	}
@@ -102,10 +109,11 @@ func (e *Engine) client(i *item) (client *clientcache.Snapshot, err error) {
 	return client, err
 }
 
-func (e *Engine) isCancelled(i *item) bool {
+// known returns whether a delivery was cancelled, and the result that is kept of an earlier attempt.
+func (e *Engine) known(i *item) (cancelled bool, kept unrecorded) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return i.cancelled
+	return i.cancelled, e.unrecorded[i.ID]
 }
 
 // endAttempt releases the place in flight and starts what is ready.
@@ -175,7 +183,7 @@ func (e *Engine) enter(ctx context.Context, i *item, origin string) (leave func(
 func (e *Engine) decide(i *item, at time.Time, r webhook.Result) work.Result {
 	now := e.Clock.Now()
 	caution := now.Sub(e.Clock.Cautious()) // nothing expires by a clock that may be ahead
-	d := e.policy(i).Decide(policy.Result{Status: r.Status, Reason: r.Reason, RetryAfter: r.RetryAfter},
+	d := e.policy(i).Decide(policy.Result{Status: r.Status, Reason: r.Reason, RetryAfter: r.RetryAfter, Wait: r.Wait},
 		i.Retries, now, i.MadeAt.Add(caution), e.Random())
 	result := work.Result{
 		Item: i.Item, State: d.State(), Reason: d.Reason, Retries: d.RetriesUsed,

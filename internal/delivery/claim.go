@@ -2,9 +2,11 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
+	"herald"
 	"herald/internal/work"
 )
 
@@ -46,6 +48,8 @@ func (c *claimer) run(ctx context.Context) {
 		}
 		claimed, next, err := c.claimOnce(ctx)
 		switch {
+		case errors.Is(err, work.ErrDeclaredDead):
+			wait, next = longestWait, longestWait // the next heartbeat registers this node again, and says so
 		case err != nil && ctx.Err() == nil:
 			c.Log.Error("due deliveries cannot be claimed", "error", err)
 			wait, next = longestWait, longestWait
@@ -85,6 +89,7 @@ func (c *claimer) claimOnce(ctx context.Context) (n int, next time.Duration, err
 		return 0, next, nil
 	}
 	claimed, err := c.Store.Claim(ctx, claims, room)
+	c.Ended(herald.Failed, claimed.Ended)
 	c.addClaimed(claims, claimed, err == nil)
 	c.found = c.found || len(claimed.Items) > 0
 	return len(claimed.Items), next, err

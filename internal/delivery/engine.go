@@ -27,6 +27,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"herald"
 	"herald/internal/clientcache"
 	"herald/internal/fairqueue"
 	"herald/internal/mail"
@@ -45,7 +46,8 @@ type Store interface {
 	Lanes(ctx context.Context, after work.Lane) ([]work.WaitingLane, error)
 	LanesLimit() int
 	// Claim takes due deliveries for this node, which then holds them: of each claim's lane and of
-	// all together no more than their bytes.
+	// all together no more than their bytes. The error is work.ErrDeclaredDead if this node must
+	// register again.
 	Claim(ctx context.Context, claims []work.Claim, room int) (work.Claimed, error)
 	// HandBack gives up this node's hold on deliveries, without an attempt.
 	HandBack(ctx context.Context, held []work.Item) error
@@ -176,6 +178,8 @@ type Engine struct {
 	limited     map[*item]*time.Timer // deliveries that wait for their receiver's turn
 	ownFaults   ownFaults
 	backlog     backlog
+	probeTimer  *time.Timer // calls probe during a pause; nil before the first one
+	unrecorded  map[uuid.UUID]unrecorded
 }
 
 // item is a delivery in memory.
@@ -205,6 +209,8 @@ func New(o Options) *Engine {
 		window:  fairqueue.New[*item](o.Limits),
 		held:    make(map[uuid.UUID]*item),
 		limited: make(map[*item]*time.Timer),
+
+		unrecorded: make(map[uuid.UUID]unrecorded),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
 	e.backlog.at = time.Now()
@@ -361,8 +367,10 @@ func (e *Engine) wakeClaimer() {
 // Cancelled reports to the engine that a delivery was cancelled in the database. If its attempt has
 // not begun, the engine does not send it any more.
 func (e *Engine) Cancelled(id uuid.UUID) {
+	e.Ended(herald.Cancelled, 1)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	delete(e.unrecorded, id)
 	if i := e.held[id]; i != nil {
 		i.cancelled = true
 	}

@@ -45,12 +45,17 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 		return
 	}
 	save := e.Store.Record
+	ids := idsOf(entries)
 	if action == policy.SendDigest || entries != nil {
 		save = func(r work.Result) error {
 			if r.State == herald.Pending {
 				return e.Store.Record(r)
 			}
-			return e.Digests.RecordDigest(context.WithoutCancel(e.sending), r, entries, e.Digest.Window)
+			err := e.Digests.RecordDigest(context.WithoutCancel(e.sending), r, ids, e.Digest.Window)
+			if err == nil && len(ids) > 1 {
+				e.Ended(r.State, len(ids)-1) // besides the carrier
+			}
+			return err
 		}
 	}
 	if !client.WantsMail(i.mailbox()) {
@@ -68,6 +73,16 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 	}))
 	e.countOwnFault(result.Reason, result.Error)
 	e.finish(i, at, result, save)
+}
+
+// idsOf returns the entries of a digest without their texts: a result that waits to be recorded needs no
+// more.
+func idsOf(entries []work.DigestEntry) []work.DigestEntry {
+	ids := make([]work.DigestEntry, len(entries))
+	for n := range entries {
+		ids[n].DeliveryID = entries[n].DeliveryID
+	}
+	return ids
 }
 
 // decideMail asks what happens to a mail, and waits while the database is away.

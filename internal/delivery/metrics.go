@@ -73,7 +73,7 @@ func newMetrics(e *Engine) *metrics {
 			Name: "herald_attempts_total", Help: "Attempts that this node made, by kind of receiver, outcome, reason and class of status.",
 		}, []string{"kind", "outcome", "reason", "status"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "herald_deliveries_ended_total", Help: "Deliveries that ended, by state.",
+			Name: "herald_deliveries_ended_total", Help: "Deliveries that ended, with an attempt or without, by state.",
 		}, []string{"state"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "herald_attempt_duration_seconds", Help: "How long this node's attempts took, by kind of receiver.",
@@ -117,8 +117,12 @@ func (m *metrics) exist(webhooks, mails policy.Policy) {
 				continue
 			}
 			for _, status := range statusesOf(reason) {
-				for _, retries := range []int{0, len(p.Schedule)} {
-					d := p.Decide(policy.Result{Reason: reason, Status: status}, retries, time.Time{}, time.Time{}, 0)
+				// The first attempt, the last one, and one that is too late for another.
+				for _, past := range []struct {
+					retries int
+					age     time.Duration
+				}{{0, 0}, {len(p.Schedule), 0}, {0, p.MaxAge}} {
+					d := p.Decide(policy.Result{Reason: reason, Status: status}, past.retries, time.Time{}.Add(past.age), time.Time{}, 0)
 					m.attempts.WithLabelValues(kind, string(d.Outcome), string(reason), statusClass(status))
 				}
 			}
@@ -128,7 +132,7 @@ func (m *metrics) exist(webhooks, mails policy.Policy) {
 
 // notOfAttempts are the reasons that deliveries have, and attempts never.
 var notOfAttempts = []herald.Reason{herald.ReasonExhausted, herald.ReasonExpired, herald.ReasonCancelled, herald.ReasonClientDeleted, herald.ReasonUnsubscribed,
-	herald.ReasonContentMissing, herald.ReasonMailLimit, herald.ReasonAttemptLimit, herald.ReasonUnconfirmed}
+	herald.ReasonContentMissing, herald.ReasonMailLimit, herald.ReasonUnconfirmed}
 
 // statusesOf returns statuses that the attempts with a reason can have: one of each class, and a
 // transient one.
@@ -138,7 +142,7 @@ func statusesOf(r herald.Reason) []int {
 		return []int{200}
 	case herald.ReasonStatus:
 		return []int{300, 400, 429, 500, 503, 600}
-	case herald.ReasonRedirect, herald.ReasonNoConsent:
+	case herald.ReasonRedirect, herald.ReasonNoConsent, herald.ReasonAttemptLimit, herald.ReasonLocal: // also after a redirect
 		return []int{0, 300}
 	default:
 		return []int{0}
@@ -208,8 +212,5 @@ func (m *metrics) attempt(r work.Result) {
 	m.duration.WithLabelValues(kind).Observe(took)
 	if r.State == herald.Delivered {
 		m.lag.WithLabelValues(kind).Observe(max(r.Attempt.At.Sub(r.Item.MadeAt).Seconds()+took, 0))
-	}
-	if r.State != herald.Pending {
-		m.ended.WithLabelValues(r.State.String()).Inc()
 	}
 }

@@ -76,17 +76,42 @@ func (e *Engine) checkConsent(i *item, address string) (verdict consent.Verdict,
 }
 
 // allowHop returns the function that decides whether a redirect may be followed: its target must have
-// consented too. Otherwise a receiver that has consented could redirect to one that has not.
+// consented too. Otherwise a receiver that has consented could redirect to one that has not. What only
+// has to wait uses up no retry, and a fault of this service neither.
 func (e *Engine) allowHop(i *item) func(context.Context, string) error {
 	if e.Consents == nil {
 		return nil
 	}
 	return func(ctx context.Context, address string) error {
-		verdict, err := e.Consents.Check(ctx, i.Lane(), address)
-		if err == nil && verdict.Wait > 0 {
-			err = errors.New(verdict.Why)
+		// A question has its own timeout. What is left of the attempt's time says nothing of the receiver.
+		verdict, err := e.Consents.Check(e.sending, i.Lane(), address)
+		switch {
+		case e.sending.Err() != nil:
+			return e.sending.Err()
+		case err != nil:
+			e.Log.Error("a receiver's consent cannot be read", "deliveryId", i.ID, "clientId", i.ClientID, "error", safeError(err))
+			return errors.New("this service could not read whether the receiver that it leads to has consented")
+		case verdict.Wait == 0 && ctx.Err() != nil: // the question took the rest of the attempt's time
+			return &webhook.Refusal{Reason: herald.ReasonNoConsent, Why: "the receiver that it leads to consented too late for this attempt", Wait: time.Second}
+		default:
+			return refusalOf(verdict)
 		}
-		return err
+	}
+}
+
+// refusalOf returns a *webhook.Refusal if a verdict does not allow to follow a redirect now.
+func refusalOf(v consent.Verdict) error {
+	switch {
+	case v.Wait == 0:
+		return nil
+	case v.Never:
+		return &webhook.Refusal{Reason: v.Failure, Why: v.Why}
+	case v.Failure == herald.ReasonLocal:
+		return &webhook.Refusal{Reason: herald.ReasonLocal, Why: v.Why}
+	case v.Reason == herald.ReasonAttemptLimit || v.Unknown:
+		return &webhook.Refusal{Reason: v.Reason, Why: v.Why, Wait: v.Wait}
+	default:
+		return &webhook.Refusal{Reason: v.Reason, Why: v.Why}
 	}
 }
 

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -103,4 +104,81 @@ func TestWithoutConsentADeliveryExpires(t *testing.T) {
 		}
 		f.stop()
 	})
+}
+
+// verdicts answers Check with a function.
+type verdicts func(address string) (consent.Verdict, error)
+
+func (v verdicts) Check(_ context.Context, _ work.Lane, address string) (consent.Verdict, error) {
+	return v(address)
+}
+
+func (verdicts) Waits(context.Context, work.Lane, string) error { return nil }
+
+// TestWhatStopsARedirect: only a receiver that does not consent uses up retries. What can be called
+// later, and a fault of this service, uses up none, and each attempt is on record.
+func TestWhatStopsARedirect(t *testing.T) {
+	away := errors.New("a row is damaged")
+	wait := func(reason, failure herald.Reason, unknown bool) consent.Verdict {
+		return consent.Verdict{Wait: 10 * time.Second, Reason: reason, Failure: failure, Unknown: unknown, Why: "because"}
+	}
+	for name, test := range map[string]struct {
+		verdict  consent.Verdict
+		err      error
+		reason   herald.Reason // of the attempts
+		attempts int           // in ten minutes, at least
+		state    herald.State
+	}{
+		"it does not consent":     {wait(herald.ReasonNoConsent, "", false), nil, herald.ReasonNoConsent, 4, herald.Failed},
+		"it is not known yet":     {wait(herald.ReasonNoConsent, "", true), nil, herald.ReasonNoConsent, 10, herald.Pending},
+		"it has had its requests": {wait(herald.ReasonAttemptLimit, "", false), nil, herald.ReasonAttemptLimit, 10, herald.Pending},
+		"no descriptors to ask":   {wait(herald.ReasonNoConsent, herald.ReasonLocal, true), nil, herald.ReasonLocal, 10, herald.Pending},
+		"the database refuses":    {consent.Verdict{}, away, herald.ReasonLocal, 10, herald.Pending},
+		"it does not answer":      {wait(herald.ReasonNoConsent, herald.ReasonTimeout, false), nil, herald.ReasonNoConsent, 4, herald.Failed},
+		"it is called in no case": {consent.Verdict{Wait: 1, Reason: herald.ReasonNoConsent, Failure: herald.ReasonNotAllowed, Never: true}, nil, herald.ReasonNotAllowed, 1, herald.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				consents := verdicts(func(address string) (consent.Verdict, error) {
+					if strings.Contains(address, "target") {
+						return test.verdict, test.err
+					}
+					return consent.Verdict{}, nil
+				})
+				f := newFixture(t, dir, delivery.Options{Consents: consents}, redirecting("https://target.example/")).withClient("https://a.example/")
+				id := f.publish(1)[0]
+				time.Sleep(10 * time.Minute)
+				d, attempts := f.delivery(id)
+				if d.State != test.state || len(attempts) < test.attempts || len(attempts) > 40 || len(attempts) != len(f.got()) {
+					t.Errorf("%s (%s) after %d attempts and %d requests", d.State, d.Reason, len(attempts), len(f.got()))
+				}
+				for _, a := range attempts {
+					if a.Reason != test.reason || a.Status != 307 {
+						t.Fatalf("attempt %+v, want the reason %s", a, test.reason)
+					}
+				}
+				if why := f.engine.Paused(); why != "" {
+					t.Errorf("sending pauses: %s", why)
+				}
+				f.stop()
+			})
+		})
+	}
+}
+
+// redirecting is a receiver that redirects: it answers like internal/webhook if Allow refuses.
+func redirecting(target string) func(context.Context, webhook.Request) webhook.Result {
+	return func(ctx context.Context, r webhook.Request) webhook.Result {
+		result := webhook.Result{Status: 307, Response: &herald.ResponseRecord{}, Reason: herald.ReasonLocal}
+		err := r.Allow(ctx, target)
+		if err == nil {
+			return status(200)
+		}
+		if refusal := (*webhook.Refusal)(nil); errors.As(err, &refusal) {
+			result.Reason, result.Wait = refusal.Reason, refusal.Wait
+		}
+		result.Error = err.Error()
+		return result
+	}
 }

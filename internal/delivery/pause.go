@@ -62,9 +62,10 @@ func (e *Engine) countOwnFault(reason herald.Reason, why string) {
 	}
 	if e.ownFaults.paused {
 		e.Log.Error("sending pauses: all attempts fail because of a fault of this service", "error", why, "attempts", e.ownFaults.row)
-		time.AfterFunc(probeEvery, e.probe)
+		e.probeLater()
 		return
 	}
+	e.probeTimer.Stop()
 	e.Log.Info("sending goes on")
 	e.startReady()
 }
@@ -77,7 +78,17 @@ func (e *Engine) probe() {
 		return
 	}
 	e.startReady()
-	time.AfterFunc(probeEvery, e.probe)
+	e.probeLater()
+}
+
+// probeLater sets the one timer of all pauses: one that comes soon after another would add a timer to
+// that of the first. The caller holds mu.
+func (e *Engine) probeLater() {
+	if e.probeTimer == nil {
+		e.probeTimer = time.AfterFunc(probeEvery, e.probe)
+		return
+	}
+	e.probeTimer.Reset(probeEvery)
 }
 
 // Paused returns why sending pauses, or "" if it does not.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
 	"herald/internal/delivery"
@@ -333,4 +335,183 @@ func TestResultThatIsNeverTakenIsNotHeld(t *testing.T) {
 		}
 		f.stop()
 	})
+}
+
+// TestContentThatCannotBeEndedWaitsVisibly: a delivery without content whose end the database refuses
+// waits with its reason, ever longer, and holds up nobody. It ends when the database takes its end.
+func TestContentThatCannotBeEndedWaitsVisibly(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		log := &lines{}
+		f := newFixture(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlight: 1}, Log: slog.New(slog.NewTextHandler(log, nil))}, always(200)).withClient("https://unreadable.example/")
+		change(t, dir, `CREATE TRIGGER refuse BEFORE INSERT ON deliveries WHEN new.state = 2 BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+		change(t, dir, `CREATE TRIGGER gone AFTER INSERT ON queue BEGIN DELETE FROM events; END`)
+		id := f.publishUnread(1)[0]
+		time.Sleep(time.Second)
+		change(t, dir, `DROP TRIGGER gone`)
+		other := f.publishUnread(1)[0]
+		time.Sleep(time.Second)
+		if d, _ := f.delivery(other); d.State != herald.Delivered {
+			t.Errorf("the other delivery is %s", d.State)
+		}
+		d, attempts := f.delivery(id)
+		if d.State != herald.Pending || d.InFlight || len(attempts) != 0 || !strings.Contains(d.Waiting, "could not end the delivery") {
+			t.Errorf("the delivery is %+v after %d attempts, want it to wait with its reason", d, len(attempts))
+		}
+		time.Sleep(10 * time.Minute)
+		if n := log.count("outcome=retry"); n < 5 || n > 25 {
+			t.Errorf("it was tried %d times in ten minutes, want ever longer pauses", n)
+		}
+		change(t, dir, `DROP TRIGGER refuse`)
+		time.Sleep(4 * time.Minute)
+		if d, _ := f.delivery(id); d.State != herald.Failed || d.Reason != herald.ReasonContentMissing {
+			t.Errorf("the delivery is %s (%s), want it failed", d.State, d.Reason)
+		}
+		f.stop()
+	})
+}
+
+// lines are the lines of a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
+}
+
+// TestFinalResultThatIsRefusedIsNotMadeAgain: the receiver gets the alert once, although the database takes
+// its result in no form for ten minutes. The delivery waits visibly meanwhile, and then has its result.
+func TestFinalResultThatIsRefusedIsNotMadeAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		state  herald.State
+	}{"delivered": {200, herald.Delivered}, "failed": {400, herald.Failed}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				var mended atomic.Bool
+				registry := prometheus.NewRegistry()
+				s := &faultyStore{refuseResult: func(work.Result) bool { return !mended.Load() }}
+				f := newFixture(t, dir, delivery.Options{Store: s, Metrics: registry}, always(test.status)).withClient("https://a.example/")
+				ids := f.publish(3)
+				time.Sleep(10 * time.Minute)
+				if got := f.got(); len(got) != len(ids) {
+					t.Errorf("%d requests in ten minutes, want %d", len(got), len(ids))
+				}
+				if d, _ := f.delivery(ids[0]); d.State != herald.Pending || d.InFlight || !strings.Contains(d.Waiting, "could not record") {
+					t.Errorf("the delivery is %+v, want it to wait with its reason", d)
+				}
+				if s.calls < 10 || s.calls > 300 {
+					t.Errorf("it was tried to record %d times, want ever more seldom", s.calls)
+				}
+				mended.Store(true)
+				time.Sleep(4 * time.Minute)
+				for _, id := range ids {
+					if d, attempts := f.delivery(id); d.State != test.state || d.Waiting != "" || len(attempts) != 1 || attempts[0].Status != test.status {
+						t.Errorf("the delivery is %+v with %+v", d, attempts)
+					}
+				}
+				if got := f.got(); len(got) != len(ids) {
+					t.Errorf("%d requests in the end, want %d", len(got), len(ids))
+				}
+				if n := counter(t, registry, "herald_deliveries_ended_total", test.state.String()); n != float64(len(ids)) {
+					t.Errorf("%v deliveries ended, want %d", n, len(ids))
+				}
+				f.stop()
+			})
+		})
+	}
+}
+
+// TestRetryThatIsRefusedIsMadeAgain: only what is final is kept.
+func TestRetryThatIsRefusedIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := &faultyStore{refuseResult: func(r work.Result) bool { return r.State == herald.Pending }}
+		var n atomic.Int64
+		f := newFixture(t, dir, delivery.Options{Store: s}, func(context.Context, webhook.Request) webhook.Result {
+			if n.Add(1) == 1 {
+				return status(503)
+			}
+			return status(200)
+		}).withClient("https://a.example/")
+		id := f.publish(1)[0]
+		time.Sleep(time.Minute)
+		if d, _ := f.delivery(id); d.State != herald.Delivered || len(f.got()) != 2 {
+			t.Errorf("the delivery is %s after %d requests", d.State, len(f.got()))
+		}
+		f.stop()
+	})
+}
+
+// TestEveryEndIsCounted: with an attempt or without, in a digest, and by a cancel.
+func TestEveryEndIsCounted(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		m := &mailer{}
+		var answer atomic.Int64
+		answer.Store(200)
+		f := newFixture(t, dir, delivery.Options{Metrics: registry, Mailer: m, Digest: policy.Digest{Limit: 1, Window: time.Minute}}, func(context.Context, webhook.Request) webhook.Result {
+			return status(int(answer.Load()))
+		}).withClient().withMailRule("ann@acme.example")
+		f.publish(5) // one by itself, and a digest of four
+		time.Sleep(3 * time.Minute)
+		f.withClient("https://a.example/").publish(2)
+		time.Sleep(time.Second)
+		answer.Store(400)
+		f.publish(1)
+		time.Sleep(time.Second)
+		answer.Store(503)
+		waits := f.publish(1)[0]
+		time.Sleep(time.Second)
+		if _, err := f.control.Cancel(t.Context(), f.client.ID, waits); err != nil {
+			t.Fatal(err)
+		}
+		change(t, dir, `CREATE TRIGGER gone AFTER INSERT ON queue BEGIN DELETE FROM events; END`)
+		f.rule.Webhook = "https://a.example/"
+		f.publishUnread(1) // without content
+		time.Sleep(2 * time.Second)
+		change(t, dir, `DROP TRIGGER gone`)
+		f.withClient().withMailRule("bob@acme.example")
+		if err := f.store.Unsubscribe(t.Context(), herald.Caller{Operator: true}, f.client.ID, "bob@acme.example"); err != nil {
+			t.Fatal(err)
+		}
+		f.publish(1) // without an attempt
+		time.Sleep(time.Second)
+		want := map[string]float64{"delivered": 5 + 2, "failed": 2, "cancelled": 2}
+		for state, n := range want {
+			if got := counter(t, registry, "herald_deliveries_ended_total", state); got != n {
+				t.Errorf("%v %s, want %v", got, state, n)
+			}
+		}
+		f.stop()
+	})
+}
+
+// counter returns the value of a counter's series whose only label has a value.
+func counter(t *testing.T, registry *prometheus.Registry, name, label string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if family.GetName() == name && metric.GetLabel()[0].GetValue() == label {
+				return metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
 }

@@ -47,8 +47,10 @@ func safeError(err error) string {
 // record saves the result of an attempt and releases the delivery's room. While the database is away
 // it waits and holds the delivery, so that no other node makes the attempt again. If the database
 // refuses the result, the result is recorded with fewer details, and at last without the attempt: what
-// happens to the delivery matters most. If even that is refused, the delivery is postponed.
+// happens to the delivery matters most. If even that is refused, the delivery is postponed. A final result
+// is kept meanwhile: the receiver has got the alert, and shall not get it again.
 func (e *Engine) record(i *item, r work.Result, save func(work.Result) error) {
+	whole := r
 	var done func()
 	r.Attempt, done = e.answers.admit(r.Attempt, i.ClientID, e.AnswerQuota, time.Now())
 	defer done()
@@ -59,6 +61,9 @@ func (e *Engine) record(i *item, r work.Result, save func(work.Result) error) {
 		err := e.whileAway(i, "the result of an attempt cannot be recorded yet", func() error { return save(r) })
 		switch {
 		case err == nil:
+			if r.State != herald.Pending {
+				e.Ended(r.State, 1)
+			}
 			e.release(i)
 			return
 		case errors.Is(err, work.ErrNotHeld):
@@ -74,15 +79,23 @@ func (e *Engine) record(i *item, r work.Result, save func(work.Result) error) {
 			break
 		}
 	}
-	e.postpone(i, policy.PostponeFor(time.Since(i.MadeAt), e.Random()), "this service could not record the result of the attempt")
+	why := "this service could not record the result of the attempt"
+	if whole.State != herald.Pending {
+		e.keepResult(i.ID, whole, save)
+		why += ", which was final; the attempt is not made again while this node runs"
+	}
+	e.postpone(i, policy.PostponeFor(time.Since(i.MadeAt), e.Random()), why)
 }
+
+// refusedDetails is the error of an attempt whose details are not recorded.
+const refusedDetails = "the database refused the details of this attempt"
 
 // shorter are the forms of a result with ever fewer details.
 var shorter = []func(*work.Result){
 	func(*work.Result) {},
 	func(r *work.Result) { r.Attempt = withoutDetails(r.Attempt, r.Attempt.Request, r.Attempt.Error) },
 	func(r *work.Result) {
-		r.Attempt = withoutDetails(r.Attempt, nil, "the database refused the details of this attempt")
+		r.Attempt = withoutDetails(r.Attempt, nil, refusedDetails)
 	},
 	func(r *work.Result) { r.Attempt = nil },
 }

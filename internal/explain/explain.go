@@ -150,12 +150,15 @@ func Attempt(a herald.Attempt) string {
 	case herald.ReasonAddress:
 		return "the address is not one that can be called; correct the rule's webhook"
 	case herald.ReasonAttemptLimit:
-		return "the address that the receiver redirected to had had all its attempts for the moment"
+		return "the receiver redirected to one that takes no more requests for the moment"
 	case herald.ReasonNoConsent:
-		return "the receiver redirected to one that has not consented to be called"
+		return "the receiver redirected to one that has not consented to be called, or not yet"
 	case herald.ReasonUnconfirmed:
 		return "the mailbox has not confirmed that it takes mail of the client"
 	case herald.ReasonLocal:
+		if a.Status != 0 {
+			return "Herald itself could not follow the receiver's redirect; its log has the cause"
+		}
 		return "Herald itself could not make the attempt, so nothing was sent; its log has the cause"
 	case herald.ReasonInterrupted:
 		return "Herald stopped during the attempt; the receiver may have got the request"

@@ -11,8 +11,10 @@
 //	cannot be called
 //	interrupted                                unknown     again at once; uses up no
 //	                                                       retry
-//	a fault of this service, nothing was sent  retry       again after PostponeFor;
+//	a fault of this service                    retry       again after PostponeFor;
 //	                                                       uses up no retry
+//	the receiver cannot be called yet          retry       the same, and not before
+//	                                                       Wait is over
 //
 //	               ┌── retry, unknown ──┐
 //	               ▼                    │      no retry is left: exhausted
@@ -128,6 +130,9 @@ type Result struct {
 	Reason herald.Reason
 	// RetryAfter is the response's Retry-After header as received, or empty.
 	RetryAfter string
+	// Wait is how long to wait at least, if the receiver that a redirect leads to cannot be called
+	// yet; else 0.
+	Wait time.Duration
 }
 
 // Decision is what follows from a Result.
@@ -161,7 +166,8 @@ func (d Decision) State() herald.State {
 // If a retry is due but none is left, or it would be too late, the outcome is rejected with
 // ReasonExhausted or ReasonExpired. An interrupted attempt stays unknown in that case, because it
 // may have been sent. An attempt that this service could not make (ReasonLocal) uses up no retry; the
-// delivery fails with ReasonLocal when it would be too late.
+// delivery fails with ReasonLocal when it would be too late. An attempt whose receiver cannot be called
+// yet (Wait) uses up no retry either.
 func (p Policy) Decide(r Result, retriesUsed int, now, raised time.Time, random float64) Decision {
 	retriesUsed = max(retriesUsed, 0)
 	d := Decision{RetriesUsed: retriesUsed}
@@ -170,6 +176,8 @@ func (p Policy) Decide(r Result, retriesUsed int, now, raised time.Time, random 
 	switch {
 	case r.Reason == herald.ReasonLocal:
 		d.At, expired = now.Add(PostponeFor(now.Sub(raised), random)), herald.ReasonLocal
+	case d.Outcome == herald.OutcomeRetry && r.Wait > 0:
+		d.At = now.Add(max(r.Wait, PostponeFor(now.Sub(raised), random)))
 	case d.Outcome == herald.OutcomeRetry:
 		if retriesUsed >= len(p.Schedule) {
 			d.Outcome, d.Reason = herald.OutcomeRejected, herald.ReasonExhausted

@@ -241,3 +241,26 @@ func TestMaxAgeOutlastsTheLongestSeries(t *testing.T) {
 		})
 	}
 }
+
+// TestWaitForAReceiverUsesUpNoRetry: an attempt whose receiver cannot be called yet is made again when
+// the wait is over, later and later, and uses up no retry. It ends with the age cap.
+func TestWaitForAReceiverUsesUpNoRetry(t *testing.T) {
+	p := policy.Rules(nil) // no retries
+	for _, test := range []struct{ age, wait, want time.Duration }{
+		{0, time.Second, 5 * time.Second},
+		{0, time.Minute, time.Minute},
+		{time.Hour, time.Second, 15 * time.Minute},
+	} {
+		now := raised.Add(test.age)
+		d := p.Decide(policy.Result{Status: 307, Reason: herald.ReasonAttemptLimit, Wait: test.wait}, 0, now, raised, 0)
+		if d.Outcome != herald.OutcomeRetry || d.RetriesUsed != 0 || d.At.Sub(now) != test.want {
+			t.Errorf("after %v, to wait %v: %+v; want %v and no retry", test.age, test.wait, d, test.want)
+		}
+	}
+	if d := p.Decide(policy.Result{Reason: herald.ReasonNotAllowed, Wait: time.Minute}, 0, raised, raised, 0); d.Outcome != herald.OutcomeRejected {
+		t.Errorf("what is final is %+v", d)
+	}
+	if d := p.Decide(policy.Result{Reason: herald.ReasonAttemptLimit, Wait: time.Minute}, 0, raised.Add(p.MaxAge), raised, 0); d.State() != herald.Failed || d.Reason != herald.ReasonExpired {
+		t.Errorf("too late: %+v", d)
+	}
+}

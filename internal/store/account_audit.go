@@ -132,12 +132,7 @@ func scanChange(rows *sql.Rows) (c herald.Change, size int, err error) {
 
 // ExpireAuditLog deletes entries of the audit log that are older than the kept history, in
 // one step of at most step entries. It returns how many.
-func (s *Store) ExpireAuditLog(ctx context.Context) (n int, err error) {
-	err = s.inTransaction(ctx, "delete old entries of the audit log", func(ctx context.Context, tx *sql.Tx) error {
-		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM audit WHERE id IN (
-SELECT id FROM audit WHERE id < (SELECT kept_from FROM history) ORDER BY id LIMIT $1)`, step))
-		n = int(deleted)
-		return err
-	})
-	return n, err
+func (s *Store) ExpireAuditLog(ctx context.Context) (int, error) {
+	return s.expireStep(ctx, "delete old entries of the audit log", `DELETE FROM audit WHERE id IN (
+SELECT id FROM audit WHERE id < (SELECT kept_from FROM history) ORDER BY id LIMIT $1)`)
 }

@@ -265,6 +265,40 @@ func (c *conditions) receiver(alias string, f herald.DeliveryFilter) {
 	}
 }
 
+// ended adds the conditions on how deliveries ended: the reason, of the delivery, of its last attempt or
+// of its wait, and whether the alert reached the receiver after all.
+func (s *Store) ended(c *conditions, alias string, f herald.DeliveryFilter) {
+	if f.Reason != herald.ReasonNone {
+		last := `(SELECT t.reason FROM attempts t WHERE t.delivery_id = ` + alias + `.id ORDER BY t.n DESC LIMIT 1)`
+		if alias == "d" {
+			c.add("(d.reason = %s OR "+last+" = %s)", string(f.Reason), string(f.Reason))
+		} else {
+			c.add("("+last+" = %s OR "+waitingReason+" = %s)", string(f.Reason), string(f.Reason))
+		}
+	}
+	if f.Unrepeated {
+		c.parts = append(c.parts, s.unrepeated(alias))
+	}
+}
+
+// waitingReason is the reason for which a pending delivery q waits in the database; NULL if it waits for
+// its turn or a retry. A wait for a receiver's agreement begins with the reason. All others are faults of
+// this service.
+const waitingReason = `CASE WHEN substr(q.reason, 1, 12) = 'unconfirmed:' THEN 'unconfirmed'
+WHEN substr(q.reason, 1, 11) = 'no_consent:' THEN 'no_consent' WHEN q.reason IS NOT NULL THEN 'local' END`
+
+// unrepeated is the condition that no other delivery of the same alert to the same receiver was
+// delivered, is pending, or was made later. A rule has one webhook, so all deliveries of an alert
+// that are no mails are to the same receiver, even if its address has changed.
+func (s *Store) unrepeated(alias string) string {
+	other := func(table, which string) string {
+		return fmt.Sprintf(`NOT EXISTS (SELECT 1 FROM %[2]s o WHERE %[3]s AND o.id <> %[1]s.id
+AND (o.address = %[1]s.address OR o.address NOT LIKE 'mailto:%%' AND %[1]s.address NOT LIKE 'mailto:%%')%[4]s)`,
+			alias, table, s.dialect.withPrefix("o.id", s.dialect.alertOf(alias+".id"), alertBytes), which)
+	}
+	return other("queue", "") + ` AND ` + other("deliveries", fmt.Sprintf(` AND (o.state = %d OR o.id > %s.id)`, herald.Delivered, alias))
+}
+
 // Delivery returns a client's delivery with its attempts, in their order. The error is
 // CodeNotFound when there is none.
 func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error) {
@@ -316,4 +350,31 @@ func scanAttempt(rows *sql.Rows, size *int) (herald.Attempt, error) {
 		}
 	}
 	return a, err
+}
+
+// DeliveryBody returns the body that a delivery's attempts send: a webhook's, and what a mail is
+// written from. The error is CodeNotFound when the database does not have its alert or its event.
+func (s *Store) DeliveryBody(ctx context.Context, client, id uuid.UUID) ([]byte, error) {
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	alert := herald.AlertOf(id)
+	body, err := first(ctx, s.lists, func(rows *sql.Rows) ([]byte, error) {
+		var d work.Item
+		err := rows.Scan(&d.Head, &d.Data)
+		start, data := d.Body()
+		if data == nil {
+			return start, err
+		}
+		return slices.Concat(start, data, []byte("}")), err
+	}, `SELECT a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1 AND a.client_id = $2`, s.withCachedPlan(alert[:], client[:])...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, herald.Errorf(herald.CodeNotFound, "No content was found of the delivery with ID %s", id)
+	}
+	if err == nil {
+		err = memory.Reserve(ctx, int64(len(body)))
+	}
+	return body, s.failed("read a delivery's body", err)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -216,6 +217,79 @@ func testDeliveriesAreSearchedInParts(t *testing.T, f *fixture) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" || pages < 5 {
 			t.Errorf("%d pages (-want +got):\n%s", pages, diff)
+		}
+	}
+}
+
+// TestEveryReasonFindsItsDeliveries: each value that the filter takes finds the deliveries that have it, in
+// each way that they can: of their own, of their last attempt, or for which they wait. So do redeliveries.
+func TestEveryReasonFindsItsDeliveries(t *testing.T) { onBoth(t, testEveryReasonFindsItsDeliveries) }
+
+func testEveryReasonFindsItsDeliveries(t *testing.T, f *fixture) {
+	waits := map[herald.Reason]string{
+		herald.ReasonUnconfirmed: unconfirmed("ann@acme.example"), herald.ReasonNoConsent: work.NoConsent + ": 405",
+		herald.ReasonLocal: "this service has no free file descriptors; nothing was sent",
+	}
+	want := make(map[herald.Reason]map[uuid.UUID]herald.State)
+	next := func(again bool) work.Item {
+		prepared := f.prepare(f.client, false)
+		f.accept(prepared)
+		item := f.claim(1)[0]
+		if !again {
+			return item
+		}
+		if err := f.Record(work.Result{Item: item, State: herald.Delivered}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: item.ID, Origin: origin, Address: hook}); err != nil {
+			t.Fatal(err)
+		}
+		return f.claim(1)[0]
+	}
+	for _, reason := range herald.Reasons() {
+		want[reason] = make(map[uuid.UUID]herald.State)
+		for _, again := range []bool{false, true} {
+			ended, tried := next(again), next(again)
+			want[reason][ended.ID], want[reason][tried.ID] = herald.Failed, herald.Pending
+			retry := attempt(tried, herald.OutcomeRetry, 0)
+			retry.Reason = reason
+			for _, r := range []work.Result{
+				{Item: ended, State: herald.Failed, Reason: reason},
+				{Item: tried, State: herald.Pending, Delay: time.Hour, Attempt: retry},
+			} {
+				if err := f.Record(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if why := waits[reason]; why != "" {
+				item := next(again)
+				want[reason][item.ID] = herald.Pending
+				if err := f.Postpone(t.Context(), item, time.Hour, why); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	pending, failed := herald.Pending, herald.Failed
+	for _, reason := range herald.Reasons() {
+		for _, state := range []*herald.State{nil, &pending, &failed} {
+			got := make(map[uuid.UUID]herald.State)
+			filter := herald.DeliveryFilter{Reason: reason, State: state, Limit: 1000}
+			for more := true; more; more = filter.After != uuid.Nil { // a slow machine answers in parts
+				found, next, err := f.Deliveries(t.Context(), f.client.ID, filter)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range found {
+					got[d.ID] = d.State
+				}
+				filter.After = next
+			}
+			expected := maps.Clone(want[reason])
+			maps.DeleteFunc(expected, func(_ uuid.UUID, s herald.State) bool { return state != nil && s != *state })
+			if diff := cmp.Diff(expected, got); diff != "" {
+				t.Errorf("reason %s, state %v (-want +got):\n%s", reason, state, diff)
+			}
 		}
 	}
 }

@@ -6,15 +6,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"herald"
-	"herald/internal/memory"
-	"herald/internal/work"
 )
 
 // A list of deliveries is newest first by the time when each was made. For most that is the time
@@ -167,71 +164,11 @@ func (s *Store) redeliveriesBetween(ctx context.Context, client uuid.UUID, f her
 	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (`+text+`) x`, c.args...)
 }
 
-// ended adds the conditions on how deliveries ended: the reason, of the delivery or of its last
-// attempt, and whether the alert reached the receiver after all.
-func (s *Store) ended(c *conditions, alias string, f herald.DeliveryFilter) {
-	if f.Reason != herald.ReasonNone {
-		last := `(SELECT t.reason FROM attempts t WHERE t.delivery_id = ` + alias + `.id ORDER BY t.n DESC LIMIT 1)`
-		if alias == "d" {
-			c.add("(d.reason = %s OR "+last+" = %s)", string(f.Reason), string(f.Reason))
-		} else {
-			c.add(last+" = %s", string(f.Reason))
-		}
-	}
-	if f.Unrepeated {
-		c.parts = append(c.parts, s.unrepeated(alias))
-	}
-}
-
-// unrepeated is the condition that no other delivery of the same alert to the same receiver was
-// delivered, is pending, or was made later. A rule has one webhook, so all deliveries of an alert
-// that are no mails are to the same receiver, even if its address has changed.
-func (s *Store) unrepeated(alias string) string {
-	other := func(table, which string) string {
-		return fmt.Sprintf(`NOT EXISTS (SELECT 1 FROM %[2]s o WHERE %[3]s AND o.id <> %[1]s.id
-AND (o.address = %[1]s.address OR o.address NOT LIKE 'mailto:%%' AND %[1]s.address NOT LIKE 'mailto:%%')%[4]s)`,
-			alias, table, s.dialect.withPrefix("o.id", s.dialect.alertOf(alias+".id"), alertBytes), which)
-	}
-	return other("queue", "") + ` AND ` + other("deliveries", fmt.Sprintf(` AND (o.state = %d OR o.id > %s.id)`, herald.Delivered, alias))
-}
-
 // ExpireRedeliveries deletes what the table redeliveries has of history that is not kept any more, in
 // one step of at most step rows. It returns how many. Like Expire it leaves what belongs to a pending
 // delivery.
-func (s *Store) ExpireRedeliveries(ctx context.Context) (n int, err error) {
-	err = s.inTransaction(ctx, "delete old redeliveries", func(ctx context.Context, tx *sql.Tx) error {
-		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM redeliveries WHERE id IN (
+func (s *Store) ExpireRedeliveries(ctx context.Context) (int, error) {
+	return s.expireStep(ctx, "delete old redeliveries", `DELETE FROM redeliveries WHERE id IN (
 SELECT id FROM redeliveries m WHERE id < (SELECT kept_from FROM history)
-AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.id = m.id) ORDER BY id LIMIT $1)`, step))
-		n = int(deleted)
-		return err
-	})
-	return n, err
-}
-
-// DeliveryBody returns the body that a delivery's attempts send: a webhook's, and what a mail is
-// written from. The error is CodeNotFound when the database does not have its alert or its event.
-func (s *Store) DeliveryBody(ctx context.Context, client, id uuid.UUID) ([]byte, error) {
-	ctx, done, err := s.readTurn(ctx, client)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	alert := herald.AlertOf(id)
-	body, err := first(ctx, s.lists, func(rows *sql.Rows) ([]byte, error) {
-		var d work.Item
-		err := rows.Scan(&d.Head, &d.Data)
-		start, data := d.Body()
-		if data == nil {
-			return start, err
-		}
-		return slices.Concat(start, data, []byte("}")), err
-	}, `SELECT a.head, e.data FROM alerts a JOIN events e ON e.id = a.event_id WHERE a.id = $1 AND a.client_id = $2`, s.withCachedPlan(alert[:], client[:])...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, herald.Errorf(herald.CodeNotFound, "No content was found of the delivery with ID %s", id)
-	}
-	if err == nil {
-		err = memory.Reserve(ctx, int64(len(body)))
-	}
-	return body, s.failed("read a delivery's body", err)
+AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.id = m.id) ORDER BY id LIMIT $1)`)
 }

@@ -11,7 +11,7 @@ import (
 
 // CancelDeletedClients cancels pending deliveries of deleted clients, in one step of at most
 // step deliveries. It leaves out those that a node holds: their result ends them, or a later
-// step. It returns how many it found.
+// step. It returns how many it cancelled.
 func (s *Store) CancelDeletedClients(ctx context.Context) (n int, err error) {
 	waiting, err := list(ctx, s.read, scanID, `SELECT q.id FROM clients c JOIN queue q ON q.client_id = c.id AND q.node IS NULL
 WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
@@ -19,14 +19,19 @@ WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
 		return 0, s.failed("read a deleted client's deliveries", err)
 	}
 	err = s.inTransaction(ctx, "cancel a deleted client's deliveries", func(ctx context.Context, tx *sql.Tx) error {
+		n = 0
 		for _, id := range waiting {
-			if _, err := s.cancelDelivery(ctx, tx, id, herald.ReasonClientDeleted, false); err != nil {
+			cancelled, err := s.cancelDelivery(ctx, tx, id, herald.ReasonClientDeleted, false)
+			if err != nil {
 				return err
+			}
+			if cancelled {
+				n++
 			}
 		}
 		return nil
 	})
-	return len(waiting), err
+	return n, err
 }
 
 // ExpireIdempotencyKeys deletes expired idempotency keys, in one step of at most step keys.

@@ -151,10 +151,16 @@ SELECT %[2]s FROM %[1]s h WHERE %[3]s < $1%[4]s ORDER BY %[3]s LIMIT $2)`, table
 
 // ExpireTallies deletes tallies of hours before the kept history, in one step of at most step
 // tallies. It returns how many.
-func (s *Store) ExpireTallies(ctx context.Context) (n int, err error) {
-	err = s.inTransaction(ctx, "delete old tallies", func(ctx context.Context, tx *sql.Tx) error {
-		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM tallies WHERE (client_id, rule_id, hour) IN (
-SELECT client_id, rule_id, hour FROM tallies WHERE hour < (SELECT kept_hour FROM history) ORDER BY hour LIMIT $1)`, step))
+func (s *Store) ExpireTallies(ctx context.Context) (int, error) {
+	return s.expireStep(ctx, "delete old tallies", `DELETE FROM tallies WHERE (client_id, rule_id, hour) IN (
+SELECT client_id, rule_id, hour FROM tallies WHERE hour < (SELECT kept_hour FROM history) ORDER BY hour LIMIT $1)`)
+}
+
+// expireStep deletes up to step rows with a statement that takes step as its argument. It returns how
+// many.
+func (s *Store) expireStep(ctx context.Context, doing, text string) (n int, err error) {
+	err = s.inTransaction(ctx, doing, func(ctx context.Context, tx *sql.Tx) error {
+		deleted, err := affected(tx.ExecContext(ctx, text, step))
 		n = int(deleted)
 		return err
 	})

@@ -5,14 +5,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
-	"herald"
 	"herald/internal/work"
 )
 
@@ -62,7 +58,9 @@ func (s *Store) LanesLimit() int { return lanesLimit }
 // longest due first, and of all lanes up to room bytes. The very first delivery may be larger,
 // or it would never be sent. Claim learns the sizes before it reads a body. If it cannot read
 // the bodies before ctx ends, it hands the deliveries back and returns an error. Unreadable says
-// why a body cannot be read at all. If the answer of its commit is lost and the database does not
+// why a body cannot be read at all, or why a delivery without content could not be ended. The error
+// is work.ErrDeclaredDead if this node is not registered any more: it has claimed nothing, and there
+// may be deliveries to claim. If the answer of its commit is lost and the database does not
 // say what became of it, the next Heartbeat returns work.ErrDeclaredDead, because the node may
 // hold them.
 func (s *Store) Claim(ctx context.Context, claims []work.Claim, room int) (work.Claimed, error) {
@@ -73,7 +71,7 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim, room int) (work.
 	node, end := s.holding.begin()
 	if node == 0 { // this node is not registered any more
 		end()
-		return work.Claimed{}, nil
+		return work.Claimed{}, work.ErrDeclaredDead
 	}
 	err := s.transact(ctx, transaction{doing: "claim deliveries", timeout: claimTimeout, tookPlace: s.claimed(&claimed)}, func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
@@ -81,6 +79,9 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim, room int) (work.
 			return err
 		}
 		all, err := s.dialect.claim(ctx, tx, node, claims, s.floors.of(claims), now)
+		if err == nil && len(all) == 0 {
+			err = s.checkRegistered(ctx, tx, node)
+		}
 		if err != nil {
 			return err
 		}
@@ -103,7 +104,8 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim, room int) (work.
 	if err != nil {
 		return work.Claimed{}, errors.Join(err, s.HandBack(context.WithoutCancel(ctx), items))
 	}
-	return work.Claimed{Items: s.endMissing(ctx, items, missing), Left: left}, nil
+	items, ended := s.endMissing(ctx, items, missing)
+	return work.Claimed{Items: items, Left: left, Ended: ended}, nil
 }
 
 // releaseTooLarge sorts the claimed rows, longest due first, and ends the hold on those that do not
@@ -123,78 +125,6 @@ func releaseTooLarge(ctx context.Context, tx *sql.Tx, claims []work.Claim, rows 
 		}
 	}
 	return fitting, left, nil
-}
-
-// readClaimed reads the bodies of deliveries that this node holds. It returns the ids of those whose
-// alert or event is missing. While the database is away it waits: if this node dropped the
-// deliveries, nobody would send them. If they cannot be read for another reason, it reads them one
-// by one, and sets Unreadable of those that are at fault. So one delivery that cannot be read does
-// not hold up the others. The error is that ctx has ended.
-func (s *Store) readClaimed(ctx context.Context, items []work.Item) (missing map[uuid.UUID]bool, err error) {
-	for wait := firstBodiesPause; ; wait = min(2*wait, maxBodiesPause) {
-		missing, err := s.dialect.readBodies(ctx, s, items)
-		err = s.failed("read the bodies of claimed deliveries", err)
-		switch {
-		case err == nil:
-			return missing, nil
-		case ctx.Err() != nil:
-			return nil, err
-		case herald.CodeOf(err) == herald.CodeUnavailable:
-			if !sleep(ctx, wait) {
-				return nil, err
-			}
-		case len(items) == 1:
-			s.log.Error("a claimed delivery cannot be read", "deliveryId", items[0].ID, "error", err)
-			items[0].Unreadable = "this service could not read the event of the delivery"
-			return nil, nil
-		default:
-			missing = make(map[uuid.UUID]bool)
-			for i := range items {
-				some, err := s.readClaimed(ctx, items[i:i+1])
-				if err != nil {
-					return nil, err
-				}
-				maps.Copy(missing, some)
-			}
-			return missing, nil
-		}
-	}
-}
-
-// endMissing ends the claimed deliveries whose ids are in missing, and returns the others: one whose
-// content is gone fails alone. If it cannot be ended now, it is handed back and claimed again.
-func (s *Store) endMissing(ctx context.Context, items []work.Item, missing map[uuid.UUID]bool) []work.Item {
-	if len(missing) == 0 {
-		return items
-	}
-	ctx = context.WithoutCancel(ctx)
-	return slices.DeleteFunc(items, func(d work.Item) bool {
-		if !missing[d.ID] {
-			return false
-		}
-		err := s.endUnsent(ctx, d, herald.ReasonContentMissing)
-		s.log.Error("a delivery failed because its alert or event is missing", "deliveryId", d.ID, "clientId", d.ClientID, "error", err)
-		if err != nil {
-			_ = s.HandBack(ctx, []work.Item{d}) // else it is freed when a node starts next
-		}
-		return true
-	})
-}
-
-// endUnsent ends a delivery that this node holds as failed, without an attempt.
-func (s *Store) endUnsent(ctx context.Context, d work.Item, reason herald.Reason) error {
-	return s.inTransaction(ctx, "end a delivery without an attempt", func(ctx context.Context, tx *sql.Tx) error {
-		now, err := s.now(ctx, tx)
-		if err != nil {
-			return err
-		}
-		n, err := affected(tx.ExecContext(ctx, endQueueSQL, d.ID[:], d.Node, d.Attempt))
-		if err != nil || n == 0 {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, addDeliverySQL, d.ID[:], d.ClientID[:], d.Address, int64(herald.Failed), string(reason), now)
-		return err
-	})
 }
 
 // claimed finds out whether a claim took place: the node holds the first of its rows then.
@@ -238,12 +168,6 @@ func fit(claims []work.Claim, rows []claimedRow, room int) (fitting, others []cl
 	}
 	return fitting, others
 }
-
-// Pauses of Claim while the database is away: they double from the first to the longest.
-const (
-	firstBodiesPause = 50 * time.Millisecond
-	maxBodiesPause   = time.Second
-)
 
 // sleep waits for d. It returns false at once when ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -347,48 +271,6 @@ func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
 		r.size = r.Size() + int(body.Int64)
 		return r, err
 	}
-}
-
-// bodies are the parts of bodies by the ids of alerts and of events, which differ. Items of one
-// alert or one event share them.
-type bodies map[uuid.UUID]bodyPart
-
-// bodyPart is the head of an alert with its rule, or the data of an event.
-type bodyPart struct {
-	rule uuid.UUID
-	text []byte
-}
-
-// idsOf returns the alerts and the events of items, each once.
-func idsOf(items []work.Item) (alerts, events []uuid.UUID) {
-	seen := make(map[uuid.UUID]bool, len(items))
-	add := func(ids *[]uuid.UUID, id uuid.UUID) {
-		if !seen[id] {
-			seen[id] = true
-			*ids = append(*ids, id)
-		}
-	}
-	for i := range items {
-		add(&alerts, herald.AlertOf(items[i].ID))
-		add(&events, herald.EventOf(items[i].ID))
-	}
-	return alerts, events
-}
-
-// setOn sets the bodies of items. It returns the ids of the items whose alert or event is missing.
-func (b bodies) setOn(items []work.Item) (missing map[uuid.UUID]bool) {
-	missing = make(map[uuid.UUID]bool)
-	for i := range items {
-		d := &items[i]
-		head, found := b[herald.AlertOf(d.ID)]
-		data, foundData := b[herald.EventOf(d.ID)]
-		if !found || !foundData {
-			missing[d.ID] = true
-			continue
-		}
-		d.RuleID, d.Head, d.Data = head.rule, head.text, data.text
-	}
-	return missing
 }
 
 const handBackSQL = `UPDATE queue SET node = NULL WHERE id = $1 AND node = $2 AND attempt = $3`

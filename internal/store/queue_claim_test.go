@@ -219,3 +219,60 @@ func testClaimReadsAnEventsDataOnce(t *testing.T, f *fixture) {
 		}
 	}
 }
+
+// TestContentThatCannotBeEndedIsNotLost: Claim returns a delivery whose content is missing and whose end
+// the database refuses. So the engine postpones it. It is not freed, to be claimed again at once.
+func TestContentThatCannotBeEndedIsNotLost(t *testing.T) {
+	onBoth(t, testContentThatCannotBeEndedIsNotLost)
+}
+
+func testContentThatCannotBeEndedIsNotLost(t *testing.T, f *fixture) {
+	good, gone := f.prepare(f.client, false), f.prepare(f.client, false)
+	f.accept(good, gone)
+	id := gone.Alerts[0].Items[0].ID
+	f.exec(`DELETE FROM events WHERE id = $1`, gone.Event.ID[:])
+	f.refuseEnds()
+	items := f.claim(10)
+	if len(items) != 2 {
+		t.Fatalf("claimed %d deliveries, want both", len(items))
+	}
+	for _, d := range items {
+		if (d.Unreadable != "") != (d.ID == id) {
+			t.Errorf("claimed %+v; the one without content is %s", d, id)
+		}
+	}
+	if again := f.claim(10); len(again) != 0 {
+		t.Errorf("%d deliveries can be claimed again at once", len(again))
+	}
+	if d, _ := f.delivery(id); d.State != herald.Pending || !d.InFlight {
+		t.Errorf("the delivery is %+v, want it held", d)
+	}
+	f.takeEnds()
+	if err := f.Postpone(t.Context(), items[slices.IndexFunc(items, func(d work.Item) bool { return d.ID == id })], 0, "later"); err != nil {
+		t.Fatal(err)
+	}
+	if again := f.claim(10); len(again) != 0 {
+		t.Errorf("claimed %+v, want it ended", again)
+	}
+	if d, _ := f.delivery(id); d.State != herald.Failed || d.Reason != herald.ReasonContentMissing {
+		t.Errorf("the delivery is %s (%s), want it failed when the database takes its end", d.State, d.Reason)
+	}
+}
+
+// refuseEnds makes the database refuse every delivery that ends, until takeEnds.
+func (f *fixture) refuseEnds() {
+	if f.dialect.shared {
+		f.exec(`CREATE FUNCTION refuse_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poison' USING ERRCODE = '22000'; END $$`)
+		f.exec(`CREATE TRIGGER refuse_end BEFORE INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION refuse_end()`)
+		return
+	}
+	f.exec(`CREATE TRIGGER refuse_end BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+}
+
+func (f *fixture) takeEnds() {
+	if f.dialect.shared {
+		f.exec(`DROP TRIGGER refuse_end ON deliveries`)
+		return
+	}
+	f.exec(`DROP TRIGGER refuse_end`)
+}

@@ -23,14 +23,15 @@ import (
 // called.
 func (a *attempt) failure(err error) Result {
 	var limit *egress.LimitError
-	if errors.As(err, &limit) && len(a.hops) == 0 {
-		return Result{Reason: herald.ReasonAttemptLimit, Error: limit.Error(), Wait: limit.Wait}
-	}
 	reason, text := a.classify(err)
 	if len(a.hops) > 0 {
 		text = fmt.Sprintf("after the redirect to %s: %s", a.hops[len(a.hops)-1].URL, text)
 	}
-	return Result{Reason: reason, Error: text}
+	result := Result{Reason: reason, Error: text}
+	if reason == herald.ReasonAttemptLimit && errors.As(err, &limit) {
+		result.Wait = limit.Wait
+	}
+	return result
 }
 
 func (a *attempt) classify(err error) (herald.Reason, string) {

@@ -2,8 +2,8 @@ package webhook
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -18,8 +18,8 @@ import (
 // Attempts for each IP address are bounded (egress.Options.AttemptsPerAddress). The guard counts an
 // attempt on a new connection at the dial, where the address is known. An attempt on a kept-alive
 // connection is counted here, when the transport has chosen the connection. If there are no attempts
-// left then, the request is not written. The connection is lost with HTTP/1.1, so the address that
-// the origin had last is asked first.
+// left then, nothing of the request is written. The connection is lost with HTTP/1.1, so the address
+// that the origin had last is asked first.
 
 // maxRemotes bounds how many origins' addresses are remembered.
 const maxRemotes = 4096
@@ -67,15 +67,9 @@ func (a *attempt) limitedRoundTrip(ctx context.Context, through *http.Transport,
 		if info.Reused && errors.As(guard.TakeAttempt(remote), &limit) {
 			refused.Store(limit)
 			cancel(limit)
+			refuse(info.Conn, limit)
 		}
 	}})
-	body := request.Body
-	request.Body = &refusable{body, &refused}
-	getBody := request.GetBody
-	request.GetBody = func() (io.ReadCloser, error) {
-		body, err := getBody()
-		return &refusable{body, &refused}, err
-	}
 	response, err := through.RoundTrip(request.WithContext(traced))
 	if limit := refused.Load(); limit != nil && err != nil {
 		return nil, limit
@@ -83,18 +77,48 @@ func (a *attempt) limitedRoundTrip(ctx context.Context, through *http.Transport,
 	return response, err
 }
 
-// refusable is a request's body that cannot be read once the request is refused. The transport reads
-// the body before it writes anything, so it then writes nothing.
-type refusable struct {
-	io.ReadCloser
-	refused *atomic.Pointer[egress.LimitError]
+// gate is a connection that can be closed to writing, so that nothing is written of a refused request.
+// The transport cannot be told so: when it says which connection it has chosen, it writes the request
+// next, whether or not its context has ended.
+type gate struct {
+	net.Conn
+	refused atomic.Pointer[egress.LimitError]
 }
 
-func (b *refusable) Read(p []byte) (int, error) {
-	if limit := b.refused.Load(); limit != nil {
+func (g *gate) Write(p []byte) (int, error) {
+	if limit := g.refused.Load(); limit != nil {
 		return 0, limit
 	}
-	return b.ReadCloser.Read(p)
+	return g.Conn.Write(p)
+}
+
+// refuse lets nothing more be written to a connection that the transport has chosen for a request. Over
+// HTTP/2 other requests use the connection too. There the transport looks whether the request's context
+// has ended, before it writes.
+func refuse(chosen net.Conn, limit *egress.LimitError) {
+	if over, ok := chosen.(*tls.Conn); ok {
+		if over.ConnectionState().NegotiatedProtocol == "h2" {
+			return
+		}
+		chosen = over.NetConn()
+	}
+	if g, ok := chosen.(*gate); ok {
+		g.refused.Store(limit)
+	}
+}
+
+// dialWithGate returns the guard's dialer. Its connections can be refused if attempts are bounded.
+func dialWithGate(guard *egress.Guard) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if !guard.Limited() {
+		return guard.DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := guard.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &gate{Conn: conn}, nil
+	}
 }
 
 // postWhenAllowed posts again while err says that the address of a redirect has had its attempts for

@@ -162,3 +162,29 @@ func TestRedirectsCountAtTheirTargets(t *testing.T) {
 		t.Errorf("%d requests arrived in %v, want %d to %d", got, time.Since(began), 2*attemptsPerSecond, allowed)
 	}
 }
+
+// TestLimitAfterARedirectIsAWait: an attempt whose redirect leads to an address that has had its attempts
+// for longer than the attempt waits says when to try again, and that the first receiver has answered.
+func TestLimitAfterARedirectIsAWait(t *testing.T) {
+	var arrived atomic.Int64
+	target := httptest.NewServer(counting(&arrived))
+	defer target.Close()
+	redirects := httptest.NewUnstartedServer(http.RedirectHandler(target.URL, http.StatusTemporaryRedirect))
+	listener, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	redirects.Listener.Close()
+	redirects.Listener = listener
+	redirects.Start()
+	defer redirects.Close()
+	guard := egress.New(egress.Options{Allow: loopback, AttemptsPerAddress: 1})
+	for range 10 { // others wait for their turns
+		_ = guard.TakeAttempt(target.Listener.Addr())
+	}
+	s := newSender(t, func(o *webhook.Options) { o.Guard, o.Timeout = guard, 10*time.Second })
+	r := s.Send(t.Context(), webhook.Request{URL: redirects.URL, Body: []byte(`{}`), ClientID: clientID})
+	if r.Reason != herald.ReasonAttemptLimit || r.Wait < 2*time.Second || !r.Sent() || arrived.Load() != 0 {
+		t.Errorf("%+v; %d requests arrived", r, arrived.Load())
+	}
+}

@@ -8,11 +8,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,5 +184,41 @@ func TestCertificatesAreVerified(t *testing.T) {
 				t.Errorf("reason %q, error %q; want tls and %q", got.Reason, got.Error, test.says)
 			}
 		})
+	}
+}
+
+// TestWhatAllowSaysOfARedirect: a refusal has its own reason, what can be called later has its wait, and
+// any other error is a fault of this service. In each case the redirect is on record.
+func TestWhatAllowSaysOfARedirect(t *testing.T) {
+	var arrived atomic.Int64
+	target := httptest.NewServer(counting(&arrived))
+	defer target.Close()
+	redirects := httptest.NewServer(http.RedirectHandler(target.URL, http.StatusTemporaryRedirect))
+	defer redirects.Close()
+	for _, test := range []struct {
+		err    error
+		reason herald.Reason
+		wait   time.Duration
+	}{
+		{&webhook.Refusal{Reason: herald.ReasonNoConsent, Why: "it does not consent"}, herald.ReasonNoConsent, 0},
+		{&webhook.Refusal{Reason: herald.ReasonNotAllowed, Why: "a forbidden address"}, herald.ReasonNotAllowed, 0},
+		{&webhook.Refusal{Reason: herald.ReasonAttemptLimit, Why: "not now", Wait: time.Minute}, herald.ReasonAttemptLimit, time.Minute},
+		{errors.New("the database is away"), herald.ReasonLocal, 0},
+	} {
+		r := newSender(t).Send(t.Context(), webhook.Request{URL: redirects.URL, Body: []byte(`{}`), Allow: func(context.Context, string) error { return test.err }})
+		if r.Reason != test.reason || r.Wait != test.wait || !r.Sent() || r.Status != http.StatusTemporaryRedirect || !strings.Contains(r.Error, test.err.Error()) {
+			t.Errorf("%v: %+v", test.err, r)
+		}
+	}
+	if n := arrived.Load(); n != 0 {
+		t.Errorf("%d requests arrived at the target", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := newSender(t).Send(ctx, webhook.Request{URL: redirects.URL, Body: []byte(`{}`), Allow: func(context.Context, string) error {
+		cancel()
+		return ctx.Err()
+	}})
+	if r.Reason != herald.ReasonInterrupted {
+		t.Errorf("the service stops: %+v", r)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -96,7 +97,7 @@ func newTransport(o Options) *http.Transport {
 	return &http.Transport{
 		Proxy:                  o.Guard.Proxy, // not the environment's proxy, which would bypass the guard
 		OnProxyConnectResponse: checkProxyLogin,
-		DialContext:            o.Guard.DialContext,
+		DialContext:            dialWithGate(o.Guard),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
 		ForceAttemptHTTP2:      true,
@@ -123,8 +124,9 @@ type Request struct {
 	// Enter, if set, is called before a redirect to another origin is followed. leave is called
 	// when that hop ends. An error of Enter ends the attempt.
 	Enter func(ctx context.Context, origin string) (leave func(), err error)
-	// Allow, if set, is called before a redirect is followed. An error of Allow ends the attempt:
-	// the receiver that the redirect leads to has not consented (herald.ReasonNoConsent).
+	// Allow, if set, is called before a redirect is followed. An error of Allow ends the attempt. A
+	// *Refusal says why the receiver that the redirect leads to may not be called. Any other error is
+	// a fault of this service (herald.ReasonLocal), unless the attempt's time is over.
 	Allow func(ctx context.Context, address string) error
 }
 
@@ -138,10 +140,28 @@ type Result struct {
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
-	// Wait is how long to wait if the attempt was not made, because the receiver has had its
-	// attempts for now (herald.ReasonAttemptLimit); 0 if the attempt was made.
+	// Wait is how long to wait at least before the next attempt, if the receiver, or the one that a
+	// redirect leads to, cannot be called yet; else 0. Sent says which of them it is.
 	Wait time.Duration
 }
+
+// Sent reports whether a receiver has answered: the receiver that redirected, if the attempt went no
+// further.
+func (r *Result) Sent() bool {
+	return r.Response != nil || r.Request != nil && len(r.Request.Hops) > 0
+}
+
+// Refusal is the error of Request.Allow if a receiver may not be called.
+type Refusal struct {
+	Reason herald.Reason
+	// Why says it in a sentence.
+	Why string
+	// Wait is how long to wait, if the receiver may be called later without a retry being used up;
+	// else 0.
+	Wait time.Duration
+}
+
+func (r *Refusal) Error() string { return r.Why }
 
 // Send makes the attempt. A refusal by the receiver is a Result too, not an error. If ctx ends, the
 // Reason is ReasonInterrupted.
@@ -198,7 +218,7 @@ func (a *attempt) run(ctx context.Context) Result {
 		}
 		if a.Allow != nil {
 			if err := a.Allow(ctx, next.String()); err != nil {
-				return a.notConsented(response, err)
+				return a.notAllowed(ctx, response, err)
 			}
 		}
 		discard(response)
@@ -310,11 +330,18 @@ func (a *attempt) notFollowed(r *http.Response, why error) Result {
 	}
 }
 
-func (a *attempt) notConsented(r *http.Response, why error) Result {
-	return Result{
-		Status: r.StatusCode, Reason: herald.ReasonNoConsent, Response: recordResponse(r, a.mask),
-		Error: fmt.Sprintf("the receiver answered %s with a redirect that is not followed: %v", statusText(r.StatusCode), why),
+// notAllowed makes the result of an attempt whose redirect Allow did not allow. The receiver that
+// redirected has got the request, so its response is on record.
+func (a *attempt) notAllowed(ctx context.Context, r *http.Response, err error) Result {
+	result := Result{Status: r.StatusCode, Reason: herald.ReasonLocal, Response: recordResponse(r, a.mask)}
+	why := err.Error()
+	if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
+		result.Reason, result.Wait = refusal.Reason, refusal.Wait
+	} else if ctx.Err() != nil {
+		result.Reason, why = a.classify(ctx.Err())
 	}
+	result.Error = fmt.Sprintf("the receiver answered %s with a redirect that is not followed: %s", statusText(r.StatusCode), why)
+	return result
 }
 
 func statusText(status int) string {

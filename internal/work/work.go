@@ -97,8 +97,8 @@ type Item struct {
 	// Held is true if this node holds the delivery in memory after the commit. If it is false, the
 	// delivery waits in the database until a node claims it.
 	Held bool
-	// Unreadable says why the store could not read the rest of a claimed delivery; empty if it could.
-	// Such a delivery must not be sent.
+	// Unreadable says why the store could not read the rest of a claimed delivery, or could not end one
+	// without content; empty if the delivery has its body. One that has not must not be sent.
 	Unreadable string
 	// Node is the incarnation of the node that held the delivery when it was committed or claimed.
 	// The store sets it.
@@ -194,6 +194,9 @@ type Claimed struct {
 	Items []Item
 	// Left are lanes with deliveries that are due and did not fit the bytes. They still wait.
 	Left map[Lane]bool
+	// Ended is how many deliveries were claimed and have failed at once, because their content is
+	// missing.
+	Ended int
 }
 
 // DigestEntry is what a digest shows of one alert.

@@ -157,7 +157,7 @@ var calls = []struct{ method, path, body string }{
 	{"GET", "/rules/alerts/" + someID, ""},
 	{"GET", "/rules/" + someID + "/alerts", ""},
 	{"GET", "/profile", ""},
-	{"PUT", "/profile", `{"name":"Acme","redirectUrl":"x"}`},
+	{"PUT", "/profile", `{"name":"Acme","redirectUrl":"https://x.example"}`},
 	{"GET", "/profile/syncSettings", ""},
 	{"GET", "/apiKeys", ""},
 	{"POST", "/apiKeys", `{}`},

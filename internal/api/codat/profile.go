@@ -144,20 +144,16 @@ func webAddress(name, value string) error {
 	return nil
 }
 
-// webTemplate refuses a URI template that may become something else than an http or https
-// address. A text without a scheme is taken, as the vendor takes it: it leads to the same site.
+// webTemplate refuses a URI template that may become something else than an absolute http or https
+// address.
 func webTemplate(name, value string) error {
 	if err := required(name, value); err != nil {
 		return err
 	}
-	trimmed := strings.TrimSpace(value)
-	scheme, rest, hasScheme := strings.Cut(trimmed, ":")
-	hasScheme = hasScheme && !strings.ContainsAny(scheme, "/?#")
+	scheme, rest, _ := strings.Cut(value, "://")
 	isWeb := strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")
-	switch {
-	case !hasScheme && !strings.HasPrefix(trimmed, "//") && !strings.HasPrefix(trimmed, `\\`) && !strings.HasPrefix(trimmed, "{"):
-		return nil
-	case hasScheme && isWeb && strings.HasPrefix(rest, "//") && len(rest) > 2 && !strings.ContainsAny(rest[2:3], "/?#\\ "):
+	host, _, _ := strings.Cut(rest, "/")
+	if isWeb && host != "" && !strings.ContainsAny(host[:1], `?#:@`) && !strings.ContainsAny(value, " \\") {
 		return nil
 	}
 	return invalid(name, "%s %.100q: want a template that begins with https:// or http://, such as https://example.com/{companyId}.", name, value)

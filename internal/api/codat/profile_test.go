@@ -20,12 +20,12 @@ func TestProfileIsReplaced(t *testing.T) {
 			"whiteListUrls":["https://a.example"],"apiKey":"ignored","alertAuthHeader":"Basic dXNlcjpwYXNz","confirmCompanyName":true,"other":1}`,
 			`{"name":"Acme Ltd","logoUrl":"https://a.example/l.png","iconUrl":"https://a.example/i.png","redirectUrl":"https://a.example/{companyId}",` +
 				`"whiteListUrls":["https://a.example"],"alertAuthHeader":"Basic dXNlcjpwYXNz","confirmCompanyName":true}`},
-		{"what is left out is cleared", `{"name":"Acme","redirectUrl":"x"}`,
-			`{"name":"Acme","redirectUrl":"x","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
-		{"nulls", `{"name":"Acme","redirectUrl":"x","logoUrl":null,"iconUrl":null,"whiteListUrls":null,"alertAuthHeader":null,"confirmCompanyName":null,"apiKey":null}`,
-			`{"name":"Acme","redirectUrl":"x","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
-		{"empty texts", `{"name":"Acme","redirectUrl":"x","logoUrl":"","iconUrl":"","whiteListUrls":[],"alertAuthHeader":""}`,
-			`{"name":"Acme","redirectUrl":"x","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
+		{"what is left out is cleared", `{"name":"Acme","redirectUrl":"https://x.example"}`,
+			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
+		{"nulls", `{"name":"Acme","redirectUrl":"https://x.example","logoUrl":null,"iconUrl":null,"whiteListUrls":null,"alertAuthHeader":null,"confirmCompanyName":null,"apiKey":null}`,
+			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
+		{"empty texts", `{"name":"Acme","redirectUrl":"https://x.example","logoUrl":"","iconUrl":"","whiteListUrls":[],"alertAuthHeader":""}`,
+			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			same(t, "PUT", test.want, r.must(200, "PUT", "/profile", test.body))
@@ -40,7 +40,7 @@ func TestProfileIsReplaced(t *testing.T) {
 func TestAuthorizationHeaderIsTakenAsItIs(t *testing.T) {
 	r := newFixture(t)
 	for _, value := range []string{"Bearer abc", "no-scheme", `"quoted"`, "a\tb  c", "!~", strings.Repeat("a", 4096)} {
-		body, err := json.Marshal(map[string]string{"name": "Acme", "redirectUrl": "x", "alertAuthHeader": value})
+		body, err := json.Marshal(map[string]string{"name": "Acme", "redirectUrl": "https://x.example", "alertAuthHeader": value})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,8 +55,9 @@ func TestWrongProfileMemberIsNamed(t *testing.T) {
 	r := newFixture(t)
 	many := `"https://a.example"` + strings.Repeat(`,"https://a.example"`, 100)
 	for member, values := range map[string][]string{
-		"name":        {`null`, `""`, `" "`, `7`, `"a\u0000"`, `"a\nb"`, `"` + strings.Repeat("a", 2049) + `"`},
-		"redirectUrl": {`null`, `""`, `{}`, `"a\tb"`, `"javascript:alert(1)"`, `" JavaScript:alert(1)"`, `"data:text/html,x"`, `"//evil.example"`, `"ftp://a.example/{id}"`, `"https:evil"`, `"https:///x"`, `"{+url}"`, `"{x}:y"`},
+		"name": {`null`, `""`, `" "`, `7`, `"a\u0000"`, `"a\nb"`, `"` + strings.Repeat("a", 2049) + `"`},
+		"redirectUrl": {`null`, `""`, `{}`, `"a\tb"`, `"javascript:alert(1)"`, `" JavaScript:alert(1)"`, `"data:text/html,x"`, `"//evil.example"`, `"ftp://a.example/{id}"`, `"https:evil"`, `"https:///x"`, `"{+url}"`, `"{x}:y"`,
+			`"x"`, `"www.a.example"`, `"a.example/{companyId}"`, `"/linked"`, `"https"`, `"https://"`, `"https://?a"`, `"http://:80/"`, `"https://a b/"`, `"https:\\\\a.example"`, `" https://a.example"`},
 		"logoUrl": {`"/logo.png"`, `7`, `"https://a.example/` + strings.Repeat("a", 2048) + `"`, `"http://a b/"`,
 			`"javascript:alert(1)"`, `"data:image/svg+xml,x"`, `"file:///etc/passwd"`, `"https:x"`, `"https:///x"`, `"mailto:a@b.example"`},
 		"iconUrl":            {`"icon"`, `[]`, `"JavaScript:alert(1)"`, `"blob:https://a.example/1"`},
@@ -68,10 +69,10 @@ func TestWrongProfileMemberIsNamed(t *testing.T) {
 	} {
 		for _, value := range values {
 			name, _, _ := strings.Cut(member, "[")
-			r.refused(member, "PUT", "/profile", `{"name":"New","redirectUrl":"x","`+name+`":`+value+`}`)
+			r.refused(member, "PUT", "/profile", `{"name":"New","redirectUrl":"https://x.example","`+name+`":`+value+`}`)
 		}
 	}
-	r.refused("name", "PUT", "/profile", `{"redirectUrl":"x"}`)
+	r.refused("name", "PUT", "/profile", `{"redirectUrl":"https://x.example"}`)
 	r.refused("redirectUrl", "PUT", "/profile", `{"name":"New"}`)
 	if got := r.clients[r.acme].Profile; got.Name != "Acme" {
 		t.Errorf("a refused call changed the profile: %+v", got)
@@ -80,7 +81,7 @@ func TestWrongProfileMemberIsNamed(t *testing.T) {
 
 func TestRefusedHeaderIsNotRepeated(t *testing.T) {
 	r := newFixture(t)
-	answer := r.as(acmeKey, "PUT", "/profile", `{"name":"Acme","redirectUrl":"x","alertAuthHeader":"Bearer s3cret\n"}`)
+	answer := r.as(acmeKey, "PUT", "/profile", `{"name":"Acme","redirectUrl":"https://x.example","alertAuthHeader":"Bearer s3cret\n"}`)
 	if strings.Contains(answer.Body.String(), "s3cret") {
 		t.Errorf("the secret is repeated: %s", answer.Body)
 	}
@@ -165,7 +166,7 @@ func FuzzAlertAuthHeader(f *testing.F) {
 	}
 	r := newFixture(f)
 	f.Fuzz(func(t *testing.T, value string) {
-		body, err := json.Marshal(map[string]string{"name": "Acme", "redirectUrl": "x", "alertAuthHeader": value})
+		body, err := json.Marshal(map[string]string{"name": "Acme", "redirectUrl": "https://x.example", "alertAuthHeader": value})
 		if err != nil {
 			t.Fatal(err)
 		}

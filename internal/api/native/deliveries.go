@@ -74,7 +74,7 @@ func deliveryFilters() []*huma.Param {
 		openapi.QueryParameter("type", text, "Only deliveries for events of this type, in any accepted spelling."),
 		openapi.QueryParameter("company", id, "Only deliveries for events about this company."),
 		openapi.QueryParameter("alert", id, "Only deliveries of this alert."),
-		openapi.QueryParameter("reason", text, "Only deliveries with this reason, of their own or of their last attempt."),
+		openapi.QueryParameter("reason", text, "Only deliveries with this reason: of their own, of their last attempt, or for which they wait."),
 		openapi.QueryParameter("since", instant, "Only deliveries raised then or later; redeliveries made then or later."),
 		openapi.QueryParameter("until", instant, "Only deliveries raised before then; redeliveries made before then."),
 	}
