@@ -263,6 +263,54 @@ func TestWhatIsAcceptedAndDeliveredIsCounted(t *testing.T) {
 	})
 }
 
+// TestLagIsOfTheAlertOrTheRedelivery: a delivery that succeeds at its second attempt is late by the wait
+// for it. A redelivery counts from when it was made.
+func TestLagIsOfTheAlertOrTheRedelivery(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := prometheus.NewRegistry()
+		first := true
+		f := newFixture(t, dir, delivery.Options{Metrics: r}, func(context.Context, webhook.Request) webhook.Result {
+			if first {
+				first = false
+				return status(503)
+			}
+			return status(200)
+		}).withClient("https://a.example/")
+		id := f.publish(1)[0]
+		time.Sleep(time.Hour)
+		if lag := lagSum(t, r); lag < 20 || lag > 22 {
+			t.Errorf("delivered after 20 s, and the lag is %v s", lag)
+		}
+		if _, err := f.control.Redeliver(t.Context(), f.client.ID, id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if lag := lagSum(t, r); lag < 20 || lag > 24 || scrape(t, r)["herald_delivery_lag_seconds kind=webhook"] != 2 {
+			t.Errorf("a redelivery an hour later takes the sum of the lags to %v s", lag)
+		}
+		f.stop()
+	})
+}
+
+// lagSum returns the sum of all lags of webhooks, in seconds.
+func lagSum(t *testing.T, r *prometheus.Registry) float64 {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "herald_delivery_lag_seconds" && m.GetLabel()[0].GetValue() == "webhook" {
+				return m.GetHistogram().GetSampleSum()
+			}
+		}
+	}
+	t.Fatal("there is no lag")
+	return 0
+}
+
 // TestLargestBucketsLieAboveTheLongest: what ends at a limit must not be among what took no end.
 func TestLargestBucketsLieAboveTheLongest(t *testing.T) {
 	for _, longest := range []time.Duration{0, 30 * time.Second, time.Hour, 5 * time.Hour, 8 * 24 * time.Hour} {
