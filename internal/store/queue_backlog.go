@@ -11,7 +11,7 @@ import (
 )
 
 // countStep is how many rows of the queue one CountWaiting reads, in some milliseconds.
-const countStep = 5000
+const countStep = 2000
 
 // countWaitingSQL counts a range of the queue's key by state. What a registered node holds is left out:
 // that node knows how far it is. The prefix in it is parkedLane.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -12,11 +11,16 @@ import (
 	"herald/internal/work"
 )
 
-// countAll counts the whole queue and returns how many steps it took.
+// countAll counts the whole queue and returns how many steps it took. A step that a busy machine does not
+// end in time is made again.
 func (f *fixture) countAll() (sum work.Waiting, steps int) {
 	f.t.Helper()
+	deadline := time.Now().Add(time.Minute)
 	for after := uuid.Nil; ; {
 		n, last, err := f.CountWaiting(f.t.Context(), after)
+		if herald.CodeOf(err) == herald.CodeUnavailable && time.Now().Before(deadline) {
+			continue
+		}
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -84,25 +88,15 @@ func TestLargeBacklogIsCountedInSteps(t *testing.T) { onBoth(t, testLargeBacklog
 
 func testLargeBacklogIsCountedInSteps(t *testing.T, f *fixture) {
 	const all, later = 100_000, 30_000
-	version, err := f.Version(t.Context(), f.client.ID)
-	if err != nil {
-		t.Fatal(err)
+	rows := `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+INSERT INTO queue (id, client_id, lane, address, made_at, due_at, attempt, retries)
+SELECT CAST(printf('%016d', i) AS BLOB), $2, $3, 'https://receiver.example/hook', 0, CASE WHEN i <= $4 THEN $5 ELSE 0 END, 1, 0 FROM n`
+	if f.dialect.shared {
+		rows = `INSERT INTO queue (id, client_id, lane, address, made_at, due_at, attempt, retries)
+SELECT ('00000000-0000-0000-0000-' || lpad(i::text, 12, '0'))::uuid, $2, $3, 'https://receiver.example/hook', 0, CASE WHEN i <= $4 THEN $5::bigint ELSE 0 END, 1, 0
+FROM generate_series(1, $1::int) i`
 	}
-	events := make([]work.PreparedEvent, all/10)
-	for i := range events {
-		events[i] = f.prepareOn(f.client, version, false)
-		a := &events[i].Alerts[0]
-		for n := 1; n < 10; n++ { // ten deliveries of each alert
-			d := a.Items[0]
-			d.ID = herald.DeliveryID(a.ID, n)
-			a.Items = append(a.Items, d)
-		}
-	}
-	for part := range slices.Chunk(events, 400) {
-		f.accept(part...)
-	}
-	_, err = f.write.ExecContext(t.Context(), `UPDATE queue SET due_at = due_at + 3600000000 WHERE id IN (SELECT id FROM queue ORDER BY id LIMIT $1)`, later)
-	if err != nil {
+	if _, err := f.write.ExecContext(t.Context(), rows, all, f.client.ID[:], origin, later, time.Now().Add(24*time.Hour).UnixMicro()); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
