@@ -102,7 +102,8 @@ type keyRequest struct {
 	Role string `json:"role,omitempty"`
 }
 
-// CreateKey makes an API key; an empty role means developer. It is not retried.
+// CreateKey makes an API key; an empty name means one that the service makes up, an empty role
+// developer. It is not retried.
 func (c *API) CreateKey(ctx context.Context, name, role string) (Key, error) {
 	var made Key
 	err := c.do(ctx, call{method: http.MethodPost, path: "/apiKeys", body: keyRequest{name, role}, into: &made})

@@ -43,7 +43,7 @@ func (c *keysList) Run(ctx context.Context, out *streams) error {
 
 type keysCreate struct {
 	connection
-	Name   string    `arg:"" optional:"" help:"The key's name, which distinguishes it from other keys."`
+	Name   string    `arg:"" optional:"" help:"The key's name, which distinguishes it from other keys; left out, one is made up."`
 	Role   string    `help:"What it may do: administrator, developer or analyst (who only looks)." enum:"administrator,developer,analyst" default:"developer"`
 	Client uuid.UUID `help:"With the operator's key: the client that it is for." placeholder:"ID"`
 }

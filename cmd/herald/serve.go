@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"herald"
 	"herald/internal/app"
 	"herald/internal/egress"
 	"herald/internal/mail"
@@ -57,9 +58,11 @@ type serveCommand struct {
 	AllowPort       []string      `help:"Port, or range such as 8000-8999, that receivers may have; repeatable. Without it 80, 443 and those from 1024 on." env:"HERALD_ALLOW_PORTS" placeholder:"PORT"`
 	EgressProxy     string        `help:"HTTP proxy that connects to receivers and resolves their names: it must refuse those at private addresses." env:"HERALD_EGRESS_PROXY" placeholder:"URL"`
 	RetrySchedule   string        `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
-	RequestTimeout  time.Duration `help:"How long a receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
+	RequestTimeout  time.Duration `help:"How long a webhook's receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
 	SMTP            string        `name:"smtp" help:"Mail server for rules that name mailboxes: smtp://user:password@host:587 (STARTTLS demanded, unless ?tls=none) or smtps://…" env:"HERALD_SMTP" placeholder:"URL"`
 	MailFrom        string        `help:"Sender of mail, such as Herald <alerts@example.com>; needed with --smtp." env:"HERALD_MAIL_FROM" placeholder:"MAILBOX"`
+	MailHello       string        `help:"Name that the mail server is told (EHLO): a domain, or an address such as [192.0.2.1]. Empty: this machine's name, or the sender's domain if that name is not fully qualified." env:"HERALD_MAIL_HELLO" placeholder:"NAME"`
+	MailTimeouts    string        `help:"How long each step with the mail server may take; the steps left out keep their defaults." env:"HERALD_MAIL_TIMEOUTS" default:"connect=30s,greeting=5m,hello=5m,mail=5m,rcpt=5m,data=2m,block=3m,end=10m"`
 	MailSchedule    string        `help:"Intervals before the retries of a mail." env:"HERALD_MAIL_SCHEDULE" default:"1m,5m,30m,2h"`
 	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
@@ -222,6 +225,14 @@ func (c *serveCommand) configMail(config *app.Config) (err error) {
 	if config.MailLimit, config.MailWindow = c.MailLimit, c.MailWindow; c.MailLimit < 0 || c.MailLimit > 0 && c.MailWindow <= 0 {
 		return usageError("--mail-limit %d, --mail-window %v: give a number and a positive time such as 10 and 10m, or 0 for no limit", c.MailLimit, c.MailWindow)
 	}
+	if config.MailTimeouts, err = mail.ParseTimeouts(c.MailTimeouts); err != nil {
+		return usageError("--mail-timeouts: %v", err)
+	}
+	if c.MailHello != "" {
+		if config.MailHello, err = mail.ParseHello(c.MailHello); err != nil {
+			return usageError("--mail-hello %v", err)
+		}
+	}
 	if config.PublicURL = c.PublicURL; c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return usageError("--public-url %.200q: want an address such as https://herald.example.com", c.PublicURL)
@@ -236,6 +247,9 @@ func (c *serveCommand) configMail(config *app.Config) (err error) {
 	from, err := netmail.ParseAddress(c.MailFrom)
 	if err != nil {
 		return usageError("--mail-from %.200q: want a mailbox such as Herald <alerts@example.com>", c.MailFrom)
+	}
+	if _, err := herald.ParseMailbox(from.Address); err != nil {
+		return usageError("--mail-from: %v", err)
 	}
 	config.MailFrom = *from
 	return nil

@@ -31,6 +31,7 @@ import (
 	"herald/internal/intake"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/ratelimit"
 	"herald/internal/secret"
 	"herald/internal/store"
 	"herald/internal/webhook"
@@ -57,6 +58,8 @@ type App struct {
 	profileServer  *http.Server
 	profileAddress net.Addr
 	pair           *certificate.Pair // nil without TLS
+
+	limitEvents *ratelimit.Events // nil without a rate limit
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -156,7 +159,7 @@ func (a *App) startEngine(ctx context.Context, p parts) (err error) {
 		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow, Bounds: c.mailBounds()},
 		Consents: a.consents(),
 		Policy:   policy.Rules(c.RetrySchedule), MailPolicy: policy.Mail(c.MailSchedule),
-		Log: c.Log, Metrics: p.registry, LongestAttempt: c.RequestTimeout + bodyTime, Random: rand.Float64,
+		Log: c.Log, Metrics: p.registry, LongestAttempt: max(c.RequestTimeout+bodyTime, c.MailTimeouts.Longest()), Random: rand.Float64,
 		DeadAfter: c.NodeTimeout, Clock: a.clock, AnswerQuota: max(c.AnswerQuota, 0),
 	})
 	if err := a.engine.Start(ctx); err != nil {
@@ -187,7 +190,9 @@ func (a *App) serve(ctx context.Context, p parts) error {
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
 func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
-	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
+	mails := mail.Options{
+		Server: c.MailServer, From: c.MailFrom, Hello: c.MailHello, Timeouts: c.MailTimeouts, PublicURL: c.PublicURL, Product: "Herald/" + c.Version,
+	}
 	if c.PublicURL != "" {
 		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
 			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
@@ -252,6 +257,9 @@ const (
 func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
+	if a.limitEvents != nil {
+		a.background.Go(func() { a.limitEvents.Run(ctx) })
+	}
 	for _, task := range []struct {
 		name  string
 		step  func(context.Context) (int, error)
@@ -259,12 +267,14 @@ func (a *App) startMaintenance(r *resealer) {
 	}{
 		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
+		{"index alerts", a.indexAlerts, maintenanceInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old redeliveries", a.store.ExpireRedeliveries, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
+		{"delete the index of old alerts", a.store.ExpireAlertIndex, expireInterval},
 		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
 		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
@@ -284,6 +294,17 @@ func (a *App) startMaintenance(r *resealer) {
 			}
 		})
 	}
+}
+
+// indexAlerts writes a segment of the index of alerts, and then rests twice as long as that took. So the
+// index of a large database that has none yet takes a third of a processor at most.
+func (a *App) indexAlerts(ctx context.Context) (int, error) {
+	began := time.Now()
+	n, err := a.store.IndexAlerts(ctx)
+	if n > 0 {
+		sleep(ctx, 2*time.Since(began))
+	}
+	return n, err
 }
 
 func (a *App) cancelDeleted(ctx context.Context) (int, error) {

@@ -214,7 +214,9 @@ func TestNodesTogetherShowEachPendingDeliveryOnce(t *testing.T) {
 
 // TestBucketsReachBeyondTheTimeouts: what a timeout ends must not be among what took no end.
 func TestBucketsReachBeyondTheTimeouts(t *testing.T) {
-	f := newFixture(t, func(c *app.Config) { c.RequestTimeout, c.StopBudget = 2*time.Hour, time.Second })
+	f := newFixture(t, func(c *app.Config) {
+		c.RequestTimeout, c.MailTimeouts.End, c.StopBudget = time.Hour, 2*time.Hour, time.Second
+	})
 	largest := make(map[string]float64)
 	bucket := regexp.MustCompile(`^(herald_\w+)_bucket\{.*le="([0-9.e+]+)"`)
 	for name := range f.series() {

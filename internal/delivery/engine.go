@@ -10,7 +10,7 @@
 //
 // engine.go has the engine with its start and stop. claim.go claims from the database. attempt.go
 // makes an attempt. gate.go cleans what strangers say in it. record.go records its result or postpones
-// the delivery. mail.go has what differs for a mailbox. nodes.go finds
+// the delivery. mail.go has what differs for a mailbox, and windows.go keeps mails apart. nodes.go finds
 // dead nodes. control.go cancels and redelivers for a client.
 //
 // internal/fairqueue does the fair queueing and bounds memory. internal/policy decides what a
@@ -140,9 +140,10 @@ type Options struct {
 	// AnswerQuota bounds, in bytes, what is stored of the answers to one client in a day, on this
 	// node; 0 is no limit. Over it only the start of each answer is stored.
 	AnswerQuota int
-	Limits      fairqueue.Limits
-	Log         *slog.Logger
-	Metrics     prometheus.Registerer
+	// Limits are those of webhooks; mails have their own (mailLimits).
+	Limits  fairqueue.Limits
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 	// LongestAttempt is the longest time that an attempt may take. The metrics reach beyond it.
 	LongestAttempt time.Duration
 	// Random returns numbers from [0, 1) for the policy's jitter.
@@ -166,7 +167,7 @@ type Engine struct {
 	wake    chan struct{} // makes the claimer read the database at once
 
 	mu          sync.Mutex
-	window      *fairqueue.Window[*item]
+	window      windows
 	held        map[uuid.UUID]*item // all deliveries in the window or in an attempt
 	hops        []*hop              // redirects that wait for a place, the oldest first
 	stopping    bool
@@ -206,7 +207,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		Options: o,
 		wake:    make(chan struct{}, 1),
-		window:  fairqueue.New[*item](o.Limits),
+		window:  newWindows(o.Limits),
 		held:    make(map[uuid.UUID]*item),
 		limited: make(map[*item]*time.Timer),
 

@@ -62,13 +62,17 @@ type Profiles interface {
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 	// SaveProfile replaces the whole profile.
 	SaveProfile(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) error
+	// SaveProfileKeepingHeader replaces all but AlertAuthHeader, in one step. It returns
+	// the profile with the header that was kept.
+	SaveProfileKeepingHeader(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) (herald.Profile, error)
 }
 
 // Keys stores a client's API keys.
 type Keys interface {
 	Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error)
 	// CreateKey returns the new key and its plain text; CodeConflict when the
-	// client has herald.MaxKeys. An empty role means herald.Developer.
+	// client has herald.MaxKeys. An empty name means one that it makes up, an
+	// empty role herald.Developer.
 	CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error)
 	// DeleteKey is CodeConflict for the last key, CodeForbidden for a key that
 	// the caller may not delete, and CodeNotFound when the client has no such
@@ -112,6 +116,11 @@ func Register(mux *http.ServeMux, o Options) {
 		"DELETE /apiKeys/{apiKeyId}":  s.deleteKey,
 	} {
 		mux.Handle(pattern, s.call(serve))
+	}
+	// What the patterns with a {ruleId} would take, though the word in its place is none (spec
+	// section 5.8), and what underRules would.
+	for _, pattern := range []string{"PUT /rules/alerts", "DELETE /rules/alerts", "GET /rules/{ruleId}/security"} {
+		mux.Handle(pattern, api.NotAllowed{})
 	}
 }
 
@@ -205,6 +214,19 @@ func (r request) object() (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.decode(text)
+}
+
+// optionalObject is object for a call that needs no body: none, or blanks alone, is an empty object.
+func (r request) optionalObject() (object, error) {
+	text, err := api.ReadBody(r.Request, maxBody)
+	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+		return nil, err
+	}
+	return r.decode(text)
+}
+
+func (r request) decode(text []byte) (object, error) {
 	end, err := api.DecodeTurn(r.Request, len(text))
 	if err != nil {
 		return nil, err

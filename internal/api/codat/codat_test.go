@@ -53,7 +53,7 @@ func newFixture(t testing.TB, own ...herald.EventType) *fixture {
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil },
 		CheckURL:  egress.New(egress.Options{}).CheckURL,
 	})
-	r.handler = api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil)
+	r.handler = codat.AnyCase(api.NewMiddleware(mux, slog.New(slog.DiscardHandler), nil))
 	return r
 }
 
@@ -190,8 +190,8 @@ func TestUnknownIDsAreNotFound(t *testing.T) {
 		}
 		for _, id := range []string{someID, "x", "7", "urn:uuid:" + someID, strings.ReplaceAll(someID, "-", ""), "%00", "alerts", strings.Repeat("9", 5000)} {
 			path := strings.Replace(c.path, someID, id, 1)
-			if path == "/rules/alerts" && c.method == "GET" {
-				continue // that is a list
+			if path == "/rules/alerts" {
+				continue // that is a list, and takes GET alone
 			}
 			f := failed(t, r.as(acmeKey, c.method, path, c.body))
 			if f.Status != 404 || !strings.HasPrefix(f.Error, "No ") || len(f.Error) > 150 {
@@ -240,6 +240,8 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		"GET /rules/alerts/" + someID + "/x": 404,
 		"GET /rules/" + someID + "/other":    404,
 		"POST /rules/alerts/" + someID:       405,
+		"PUT /rules/alerts":                  405, // the word is no id: spec section 5.8
+		"DELETE /rules/alerts":               405,
 		"PATCH /rules/" + someID:             405, // there is no PATCH: spec section 5.9
 		"DELETE /rules":                      405,
 		"POST /profile":                      405,
@@ -258,6 +260,9 @@ func TestBodyMustBeAnObject(t *testing.T) {
 		method, path, _ := strings.Cut(call, " ")
 		for _, body := range []string{``, ` `, `{`, `{"type":`, `{"type":"a",}`, `{"type" "a"}`, `{}{}`, `{"a":"\x"}`, "{\"a\":\"\x01\"}",
 			`null`, `[]`, `"text"`, `7`, `true`, strings.Repeat(`[`, 20_000), strings.Repeat(`{"a":`, 20_000)} {
+			if call == "POST /apiKeys" && strings.TrimSpace(body) == "" {
+				continue // needs none
+			}
 			r.refused("body", method, path, body)
 		}
 		long := `{"name":"` + strings.Repeat("x", 1<<20) + `"}`
@@ -335,7 +340,7 @@ func TestWrongParametersAreNamed(t *testing.T) {
 	r := newFixture(t)
 	for _, list := range []string{"/rules", "/rules/alerts"} {
 		for parameters, member := range map[string]string{
-			"page=0": "page", "page=x": "page", "pageSize=5001": "pageSize", "orderBy=-modifiedDate": "orderBy",
+			"page=0": "page", "page=x": "page", "pageSize=5001": "pageSize", "orderBy=-notifiers": "orderBy",
 			"companyId=x": "companyId", "companyId=" + strings.ReplaceAll(someID, "-", ""): "companyId", "page=1&Page=2": "page",
 			// What Go drops silently would widen the list.
 			"query=type%3Da;b": "query", "companyId=%zz": "query",

@@ -13,8 +13,8 @@ import (
 func (s *surface) registerAudit() {
 	call(s, huma.Operation{
 		OperationID: "listChanges", Method: http.MethodGet, Path: "/audit", Tags: []string{"Audit"},
-		DefaultStatus: http.StatusOK,
-		Summary:       "List the audit log",
+		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
+		Summary: "List the audit log",
 		Description: "Newest first: changes of rules, API keys, profiles, mailboxes, clients and event types. A client sees its own; " +
 			"an analyst's key sees none.",
 		Parameters: append([]*huma.Param{

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -46,6 +47,7 @@ func (a access) admit(caller herald.Caller) error {
 // describeCall describes a call that answers with Out, and returns what makes it: serve
 // behind authentication and the check of the parameters.
 func describeCall[Out, Answer any](s *surface, op *huma.Operation, who access, serve func(*http.Request, herald.Caller) (Answer, error)) func(*http.Request) (Answer, error) {
+	op.Errors = append(op.Errors, http.StatusBadRequest) // for parameters that the call does not have
 	openapi.Describe[Out](s.API.OpenAPI(), op, openapi.Caller{Needs: who.needs(), Limited: who != withOperatorKey})
 	return func(r *http.Request) (out Answer, err error) {
 		caller, err := s.Auth.Caller(r)
@@ -100,6 +102,20 @@ func readObject(r *http.Request, member func(c *cursor, name string) error) erro
 	if err != nil {
 		return err
 	}
+	return decodeObject(body, member)
+}
+
+// readOptionalObject is readObject for a call that needs no body: none, or blanks alone, is an
+// empty object.
+func readOptionalObject(r *http.Request, member func(c *cursor, name string) error) error {
+	body, err := api.ReadBody(r, maxBody)
+	if err != nil || len(bytes.TrimSpace(body)) == 0 {
+		return err
+	}
+	return decodeObject(body, member)
+}
+
+func decodeObject(body []byte, member func(c *cursor, name string) error) error {
 	c, err := newCursor(body)
 	if err != nil {
 		return err

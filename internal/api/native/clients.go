@@ -41,7 +41,7 @@ type newKey struct {
 // keyRequest describes the body that makes an API key.
 type keyRequest struct {
 	_    struct{}    `additionalProperties:"false"`
-	Name string      `json:"name,omitempty" maxLength:"50"`
+	Name string      `json:"name,omitempty" minLength:"1" maxLength:"50" doc:"Left out: one is made up."`
 	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer"`
 }
 
@@ -71,8 +71,8 @@ func (s *surface) registerClients() {
 	call(s, huma.Operation{
 		OperationID: "createClientKey", Method: http.MethodPost, Path: "/clients/{id}/apiKeys", Tags: tags,
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
-		Summary: "Make an API key for a client", Description: "For a client that has lost its keys, or needs an administrator's. At most 10; the eleventh is a 409.",
-		RequestBody: &huma.RequestBody{Content: openapi.JSON(openapi.SchemaOf[keyRequest](s.API.OpenAPI()))},
+		Summary: "Make an API key for a client", Description: "For a client that has lost its keys, or needs an administrator's. At most 10; the eleventh is a 409. It needs no body.",
+		RequestBody: openapi.OptionalRequestOf[keyRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.createClientKey)
 	call(s, huma.Operation{
 		OperationID: "listClients", Method: http.MethodGet, Path: "/clients", Tags: tags,
@@ -99,23 +99,27 @@ func (s *surface) registerClients() {
 	}, withOperatorKey, s.deleteClient)
 }
 
-// readNamed reads a body that makes or renames a client, or makes a key. The body has a
-// name of at most most characters and, if takesRole, an optional role.
-func readNamed(r *http.Request, most int, takesRole bool) (name string, role herald.Role, err error) {
-	err = readObject(r, func(c *cursor, member string) (err error) {
+// readNamed reads a body that makes or renames a client. The body has a name of at most
+// maxClientName characters and, if takesRole, an optional role.
+func readNamed(r *http.Request, takesRole bool) (name string, role herald.Role, err error) {
+	err = readObject(r, readNameAndRole(&name, &role, maxClientName, takesRole))
+	return name, role, err
+}
+
+func readNameAndRole(name *string, role *herald.Role, most int, takesRole bool) func(*cursor, string) error {
+	return func(c *cursor, member string) (err error) {
 		switch {
 		case member == "name":
-			name, err = c.text(1, most)
+			*name, err = c.text(1, most)
 		case member == "role" && takesRole:
-			role, err = readRole(c)
+			*role, err = readRole(c)
 		case takesRole:
 			err = unknown("name and role")
 		default:
 			err = unknown("name")
 		}
 		return err
-	})
-	return name, role, err
+	}
 }
 
 func readRole(c *cursor) (herald.Role, error) {
@@ -129,7 +133,7 @@ func readRole(c *cursor) (herald.Role, error) {
 var errNoName = nameMember(herald.Invalid("name", "missing; give the client's name"))
 
 func (s *surface) createClient(r *http.Request, caller herald.Caller) (newAccount, error) {
-	name, role, err := readNamed(r, maxClientName, true)
+	name, role, err := readNamed(r, true)
 	if err == nil && name == "" {
 		err = errNoName
 	}
@@ -149,10 +153,8 @@ func (s *surface) createClientKey(r *http.Request, caller herald.Caller) (newKey
 		name string
 		role herald.Role
 	)
-	if r.ContentLength != 0 {
-		if name, role, err = readNamed(r, herald.MaxKeyNameLength, true); err != nil {
-			return newKey{}, err
-		}
+	if err := readOptionalObject(r, readNameAndRole(&name, &role, herald.MaxKeyNameLength, true)); err != nil {
+		return newKey{}, err
 	}
 	k, plain, err := s.Keys.CreateKey(r.Context(), caller, id, name, role)
 	return newKey{ID: k.ID, Name: k.Name, Role: k.Role, APIKey: plain, CreatedDate: k.CreatedAt}, err
@@ -185,7 +187,7 @@ func (s *surface) renameClient(r *http.Request, caller herald.Caller) (account, 
 	if err != nil {
 		return account{}, err
 	}
-	name, _, err := readNamed(r, maxClientName, false)
+	name, _, err := readNamed(r, false)
 	if err == nil && name == "" {
 		err = errNoName
 	}

@@ -105,7 +105,8 @@ type Clients interface {
 // Keys makes clients' API keys.
 type Keys interface {
 	// CreateKey returns the new key and its plain text; CodeNotFound when there
-	// is no such client, CodeConflict when it has herald.MaxKeys.
+	// is no such client, CodeConflict when it has herald.MaxKeys. An empty name
+	// means one that it makes up.
 	CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error)
 }
 
