@@ -30,6 +30,7 @@ var eventColumns = []cli.Column[client.AcceptedEvent]{
 
 type eventsList struct {
 	connection
+	forClient
 	Type    string     `help:"Only of this type." predictor:"type"`
 	Company uuid.UUID  `help:"Only about this company." placeholder:"ID"`
 	Since   cli.Moment `help:"Only accepted at this time or later: 2026-11-23T09:00:00Z, or 2h for two hours ago." placeholder:"TIME"`
@@ -40,7 +41,7 @@ type eventsList struct {
 
 // Run lists events. A page of the service can be short and still not be the last.
 func (c *eventsList) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}
@@ -63,12 +64,13 @@ func (c *eventsList) Run(ctx context.Context, out *streams) error {
 
 type eventsGet struct {
 	connection
+	forClient
 	ID uuid.UUID `arg:"" help:"The event's id."`
 }
 
 // Run shows an event.
 func (c *eventsGet) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}

@@ -42,12 +42,12 @@ func (s *surface) registerEvents() {
 		DefaultStatus: http.StatusOK,
 		Summary:       "List the client's events", Description: "Newest first. An event must meet all filters. A page can have fewer events than its limit, or none, and still have a next: the search continues there.",
 		Parameters: append(eventFilters(), pageParameters()...),
-	}, withClientKey, s.listEvents)
+	}, aboutOneClient, s.listEvents)
 	call(s, huma.Operation{
 		OperationID: "getEvent", Method: http.MethodGet, Path: "/events/{id}", Tags: []string{"Events"},
 		DefaultStatus: http.StatusOK,
 		Summary:       "Look up an event", Description: "With the alerts that it raised.",
-	}, withClientKey, s.getEvent)
+	}, aboutOneClient, s.getEvent)
 }
 
 func eventFilters() []*huma.Param {
@@ -70,7 +70,7 @@ func (s *surface) listEvents(r *http.Request, caller herald.Caller) (page[accept
 	if p.err != nil {
 		return page[acceptedEvent]{}, p.err
 	}
-	events, next, err := s.Events.Events(r.Context(), caller.Key.ClientID, f)
+	events, next, err := s.Events.Events(r.Context(), caller.Client(), f)
 	if err != nil {
 		return page[acceptedEvent]{}, err
 	}
@@ -82,7 +82,7 @@ func (s *surface) getEvent(r *http.Request, caller herald.Caller) (eventDetail, 
 	if err != nil {
 		return eventDetail{}, err
 	}
-	event, alerts, err := s.Events.Event(r.Context(), caller.Key.ClientID, id)
+	event, alerts, err := s.Events.Event(r.Context(), caller.Client(), id)
 	if err != nil {
 		return eventDetail{}, err
 	}
