@@ -35,12 +35,12 @@ type typeRow struct {
 }
 
 // About says what an event of the type is about.
-func (t typeRow) About() string { return about(t.Type) }
+func (t typeRow) About() string { return subjectOf(t.Type) }
 
 // About says what an event of the type is about.
-func (t typeView) About() string { return about(t.Type) }
+func (t typeView) About() string { return subjectOf(t.Type) }
 
-func about(t *catalogue.Type) string {
+func subjectOf(t *catalogue.Type) string {
 	switch {
 	case t.Connection && t.Company:
 		return "a company's data connection"
@@ -119,7 +119,7 @@ func (p *portal) typeOf(r *http.Request, v visit) (typeView, error) {
 	}
 	self := v.client.typePath(t.Name)
 	show := typeView{Type: t, Client: v.client, Self: self, Send: action{Href: self, Reason: v.mayNot()}}
-	e := herald.Event{ClientID: v.client.ID, Type: t.Name, Data: t.Example}
+	e := herald.Event{ClientID: v.client.ID, Type: t.Name, Data: t.Example, OccurredAt: p.Now()}
 	if t.Company {
 		e.CompanyID = exampleCompany
 		show.Form.Company.Value = e.CompanyID.String()
