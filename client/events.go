@@ -106,6 +106,20 @@ func (c *API) Event(ctx context.Context, id uuid.UUID) (AcceptedEvent, error) {
 	return get[AcceptedEvent](ctx, c, "/events/"+id.String(), nil)
 }
 
+// EventRules is a page of the verdicts on an event's rules.
+type EventRules struct {
+	Page[herald.Verdict]
+	// Met is how many rules the event met, and Rules how many verdicts there are.
+	Met   int `json:"met"`
+	Rules int `json:"rules"`
+}
+
+// EventRules says which rules an event met, and why not the others: those that it met first, then those
+// that missed it by the least.
+func (c *API) EventRules(ctx context.Context, id uuid.UUID, u Cursor) (EventRules, error) {
+	return get[EventRules](ctx, c, "/events/"+id.String()+"/rules", u.values())
+}
+
 // get makes a call that only reads.
 func get[T any](ctx context.Context, c *API, path string, query url.Values) (T, error) {
 	var answer T

@@ -17,6 +17,7 @@ import (
 type eventsCommand struct {
 	List    eventsList    `cmd:"" help:"List the events, newest first."`
 	Get     eventsGet     `cmd:"" help:"Show an event and the alerts it raised."`
+	Why     eventsWhy     `cmd:"" help:"Say which rules an event met, and why not the others."`
 	Publish eventsPublish `cmd:"" help:"Publish an event."`
 }
 
@@ -70,6 +71,40 @@ func (c *eventsGet) Run(ctx context.Context, out *streams) error {
 			Cell: func(client.AcceptedEvent) string { return "rule " + a.RuleID.String() }})
 	}
 	return cli.WriteOne(out.stdout, c.Output, fields, event)
+}
+
+var verdictColumns = []cli.Column[herald.Verdict]{
+	{Head: "RULE", Cell: func(v herald.Verdict) string { return cli.ID(v.RuleID) }},
+	{Head: "MET", Cell: func(v herald.Verdict) string {
+		if v.Met {
+			return "yes"
+		}
+		return "no"
+	}},
+	{Head: "WHY", Cell: func(v herald.Verdict) string { return v.Why }},
+}
+
+type eventsWhy struct {
+	connection
+	ID    uuid.UUID `arg:"" help:"The event's id."`
+	Limit int       `help:"Rules to show, at most 500." default:"50"`
+	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
+}
+
+// Run says which rules an event met.
+func (c *eventsWhy) Run(ctx context.Context, out *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	page, err := service.EventRules(ctx, c.ID, client.Cursor{Limit: c.Limit, After: c.After})
+	if err != nil {
+		return err
+	}
+	if c.Output == cli.Table {
+		fmt.Fprintf(out.stderr, "The event met %d of %d rules.\n", page.Met, page.Rules)
+	}
+	return cli.WritePage(out.stdout, out.stderr, c.Output, verdictColumns, page.Results, page, moreAfter(page.Next))
 }
 
 var receiptColumns = []cli.Column[herald.Receipt]{

@@ -27,6 +27,7 @@ var examples = map[string][]string{
 	"rules delete":         {`rules delete 019ab0c1-1111-7111-8111-111111111111`},
 	"events list":          {`events list --limit 10`},
 	"events get":           {`events get 019ab0c1-2222-7333-8444-555555000000`},
+	"events why":           {`events why 019ab0c1-2222-7333-8444-555555000000`},
 	"events publish":       {`events publish "Rate Limit Reset" --data '{"ResetReason":"a new day"}' --idempotency-key 2026-11-23`, `events publish "Sync Failed" --company 8a210b68-6988-11ed-a1eb-0242ac120002 --data - < data.json`},
 	"alerts list":          {`alerts list`, `alerts list --company 8a210b68-6988-11ed-a1eb-0242ac120002`},
 	"alerts get":           {`alerts get 019ab0c1-2222-7333-8444-555555000100`},

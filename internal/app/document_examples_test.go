@@ -97,7 +97,7 @@ func (w *walker) examples() *examples {
 	return &examples{walker: w,
 		ids: map[string]string{
 			"ruleId": rule.ID.String(), "deleteRule ruleId": spare.ID.String(), "alertId": receipt.AlertIDs[0].String(), "apiKeyId": key.ID.String(),
-			"/events/{id} id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(), "retryDelivery id": waits.AlertIDs[0].String(),
+			"/events/{id} id": receipt.EventID.String(), "/events/{id}/rules id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(), "retryDelivery id": waits.AlertIDs[0].String(),
 			"id": other.ID.String(), "name": "own", "deleteEventType name": "old", "address": "a@acme.example",
 		},
 		bodies: map[string]string{

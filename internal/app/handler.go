@@ -31,12 +31,13 @@ import (
 
 // parts are what the APIs call.
 type parts struct {
-	guard    *egress.Guard
-	clients  *clientcache.Cache
-	registry *prometheus.Registry
-	box      *secret.Box
-	intake   *intake.Intake
-	control  *delivery.Control
+	guard     *egress.Guard
+	clients   *clientcache.Cache
+	registry  *prometheus.Registry
+	box       *secret.Box
+	intake    *intake.Intake
+	explainer *intake.Explainer
+	control   *delivery.Control
 }
 
 // handler puts both APIs on one mux, inside the middleware.
@@ -61,7 +62,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
 	err = native.Register(native.Options{
-		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
+		Auth: auth, Publisher: p.intake, Events: a.store, Explainer: p.explainer, Deliveries: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
 		PortalLinks: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
 		SendsMail: a.config.MailServer != nil,

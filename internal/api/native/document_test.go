@@ -225,7 +225,8 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 		"company": uuid.NewString(), "alert": uuid.NewString(), "since": "2026-05-03T09:00:00Z", "until": "2026-05-03T09:00:00Z",
 		"client": acme.String(), "reason": "timeout", "body": "true",
 	}
-	r.rules[uuid.New()] = acme
+	rule := uuid.New()
+	r.rules[rule] = acme
 	r.publish("Sync Failed")
 	eachOperation(document(t), func(method, path string, op object) {
 		own := func(c aCall) bool { return c.method == method && c.path == path }
@@ -240,7 +241,14 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 		for _, p := range parameters {
 			if p := p.(object); p["in"] == "query" {
 				name := p["name"].(string)
-				r.must(http.StatusOK, key, method, strings.Replace(path, "{id}", r.deliveries[0].ID.String(), 1)+"?"+name+"="+strings.ReplaceAll(values[name], " ", "+"), "")
+				id, value := r.deliveries[0].ID, strings.ReplaceAll(values[name], " ", "+")
+				if strings.HasPrefix(path, "/events") {
+					id = r.deliveries[0].EventID
+				}
+				if path == "/events/{id}/rules" && name == "after" {
+					value = rule.String()
+				}
+				r.must(http.StatusOK, key, method, strings.Replace(path, "{id}", id.String(), 1)+"?"+name+"="+value, "")
 			}
 		}
 	})

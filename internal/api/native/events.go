@@ -2,6 +2,7 @@ package native
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -46,6 +47,21 @@ func (s *surface) registerEvents() {
 		DefaultStatus: http.StatusOK,
 		Summary:       "Look up an event", Description: "With the alerts that it raised.",
 	}, withClientKey, s.getEvent)
+	call(s, huma.Operation{
+		OperationID: "listEventRules", Method: http.MethodGet, Path: "/events/{id}/rules", Tags: []string{"Events"},
+		DefaultStatus: http.StatusOK,
+		Summary:       "Say which rules an event met, and why not the others",
+		Description: "One verdict for each rule that the client has now or had when the event came: those that the event met first, then those that missed it by the least. " +
+			"A rule that has changed since is judged by what it was then.",
+		Parameters: pageParameters(),
+	}, withClientKey, s.listEventRules)
+}
+
+// eventRules is a page of the verdicts on an event's rules.
+type eventRules struct {
+	page[herald.Verdict]
+	Met   int `json:"met" doc:"How many rules the event met."`
+	Rules int `json:"rules" doc:"How many rules there are a verdict for."`
 }
 
 func (s *surface) listEvents(r *http.Request, caller herald.Caller) (page[acceptedEvent], error) {
@@ -75,4 +91,35 @@ func (s *surface) getEvent(r *http.Request, caller herald.Caller) (eventDetail, 
 		detail.Alerts[i] = raisedAlert{ID: a.ID, RuleID: a.RuleID}
 	}
 	return detail, nil
+}
+
+func (s *surface) listEventRules(r *http.Request, caller herald.Caller) (eventRules, error) {
+	id, err := pathID(r, "id", "event")
+	if err != nil {
+		return eventRules{}, err
+	}
+	p := parametersOf(r)
+	limit, after := p.limit(), p.id("after")
+	if p.err != nil {
+		return eventRules{}, p.err
+	}
+	all, err := s.Explainer.EventRules(r.Context(), caller.Key.ClientID, id)
+	if err != nil {
+		return eventRules{}, err
+	}
+	answer := eventRules{Rules: len(all)}
+	for _, v := range all {
+		if v.Met {
+			answer.Met++
+		}
+	}
+	if after != uuid.Nil {
+		at := slices.IndexFunc(all, func(v herald.Verdict) bool { return v.RuleID == after })
+		if at < 0 {
+			return eventRules{}, nameMember(herald.Invalid("after", "there is no verdict on a rule %s any more; begin again without it", after))
+		}
+		all = all[at+1:]
+	}
+	answer.page = pageOf(all, limit, uuid.Nil, func(v herald.Verdict) uuid.UUID { return v.RuleID }, func(v herald.Verdict) herald.Verdict { return v })
+	return answer, nil
 }

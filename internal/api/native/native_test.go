@@ -42,7 +42,7 @@ func newFixture(t *testing.T) *fixture {
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f,
+		Auth: f, Publisher: f, Events: f, Explainer: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f,
 		PortalURL: func(r *http.Request, secret string) string { return "http://" + r.Host + "/portal/link#" + secret },
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
@@ -160,6 +160,7 @@ var calls = []aCall{
 	{"POST", "/events", withAnyKey, `{"type":"Data sync completed","clientId":"` + acme.String() + `"}`},
 	{"GET", "/events", withClientKey, ""},
 	{"GET", "/events/{id}", withClientKey, ""},
+	{"GET", "/events/{id}/rules", withClientKey, ""},
 	{"GET", "/deliveries", withClientKey, ""},
 	{"GET", "/deliveries/{id}", withClientKey, ""},
 	{"POST", "/deliveries/{id}/redeliver", withClientKey, ""},
@@ -219,7 +220,7 @@ func TestOtherClientsIdsAreNotFound(t *testing.T) {
 	event := r.publish("Data sync completed")
 	delivery := r.deliveries[0].ID.String()
 	for path, id := range map[string]string{
-		"GET /events/{}": event, "GET /deliveries/{}": delivery, "POST /deliveries/{}/redeliver": delivery,
+		"GET /events/{}": event, "GET /events/{}/rules": event, "GET /deliveries/{}": delivery, "POST /deliveries/{}/redeliver": delivery,
 		"POST /deliveries/{}/cancel": delivery, "POST /deliveries/{}/retry": delivery, "PUT /rules/{}/security": rule.String(),
 	} {
 		method, pattern, _ := strings.Cut(path, " ")
