@@ -73,6 +73,34 @@ type Verdict struct {
 	Deleted bool `json:"deleted,omitempty" doc:"The rule has been deleted since."`
 }
 
+// Bounds of a preview of a rule.
+const (
+	// PreviewTime is how old the events are at most that a preview examines.
+	PreviewTime = 7 * 24 * time.Hour
+	// MaxPreviewed is how many events a preview examines, the newest ones.
+	MaxPreviewed = 10_000
+	// MaxExamples is how many events a preview shows.
+	MaxExamples = 10
+)
+
+// Preview says which events a rule would have met if it had existed.
+type Preview struct {
+	Matched  int       `json:"matched" doc:"How many of the events the rule would have met."`
+	Examined int       `json:"examined" doc:"How many events were examined, the newest ones."`
+	Since    time.Time `json:"since" doc:"The examined events came at this time or later."`
+	Complete bool      `json:"complete" doc:"Whether all events of the last seven days were examined: not more than 10,000, and none is deleted."`
+	Examples []Example `json:"examples" doc:"The newest events that the rule would have met."`
+	Summary  string    `json:"summary" doc:"The same in a sentence."`
+}
+
+// Example is an event in a preview.
+type Example struct {
+	ID         uuid.UUID `json:"id"`
+	Type       string    `json:"type"`
+	CompanyID  uuid.UUID `json:"companyId,omitzero"`
+	AcceptedAt time.Time `json:"acceptedAt"`
+}
+
 // MailScheme begins the address of a delivery to a mailbox, which is a mailto URI (RFC
 // 6068). The scheme alone is the origin of all of a client's mails, because they go to
 // one server.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"herald"
 )
 
 // Rule says which events raise an alert, and where the alert is sent.
@@ -120,6 +122,13 @@ func (c *API) CreateRule(ctx context.Context, r Rule) (Rule, error) {
 	var made Rule
 	err := c.do(ctx, call{method: http.MethodPost, path: "/rules", body: r, into: &made})
 	return made, err
+}
+
+// PreviewRule says which events of the last seven days a rule would have met. It makes no rule.
+func (c *API) PreviewRule(ctx context.Context, r Rule) (herald.Preview, error) {
+	var preview herald.Preview
+	err := c.do(ctx, call{method: http.MethodPost, path: "/rules/preview", body: r, into: &preview, repeatable: true})
+	return preview, err
 }
 
 // UpdateRule replaces a rule's type, company and notifiers.

@@ -67,8 +67,10 @@ func numbered(results ...string) string {
 // answers returns the fake service's answers by method and path.
 func answers() map[string]string {
 	of := map[string]string{
-		"GET /rules":             numbered(ruleJSON, allJSON),
-		"POST /rules":            ruleJSON,
+		"GET /rules":  numbered(ruleJSON, allJSON),
+		"POST /rules": ruleJSON,
+		"POST /rules/preview": `{"matched":1,"examined":4,"since":"2026-11-16T03:00:00Z","complete":true,"examples":[{"id":"` + eventID + `","type":"Sync Failed","acceptedAt":"2026-11-23T03:00:00Z"}],
+			"summary":"The rule would have matched 1 of 4 events in the last 7 days."}`,
 		"GET /rules/" + ruleID:   ruleJSON,
 		"PUT /rules/" + ruleID:   ruleJSON,
 		"GET /events":            `{"results":[` + eventJSON + `]}`,
@@ -133,7 +135,7 @@ func TestWhatCommandsShow(t *testing.T) {
 	var shown bytes.Buffer
 	for _, args := range [][]string{
 		{"rules", "list"}, {"rules", "list", "-o", "jsonl"}, {"rules", "get", ruleID}, {"rules", "get", ruleID, "-o", "json"}, {"rules", "get", unknownID},
-		{"rules", "create", "Sync Failed", "--webhook", "https://acme.example/hook"}, {"rules", "update", ruleID, "Sync Failed"}, {"rules", "delete", ruleID, "--yes"},
+		{"rules", "create", "Sync Failed", "--webhook", "https://acme.example/hook"}, {"rules", "preview", "Sync Failed"}, {"rules", "update", ruleID, "Sync Failed"}, {"rules", "delete", ruleID, "--yes"},
 		{"events", "list"}, {"events", "get", eventID}, {"events", "why", eventID}, {"events", "publish", "Sync Failed", "--company", companyID},
 		{"alerts", "list"}, {"alerts", "list", "--rule", ruleID}, {"alerts", "list", "--rule", ruleID, "-o", "json"}, {"alerts", "get", alertID},
 		{"deliveries", "list"}, {"deliveries", "get", deliveryID}, {"deliveries", "why", deliveryID}, {"deliveries", "why", deliveryID, "-o", "json"},

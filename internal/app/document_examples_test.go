@@ -101,7 +101,7 @@ func (w *walker) examples() *examples {
 			"id": other.ID.String(), "name": "own", "deleteEventType name": "old", "address": "a@acme.example",
 		},
 		bodies: map[string]string{
-			"createRule": ruleBody(uuid.NewString()), "updateRule": ruleBody(rule.ID.String()),
+			"previewRule": ruleBody(uuid.NewString()), "createRule": ruleBody(uuid.NewString()), "updateRule": ruleBody(rule.ID.String()),
 			"updateProfile": `{"name":"Acme","redirectUrl":"https://acme.example/{companyId}","logoUrl":"https://acme.example/l","iconUrl":"https://acme.example/i","whiteListUrls":["https://acme.example"],"alertAuthHeader":"Bearer t","confirmCompanyName":true}`,
 			"createKey":     `{"name":"walker","role":"analyst"}`, "createClientKey": `{"name":"walker","role":"analyst"}`,
 			"publish": `{"type":"Sync Failed","clientId":"` + w.account.ID.String() + `","companyId":"` + company + `","data":{"syncId":"s-1","syncType":"Expense","FailureStage":"Pushing"},` +

@@ -54,3 +54,42 @@ func TestWhyNoRuleMatched(t *testing.T) {
 		t.Errorf("an analyst sees %+v, %v", seen, err)
 	}
 }
+
+// TestPreviewCountsWhatARuleRaised compares a preview with the alerts of the same rule.
+func TestPreviewCountsWhatARuleRaised(t *testing.T) {
+	f := newFixture(t)
+	rule := f.rule("", company)
+	var met []herald.Receipt
+	for i := range 24 {
+		e := event()
+		if i%2 == 0 {
+			e.CompanyID = uuid.New()
+		}
+		if receipt := f.publish(e); receipt.AlertCount > 0 {
+			met = append(met, receipt)
+		}
+	}
+	rival, err := f.operator.CreateClient(t.Context(), "Rival")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.as(rival.APIKey).Publish(t.Context(), event()); err != nil {
+		t.Fatal(err)
+	}
+	rule.Type = "SYNC failed"
+	preview, err := f.PreviewRule(t.Context(), rule)
+	if err != nil || preview.Matched != len(met) || preview.Matched != 12 || preview.Examined != 24 || len(preview.Examples) != herald.MaxExamples {
+		t.Fatalf("%+v, %v; want the %d events", preview, err, len(met))
+	}
+	for i, e := range preview.Examples {
+		if want := met[len(met)-1-i].EventID; e.ID != want || e.CompanyID != company || e.Type != "Sync Failed" {
+			t.Errorf("example %d is %+v, want %s", i, e, want)
+		}
+	}
+	if !strings.HasPrefix(preview.Summary, "The rule would have matched 12 of 24 events") {
+		t.Error(preview.Summary)
+	}
+	if rules, err := f.Rules(t.Context(), client.ListOptions{}); err != nil || rules.TotalResults != 1 {
+		t.Errorf("%d rules, %v: a preview makes none", rules.TotalResults, err)
+	}
+}

@@ -51,7 +51,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow).WithEvents(a.limitEvents)
 	}
 	codat.Register(mux, codat.Options{
-		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
+		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store, Previewer: p.explainer,
 		Catalogue: p.clients.Catalogue, CheckURL: p.guard.CheckURL,
 	})
 	described := openapi.New(mux, a.config.Version)

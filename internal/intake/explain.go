@@ -29,12 +29,16 @@ type History interface {
 	// RuleChanges lists up to limit changes of rules after an event, oldest first. complete is false if
 	// there are more.
 	RuleChanges(ctx context.Context, client, event uuid.UUID, limit int) (changes []herald.Change, complete bool, err error)
+	// RecentEvents lists the ids, types and companies of up to limit events since a time, newest first.
+	// from is that time, or when the kept history begins, if that is later.
+	RecentEvents(ctx context.Context, client uuid.UUID, since time.Time, limit int) (events []herald.Event, from time.Time, err error)
 }
 
 // Explainer says which rules events meet, and why not the others.
 type Explainer struct {
 	Clients Clients
 	History History
+	Now     func() time.Time
 }
 
 // EventRules returns a verdict for each rule that a client had when an event came or has now: those that

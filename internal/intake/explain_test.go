@@ -81,6 +81,15 @@ type history struct {
 	alerts   []herald.Alert
 	changes  []herald.Change
 	complete bool
+	recent   []herald.Event
+	kept     time.Time // when the kept history begins
+}
+
+func (h *history) RecentEvents(_ context.Context, _ uuid.UUID, since time.Time, limit int) ([]herald.Event, time.Time, error) {
+	if since.Before(h.kept) {
+		since = h.kept
+	}
+	return h.recent[:min(limit, len(h.recent))], since, nil
 }
 
 func (h *history) Event(context.Context, uuid.UUID, uuid.UUID) (herald.Event, []herald.Alert, error) {
@@ -187,5 +196,42 @@ func TestVerdictsAreOnRulesAsTheyWere(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestPreviewSaysHowFarItLooked(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	client, company := uuid.New(), uuid.New()
+	ids := herald.NewIDs(func() time.Time { return now.Add(-time.Hour) })
+	events := func(n int) (all []herald.Event) {
+		for i := range n {
+			e := herald.Event{ID: ids.NewEvent(), ClientID: client, Type: randomTypes[i%2], CompanyID: company}
+			all = append(all, e)
+		}
+		return all
+	}
+	for _, test := range []struct {
+		events   int
+		kept     time.Time
+		matched  int
+		complete bool
+		summary  string
+	}{
+		{0, time.Time{}, 0, true, "There were no events in the last 7 days."},
+		{1, time.Time{}, 1, true, "The rule would have matched 1 of 1 event in the last 7 days."},
+		{40, time.Time{}, 20, true, "The rule would have matched 20 of 40 events in the last 7 days."},
+		{2, now.Add(-2 * time.Hour), 1, false, "The rule would have matched 1 of 2 events since " + now.Add(-2*time.Hour).Format(time.RFC3339) + "; older ones are deleted."},
+		{herald.MaxPreviewed, time.Time{}, 5000, true, "The rule would have matched 5000 of 10000 events in the last 7 days."},
+		{herald.MaxPreviewed + 1, time.Time{}, 5000, false, "it looked at the newest 10000 events only."},
+	} {
+		h := &history{recent: events(test.events), kept: test.kept}
+		x := &intake.Explainer{History: h, Now: func() time.Time { return now }}
+		p, err := x.Preview(t.Context(), herald.Rule{ClientID: client, Type: randomTypes[0], CompanyID: company})
+		if err != nil || p.Matched != test.matched || p.Complete != test.complete || p.Examined != min(test.events, herald.MaxPreviewed) || !strings.HasSuffix(p.Summary, test.summary) {
+			t.Errorf("%d events: %+v, %v; want %+v", test.events, p, err, test)
+		}
+		if len(p.Examples) != min(test.matched, herald.MaxExamples) || test.matched > 0 && p.Examples[0].ID != h.recent[0].ID {
+			t.Errorf("%d events: examples %+v", test.events, p.Examples)
+		}
 	}
 }

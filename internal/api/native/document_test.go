@@ -32,7 +32,7 @@ func eachOperation(doc object, f func(method, path string, op object)) {
 func TestTheDocumentHasEveryCallOfBothSurfaces(t *testing.T) {
 	want := []string{
 		"GET /healthz", "GET /readyz",
-		"GET /rules", "POST /rules", "GET /rules/{ruleId}", "PUT /rules/{ruleId}", "DELETE /rules/{ruleId}",
+		"GET /rules", "POST /rules", "POST /rules/preview", "GET /rules/{ruleId}", "PUT /rules/{ruleId}", "DELETE /rules/{ruleId}",
 		"GET /rules/alerts", "GET /rules/alerts/{alertId}", "GET /rules/{ruleId}/alerts",
 		"GET /profile", "PUT /profile", "GET /profile/syncSettings", "GET /apiKeys", "POST /apiKeys", "DELETE /apiKeys/{apiKeyId}",
 	}
