@@ -38,6 +38,7 @@ const (
 	MissType    Miss = "type"    // the rule is for another event type
 	MissCompany Miss = "company" // the rule is for another company
 	MissLater   Miss = "later"   // the rule was made after the event came
+	MissTest    Miss = "test"    // the event is a test of another rule
 	MissUnknown Miss = "unknown" // what is kept does not say why
 )
 
@@ -66,7 +67,7 @@ type Verdict struct {
 	CompanyID uuid.UUID `json:"companyId,omitzero" doc:"The rule's company when the event came; absent for all companies."`
 	Met       bool      `json:"met"`
 	AlertID   uuid.UUID `json:"alertId,omitzero" doc:"The alert, if the event met the rule; GET /deliveries?alert= lists its deliveries."`
-	Reason    Miss      `json:"reason,omitempty" enum:"type,company,later,unknown" doc:"Why the event did not meet the rule."`
+	Reason    Miss      `json:"reason,omitempty" enum:"type,company,later,test,unknown" doc:"Why the event did not meet the rule."`
 	Why       string    `json:"why" doc:"The same in a sentence."`
 	// Changed says that the rule has another type or company now, Deleted that it exists no more.
 	Changed bool `json:"changed,omitempty" doc:"The rule has another type or company now."`

@@ -62,6 +62,8 @@ func (c *API) PublishAll(ctx context.Context, events []Event) ([]herald.Receipt,
 type AcceptedEvent struct {
 	herald.Event
 	AcceptedAt time.Time `json:"acceptedAt"`
+	// Test says that it is a test of one rule.
+	Test bool `json:"test,omitempty"`
 	// Alerts are the alerts that the event raised; only API.Event sets them.
 	Alerts []RaisedAlert `json:"alerts,omitempty"`
 }

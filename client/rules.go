@@ -131,6 +131,21 @@ func (c *API) PreviewRule(ctx context.Context, r Rule) (herald.Preview, error) {
 	return preview, err
 }
 
+// TestOptions are what a test sends. Their zero values mean the event type's example.
+type TestOptions struct {
+	Data             json.RawMessage `json:"data,omitempty"`
+	CompanyID        uuid.UUID       `json:"companyId,omitzero"`
+	DataConnectionID uuid.UUID       `json:"dataConnectionId,omitzero"`
+}
+
+// TestRule sends a test to a rule's receivers, as real deliveries that are marked as a test. It is not
+// retried.
+func (c *API) TestRule(ctx context.Context, id uuid.UUID, o TestOptions) (herald.Receipt, error) {
+	var r herald.Receipt
+	err := c.do(ctx, call{method: http.MethodPost, path: "/rules/" + id.String() + "/test", body: o, into: &r})
+	return r, err
+}
+
 // UpdateRule replaces a rule's type, company and notifiers.
 func (c *API) UpdateRule(ctx context.Context, r Rule) (Rule, error) {
 	var updated Rule

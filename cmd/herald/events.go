@@ -24,9 +24,17 @@ type eventsCommand struct {
 var eventColumns = []cli.Column[client.AcceptedEvent]{
 	{Head: "ID", Cell: func(e client.AcceptedEvent) string { return cli.ID(e.ID) }},
 	{Head: "ACCEPTED", Cell: func(e client.AcceptedEvent) string { return cli.Time(e.AcceptedAt) }},
-	{Head: "TYPE", Cell: func(e client.AcceptedEvent) string { return e.Type }},
+	{Head: "TYPE", Cell: func(e client.AcceptedEvent) string { return typeOf(e.Type, e.Test) }},
 	{Head: "COMPANY", Cell: func(e client.AcceptedEvent) string { return cli.ID(e.CompanyID) }},
 	{Head: "DATA", Cell: func(e client.AcceptedEvent) string { return cli.Brief(string(e.Data), 60) }},
+}
+
+// typeOf is an event's type in a table.
+func typeOf(name string, test bool) string {
+	if test {
+		return name + " (test)"
+	}
+	return name
 }
 
 type eventsList struct {

@@ -24,6 +24,7 @@ var examples = map[string][]string{
 	"rules get":            {`rules get 019ab0c1-1111-7111-8111-111111111111`},
 	"rules create":         {`rules create "Sync Failed" --webhook https://acme.example/hook`, `rules create "Data sync completed" --email ops@acme.example`},
 	"rules preview":        {`rules preview "Sync Failed" --company 8a210b68-6988-11ed-a1eb-0242ac120002`},
+	"rules test":           {`rules test 019ab0c1-1111-7111-8111-111111111111 --wait`, `rules test 019ab0c1-1111-7111-8111-111111111111 --company 8a210b68-6988-11ed-a1eb-0242ac120002`},
 	"rules update":         {`rules update 019ab0c1-1111-7111-8111-111111111111 --webhook https://acme.example/new`, `rules update 019ab0c1-1111-7111-8111-111111111111 "Sync Completed" --no-email`},
 	"rules delete":         {`rules delete 019ab0c1-1111-7111-8111-111111111111`},
 	"events list":          {`events list --limit 10`},

@@ -19,6 +19,7 @@ type rulesCommand struct {
 	Get     rulesGet     `cmd:"" help:"Show a rule."`
 	Create  rulesCreate  `cmd:"" help:"Make a rule."`
 	Preview rulesPreview `cmd:"" help:"Say which events of the last seven days a rule would have met, without making it."`
+	Test    rulesTest    `cmd:"" help:"Send a test to a rule's receivers, as a real delivery."`
 	Update  rulesUpdate  `cmd:"" help:"Change a rule: what is given, and nothing else."`
 	Delete  rulesDelete  `cmd:"" help:"Delete a rule; what it raised is still delivered."`
 }

@@ -101,6 +101,7 @@ func (w *walker) examples() *examples {
 			"id": other.ID.String(), "name": "own", "deleteEventType name": "old", "address": "a@acme.example",
 		},
 		bodies: map[string]string{
+			"testRule":    `{"companyId":"` + company + `","dataConnectionId":"` + company + `","data":{"syncId":"s","syncType":"Expense","FailureStage":"Pushing"}}`,
 			"previewRule": ruleBody(uuid.NewString()), "createRule": ruleBody(uuid.NewString()), "updateRule": ruleBody(rule.ID.String()),
 			"updateProfile": `{"name":"Acme","redirectUrl":"https://acme.example/{companyId}","logoUrl":"https://acme.example/l","iconUrl":"https://acme.example/i","whiteListUrls":["https://acme.example"],"alertAuthHeader":"Bearer t","confirmCompanyName":true}`,
 			"createKey":     `{"name":"walker","role":"analyst"}`, "createClientKey": `{"name":"walker","role":"analyst"}`,

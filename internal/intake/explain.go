@@ -182,6 +182,9 @@ func (r *past) verdict(e herald.Event) herald.Verdict {
 
 // reason returns why the event raised no alert on the rule.
 func (r *past) reason(e herald.Event) herald.Miss {
+	if herald.IsTest(e.ID) {
+		return herald.MissTest
+	}
 	if miss := r.Miss(e); miss != herald.MissNone {
 		return miss // it would not have met the event either if it had been there
 	}
@@ -197,6 +200,8 @@ func (r *past) sentence(miss herald.Miss, e herald.Event) string {
 		return fmt.Sprintf("The rule is for events of type %s, and this event is of type %s.", r.Type, e.Type)
 	case herald.MissCompany:
 		return fmt.Sprintf("The rule is for the company %s, and this event is about the company %s.", r.CompanyID, e.CompanyID)
+	case herald.MissTest:
+		return "The event is a test of one other rule, and goes to no rule else."
 	case herald.MissLater:
 		return fmt.Sprintf("The rule was made at %s, after the event came.", r.madeAt.Format(time.RFC3339))
 	}
@@ -204,6 +209,6 @@ func (r *past) sentence(miss herald.Miss, e herald.Event) string {
 }
 
 // ranks order verdicts: what a person looks for first.
-var ranks = []herald.Miss{herald.MissNone, herald.MissUnknown, herald.MissLater, herald.MissCompany, herald.MissType}
+var ranks = []herald.Miss{herald.MissNone, herald.MissUnknown, herald.MissLater, herald.MissCompany, herald.MissType, herald.MissTest}
 
 func rank(v herald.Verdict) int { return slices.Index(ranks, v.Reason) }

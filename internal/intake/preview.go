@@ -23,6 +23,9 @@ func (x *Explainer) Preview(ctx context.Context, r herald.Rule) (herald.Preview,
 		p.Since, p.Complete = herald.TimeOf(events[len(events)-1].ID), false
 	}
 	for _, e := range events {
+		if herald.IsTest(e.ID) {
+			continue // it was for one rule
+		}
 		p.Examined++
 		if !r.Meets(e) {
 			continue

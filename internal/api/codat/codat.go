@@ -126,7 +126,7 @@ func Register(mux *http.ServeMux, o Options) {
 	}
 	// What the patterns with a {ruleId} would take, though the word in its place is none (spec
 	// section 5.8), and what underRules would.
-	for _, pattern := range []string{"PUT /rules/alerts", "DELETE /rules/alerts", "GET /rules/preview", "PUT /rules/preview", "DELETE /rules/preview", "GET /rules/{ruleId}/security"} {
+	for _, pattern := range []string{"PUT /rules/alerts", "DELETE /rules/alerts", "GET /rules/preview", "PUT /rules/preview", "DELETE /rules/preview", "GET /rules/{ruleId}/security", "GET /rules/{ruleId}/test"} {
 		mux.Handle(pattern, api.NotAllowed{})
 	}
 }

@@ -15,12 +15,14 @@ import (
 type acceptedEvent struct {
 	herald.Event
 	AcceptedAt time.Time `json:"acceptedAt" doc:"When the event was accepted."`
+	Test       bool      `json:"test,omitempty" doc:"It is a test of one rule."`
 }
 
 // eventDetail is one event with the alerts that it raised.
 type eventDetail struct {
 	herald.Event
 	AcceptedAt time.Time     `json:"acceptedAt" doc:"When the event was accepted."`
+	Test       bool          `json:"test,omitempty" doc:"It is a test of one rule."`
 	Alerts     []raisedAlert `json:"alerts" doc:"The alerts that the event raised, one for every rule it met."`
 }
 
@@ -31,7 +33,7 @@ type raisedAlert struct {
 }
 
 func acceptedEventOf(e herald.Event) acceptedEvent {
-	return acceptedEvent{Event: e, AcceptedAt: herald.TimeOf(e.ID)}
+	return acceptedEvent{Event: e, AcceptedAt: herald.TimeOf(e.ID), Test: herald.IsTest(e.ID)}
 }
 
 func (s *surface) registerEvents() {
@@ -86,7 +88,7 @@ func (s *surface) getEvent(r *http.Request, caller herald.Caller) (eventDetail, 
 	if err != nil {
 		return eventDetail{}, err
 	}
-	detail := eventDetail{Event: event, AcceptedAt: herald.TimeOf(event.ID), Alerts: make([]raisedAlert, len(alerts))}
+	detail := eventDetail{Event: event, AcceptedAt: herald.TimeOf(event.ID), Test: herald.IsTest(event.ID), Alerts: make([]raisedAlert, len(alerts))}
 	for i, a := range alerts {
 		detail.Alerts[i] = raisedAlert{ID: a.ID, RuleID: a.RuleID}
 	}

@@ -71,6 +71,9 @@ func (f *fake) Publish(_ context.Context, _ herald.Caller, pubs []herald.Publica
 		return nil, f.publishFail
 	}
 	for i, p := range pubs {
+		if client, ok := f.rules[p.TestOf]; p.TestOf != uuid.Nil && (!ok || client != p.ClientID) {
+			return nil, &herald.ItemError{Index: i, Err: herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", p.TestOf)}
+		}
 		if p.Type == "unheard of" {
 			return nil, &herald.ItemError{Index: i, Err: herald.Invalid("type", "no event type %q", p.Type)}
 		}

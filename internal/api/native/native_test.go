@@ -170,6 +170,7 @@ var calls = []aCall{
 	{"GET", "/unsubscribed", withClientKey, ""},
 	{"DELETE", "/unsubscribed/{address}", withClientKey, ""},
 	{"PUT", "/rules/{ruleId}/security", withClientKey, `{"authorization":"none"}`},
+	{"POST", "/rules/{ruleId}/test", withClientKey, `{}`},
 	{"POST", "/clients", withOperatorKey, `{"name":"Acme"}`},
 	{"GET", "/clients", withOperatorKey, ""},
 	{"GET", "/clients/{id}", withOperatorKey, ""},
@@ -221,14 +222,14 @@ func TestOtherClientsIdsAreNotFound(t *testing.T) {
 	delivery := r.deliveries[0].ID.String()
 	for path, id := range map[string]string{
 		"GET /events/{}": event, "GET /events/{}/rules": event, "GET /deliveries/{}": delivery, "POST /deliveries/{}/redeliver": delivery,
-		"POST /deliveries/{}/cancel": delivery, "POST /deliveries/{}/retry": delivery, "PUT /rules/{}/security": rule.String(),
+		"POST /deliveries/{}/cancel": delivery, "POST /deliveries/{}/retry": delivery, "PUT /rules/{}/security": rule.String(), "POST /rules/{}/test": rule.String(),
 	} {
 		method, pattern, _ := strings.Cut(path, " ")
 		for _, wrong := range []struct{ key, id string }{
 			{rivalKey, id}, {acmeKey, uuid.NewString()}, {acmeKey, "no-guid"}, {acmeKey, "%7B" + id + "%7D"}, {acmeKey, uuid.Nil.String()},
 		} {
 			target := strings.Replace(pattern, "{}", wrong.id, 1)
-			r.refused(http.StatusNotFound, "", "was found with ID", wrong.key, method, target, `{"authorization":"none"}`)
+			r.refused(http.StatusNotFound, "", "was found with ID", wrong.key, method, target, map[bool]string{true: `{"authorization":"none"}`}[method == "PUT"])
 		}
 	}
 	for _, filter := range []string{"alert=" + r.deliveries[0].AlertID.String(), "receiver=" + r.deliveries[0].Address, "after=" + delivery} {
