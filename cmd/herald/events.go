@@ -39,13 +39,14 @@ func typeOf(name string, test bool) string {
 
 type eventsList struct {
 	connection
+	forClient
 	Limit int       `help:"Events to show, at most 500." default:"50"`
 	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
 }
 
 // Run lists events.
 func (c *eventsList) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}
@@ -58,12 +59,13 @@ func (c *eventsList) Run(ctx context.Context, out *streams) error {
 
 type eventsGet struct {
 	connection
+	forClient
 	ID uuid.UUID `arg:"" help:"The event's id."`
 }
 
 // Run shows an event.
 func (c *eventsGet) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}
@@ -94,6 +96,7 @@ var verdictColumns = []cli.Column[herald.Verdict]{
 
 type eventsWhy struct {
 	connection
+	forClient
 	ID    uuid.UUID `arg:"" help:"The event's id."`
 	Limit int       `help:"Rules to show, at most 500." default:"50"`
 	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
@@ -101,7 +104,7 @@ type eventsWhy struct {
 
 // Run says which rules an event met.
 func (c *eventsWhy) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type statements struct {
 	addDelivery *sql.Stmt
 	addAttempt  *sql.Stmt
 	addLate     *sql.Stmt
+	indexLate   *sql.Stmt
 }
 
 const (
@@ -81,6 +82,7 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
 		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
+		{&s.indexLate, addLateAlertSQL},
 	} {
 		if err := fn(row.stmt, row.text); err != nil {
 			return err
@@ -192,7 +194,10 @@ func (t *sqliteWriting) all() error {
 			return err
 		}
 	}
-	return t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) })
+	if err := t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) }); err != nil {
+		return err
+	}
+	return t.batch.indexLate(func(args ...any) error { return t.exec(t.statements.indexLate, args...) })
 }
 
 func (t *sqliteWriting) exec(stmt *sql.Stmt, args ...any) error {

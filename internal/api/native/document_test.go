@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"herald"
 	"herald/internal/api/openapi"
 )
 
@@ -53,7 +54,7 @@ func TestTheDocumentHasEveryCallOfBothSurfaces(t *testing.T) {
 func TestEveryCallOfThisSurfaceIsServed(t *testing.T) {
 	r := newFixture(t)
 	for _, c := range calls {
-		request := httptest.NewRequest(c.method, strings.NewReplacer("{id}", uuid.NewString(), "{ruleId}", uuid.NewString(), "{name}", "x").Replace(c.path), nil)
+		request := httptest.NewRequest(c.method, strings.NewReplacer("{id}", uuid.NewString(), "{ruleId}", uuid.NewString(), "{keyId}", uuid.NewString(), "{name}", "x").Replace(c.path), nil)
 		if _, pattern := r.mux.Handler(request); pattern != c.method+" "+c.path {
 			t.Errorf("%s %s is served by %q", c.method, c.path, pattern)
 		}
@@ -228,6 +229,14 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 	rule := uuid.New()
 	r.rules[rule] = acme
 	r.publish("Sync Failed")
+	r.clients = []herald.Client{{ID: acme}}
+	event := r.events[0].ID.String()
+	of := func(path string) string {
+		for thing, id := range map[string]string{"/events/{id}": event, "/deliveries/{id}": r.deliveries[0].ID.String()} {
+			path = strings.Replace(path, thing, strings.Replace(thing, "{id}", id, 1), 1)
+		}
+		return path
+	}
 	eachOperation(document(t), func(method, path string, op object) {
 		own := func(c aCall) bool { return c.method == method && c.path == path }
 		if method != "GET" || !slices.ContainsFunc(calls, own) {
@@ -241,14 +250,11 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 		for _, p := range parameters {
 			if p := p.(object); p["in"] == "query" {
 				name := p["name"].(string)
-				id, value := r.deliveries[0].ID, strings.ReplaceAll(values[name], " ", "+")
-				if strings.HasPrefix(path, "/events") {
-					id = r.deliveries[0].EventID
-				}
+				value := strings.ReplaceAll(values[name], " ", "+")
 				if path == "/events/{id}/rules" && name == "after" {
 					value = rule.String()
 				}
-				r.must(http.StatusOK, key, method, strings.Replace(path, "{id}", id.String(), 1)+"?"+name+"="+value, "")
+				r.must(http.StatusOK, key, method, of(path)+"?"+name+"="+value, "")
 			}
 		}
 	})

@@ -43,12 +43,12 @@ func (s *surface) registerEvents() {
 		DefaultStatus: http.StatusOK,
 		Summary:       "List the client's events", Description: "Newest first.",
 		Parameters: pageParameters(),
-	}, withClientKey, s.listEvents)
+	}, aboutOneClient, s.listEvents)
 	call(s, huma.Operation{
 		OperationID: "getEvent", Method: http.MethodGet, Path: "/events/{id}", Tags: []string{"Events"},
 		DefaultStatus: http.StatusOK,
 		Summary:       "Look up an event", Description: "With the alerts that it raised.",
-	}, withClientKey, s.getEvent)
+	}, aboutOneClient, s.getEvent)
 	call(s, huma.Operation{
 		OperationID: "listEventRules", Method: http.MethodGet, Path: "/events/{id}/rules", Tags: []string{"Events"},
 		DefaultStatus: http.StatusOK,
@@ -56,7 +56,7 @@ func (s *surface) registerEvents() {
 		Description: "One verdict for each rule that the client has now or had when the event came: those that the event met first, then those that missed it by the least. " +
 			"A rule that has changed since is judged by what it was then.",
 		Parameters: pageParameters(),
-	}, withClientKey, s.listEventRules)
+	}, aboutOneClient, s.listEventRules)
 }
 
 // eventRules is a page of the verdicts on an event's rules.
@@ -72,7 +72,7 @@ func (s *surface) listEvents(r *http.Request, caller herald.Caller) (page[accept
 	if p.err != nil {
 		return page[acceptedEvent]{}, p.err
 	}
-	events, next, err := s.Events.Events(r.Context(), caller.Key.ClientID, after, limit+1)
+	events, next, err := s.Events.Events(r.Context(), caller.Client(), after, limit+1)
 	if err != nil {
 		return page[acceptedEvent]{}, err
 	}
@@ -84,7 +84,7 @@ func (s *surface) getEvent(r *http.Request, caller herald.Caller) (eventDetail, 
 	if err != nil {
 		return eventDetail{}, err
 	}
-	event, alerts, err := s.Events.Event(r.Context(), caller.Key.ClientID, id)
+	event, alerts, err := s.Events.Event(r.Context(), caller.Client(), id)
 	if err != nil {
 		return eventDetail{}, err
 	}
@@ -105,7 +105,7 @@ func (s *surface) listEventRules(r *http.Request, caller herald.Caller) (eventRu
 	if p.err != nil {
 		return eventRules{}, p.err
 	}
-	all, err := s.Explainer.EventRules(r.Context(), caller.Key.ClientID, id)
+	all, err := s.Explainer.EventRules(r.Context(), caller.Client(), id)
 	if err != nil {
 		return eventRules{}, err
 	}
