@@ -128,16 +128,21 @@ func RefusesCaller(attempts []herald.Attempt) bool {
 	return tried && refusesCaller(a)
 }
 
+// ChangesHeader reports whether an entry of the audit log changed the client's Authorization header.
+func ChangesHeader(c herald.Change) bool {
+	var before, after struct{ AlertAuthHeader string }
+	if c.Action != herald.ProfileUpdated || json.Unmarshal(c.Before, &before) != nil || json.Unmarshal(c.After, &after) != nil {
+		return false
+	}
+	// A changed header is marked, because masked ones look alike.
+	return strings.HasSuffix(after.AlertAuthHeader, "(changed)") || before.AlertAuthHeader != "" && after.AlertAuthHeader == ""
+}
+
 // HeaderChanged returns when the client's Authorization header was changed last, by the newest entries of
 // the audit log; the zero time if none of them did.
 func HeaderChanged(changes []herald.Change) time.Time {
 	for _, c := range changes {
-		var before, after struct{ AlertAuthHeader string }
-		if c.Action != herald.ProfileUpdated || json.Unmarshal(c.Before, &before) != nil || json.Unmarshal(c.After, &after) != nil {
-			continue
-		}
-		// A changed header is marked, because masked ones look alike.
-		if strings.HasSuffix(after.AlertAuthHeader, "(changed)") || before.AlertAuthHeader != "" && after.AlertAuthHeader == "" {
+		if ChangesHeader(c) {
 			return c.At
 		}
 	}

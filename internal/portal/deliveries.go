@@ -45,8 +45,7 @@ type deliveryListView struct {
 	Reasons []herald.Reason
 	Client  client
 	Rows    []deliveryRow
-	// Older and Newer are the addresses of the next pages, Newest that of the first one.
-	Older, Newer, Newest string
+	cursorLinks
 	// SearchedTo is how far an unfinished search came; zero if it is finished.
 	SearchedTo time.Time
 	Clear      string
@@ -123,8 +122,7 @@ func (p *portal) search(ctx context.Context, of uuid.UUID, f herald.DeliveryFilt
 	return found, next, nil
 }
 
-// show fills in the rows and the links to the other pages. The pages before are in the address, so that
-// the way back needs no script and no session.
+// show fills in the rows and the links to the other pages.
 func (l *deliveryListView) show(found []herald.Delivery, next uuid.UUID, values url.Values) {
 	if len(found) > deliveryPage {
 		found = found[:deliveryPage]
@@ -135,6 +133,15 @@ func (l *deliveryListView) show(found []herald.Delivery, next uuid.UUID, values 
 	for _, d := range found {
 		l.Rows = append(l.Rows, deliveryRow{d, l.Client.path("/deliveries/" + d.ID.String())})
 	}
+	l.cursorLinks = linksOf(l.Client.path("/deliveries"), values, next)
+}
+
+// cursorLinks are the addresses of the next pages of a list, and that of its first one; empty without one.
+type cursorLinks struct{ Older, Newer, Newest string }
+
+// linksOf returns the links of a page of a list. next is the cursor of the page behind it, uuid.Nil at the end.
+// The pages before are in the address, so that the way back needs no script and no session.
+func linksOf(path string, values url.Values, next uuid.UUID) (l cursorLinks) {
 	after, back := values.Get("after"), strings.FieldsFunc(values.Get("back"), func(r rune) bool { return r == ',' })
 	at := func(after string, back []string) string {
 		q := url.Values{}
@@ -149,7 +156,7 @@ func (l *deliveryListView) show(found []herald.Delivery, next uuid.UUID, values 
 		if back = back[max(0, len(back)-maxBack):]; len(back) > 0 {
 			q.Set("back", strings.Join(back, ","))
 		}
-		return l.Client.path("/deliveries") + "?" + q.Encode()
+		return path + "?" + q.Encode()
 	}
 	if next != uuid.Nil {
 		if after != "" {
@@ -159,12 +166,13 @@ func (l *deliveryListView) show(found []herald.Delivery, next uuid.UUID, values 
 		}
 	}
 	if after == "" {
-		return
+		return l
 	}
 	l.Newest = at("", nil)
 	if l.Newer = l.Newest; len(back) > 0 {
 		l.Newer = at(back[len(back)-1], back[:len(back)-1])
 	}
+	return l
 }
 
 // deliveryFilter reads the filter from an address. What cannot be read is in the form, with a message.

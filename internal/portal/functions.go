@@ -25,6 +25,9 @@ func (p *portal) functions() template.FuncMap {
 		"post":   func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
 		"filter": func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
 		"states": func() []stateOption { return stateOptions }, "skeleton": func() [6]struct{} { return [6]struct{}{} },
+		"scheme": func(value, text, chosen string, fields formFields) schemeChoice {
+			return schemeChoice{value, text, chosen, fields}
+		},
 		"bannerOf": func(d herald.Delivery) string { return badgeOf(d).Kind }, "legend": func() []phase { return allPhases(herald.Timings{}) },
 	}
 }
@@ -39,6 +42,12 @@ type postButton struct {
 type filterInput struct {
 	Name, Label, Hint string
 	Field             filterField
+}
+
+// schemeChoice is a scheme of the Authorization header to choose, with its fields.
+type schemeChoice struct {
+	Value, Text, Chosen string
+	Fields              formFields
 }
 
 // stateOption is a state to choose.

@@ -164,3 +164,18 @@ func (a Authorization) Header() (header string, problems Problems) {
 	problems.add("scheme", herald.Invalid("scheme", "Choose what is sent: %.20q is not one of %s, %s, %s and %s.", a.Scheme, SchemeNone, SchemeBasic, SchemeBearer, SchemeOther))
 	return "", problems
 }
+
+// SchemeOf returns which scheme a header's value has. A value without Basic or Bearer is of another.
+func SchemeOf(header string) string {
+	scheme, _, found := strings.Cut(header, " ")
+	switch {
+	case header == "":
+		return SchemeNone
+	case found && strings.EqualFold(scheme, "Basic"):
+		return SchemeBasic
+	case found && strings.EqualFold(scheme, "Bearer"):
+		return SchemeBearer
+	default:
+		return SchemeOther
+	}
+}
