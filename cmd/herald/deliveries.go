@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -160,7 +162,11 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	why := cli.Why(d, time.Now())
+	past, err := c.past(ctx, d)
+	if err != nil {
+		return err
+	}
+	why := cli.Why(d, past, time.Now())
 	if explain.LacksAuthorization(d.Attempts) {
 		why.Evidence = append(why.Evidence, c.profileEvidence(ctx))
 	}
@@ -168,6 +174,43 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 		return cli.WriteWhy(out.stdout, why)
 	}
 	return cli.WriteOne(out.stdout, c.Output, nil, why)
+}
+
+// auditEntries is how many of the newest entries of the audit log are looked through for changes of the header.
+const auditEntries = 100
+
+// past finds out what happened at the receiver of a delivery that has not arrived.
+func (c *deliveriesWhy) past(ctx context.Context, d client.Delivery) (explain.Past, error) {
+	var past explain.Past
+	if d.State == herald.Delivered || len(d.Attempts) == 0 {
+		return past, nil
+	}
+	service, err := c.client()
+	if err != nil {
+		return past, err
+	}
+	found, err := service.Deliveries(ctx, client.DeliveryFilter{State: herald.Delivered.String(), Receiver: d.Address, Cursor: client.Cursor{Limit: 1}})
+	if err != nil {
+		return past, err
+	}
+	past.Searched = len(found.Results) > 0 || found.Next == uuid.Nil
+	if len(found.Results) > 0 {
+		past.LastSuccess = found.Results[0].DoneAt
+	}
+	if !explain.RefusesCaller(d.Attempts) {
+		return past, nil
+	}
+	changes, err := service.Changes(ctx, uuid.Nil, client.Cursor{Limit: auditEntries})
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.StatusCode == http.StatusForbidden {
+		return past, nil // an analyst does not see the audit log
+	}
+	for _, change := range changes.Results {
+		if explain.ChangesHeader(herald.Change{Action: herald.Action(change.Action), Before: change.Before, After: change.After}) {
+			past.HeaderChanges = append(past.HeaderChanges, change.At)
+		}
+	}
+	return past, err
 }
 
 func (c *oneDelivery) profile(ctx context.Context) (client.Profile, error) {

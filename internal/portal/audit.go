@@ -57,6 +57,18 @@ type changeRow struct {
 	Members                  []memberChange
 }
 
+// Named names the members that were changed, or counts them.
+func (auditView) Named(members []memberChange) string {
+	if len(members) > 2 {
+		return plural(len(members), "value", "values")
+	}
+	var names []string
+	for _, m := range members {
+		names = append(names, m.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // memberChange is a member whose value was changed.
 type memberChange struct{ Name, Before, After string }
 

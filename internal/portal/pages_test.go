@@ -197,8 +197,8 @@ func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
 	f := newFixture(t)
 	session, one := f.signedIn("acme"), of(acme, "/deliveries/"+deliveryID(acme).String())
 	text := f.page(session, http.StatusOK, one)
-	for _, want := range []string{"It failed for good because the receiver answered 401; the request carried an Authorization header of the scheme Bearer, which the receiver does not accept.",
-		"Nothing was ever delivered to this receiver.", "The answer took 12 ms.", "401 is not retried. Nothing more by itself.", "The Authorization header was changed <time", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
+	for _, want := range []string{"Your server answered 401 in 12 ms. 401 is not retried. The Authorization header was sent (Bearer …).",
+		"Nothing was ever delivered to this receiver. The header was changed after this attempt, at <time", "Nothing more happens by itself.", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
 		"curl -X POST &#39;https://x.example&#39;", "Authorization: Bearer …", `action="` + one + `/redeliver"`, "&#34;Message&#34;: &#34;for Acme&#34;", `rel="noreferrer noopener"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of a failed delivery does not have %s", want)
@@ -210,11 +210,22 @@ func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
 	d := &f.deliveries[0]
 	d.State, d.Reason, d.DoneAt, d.NextAttemptAt = herald.Pending, "", time.Time{}, noon.Add(90*time.Second)
 	text = f.page(session, http.StatusOK, one)
-	for _, want := range []string{"It is being retried because the receiver answered 401.", `Attempt 3 <time datetime="2026-05-03T12:01:30.000Z" title="3 May 2026, 12:01:30 UTC">in 1 min</time>, at <time datetime="2026-05-03T12:01:30.000Z" data-exact>3 May 2026, 12:01:30 UTC</time>.`, `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
+	for _, want := range []string{"Your server answered 401 in 12 ms. It will be retried. The Authorization header was sent (Bearer …).", `Attempt 3 <time datetime="2026-05-03T12:01:30.000Z" title="3 May 2026, 12:01:30 UTC">in 1 min</time>, at <time datetime="2026-05-03T12:01:30.000Z" data-exact>3 May 2026, 12:01:30 UTC</time>.`, `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
 		`disabled aria-describedby="no-redeliver"`, "A retry is scheduled already."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of a delivery to be retried does not have %s", want)
 		}
+	}
+	success := f.deliveries[0]
+	success.ID, success.State, success.DoneAt = herald.DeliveryID(success.AlertID, 1), herald.Delivered, noon.Add(-2*time.Hour)
+	f.deliveries = append(f.deliveries, success)
+	d = &f.deliveries[0]
+	want := `The last success was at <a href="` + of(acme, "/deliveries/"+success.ID.String()) + `"><time datetime="2026-05-03T10:00:00.000Z" data-exact>3 May 2026, 10:00:00 UTC</time></a>`
+	if text = f.page(session, http.StatusOK, one); !strings.Contains(text, want+". The header was changed after this attempt") {
+		t.Error("the page does not have the last success")
+	}
+	if text = f.page(f.signedIn("analyst"), http.StatusOK, one); !strings.Contains(text, want+".</p>") {
+		t.Error("an analyst sees what the audit log has, or not the last success")
 	}
 	d.InFlight = true
 	if text = f.page(session, http.StatusOK, one); !strings.Contains(text, "An attempt is being made right now.") {

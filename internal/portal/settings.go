@@ -122,7 +122,7 @@ func (p *portal) securityForm(ctx context.Context, v visit, typed settings.Autho
 	scheme := settings.SchemeOf(c.Profile.AlertAuthHeader)
 	show.Sent = scheme != settings.SchemeNone
 	if show.Present = presentHeader[scheme]; show.Sent && !v.caller.MaySeeSecrets() {
-		show.Present = "A value is set. Its scheme is not shown to an analyst."
+		show.Present = "An Authorization header is sent."
 	} else if typed.Scheme == "" {
 		show.Scheme = scheme
 	}
@@ -186,10 +186,15 @@ func actorWord(c herald.Change, keys map[uuid.UUID]string) string {
 		return "a mail’s reader"
 	case c.Actor == herald.ActorPortalLink:
 		return "a person with a portal link"
-	case keys[c.APIKeyID] != "":
-		return "the key “" + keys[c.APIKeyID] + "”"
-	default:
+	}
+	name, known := keys[c.APIKeyID]
+	switch {
+	case !known:
 		return "a key that was revoked since"
+	case name == "":
+		return "a key without a name"
+	default:
+		return "the key “" + name + "”"
 	}
 }
 
