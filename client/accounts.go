@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"herald"
 )
 
 // Account is a client of the platform. APIKey is set only in the answer of
@@ -115,6 +117,22 @@ func (c *API) CreateClientKey(ctx context.Context, id uuid.UUID, name, role stri
 	var made Key
 	err := c.do(ctx, call{method: http.MethodPost, path: "/clients/" + id.String() + "/apiKeys", body: keyRequest{name, role}, into: &made})
 	return made, err
+}
+
+// ClientKeys lists a client's API keys; it needs the operator's key.
+func (c *API) ClientKeys(ctx context.Context, id uuid.UUID) ([]Key, error) {
+	answer, err := get[Page[Key]](ctx, c, "/clients/"+id.String()+"/apiKeys", nil)
+	return answer.Results, err
+}
+
+// DeleteClientKey revokes a client's API key; it needs the operator's key. It is not retried.
+func (c *API) DeleteClientKey(ctx context.Context, id, key uuid.UUID) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/clients/" + id.String() + "/apiKeys/" + key.String()})
+}
+
+// Status returns how the service is; it needs the operator's key.
+func (c *API) Status(ctx context.Context) (herald.Status, error) {
+	return get[herald.Status](ctx, c, "/status", nil)
 }
 
 // PortalLink is a link into the portal.

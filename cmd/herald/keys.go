@@ -27,7 +27,10 @@ var keyColumns = []cli.Column[client.Key]{
 	{Head: "NAME", Cell: func(k client.Key) string { return k.Name }},
 }
 
-type keysList struct{ connection }
+type keysList struct {
+	connection
+	forClient
+}
 
 // Run lists the keys.
 func (c *keysList) Run(ctx context.Context, out *streams) error {
@@ -35,7 +38,11 @@ func (c *keysList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	keys, err := service.Keys(ctx)
+	list := service.Keys
+	if c.Client != uuid.Nil {
+		list = func(ctx context.Context) ([]client.Key, error) { return service.ClientKeys(ctx, c.Client) }
+	}
+	keys, err := list(ctx)
 	if err != nil {
 		return err
 	}
@@ -72,6 +79,7 @@ func (c *keysCreate) Run(ctx context.Context, out *streams) error {
 type keysDelete struct {
 	connection
 	confirmation
+	forClient
 	ID uuid.UUID `arg:"" help:"The key's id."`
 }
 
@@ -83,6 +91,9 @@ func (c *keysDelete) Run(ctx context.Context, out *streams) error {
 	}
 	if err := c.confirm(ctx, out, fmt.Sprintf("Revoke the API key %s?", c.ID)); err != nil {
 		return err
+	}
+	if c.Client != uuid.Nil {
+		return service.DeleteClientKey(ctx, c.Client, c.ID)
 	}
 	return service.DeleteKey(ctx, c.ID)
 }

@@ -23,7 +23,7 @@ import (
 
 func TestNoRetriesMeansNone(t *testing.T) {
 	for text, want := range map[string]int{"none": 0, "": 0, "1s": 1, "20s,40s,60s": 3} {
-		c := serveCommand{RetrySchedule: text, RequestTimeout: time.Second, LogFormat: "text", LogLevel: "error"}
+		c := serveCommand{Listen: "127.0.0.1:0", RetrySchedule: text, RequestTimeout: time.Second, LogFormat: "text", LogLevel: "error"}
 		config, err := c.config(&strings.Builder{})
 		if err != nil || config.RetrySchedule == nil || len(config.RetrySchedule) != want {
 			t.Errorf("%q: %v (nil is the default schedule), %v; want %d intervals", text, config.RetrySchedule, err, want)

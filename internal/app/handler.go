@@ -61,10 +61,10 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
 	err = native.Register(native.Options{
-		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
+		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Owners: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
 		PortalLinks: a.store, Sessions: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
-		SendsMail: a.config.MailServer != nil,
+		SendsMail: a.config.MailServer != nil, Status: a.status,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)
@@ -79,6 +79,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		mux.Handle("GET /metrics", a.metrics(p.registry))
 	}
 	middleware := api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)
+	middleware.Expect("POST /events", "none")
 	if a.config.PublicURL != "" {
 		public, err := url.Parse(a.config.PublicURL)
 		if err == nil {

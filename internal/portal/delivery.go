@@ -318,12 +318,12 @@ func (p *portal) cancel(r *http.Request, v visit) (answer, error) {
 	return p.change(r, v, "cancelled", p.Sender.Cancel)
 }
 
-func (p *portal) change(r *http.Request, v visit, notice string, change func(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)) (answer, error) {
+func (p *portal) change(r *http.Request, v visit, notice string, change func(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)) (answer, error) {
 	d, _, err := p.deliveryOf(r, v)
 	if err != nil {
 		return answer{}, err
 	}
-	changed, err := change(r.Context(), v.client.ID, d.ID)
+	changed, err := change(r.Context(), v.caller, v.client.ID, d.ID)
 	if err != nil {
 		return answer{}, err
 	}

@@ -143,15 +143,15 @@ func (f *fake) change(what string, client, id uuid.UUID) (herald.Delivery, error
 	return f.deliveries[i], nil
 }
 
-func (f *fake) Redeliver(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Redeliver(_ context.Context, _ herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	return f.change("redeliver", client, id)
 }
 
-func (f *fake) Retry(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Retry(_ context.Context, _ herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	return f.change("retry", client, id)
 }
 
-func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Cancel(_ context.Context, _ herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	return f.change("cancel", client, id)
 }
 

@@ -69,9 +69,9 @@ type Deliveries interface {
 // Sender changes deliveries. Its calls are CodeNotFound when the client has no such delivery, and
 // CodeConflict when its state does not allow the change.
 type Sender interface {
-	Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
-	Retry(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
-	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	Redeliver(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
+	Retry(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
+	Cancel(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
 }
 
 // Events reads a client's events.

@@ -63,7 +63,7 @@ func (p *portal) deleteRule(r *http.Request, v visit) (answer, error) {
 	}
 	for _, id := range waiting[:min(len(waiting), maxCancelled)] {
 		// A conflict means that the delivery has ended meanwhile.
-		if _, err := p.Sender.Cancel(r.Context(), v.client.ID, id); err != nil && herald.CodeOf(err) != herald.CodeConflict {
+		if _, err := p.Sender.Cancel(r.Context(), v.caller, v.client.ID, id); err != nil && herald.CodeOf(err) != herald.CodeConflict {
 			return answer{}, err
 		}
 	}

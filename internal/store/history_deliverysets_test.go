@@ -27,7 +27,7 @@ func testDeliveriesOfASetAreWhole(t *testing.T, f *fixture) {
 	f.indexAll()
 	r.raise(60, 0, 36*time.Hour)
 	r.deliver()
-	_, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: r.events[3].Alerts[0].Items[0].ID, Origin: origin, Address: hook})
+	_, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: r.events[3].Alerts[0].Items[0].ID, Origin: origin, Address: hook})
 	if err != nil {
 		t.Fatal(err)
 	}

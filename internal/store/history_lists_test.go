@@ -85,7 +85,7 @@ func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 			t.Fatal(err)
 		}
 	}
-	again, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: herald.AlertOf(ids[5]), Origin: origin, Address: "https://moved.example/"})
+	again, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: herald.AlertOf(ids[5]), Origin: origin, Address: "https://moved.example/"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func testEveryReasonFindsItsDeliveries(t *testing.T, f *fixture) {
 		if err := f.Record(work.Result{Item: item, State: herald.Delivered}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: item.ID, Origin: origin, Address: hook}); err != nil {
+		if _, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: item.ID, Origin: origin, Address: hook}); err != nil {
 			t.Fatal(err)
 		}
 		return f.claim(1)[0]
