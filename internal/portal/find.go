@@ -62,9 +62,8 @@ func (p *portal) locate(ctx context.Context, v visit, id uuid.UUID) (answer, err
 		}
 		return listOf(v, url.Values{"alert": {alerts[0].ID.String()}}), nil
 	}
-	rule, err := p.Rules.Rule(ctx, v.client.ID, id)
-	if herald.CodeOf(err) != herald.CodeNotFound {
-		return listOf(v, url.Values{"receiver": {rule.Webhook}, "type": {rule.Type}}), err
+	if _, err = p.Rules.Rule(ctx, v.client.ID, id); herald.CodeOf(err) != herald.CodeNotFound {
+		return seeOther("%s", v.client.path("/rules/"+id.String())), err
 	}
 	for _, filter := range []herald.DeliveryFilter{{Alert: id}, {Company: id}} {
 		f := filter

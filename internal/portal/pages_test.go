@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -38,13 +39,25 @@ func TestStrangersTextIsText(t *testing.T) {
 			a.Response = &herald.ResponseRecord{Headers: map[string][]string{cutText(text, 30): {cutText(text, 300)}}, Body: text, Note: cutText(text, 100)}
 		}
 		f.body = []byte(text)
+		short := cutText(text, 300)
+		f.rules[0].Type, f.rules[0].PostedType, f.rules[0].Webhook, f.rules[0].Emails = short, short, short, []string{short}
+		f.profile = herald.Profile{LogoURL: short, WhiteListURLs: []string{short}, AlertAuthHeader: short}
+		f.unsubscribed = []herald.Unsubscribed{{Address: short}}
+		record, err := json.Marshal(map[string]string{"type": short, short: short})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.changes = []herald.Change{{ID: uuid.New(), Action: herald.RuleDeleted, Before: record}, {ID: uuid.New(), Action: herald.MailboxUnsubscribed, Subject: short, Address: short}, {ID: uuid.New(), Action: herald.Action(short)}}
 		for token, s := range f.sessions {
 			s.ClientName = cutText(text, 100)
 			s.Caller.Key.Name = cutText(text, 50)
 			f.sessions[token] = s
 		}
 		one := of(acme, "/deliveries/"+id.String())
-		for _, target := range []string{of(acme, ""), of(acme, "/deliveries"), one, one + "?all=request", one + "?all=response", one + "/compare", one + "/cancel",
+		rule := of(acme, "/rules/"+acme.String())
+		for _, target := range []string{of(acme, "/rules"), rule, rule + "/edit", rule + "/delete", of(acme, "/settings"), of(acme, "/settings/security"), of(acme, "/settings/mail"), of(acme, "/settings/audit"),
+			of(acme, "/rules/new?type="+url.QueryEscape(short)), of(acme, "/settings/mail?find="+url.QueryEscape(short)), of(acme, "/settings/audit?kind="+url.QueryEscape(short)),
+			of(acme, ""), of(acme, "/deliveries"), one, one + "?all=request", one + "?all=response", one + "/compare", one + "/cancel",
 			of(acme, "/deliveries?receiver="+url.QueryEscape(cutText(text, 300))), of(acme, "/find?id="+url.QueryEscape(cutText(text, 300))), Path + "sign-in?next=" + url.QueryEscape(cutText(text, 300))} {
 			w := f.request(session, http.MethodGet, target, nil)
 			got := w.Body.String()
@@ -280,12 +293,11 @@ func TestFindLeadsToAnyID(t *testing.T) {
 	again := f.deliveries[0]
 	again.ID = herald.DeliveryID(alert, 1)
 	f.deliveries = append(f.deliveries, again)
-	receiver := url.QueryEscape(f.deliveries[0].Address)
 	for id, want := range map[string]string{
 		deliveryID(acme).String():           "/deliveries/" + deliveryID(acme).String(),
 		" " + again.ID.String() + " ":       "/deliveries/" + again.ID.String(),
 		eventID(acme).String():              "/deliveries?alert=" + alert.String(),
-		acme.String():                       "/deliveries?receiver=" + receiver + "&type=Sync+Failed", // the rule's id
+		acme.String():                       "/rules/" + acme.String(), // the rule's id
 		"https://acme.example/hook?a=1&b=2": "/deliveries?receiver=https%3A%2F%2Facme.example%2Fhook%3Fa%3D1%26b%3D2",
 		"ann@acme.example":                  "/deliveries?receiver=mailto%3Aann%40acme.example",
 	} {

@@ -202,7 +202,7 @@ func fieldsOfRule(in settings.RuleInput, types *catalogue.Catalogue) formFields 
 		kind.Options = append(kind.Options, option{Value: t.Name, Text: about(t)})
 	}
 	if t, known := types.Lookup(in.Type); known && in.Type != "" {
-		kind.Shown = about(t)
+		kind.Shown = "Chosen: " + strings.TrimSuffix(about(t), ".") + "."
 	}
 	return formFields{kind,
 		{Name: "webhook", Label: "Webhook", Hint: "The address that gets a POST for each alert.", Value: in.Webhook, Kind: "text", Placeholder: "https://your.example/hook"},
