@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,10 +84,13 @@ func (c *devCommand) Run(ctx context.Context, out *streams) error {
 	}
 	config.MailFrom = netmail.Address{Name: "Herald", Address: "herald@localhost"}
 	config.PublicURL = "http://" + c.Listen
+	inbox := &portalInbox{Inbox: receiver.inbox}
+	config.Inbox = inbox
 	return serve(ctx, config, func(a *app.App) error {
 		if err := keys.setUp(ctx, c.Data, a, receiver.url()); err != nil {
 			return fmt.Errorf("set the demo up: %w", err)
 		}
+		inbox.owner.Store(&keys.ClientID)
 		link, err := keys.portalLink(ctx, a)
 		if err != nil {
 			return fmt.Errorf("make a link into the portal: %w", err)
@@ -226,8 +230,23 @@ func (k *devKeys) save(dir string) error {
 // devInbox is the running built-in receiver of webhooks and mail.
 type devInbox struct {
 	*http.Server
+	inbox   *devinbox.Inbox
 	address net.Addr
 	mail    net.Listener
+}
+
+// portalInbox is the inbox as the portal shows it, to the client Demo.
+type portalInbox struct {
+	*devinbox.Inbox
+	owner atomic.Pointer[uuid.UUID] // nil until the client is known
+}
+
+// Owner returns the client that the inbox belongs to.
+func (i *portalInbox) Owner() uuid.UUID {
+	if id := i.owner.Load(); id != nil {
+		return *id
+	}
+	return uuid.Nil
 }
 
 // Close stops both servers.
@@ -257,5 +276,5 @@ func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, erro
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go server.Serve(listener)   //nolint:errcheck // ends with Close
 	go handler.ServeMail(mails) //nolint:errcheck // ends with Close
-	return devInbox{server, listener.Addr(), mails}, nil
+	return devInbox{server, handler, listener.Addr(), mails}, nil
 }

@@ -193,6 +193,15 @@ func (i *Inbox) List(ctx context.Context, n int64) []Received {
 	}
 }
 
+// Newest returns what came, newest first, without waiting.
+func (i *Inbox) Newest() []Received {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	all := slices.Clone(i.all)
+	slices.Reverse(all)
+	return all
+}
+
 // requestedStatus returns the status in an address.
 func requestedStatus(address *url.URL) (int, bool) {
 	text, ok := strings.CutPrefix(address.Path, "/status/")
