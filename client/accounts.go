@@ -166,6 +166,11 @@ func (c *API) CreatePortalLink(ctx context.Context, id uuid.UUID, o PortalLinkOp
 	return made, err
 }
 
+// EndSessions ends every session of the portal that was made with the key. Repeating it does no harm.
+func (c *API) EndSessions(ctx context.Context) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/sessions", repeatable: true})
+}
+
 // DeleteKey revokes an API key. It is not retried.
 func (c *API) DeleteKey(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/apiKeys/" + id.String()})

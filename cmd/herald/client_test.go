@@ -85,7 +85,8 @@ func answers() map[string]string {
 		"GET /clients":           `{"results":[` + accountJSON + `]}`,
 		"POST /clients/" + clientID + "/portalLinks": `{"url":"https://herald.example/portal/link#secret","clientId":"` + clientID + `","role":"developer","expiresAt":"2026-11-23T03:10:00Z"}`,
 
-		"POST /clients": `{"id":"` + clientID + `","name":"Acme","apiKey":"hk-shown-once"}`,
+		"DELETE /sessions": ``,
+		"POST /clients":    `{"id":"` + clientID + `","name":"Acme","apiKey":"hk-shown-once"}`,
 
 		"DELETE /rules/" + ruleID:          ``,
 		"GET /rules/" + ruleID + "/alerts": numbered(),
@@ -152,7 +153,7 @@ func TestWhatCommandsShow(t *testing.T) {
 		{"profile", "get"},
 		{"types", "list"}, {"types", "get", "Sync Failed"}, {"types", "delete", "Invoice paid", "--yes"},
 		{"clients", "list"}, {"clients", "get", clientID}, {"clients", "create", "Acme"}, {"clients", "delete", clientID, "--yes"},
-		{"portal-link", clientID}, {"portal-link", clientID, "--expires", "25h"},
+		{"keys", "sign-out"}, {"portal-link", clientID}, {"portal-link", clientID, "--expires", "25h"},
 		{"trigger", "Sync Failed"},
 		{"status"}, {"status", "-o", "json"},
 		{"keys", "list", "--client", clientID}, {"keys", "delete", unknownID, "--client", clientID, "--yes"},

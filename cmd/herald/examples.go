@@ -53,6 +53,7 @@ var examples = map[string][]string{
 	"keys create":          {`keys create "reports" --role analyst`},
 	"keys delete":          {`keys delete 019ab0c1-3333-7111-8111-111111111111`},
 	"portal-link":          {`portal-link 019ab0c1-0000-7111-8111-111111111111`, `portal-link 019ab0c1-0000-7111-8111-111111111111 --role analyst --path "/deliveries?state=failed"`},
+	"keys sign-out":        {`keys sign-out`},
 	"unsubscribed list":    {`unsubscribed list`},
 	"unsubscribed delete":  {`unsubscribed delete ann@acme.example`},
 	"audit":                {`audit --limit 20`},

@@ -14,9 +14,10 @@ import (
 
 // keysCommand is `herald keys`.
 type keysCommand struct {
-	List   keysList   `cmd:"" help:"List the client's API keys."`
-	Create keysCreate `cmd:"" help:"Make an API key; it is shown this once."`
-	Delete keysDelete `cmd:"" help:"Revoke an API key, at once and for good."`
+	List    keysList    `cmd:"" help:"List the client's API keys."`
+	Create  keysCreate  `cmd:"" help:"Make an API key; it is shown this once."`
+	Delete  keysDelete  `cmd:"" help:"Revoke an API key, at once and for good."`
+	SignOut keysSignOut `cmd:"" help:"End every session of the portal that was made with the key."`
 }
 
 var keyColumns = []cli.Column[client.Key]{
@@ -95,6 +96,17 @@ func (c *keysDelete) Run(ctx context.Context, out *streams) error {
 		return service.DeleteClientKey(ctx, c.Client, c.ID)
 	}
 	return service.DeleteKey(ctx, c.ID)
+}
+
+type keysSignOut struct{ connection }
+
+// Run ends the key's sessions.
+func (c *keysSignOut) Run(ctx context.Context, _ *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	return service.EndSessions(ctx)
 }
 
 // auditCommand is `herald audit`.

@@ -3,6 +3,7 @@
 package explain
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -119,6 +120,28 @@ func sentAuthorization(a herald.Attempt) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// RefusesCaller reports whether a receiver refused a delivery's last attempt because of who called.
+func RefusesCaller(attempts []herald.Attempt) bool {
+	a, tried := last(attempts)
+	return tried && refusesCaller(a)
+}
+
+// HeaderChanged returns when the client's Authorization header was changed last, by the newest entries of
+// the audit log; the zero time if none of them did.
+func HeaderChanged(changes []herald.Change) time.Time {
+	for _, c := range changes {
+		var before, after struct{ AlertAuthHeader string }
+		if c.Action != herald.ProfileUpdated || json.Unmarshal(c.Before, &before) != nil || json.Unmarshal(c.After, &after) != nil {
+			continue
+		}
+		// A changed header is marked, because masked ones look alike.
+		if strings.HasSuffix(after.AlertAuthHeader, "(changed)") || before.AlertAuthHeader != "" && after.AlertAuthHeader == "" {
+			return c.At
+		}
+	}
+	return time.Time{}
 }
 
 // LacksAuthorization reports whether a receiver refused a delivery's last attempt because of who called,

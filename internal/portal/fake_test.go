@@ -37,7 +37,7 @@ type fake struct {
 	changed    []string // which changes were made
 	filter     herald.DeliveryFilter
 	fail       error
-	made       int
+	made, uses int
 }
 
 func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
@@ -61,8 +61,11 @@ func (f *fake) CreateSession(_ context.Context, by herald.Caller) (string, error
 	return token, nil
 }
 
-func (f *fake) Session(_ context.Context, token string) (herald.Session, error) {
+func (f *fake) Session(_ context.Context, token string, used bool) (herald.Session, error) {
 	s, known := f.sessions[token]
+	if used {
+		f.uses++
+	}
 	if !known {
 		return s, herald.Errorf(herald.CodeUnauthorized, "You are not signed in.")
 	}
@@ -187,6 +190,10 @@ func (f *fake) Clients(context.Context, uuid.UUID, int) ([]herald.Client, error)
 	return []herald.Client{{ID: rival, Profile: herald.Profile{Name: "Rival"}}, {ID: acme, Profile: herald.Profile{Name: "Acme"}}}, nil
 }
 
+func (f *fake) Changes(_ context.Context, client, _ uuid.UUID, _ int) ([]herald.Change, uuid.UUID, error) {
+	return []herald.Change{{At: noon.Add(-10 * time.Minute), ClientID: client, Action: herald.ProfileUpdated, Before: []byte(`{"alertAuthHeader":"Bearer …"}`), After: []byte(`{"alertAuthHeader":"Bearer … (changed)"}`)}}, uuid.Nil, nil
+}
+
 func (f *fake) Client(_ context.Context, id uuid.UUID) (herald.Client, error) {
 	switch id {
 	case acme:
@@ -238,7 +245,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Now: func() time.Time { return noon }, Version: "1.2.3",
+	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Audit: f, Now: func() time.Time { return noon }, Version: "1.2.3",
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil }}
 	for _, c := range change {
 		c(&o)

@@ -46,8 +46,8 @@ type Keys interface {
 type Sessions interface {
 	// CreateSession makes a session and returns the secret that finds it, this once.
 	CreateSession(ctx context.Context, by herald.Caller) (token string, err error)
-	// Session returns the session that a secret finds and notes its use; CodeUnauthorized for one that has ended.
-	Session(ctx context.Context, token string) (herald.Session, error)
+	// Session returns the session that a secret finds, and notes its use if used; CodeUnauthorized for one that has ended.
+	Session(ctx context.Context, token string, used bool) (herald.Session, error)
 	EndSession(ctx context.Context, token string) error
 	// EndSessions ends all sessions of the caller's key; CodeConflict after a portal link.
 	EndSessions(ctx context.Context, by herald.Caller) error
@@ -89,6 +89,12 @@ type Rules interface {
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
 }
 
+// Audit reads the audit log.
+type Audit interface {
+	// Changes lists up to limit changes of a client, newest first, after the change after.
+	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
+}
+
 // Clients reads the clients.
 type Clients interface {
 	// Clients lists up to limit clients, newest first, after the client after.
@@ -106,6 +112,7 @@ type Options struct {
 	Events     Events
 	Rules      Rules
 	Clients    Clients
+	Audit      Audit
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// Secure says that people reach the portal by https; cookies are for https alone then.

@@ -46,6 +46,7 @@ type fake struct {
 	by          herald.Caller // of the last change of a delivery
 	keys        []herald.Key
 	link        herald.PortalLink
+	ended       []herald.Caller // whose sessions have ended
 }
 
 type recovery struct {
@@ -314,6 +315,11 @@ func (f *fake) Owner(_ context.Context, id uuid.UUID) (uuid.UUID, error) {
 func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, uuid.UUID, error) {
 	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
 		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), uuid.Nil, nil
+}
+
+func (f *fake) EndSessions(_ context.Context, by herald.Caller) error {
+	f.ended = append(f.ended, by)
+	return nil
 }
 
 func (f *fake) CreatePortalLink(_ context.Context, _ herald.Caller, l herald.PortalLink, life time.Duration) (herald.PortalLink, string, error) {

@@ -163,6 +163,7 @@ type Options struct {
 	EventTypes  EventTypes
 	Backups     Backups
 	PortalLinks PortalLinks
+	Sessions    Sessions
 	// PortalURL returns the address of a portal link with a secret; nil without the portal.
 	PortalURL func(r *http.Request, secret string) string
 	// Catalogue returns the present event types.
@@ -197,6 +198,7 @@ func Register(o Options) error {
 	s.registerService()
 	s.registerBackup()
 	s.registerPortalLinks()
+	s.registerSessions()
 	return s.serveDocument()
 }
 

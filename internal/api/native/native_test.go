@@ -42,7 +42,7 @@ func newFixture(t *testing.T) *fixture {
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f,
+		Auth: f, Publisher: f, Events: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Sessions: f,
 		PortalURL: func(r *http.Request, secret string) string { return "http://" + r.Host + "/portal/link#" + secret },
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
@@ -182,6 +182,7 @@ var calls = []aCall{
 	{"DELETE", "/clients/{id}/apiKeys/{keyId}", withOperatorKey, ""},
 	{"GET", "/status", withOperatorKey, ""},
 	{"POST", "/clients/{id}/portalLinks", withOperatorKey, `{"role":"analyst"}`},
+	{"DELETE", "/sessions", withAnyKey, ""},
 	{"GET", "/audit", withAnyKey, ""},
 	{"POST", "/backup", withOperatorKey, ""},
 	{"GET", "/eventTypes", withAnyKey, ""},
