@@ -38,6 +38,8 @@ type fake struct {
 	filter     herald.DeliveryFilter
 	fail       error
 	made, uses int
+	views      []string // what RecordView was called with
+	status     herald.Status
 }
 
 func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
@@ -190,6 +192,46 @@ func (f *fake) Clients(context.Context, uuid.UUID, int) ([]herald.Client, error)
 	return []herald.Client{{ID: rival, Profile: herald.Profile{Name: "Rival"}}, {ID: acme, Profile: herald.Profile{Name: "Acme"}}}, nil
 }
 
+func (f *fake) RecordView(_ context.Context, _ herald.Caller, _ string, client uuid.UUID, page string) error {
+	f.views = append(f.views, client.String()+" "+page)
+	return f.fail
+}
+
+func (f *fake) CreateClient(_ context.Context, _ herald.Caller, name string, role herald.Role) (herald.Client, string, error) {
+	f.changed = append(f.changed, "create "+name+" for "+string(role))
+	return herald.Client{ID: acme, Profile: herald.Profile{Name: name}}, "hk-secret", nil
+}
+
+func (f *fake) RenameClient(_ context.Context, _ herald.Caller, id uuid.UUID, name string) error {
+	f.changed = append(f.changed, "rename to "+name)
+	return nil
+}
+
+func (f *fake) DeleteClient(_ context.Context, _ herald.Caller, id uuid.UUID) error {
+	f.changed = append(f.changed, "delete "+id.String())
+	return nil
+}
+
+func (f *fake) Keys(_ context.Context, client uuid.UUID) ([]herald.Key, error) {
+	return []herald.Key{{ClientID: client, Role: herald.Developer}}, nil
+}
+
+func (f *fake) CreatePortalLink(_ context.Context, _ herald.Caller, l herald.PortalLink, life time.Duration) (herald.PortalLink, string, error) {
+	f.changed = append(f.changed, fmt.Sprintf("link for %s to %q for %v", l.Role, l.Path, life))
+	l.ExpiresAt = noon.Add(life)
+	return l, "s3cret", nil
+}
+
+func (f *fake) SaveEventType(_ context.Context, _ herald.Caller, t herald.EventType) error {
+	f.changed = append(f.changed, fmt.Sprintf("save %s %s %s", t.Name, t.Schema, t.Example))
+	return nil
+}
+
+func (f *fake) DeleteEventType(_ context.Context, _ herald.Caller, name string) error {
+	f.changed = append(f.changed, "delete type "+name)
+	return nil
+}
+
 func (f *fake) Changes(_ context.Context, client, _ uuid.UUID, _ int) ([]herald.Change, uuid.UUID, error) {
 	return []herald.Change{{At: noon.Add(-10 * time.Minute), ClientID: client, Action: herald.ProfileUpdated, Before: []byte(`{"alertAuthHeader":"Bearer …"}`), After: []byte(`{"alertAuthHeader":"Bearer … (changed)"}`)}}, uuid.Nil, nil
 }
@@ -246,6 +288,8 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		t.Fatal(err)
 	}
 	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Audit: f, Now: func() time.Time { return noon }, Version: "1.2.3",
+		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
+			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil }}
 	for _, c := range change {
 		c(&o)
