@@ -85,19 +85,19 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, err
 	}
 	ids := herald.NewIDs(a.clock.Now)
-	clients, err := a.openStore(ctx, box, keyExisted, ids)
-	if err != nil {
+	p := parts{box: box, registry: prometheus.NewRegistry()}
+	if p.clients, err = a.openStore(ctx, p, keyExisted, ids); err != nil {
 		return nil, err
 	}
-	p := parts{clients: clients, box: box, registry: prometheus.NewRegistry()}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.measureItself(p.registry)
 	p.guard = egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy,
 		AttemptsPerAddress: c.Outward.AttemptsPerAddress})
 	if err := a.startEngine(ctx, p); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	p.control = &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin}
-	p.intake = intake.New(clients, a.store, a.engine, webhook.Origin).WithIDs(ids)
+	p.intake = intake.New(p.clients, a.store, a.engine, webhook.Origin).WithIDs(ids)
 	if c.MaxFanOut > 0 {
 		p.intake.MaxFanOut = c.MaxFanOut
 	}
@@ -110,13 +110,13 @@ func Start(ctx context.Context, c Config) (*App, error) {
 
 // openStore opens the database, checks that the box opens what is sealed in it, and returns the cache
 // of clients that follows it.
-func (a *App) openStore(ctx context.Context, box *secret.Box, keyExisted bool, ids *herald.IDs) (*clientcache.Cache, error) {
+func (a *App) openStore(ctx context.Context, p parts, keyExisted bool, ids *herald.IDs) (*clientcache.Cache, error) {
 	c := &a.config
 	var clients *clientcache.Cache // set below; the store reports changes to it
 	var err error
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
-		Retention: c.Retention, MaxRules: c.MaxRules, Box: box, Logger: c.Log, Clock: a.clock, IDs: ids,
+		Retention: c.Retention, MaxRules: c.MaxRules, Box: p.box, Logger: c.Log, Clock: a.clock, IDs: ids, Metrics: p.registry,
 		OperatorKeys: fingerprints(c.OperatorKeys),
 		Changed:      func(client uuid.UUID) { clients.Invalidate(client) },
 	})
@@ -155,11 +155,11 @@ func (a *App) startEngine(ctx context.Context, p parts) (err error) {
 		return err
 	}
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Nodes: a.store, Clients: p.clients, Sender: a.sender, Mailer: a.mailer,
+		Store: a.store, Queue: a.store, Nodes: a.store, Clients: p.clients, Sender: a.sender, Mailer: a.mailer,
 		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow, Bounds: c.mailBounds()},
 		Consents: a.consents(),
 		Policy:   policy.Rules(c.RetrySchedule), MailPolicy: policy.Mail(c.MailSchedule),
-		Log: c.Log, Metrics: p.registry, Random: rand.Float64,
+		Log: c.Log, Metrics: p.registry, LongestAttempt: max(c.RequestTimeout+bodyTime, c.MailTimeouts.Longest()), Random: rand.Float64,
 		DeadAfter: c.NodeTimeout, Clock: a.clock, AnswerQuota: max(c.AnswerQuota, 0),
 	})
 	if err := a.engine.Start(ctx); err != nil {

@@ -79,6 +79,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		mux.Handle("GET /metrics", a.metrics(p.registry))
 	}
 	middleware := api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)
+	middleware.Expect("POST /events", "none")
 	if a.config.PublicURL != "" {
 		public, err := url.Parse(a.config.PublicURL)
 		if err == nil {

@@ -174,3 +174,26 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// TestExpiryIsOfTheFirstOfTheChain: receivers of the chain refuse it when any of it has expired. A
+// renewal is seen without a handshake.
+func TestExpiryIsOfTheFirstOfTheChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		soon := made(t, "soon")
+		time.Sleep(30 * time.Minute)
+		late := made(t, "late") // expires half an hour after the other
+		f := newFiles(t, pair{append(append([]byte{}, late.cert...), soon.cert...), late.key})
+		p, err := certificate.Load(f.cert, f.key, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := time.Until(p.Expires()).Round(time.Minute); left != 30*time.Minute {
+			t.Errorf("the chain expires in %v, want 30m", left)
+		}
+		f.write(late)
+		time.Sleep(time.Second)
+		if left := time.Until(p.Expires()).Round(time.Minute); left != time.Hour {
+			t.Errorf("the renewed certificate expires in %v, want 1h", left)
+		}
+	})
+}

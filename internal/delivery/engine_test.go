@@ -77,6 +77,9 @@ func newFixture(t *testing.T, dir string, o delivery.Options, answer func(contex
 	} else {
 		o.Nodes = f.store
 	}
+	if o.Queue == nil {
+		o.Queue = f.store
+	}
 	o.Random = func() float64 { return 0 }
 	if o.Policy.Transient == nil {
 		o.Policy = policy.Rules(policy.RulesSchedule())

@@ -122,6 +122,7 @@ func (e *Engine) waitTurn(i *item, wait time.Duration) {
 	e.window.Ended(i.Lane(), fairqueue.Result{Skipped: true})
 	unsent := e.stopping || i.Node < e.incarnation // else others may hold it already
 	if !unsent {
+		i.begun = false
 		e.limited[i] = time.AfterFunc(wait, func() { e.turnCame(i) })
 	}
 	e.startReady()

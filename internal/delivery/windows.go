@@ -70,3 +70,4 @@ func (w windows) AddClaimed(l work.Lane, i *item, size int)    { w.of(l).AddClai
 func (w windows) EndClaim(l work.Lane, wanted, n int, ok bool) { w.of(l).EndClaim(l, wanted, n, ok) }
 func (w windows) Spilled(l work.Lane)                          { w.of(l).Spilled(l) }
 func (w windows) MarkSpilled(l work.Lane)                      { w.of(l).MarkSpilled(l) }
+func (w windows) Slow(l work.Lane) bool                        { return w.of(l).Slow(l) }

@@ -82,3 +82,13 @@ func (t Timeouts) withDefaults() Timeouts {
 	}
 	return t
 }
+
+// helloSteps is how many steps Hello bounds at most: EHLO, STARTTLS, the handshake, EHLO again, and two
+// commands of the login.
+const helloSteps = 6
+
+// Longest returns how long a transaction with one block can take, if each step takes its whole time.
+func (t Timeouts) Longest() time.Duration {
+	t = t.withDefaults()
+	return t.Connect + t.Greeting + helloSteps*t.Hello + t.Mail + t.Rcpt + t.Data + t.Block + t.End
+}

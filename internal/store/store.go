@@ -48,6 +48,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
 	"herald/internal/clock"
@@ -89,6 +90,8 @@ type Options struct {
 	// Logger logs lost answers of commits, which no caller learns of. nil
 	// discards them.
 	Logger *slog.Logger
+	// Metrics gets the metrics of commits; nil measures nothing.
+	Metrics prometheus.Registerer
 	// Changed is called, if set, after a transaction that raised a client's
 	// Revision. It is not called for changes by other nodes.
 	Changed func(client uuid.UUID)
