@@ -30,6 +30,7 @@ type statements struct {
 	addDelivery *sql.Stmt
 	addAttempt  *sql.Stmt
 	addLate     *sql.Stmt
+	logCounts   *sql.Stmt
 }
 
 const (
@@ -81,6 +82,7 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
 		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
+		{&s.logCounts, logStatisticsSQL},
 	} {
 		if err := fn(row.stmt, row.text); err != nil {
 			return err
@@ -169,7 +171,7 @@ func (t *sqliteBatch) preconditions(ctx context.Context, now, cautious int64, cl
 }
 
 func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
-	w := &sqliteWriting{ctx, t.statements, b}
+	w := &sqliteWriting{ctx, t.statements, b, counting{now: b.now}}
 	if err := w.all(); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
@@ -181,6 +183,7 @@ type sqliteWriting struct {
 	ctx context.Context
 	statements
 	*batch
+	counting counting
 }
 
 func (t *sqliteWriting) all() error {
@@ -189,6 +192,11 @@ func (t *sqliteWriting) all() error {
 	}
 	for _, req := range t.results {
 		if err := t.record(req); err != nil {
+			return err
+		}
+	}
+	if counts := t.counting.row(); counts != nil {
+		if err := t.exec(t.logCounts, counts); err != nil {
 			return err
 		}
 	}
@@ -240,8 +248,12 @@ func (t *sqliteWriting) record(req *request) error {
 	if a == nil {
 		return nil
 	}
-	return t.exec(t.addAttempt, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
-		r.timings, r.request, r.response)
+	n, err := affected(t.addAttempt.ExecContext(t.ctx, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
+		r.timings, r.request, r.response))
+	if n > 0 {
+		t.counting.add(t.counting.attempt(r.Item.ClientID, r.Item.Address, a))
+	}
+	return err
 }
 
 // moveDelivery ends the delivery, or lets it wait for its next attempt. It reports whether
@@ -256,5 +268,6 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
+	t.counting.add(t.counting.delivery(d.ClientID, d.Address, r.State, r.Reason, t.now))
 	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
 }
