@@ -45,6 +45,22 @@ func LatencyBucket(took time.Duration) int {
 	return len(LatencyBounds)
 }
 
+// Within returns the smallest of LatencyBounds within which a part of the attempts ended: 0.5 asks for the
+// median. It returns 0 if that is no more than the longest; known is false if no attempt is counted.
+func (l Latency) Within(part float64) (bound time.Duration, known bool) {
+	total := int64(0)
+	for _, n := range l {
+		total += n
+	}
+	sum := int64(0)
+	for i, n := range l[:len(LatencyBounds)] {
+		if sum += n; total > 0 && float64(sum) >= part*float64(total) {
+			return LatencyBounds[i], true
+		}
+	}
+	return 0, total > 0
+}
+
 // Counts are numbers of recorded attempts and of deliveries that have ended. An attempt counts in the hour
 // in which it began, a delivery in the hour in which it ended.
 type Counts struct {
@@ -142,9 +158,14 @@ type StatisticsFilter struct {
 	Limit        int // of lines; by hour there is one for every hour
 }
 
-// Hours returns when the first hour of the filter begins, and when the hour after its last begins, in UTC.
+// Hours returns when the first hour of the filter begins, and when its last hour ends, in UTC. There is
+// at least one hour.
 func (f StatisticsFilter) Hours() (from, to time.Time) {
-	return f.Since.UTC().Truncate(time.Hour), f.Until.UTC().Add(time.Hour - 1).Truncate(time.Hour)
+	from, to = f.Since.UTC().Truncate(time.Hour), f.Until.UTC().Add(time.Hour-1).Truncate(time.Hour)
+	if !from.Before(to) {
+		to = from.Add(time.Hour)
+	}
+	return from, to
 }
 
 // ReceiverOf returns the receiver of a delivery's address, as statistics count it: a webhook's address

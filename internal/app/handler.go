@@ -62,7 +62,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
 		PortalLinks: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
-		SendsMail: a.config.MailServer != nil,
+		SendsMail: a.config.MailServer != nil, Statistics: a.store, Now: a.clock.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)

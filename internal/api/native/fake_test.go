@@ -42,7 +42,8 @@ type fake struct {
 	notReady    error
 	notice      string
 	publishFail error
-	recovered   recovery // what Recover was called with
+	recovered   recovery                // what Recover was called with
+	counted     herald.StatisticsFilter // what Statistics was called with
 	link        herald.PortalLink
 }
 

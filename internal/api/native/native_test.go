@@ -42,7 +42,8 @@ func newFixture(t *testing.T) *fixture {
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f,
+		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Statistics: f,
+		Now:       func() time.Time { return f.now },
 		PortalURL: func(r *http.Request, secret string) string { return "http://" + r.Host + "/portal/link#" + secret },
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
@@ -177,6 +178,7 @@ var calls = []aCall{
 	{"POST", "/clients/{id}/apiKeys", withOperatorKey, `{"role":"analyst"}`},
 	{"POST", "/clients/{id}/portalLinks", withOperatorKey, `{"role":"analyst"}`},
 	{"GET", "/audit", withAnyKey, ""},
+	{"GET", "/statistics", withAnyKey, ""},
 	{"POST", "/backup", withOperatorKey, ""},
 	{"GET", "/eventTypes", withAnyKey, ""},
 	{"GET", "/eventTypes/{name}", withAnyKey, ""},
