@@ -154,8 +154,14 @@ type statisticsKey struct {
 
 var errLogRow = errors.New("the row cannot be read")
 
-// readLog calls count with each entry of a row of statistics_log.
-func readLog(row []byte, count func(statisticsKey, herald.Counts)) error {
+// sum is the sum of entries. Times are in microseconds, 0 if there is none.
+type sum struct {
+	herald.Counts          // without its times
+	success, failure int64 // the last ones
+}
+
+// readLog adds up the entries of a row of statistics_log. sumOf returns the sum for a key.
+func readLog(row []byte, sumOf func(statisticsKey) *sum) error {
 	r := &logReader{rest: row}
 	if r.byte() != logVersion {
 		return errLogRow
@@ -163,20 +169,21 @@ func readLog(row []byte, count func(statisticsKey, herald.Counts)) error {
 	now := r.varint()
 	slots := readSlots(&logReader{rest: r.bytes(r.uvarint())})
 	for len(r.rest) > 0 && !r.failed {
-		kind, n, at, reason := entryKind(r.byte()), r.uvarint(), now+r.varint(), herald.Reason(r.bytes(r.uvarint()))
+		kind, n, at, reason := entryKind(r.byte()), r.uvarint(), now+r.varint(), r.bytes(r.uvarint())
 		if n >= uint64(len(slots)) || kind > deliveryEnded+entryKind(herald.Cancelled) {
 			return errLogRow
 		}
-		key := statisticsKey{slots[n].client, micros(fromMicros(at).Truncate(time.Hour)), slots[n].receiver, reason}
-		if kind >= deliveryEnded {
-			count(key, deliveryCounts(herald.State(kind-deliveryEnded)))
-			continue
+		bucket := 0
+		if kind < deliveryEnded {
+			if bucket = int(r.byte()); bucket > len(herald.LatencyBounds) {
+				return errLogRow
+			}
 		}
-		bucket := int(r.byte())
-		if bucket > len(herald.LatencyBounds) {
-			return errLogRow
+		if s := &slots[n]; s.sum == nil || at < s.hour || at >= s.hour+time.Hour.Microseconds() || string(reason) != string(s.reason) {
+			s.hour, s.reason = micros(fromMicros(at).Truncate(time.Hour)), herald.Reason(reason)
+			s.sum = sumOf(statisticsKey{s.client, s.hour, s.receiver, s.reason})
 		}
-		count(key, attemptCounts(kind, bucket, fromMicros(at)))
+		slots[n].sum.count(kind, bucket, at)
 	}
 	if r.failed {
 		return errLogRow
@@ -184,9 +191,17 @@ func readLog(row []byte, count func(statisticsKey, herald.Counts)) error {
 	return nil
 }
 
-func readSlots(r *logReader) (slots []slot) {
+// readSlot is a slot and the sum that its last entry was added to.
+type readSlot struct {
+	slot
+	hour   int64
+	reason herald.Reason
+	sum    *sum
+}
+
+func readSlots(r *logReader) (slots []readSlot) {
 	for len(r.rest) > 0 && !r.failed {
-		var s slot
+		var s readSlot
 		copy(s.client[:], r.bytes(uint64(len(s.client))))
 		s.receiver = string(r.bytes(r.uvarint()))
 		slots = append(slots, s)
@@ -194,32 +209,43 @@ func readSlots(r *logReader) (slots []slot) {
 	return slots
 }
 
-func deliveryCounts(state herald.State) (c herald.Counts) {
-	switch state {
-	case herald.Delivered:
-		c.Deliveries.Delivered = 1
-	case herald.Failed:
-		c.Deliveries.Failed = 1
-	case herald.Cancelled:
-		c.Deliveries.Cancelled = 1
-	}
-	return c
-}
-
-func attemptCounts(kind entryKind, bucket int, at time.Time) (c herald.Counts) {
+// count adds an entry.
+func (s *sum) count(kind entryKind, bucket int, at int64) {
 	switch kind {
 	case attemptDelivered:
-		c.Attempts.Delivered, c.LastSuccess = 1, at
+		s.Attempts.Delivered++
+		s.success = max(s.success, at)
 	case attemptRetry:
-		c.Attempts.Retry, c.LastFailure = 1, at
+		s.Attempts.Retry++
+		s.failure = max(s.failure, at)
 	case attemptRejected:
-		c.Attempts.Rejected, c.LastFailure = 1, at
+		s.Attempts.Rejected++
+		s.failure = max(s.failure, at)
+	case attemptUnknown:
+		s.Attempts.Unknown++
+		return // nobody knows how long it took
 	default:
-		c.Attempts.Unknown = 1
-		return c // nobody knows how long it took
+		s.end(herald.State(kind - deliveryEnded))
+		return
 	}
-	c.Latency[bucket] = 1
-	return c
+	s.Latency[bucket]++
+}
+
+func (s *sum) end(state herald.State) {
+	switch state {
+	case herald.Delivered:
+		s.Deliveries.Delivered++
+	case herald.Failed:
+		s.Deliveries.Failed++
+	case herald.Cancelled:
+		s.Deliveries.Cancelled++
+	}
+}
+
+// add adds another sum.
+func (s *sum) add(o *sum) {
+	s.Add(o.Counts)
+	s.success, s.failure = max(s.success, o.success), max(s.failure, o.failure)
 }
 
 // logReader reads the parts of a row. After the first part that the row does not have, failed is true

@@ -60,7 +60,7 @@ func (s *Store) FoldStatistics(ctx context.Context) (n int, err error) {
 		if n = len(rows); err != nil || n == 0 {
 			return err
 		}
-		sums := make(map[statisticsKey]*herald.Counts)
+		sums := make(map[statisticsKey]*sum)
 		taken := s.sumLog(rows, sums)
 		last = taken[len(taken)-1]
 		keepBusiest(sums)
@@ -123,24 +123,22 @@ func (s *Store) readStatisticsLog(ctx context.Context, tx *sql.Tx, floor int64) 
 
 // sumLog adds up rows of the log, until a step has enough to write. It returns the ids of those that it
 // took. A row that cannot be read counts nothing: it would hold up all others.
-func (s *Store) sumLog(rows []logRow, sums map[statisticsKey]*herald.Counts) (taken []int64) {
+func (s *Store) sumLog(rows []logRow, sums map[statisticsKey]*sum) (taken []int64) {
 	perHour, keys := make(map[clientHour]int), 0
 	for _, row := range rows {
 		if keys >= foldKeys {
 			break
 		}
 		taken = append(taken, row.id)
-		err := readLog(row.body, func(key statisticsKey, counts herald.Counts) {
-			sum := sums[key]
-			if sum == nil {
-				sum = new(herald.Counts)
-				sums[key] = sum
+		err := readLog(row.body, func(key statisticsKey) *sum {
+			if sums[key] == nil {
+				sums[key] = new(sum)
 				hour := clientHour{key.client, key.hour}
 				if perHour[hour]++; perHour[hour] <= herald.StatisticsReceivers { // more are added up, see keepBusiest
 					keys++
 				}
 			}
-			sum.Add(counts)
+			return sums[key]
 		})
 		if err != nil {
 			s.log.Error("a row of the statistics' log cannot be read; what it counts is missing in the statistics", "id", row.id, "error", err)
@@ -150,7 +148,7 @@ func (s *Store) sumLog(rows []logRow, sums map[statisticsKey]*herald.Counts) (ta
 }
 
 // keepBusiest leaves herald.StatisticsReceivers receivers of each client and hour, and adds the others up.
-func keepBusiest(sums map[statisticsKey]*herald.Counts) {
+func keepBusiest(sums map[statisticsKey]*sum) {
 	busy := make(map[clientHour]map[string]int64)
 	for key, c := range sums {
 		hour := clientHour{key.client, key.hour}
@@ -179,15 +177,15 @@ func keepBusiest(sums map[statisticsKey]*herald.Counts) {
 		delete(sums, key)
 		key.receiver = herald.OtherReceivers
 		if sums[key] == nil {
-			sums[key] = new(herald.Counts)
+			sums[key] = new(sum)
 		}
-		sums[key].Add(*c)
+		sums[key].add(c)
 	}
 }
 
 // addStatistics adds to rows of statistics. It returns how many receivers it counted for, by client
 // and hour.
-func addStatistics(ctx context.Context, tx *sql.Tx, sums map[statisticsKey]*herald.Counts) (map[clientHour]int, error) {
+func addStatistics(ctx context.Context, tx *sql.Tx, sums map[statisticsKey]*sum) (map[clientHour]int, error) {
 	touched := make(map[clientHour]int)
 	receiver := slot{}
 	// All nodes use the same order, so that they do not deadlock.
@@ -231,38 +229,36 @@ latency_12 = statistics.latency_12 + excluded.latency_12,
 last_success = CASE WHEN excluded.last_success > statistics.last_success THEN excluded.last_success ELSE statistics.last_success END,
 last_failure = CASE WHEN excluded.last_failure > statistics.last_failure THEN excluded.last_failure ELSE statistics.last_failure END`
 
-func statisticsArgs(key statisticsKey, c *herald.Counts) []any {
+func statisticsArgs(key statisticsKey, c *sum) []any {
 	args := append(make([]any, 0, 26), key.client[:], key.hour, key.receiver, string(key.reason),
 		c.Attempts.Delivered, c.Attempts.Retry, c.Attempts.Rejected, c.Attempts.Unknown, c.Deliveries.Delivered, c.Deliveries.Failed, c.Deliveries.Cancelled)
 	for _, n := range c.Latency {
 		args = append(args, n)
 	}
-	return append(args, microsOrZero(c.LastSuccess), microsOrZero(c.LastFailure))
+	return append(args, c.success, c.failure)
 }
 
-func microsOrZero(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return micros(t)
-}
-
-// countsOf returns where to scan the counts of a row of statistics, and what to call then.
-func countsOf(c *herald.Counts) (into []any, scanned func()) {
-	var success, failure int64
-	into = []any{&c.Attempts.Delivered, &c.Attempts.Retry, &c.Attempts.Rejected, &c.Attempts.Unknown,
+// columns returns where to scan the counts of a row of statistics.
+func (s *sum) columns() []any {
+	c := &s.Counts
+	into := []any{&c.Attempts.Delivered, &c.Attempts.Retry, &c.Attempts.Rejected, &c.Attempts.Unknown,
 		&c.Deliveries.Delivered, &c.Deliveries.Failed, &c.Deliveries.Cancelled}
 	for i := range c.Latency {
 		into = append(into, &c.Latency[i])
 	}
-	return append(into, &success, &failure), func() {
-		if success != 0 {
-			c.LastSuccess = fromMicros(success).UTC()
-		}
-		if failure != 0 {
-			c.LastFailure = fromMicros(failure).UTC()
-		}
+	return append(into, &s.success, &s.failure)
+}
+
+// counts returns the sum with its times.
+func (s *sum) counts() herald.Counts {
+	c := s.Counts
+	if s.success != 0 {
+		c.LastSuccess = fromMicros(s.success).UTC()
 	}
+	if s.failure != 0 {
+		c.LastFailure = fromMicros(s.failure).UTC()
+	}
+	return c
 }
 
 // limitReceivers adds the least busy receivers of a client and hour to the others, where the client has
@@ -302,22 +298,20 @@ LIMIT $3`, hour.client[:], hour.hour, n)
 		return err
 	}
 	slices.Sort(least) // the order of addStatistics
-	sums := make(map[statisticsKey]*herald.Counts)
+	sums := make(map[statisticsKey]*sum)
 	for _, receiver := range least {
 		_, err := list(ctx, tx, func(rows *sql.Rows) (none struct{}, err error) {
 			var (
-				counts herald.Counts
-				key    = statisticsKey{hour.client, hour.hour, herald.OtherReceivers, ""}
+				deleted sum
+				key     = statisticsKey{hour.client, hour.hour, herald.OtherReceivers, ""}
 			)
-			into, scanned := countsOf(&counts)
-			if err := rows.Scan(append([]any{&key.reason}, into...)...); err != nil {
+			if err := rows.Scan(append([]any{&key.reason}, deleted.columns()...)...); err != nil {
 				return none, err
 			}
-			scanned()
 			if sums[key] == nil {
-				sums[key] = new(herald.Counts)
+				sums[key] = new(sum)
 			}
-			sums[key].Add(counts)
+			sums[key].add(&deleted)
 			return none, nil
 		}, `DELETE FROM statistics WHERE client_id = $1 AND hour = $2 AND receiver = $3 RETURNING reason,
 attempts_delivered, attempts_retry, attempts_rejected, attempts_unknown, deliveries_delivered, deliveries_failed, deliveries_cancelled,
@@ -396,6 +390,7 @@ CAST(sum(latency_10) AS bigint), CAST(sum(latency_11) AS bigint), CAST(sum(laten
 func scanStatistics(rows *sql.Rows, by herald.StatisticsBy) (line herald.Statistics, err error) {
 	var (
 		hour, total int64
+		counted     sum
 		group       any = &line.Receiver
 	)
 	switch by {
@@ -404,13 +399,12 @@ func scanStatistics(rows *sql.Rows, by herald.StatisticsBy) (line herald.Statist
 	case herald.ByOutcome:
 		group = &line.Reason
 	}
-	into, scanned := countsOf(&line.Counts)
 	const before = 7 // the columns of attempts and deliveries
-	into = slices.Insert(into, before, any(&total))
+	into := slices.Insert(counted.columns(), before, any(&total))
 	if err := rows.Scan(append([]any{group}, into...)...); err != nil {
 		return line, err
 	}
-	scanned()
+	line.Counts = counted.counts()
 	if by == herald.ByHour {
 		line.Hour = fromMicros(hour).UTC()
 	}
