@@ -251,7 +251,7 @@ func (t *sqliteWriting) record(req *request) error {
 	n, err := affected(t.addAttempt.ExecContext(t.ctx, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
 		r.timings, r.request, r.response))
 	if n > 0 {
-		t.counting.add(t.counting.attempt(r.Item.ClientID, r.Item.Address, a))
+		t.counting.attempt(r.Item.ClientID, r.Item.Address, a)
 	}
 	return err
 }
@@ -268,6 +268,6 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	t.counting.add(t.counting.delivery(d.ClientID, d.Address, r.State, r.Reason, t.now))
+	t.counting.delivery(d.ClientID, d.Address, r.State, r.Reason, t.now)
 	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
 }

@@ -27,8 +27,13 @@ import (
 type counting struct {
 	now       int64 // of the transaction; entries have their times as differences from it
 	slots     map[slot]int
-	receivers []byte // those of the entries, see appendReceiver
+	receivers []byte // those of the entries: client, length, text
 	entries   []byte
+	last      struct { // the slot of the last entry; the next is often the same
+		client  uuid.UUID
+		address string
+		n       int
+	}
 }
 
 // slot is what an entry says by a number.
@@ -51,7 +56,7 @@ const (
 	deliveryEnded // and the herald.State
 )
 
-// attempt returns the entry of a recorded attempt.
+// attempt adds an entry for a recorded attempt, and returns it.
 func (c *counting) attempt(client uuid.UUID, address string, a *herald.Attempt) []byte {
 	kind := attemptUnknown
 	switch a.Outcome {
@@ -63,23 +68,31 @@ func (c *counting) attempt(client uuid.UUID, address string, a *herald.Attempt) 
 		kind = attemptRejected
 	}
 	took := time.Duration(a.Timings.Total * float64(time.Millisecond))
-	return append(c.entry(kind, client, address, micros(a.At), a.Reason), byte(herald.LatencyBucket(took)))
+	start := c.entry(kind, client, address, micros(a.At), a.Reason)
+	c.entries = append(c.entries, byte(herald.LatencyBucket(took)))
+	return c.entries[start:]
 }
 
-// delivery returns the entry of a delivery that ended at a time in microseconds.
+// delivery adds an entry for a delivery that ended at a time in microseconds, and returns it.
 func (c *counting) delivery(client uuid.UUID, address string, state herald.State, reason herald.Reason, at int64) []byte {
-	return c.entry(deliveryEnded+entryKind(state), client, address, at, reason)
+	return c.entries[c.entry(deliveryEnded+entryKind(state), client, address, at, reason):]
 }
 
-func (c *counting) entry(kind entryKind, client uuid.UUID, address string, at int64, reason herald.Reason) []byte {
-	e := append(make([]byte, 0, 32), byte(kind))
+// entry adds what all entries have, and returns where it begins.
+func (c *counting) entry(kind entryKind, client uuid.UUID, address string, at int64, reason herald.Reason) (start int) {
+	start = len(c.entries)
+	e := append(c.entries, byte(kind))
 	e = binary.AppendUvarint(e, uint64(c.slot(client, address)))
 	e = binary.AppendVarint(e, at-c.now)
 	e = binary.AppendUvarint(e, uint64(len(reason)))
-	return append(e, reason...)
+	c.entries = append(e, reason...)
+	return start
 }
 
 func (c *counting) slot(client uuid.UUID, address string) int {
+	if c.slots != nil && c.last.client == client && c.last.address == address {
+		return c.last.n
+	}
 	key := slot{client, herald.ReceiverOf(address)}
 	n, known := c.slots[key]
 	if !known {
@@ -92,11 +105,9 @@ func (c *counting) slot(client uuid.UUID, address string) int {
 		c.receivers = binary.AppendUvarint(c.receivers, uint64(len(key.receiver)))
 		c.receivers = append(c.receivers, key.receiver...)
 	}
+	c.last.client, c.last.address, c.last.n = client, address, n
 	return n
 }
-
-// add adds an entry to the row.
-func (c *counting) add(entry []byte) { c.entries = append(c.entries, entry...) }
 
 // header returns the row without its entries.
 func (c *counting) header() []byte {
@@ -129,7 +140,7 @@ func (c *counting) save(ctx context.Context, tx *sql.Tx) error {
 
 // addEnded adds a delivery to history and counts it.
 func (c *counting) addEnded(ctx context.Context, tx *sql.Tx, id, client uuid.UUID, address string, state herald.State, reason herald.Reason) error {
-	c.add(c.delivery(client, address, state, reason, c.now))
+	c.delivery(client, address, state, reason, c.now)
 	_, err := tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int64(state), string(reason), c.now)
 	return err
 }
@@ -139,7 +150,7 @@ func (c *counting) addAttempt(ctx context.Context, tx *sql.Tx, client uuid.UUID,
 	n, err := affected(tx.ExecContext(ctx, addAttemptSQL, a.DeliveryID[:], a.N, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
 		timings, request, response))
 	if n > 0 {
-		c.add(c.attempt(client, address, a))
+		c.attempt(client, address, a)
 	}
 	return err
 }

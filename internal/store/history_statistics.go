@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -44,7 +45,7 @@ type clientHour struct {
 }
 
 // FoldStatistics adds what transactions have logged to the statistics, in one step. It returns how many
-// rows of the log it read; 0 means that none are left.
+// rows of the log it added if there may be more; 0 means that none are left.
 func (s *Store) FoldStatistics(ctx context.Context) (n int, err error) {
 	f := &s.folding
 	f.mu.Lock()
@@ -53,16 +54,22 @@ func (s *Store) FoldStatistics(ctx context.Context) (n int, err error) {
 	if now := s.clock.Elapsed(); now >= f.floorEnds || !s.dialect.shared { // SQLite uses ids again
 		floor, f.floorEnds = 0, now+floorKept
 	}
-	var last int64
-	var touched map[clientHour]int
+	var (
+		last    int64
+		touched map[clientHour]int
+	)
 	err = s.inTransaction(ctx, "add to the statistics", func(ctx context.Context, tx *sql.Tx) error {
-		rows, err := s.readStatisticsLog(ctx, tx, floor)
-		if n = len(rows); err != nil || n == 0 {
+		n, last, touched = 0, floor, nil
+		rows, full, err := s.readStatisticsLog(ctx, tx, floor)
+		if err != nil || len(rows) == 0 {
 			return err
 		}
 		sums := make(map[statisticsKey]*sum)
 		taken := s.sumLog(rows, sums)
 		last = taken[len(taken)-1]
+		if full || len(taken) < len(rows) {
+			n = len(taken)
+		}
 		keepBusiest(sums)
 		var c conditions
 		for _, id := range taken {
@@ -79,9 +86,7 @@ func (s *Store) FoldStatistics(ctx context.Context) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if n > 0 {
-		f.floor = last
-	}
+	f.floor = last
 	f.remember(touched)
 	return n, nil
 }
@@ -93,8 +98,9 @@ type logRow struct {
 }
 
 // readStatisticsLog reads and locks rows of the log with ids above floor: as many as fit the bounds,
-// and one at least if there is any. It leaves out those that another node has locked.
-func (s *Store) readStatisticsLog(ctx context.Context, tx *sql.Tx, floor int64) ([]logRow, error) {
+// and one at least if there is any. It leaves out those that another node has locked. full says that there
+// may be others.
+func (s *Store) readStatisticsLog(ctx context.Context, tx *sql.Tx, floor int64) (found []logRow, full bool, err error) {
 	lock := ""
 	if s.dialect.shared {
 		lock = ` FOR UPDATE SKIP LOCKED`
@@ -105,20 +111,23 @@ func (s *Store) readStatisticsLog(ctx context.Context, tx *sql.Tx, floor int64) 
 		return z, err
 	}, `SELECT id, length(body) FROM statistics_log WHERE id > $1 ORDER BY id LIMIT $2`+lock, floor, foldRows)
 	if err != nil || len(sizes) == 0 {
-		return nil, err
+		return nil, false, err
 	}
 	var c conditions
+	full = len(sizes) == foldRows
 	total := int64(0)
 	for i, z := range sizes {
 		if total += z.bytes; i > 0 && total > foldBytes {
+			full = true
 			break
 		}
 		c.parts = append(c.parts, c.bind(z.id))
 	}
-	return list(ctx, tx, func(rows *sql.Rows) (r logRow, err error) {
+	found, err = list(ctx, tx, func(rows *sql.Rows) (r logRow, err error) {
 		err = rows.Scan(&r.id, &r.body)
 		return r, err
 	}, `SELECT id, body FROM statistics_log WHERE id IN (`+c.list()+`) ORDER BY id`, c.args...)
+	return found, full, err
 }
 
 // sumLog adds up rows of the log, until a step has enough to write. It returns the ids of those that it
@@ -185,8 +194,13 @@ func keepBusiest(sums map[statisticsKey]*sum) {
 
 // addStatistics adds to rows of statistics. It returns how many receivers it counted for, by client
 // and hour.
-func addStatistics(ctx context.Context, tx *sql.Tx, sums map[statisticsKey]*sum) (map[clientHour]int, error) {
-	touched := make(map[clientHour]int)
+func addStatistics(ctx context.Context, tx *sql.Tx, sums map[statisticsKey]*sum) (touched map[clientHour]int, err error) {
+	add, err := tx.PrepareContext(ctx, addStatisticsSQL)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, add.Close()) }()
+	touched = make(map[clientHour]int)
 	receiver := slot{}
 	// All nodes use the same order, so that they do not deadlock.
 	for _, key := range slices.SortedFunc(maps.Keys(sums), statisticsKey.compare) {
@@ -195,7 +209,7 @@ func addStatistics(ctx context.Context, tx *sql.Tx, sums map[statisticsKey]*sum)
 			receiver = at
 			touched[hour]++
 		}
-		if _, err := tx.ExecContext(ctx, addStatisticsSQL, statisticsArgs(key, sums[key])...); err != nil {
+		if _, err := add.ExecContext(ctx, statisticsArgs(key, sums[key])...); err != nil {
 			return nil, err
 		}
 	}

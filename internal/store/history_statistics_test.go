@@ -316,7 +316,7 @@ func testStatisticsKeepTheBusiest(t *testing.T, f *fixture) {
 		for i := range receivers {
 			address := fmt.Sprintf("https://%s%d.example/hook", name, i)
 			for range each {
-				c.add(c.delivery(f.client.ID, address, herald.Delivered, "", now))
+				c.delivery(f.client.ID, address, herald.Delivered, "", now)
 			}
 		}
 		if _, err := f.write.ExecContext(t.Context(), logStatisticsSQL, c.row()); err != nil {
@@ -378,8 +378,8 @@ func TestLogThatCannotBeReadHoldsUpNobody(t *testing.T) {
 
 func FuzzStatisticsLog(f *testing.F) {
 	c := counting{now: 1_000_000}
-	c.add(c.delivery(herald.NewID(), hook, herald.Failed, herald.ReasonExhausted, 5))
-	c.add(c.attempt(herald.NewID(), "mailto:a@b.example", &herald.Attempt{At: time.Unix(1, 0), Outcome: herald.OutcomeRetry, Reason: herald.ReasonDNS}))
+	c.delivery(herald.NewID(), hook, herald.Failed, herald.ReasonExhausted, 5)
+	c.attempt(herald.NewID(), "mailto:a@b.example", &herald.Attempt{At: time.Unix(1, 0), Outcome: herald.OutcomeRetry, Reason: herald.ReasonDNS})
 	f.Add(c.row())
 	f.Fuzz(func(t *testing.T, row []byte) {
 		_ = readLog(row, func(statisticsKey) *sum { return new(sum) }) // it must end, and not panic
@@ -403,7 +403,7 @@ func testOldStatistics(t *testing.T, f *fixture, retention time.Duration) {
 	f.accept(f.prepare(f.client, false)) // history is kept from the newest event on at the latest
 	for _, age := range []time.Duration{keep + 2*time.Hour, keep - 2*time.Hour} {
 		c := counting{now: micros(now.Add(-age))}
-		c.add(c.delivery(f.client.ID, hook, herald.Delivered, "", c.now))
+		c.delivery(f.client.ID, hook, herald.Delivered, "", c.now)
 		if _, err := f.write.ExecContext(t.Context(), logStatisticsSQL, c.row()); err != nil {
 			t.Fatal(err)
 		}
