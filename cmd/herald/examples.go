@@ -39,6 +39,7 @@ var examples = map[string][]string{
 	"deliveries recover":   {`deliveries recover --since 2h --dry-run`, `deliveries recover --since 2h --receiver https://acme.example/hook`},
 	"deliveries retry":     {`deliveries retry 019ab0c1-2222-7333-8444-555555000100`},
 	"deliveries cancel":    {`deliveries cancel 019ab0c1-2222-7333-8444-555555000100`},
+	"stats":                {`stats --since 7d`, `stats --by hour --receiver https://acme.example/hook -o json`},
 	"profile get":          {`profile get`},
 	"profile set":          {`profile set --auth-basic-file credentials.txt`, `profile set --auth-bearer - < token.txt`, `profile set --name "Acme Ltd" --no-auth`},
 	"types list":           {`types list`},

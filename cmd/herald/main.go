@@ -37,6 +37,7 @@ type commands struct {
 	Events       eventsCommand       `cmd:"" help:"Publish events and show published ones."`
 	Alerts       alertsCommand       `cmd:"" help:"Show the alerts that events raised."`
 	Deliveries   deliveriesCommand   `cmd:"" help:"Show deliveries, send them again, cancel them."`
+	Stats        statsCommand        `cmd:"" help:"Count attempts and deliveries: by receiver, by hour or by outcome."`
 	Profile      profileCommand      `cmd:"" help:"Show and change the client's profile: its name, the Authorization header of its webhooks."`
 	Types        typesCommand        `cmd:"" help:"Show, add and delete event types."`
 	Clients      clientsCommand      `cmd:"" help:"Make, list and delete clients (operator)."`

@@ -249,6 +249,7 @@ func (a *App) Stop(ctx context.Context) error {
 // Intervals of the maintenance tasks.
 const (
 	maintenanceInterval = 5 * time.Second
+	statisticsInterval  = 2 * time.Second
 	expireInterval      = 10 * time.Minute
 	stepPause           = 10 * time.Millisecond // after a step that had something to do
 )
@@ -271,6 +272,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
 		{"index alerts", a.indexAlerts, maintenanceInterval},
+		{"add to the statistics", a.store.FoldStatistics, statisticsInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
@@ -278,6 +280,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete old redeliveries", a.store.ExpireRedeliveries, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
 		{"delete the index of old alerts", a.store.ExpireAlertIndex, expireInterval},
+		{"delete old statistics", a.store.ExpireStatistics, expireInterval},
 		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
 		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},

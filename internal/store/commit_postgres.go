@@ -293,12 +293,15 @@ func (t *postgresWriting) end() {
 		ids, clients            [][]byte
 		addresses, reasons      []string
 		attempts, states, nodes []int64
+		entries                 [][]byte
+		counts                  = counting{now: t.now}
 	)
 	for _, req := range t.results {
 		if r := req.result; r.State != herald.Pending {
 			ids, clients, addresses = append(ids, r.Item.ID[:]), append(clients, r.Item.ClientID[:]), append(addresses, r.Item.Address)
 			attempts, nodes = append(attempts, int64(r.Item.Attempt)), append(nodes, r.Item.Node)
 			states, reasons = append(states, int64(r.State)), append(reasons, string(r.Reason))
+			entries = append(entries, counts.delivery(r.Item.ClientID, r.Item.Address, r.State, r.Reason, t.now))
 		}
 	}
 	if len(ids) == 0 {
@@ -309,22 +312,28 @@ func (t *postgresWriting) end() {
 		err := rows.Scan(&id)
 		t.moved[id] = true
 		return err
-	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now)
+	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now, counts.header(), entries)
 }
 
 const postgresEndSQL = `WITH ended AS (
 DELETE FROM queue WHERE id = ANY($1::uuid[])
-AND ((id, node, attempt) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]))) IS TRUE RETURNING id)
-INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
+AND ((id, node, attempt) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]))) IS TRUE RETURNING id),
+moved AS (INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
 SELECT id, client_id, address, state, reason, $8
 FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[]) r(id, client_id, address, state, reason)
-WHERE (id IN (SELECT id FROM ended)) IS TRUE RETURNING id`
+WHERE (id IN (SELECT id FROM ended)) IS TRUE RETURNING id),
+logged AS (INSERT INTO statistics_log (body)
+SELECT $9::bytea || string_agg(entry, '') FROM unnest($1::uuid[], $10::bytea[]) e(id, entry)
+WHERE (id IN (SELECT id FROM moved)) IS TRUE HAVING count(*) > 0)
+SELECT id FROM moved`
 
 func (t *postgresWriting) addAttempts() {
 	var (
 		ids, timings, requests, responses [][]byte
 		numbers, at, statuses             []int64
 		outcomes, reasons, errs           []string
+		entries                           [][]byte
+		counts                            = counting{now: t.now}
 	)
 	for _, req := range t.results {
 		r, a := req.result, req.result.Attempt
@@ -335,11 +344,15 @@ func (t *postgresWriting) addAttempts() {
 		outcomes, statuses = append(outcomes, string(a.Outcome)), append(statuses, int64(a.Status))
 		reasons, errs = append(reasons, string(a.Reason)), append(errs, a.Error)
 		timings, requests, responses = append(timings, r.timings), append(requests, r.request), append(responses, r.response)
+		entries = append(entries, counts.attempt(r.Item.ClientID, r.Item.Address, a))
 	}
 	if len(ids) == 0 {
 		return
 	}
-	t.Queue(`INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
+	t.Queue(`WITH added AS (INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[])
-ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses)
+ON CONFLICT DO NOTHING RETURNING delivery_id, n)
+INSERT INTO statistics_log (body) SELECT $11::bytea || string_agg(entry, '') FROM unnest($1::uuid[], $2::bigint[], $12::bytea[]) e(id, n, entry)
+WHERE ((id, n) IN (SELECT delivery_id, n FROM added)) IS TRUE HAVING count(*) > 0`,
+		ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses, counts.header(), entries)
 }

@@ -31,6 +31,7 @@ type statements struct {
 	addAttempt  *sql.Stmt
 	addLate     *sql.Stmt
 	indexLate   *sql.Stmt
+	logCounts   *sql.Stmt
 }
 
 const (
@@ -83,6 +84,7 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
 		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
 		{&s.indexLate, addLateAlertSQL},
+		{&s.logCounts, logStatisticsSQL},
 	} {
 		if err := fn(row.stmt, row.text); err != nil {
 			return err
@@ -171,7 +173,7 @@ func (t *sqliteBatch) preconditions(ctx context.Context, now, cautious int64, cl
 }
 
 func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
-	w := &sqliteWriting{ctx, t.statements, b}
+	w := &sqliteWriting{ctx, t.statements, b, counting{now: b.now}}
 	if err := w.all(); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
@@ -183,6 +185,7 @@ type sqliteWriting struct {
 	ctx context.Context
 	statements
 	*batch
+	counting counting
 }
 
 func (t *sqliteWriting) all() error {
@@ -191,6 +194,11 @@ func (t *sqliteWriting) all() error {
 	}
 	for _, req := range t.results {
 		if err := t.record(req); err != nil {
+			return err
+		}
+	}
+	if counts := t.counting.row(); counts != nil {
+		if err := t.exec(t.logCounts, counts); err != nil {
 			return err
 		}
 	}
@@ -245,8 +253,12 @@ func (t *sqliteWriting) record(req *request) error {
 	if a == nil {
 		return nil
 	}
-	return t.exec(t.addAttempt, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
-		r.timings, r.request, r.response)
+	n, err := affected(t.addAttempt.ExecContext(t.ctx, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
+		r.timings, r.request, r.response))
+	if n > 0 {
+		t.counting.attempt(r.Item.ClientID, r.Item.Address, a)
+	}
+	return err
 }
 
 // moveDelivery ends the delivery, or lets it wait for its next attempt. It reports whether
@@ -261,5 +273,6 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
+	t.counting.delivery(d.ClientID, d.Address, r.State, r.Reason, t.now)
 	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
 }

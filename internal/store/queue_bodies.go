@@ -114,8 +114,8 @@ func (s *Store) endUnsent(ctx context.Context, d work.Item, reason herald.Reason
 		if err != nil || n == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, addDeliverySQL, d.ID[:], d.ClientID[:], d.Address, int64(herald.Failed), string(reason), now)
-		return err
+		c := counting{now: now}
+		return errors.Join(c.addEnded(ctx, tx, d.ID, d.ClientID, d.Address, herald.Failed, reason), c.save(ctx, tx))
 	})
 }
 

@@ -45,6 +45,7 @@ type fake struct {
 	recovered   recovery      // what Recover was called with
 	by          herald.Caller // of the last change of a delivery
 	keys        []herald.Key
+	counted     herald.StatisticsFilter // what Statistics was called with
 	link        herald.PortalLink
 	ended       []herald.Caller // whose sessions have ended
 }

@@ -1,5 +1,5 @@
 // Package native is Herald's own HTTP surface: publishing events, reading deliveries,
-// managing clients, event types and mailboxes, the audit log, the health checks, and the
+// statistics, managing clients, event types and mailboxes, the audit log, the health checks, and the
 // OpenAPI document of the whole API.
 //
 // It is strict about requests. An unknown member or parameter, a wrong type, or a member
@@ -19,6 +19,7 @@ package native
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -164,6 +165,8 @@ type Options struct {
 	Backups     Backups
 	PortalLinks PortalLinks
 	Sessions    Sessions
+	Statistics  Statistics
+	Now         func() time.Time
 	// PortalURL returns the address of a portal link with a secret; nil without the portal.
 	PortalURL func(r *http.Request, secret string) string
 	// Catalogue returns the present event types.
@@ -199,6 +202,7 @@ func Register(o Options) error {
 	s.registerBackup()
 	s.registerPortalLinks()
 	s.registerSessions()
+	s.registerStatistics()
 	return s.serveDocument()
 }
 

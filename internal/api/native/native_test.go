@@ -42,7 +42,8 @@ func newFixture(t *testing.T) *fixture {
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Sessions: f,
+		Auth: f, Publisher: f, Events: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Sessions: f, Statistics: f,
+		Now:       func() time.Time { return f.now },
 		PortalURL: func(r *http.Request, secret string) string { return "http://" + r.Host + "/portal/link#" + secret },
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
@@ -184,6 +185,7 @@ var calls = []aCall{
 	{"POST", "/clients/{id}/portalLinks", withOperatorKey, `{"role":"analyst"}`},
 	{"DELETE", "/sessions", withAnyKey, ""},
 	{"GET", "/audit", withAnyKey, ""},
+	{"GET", "/statistics", withAnyKey, ""},
 	{"POST", "/backup", withOperatorKey, ""},
 	{"GET", "/eventTypes", withAnyKey, ""},
 	{"GET", "/eventTypes/{name}", withAnyKey, ""},
