@@ -45,6 +45,9 @@ const (
 	MailboxConfirmed    Action = "mailbox.confirmed"
 	BackupTaken         Action = "backup.taken"
 	PortalLinkCreated   Action = "portalLink.created"
+	IssueAcknowledged   Action = "issue.acknowledged"
+	NotificationsSet    Action = "notifications.set"
+	NotificationsOff    Action = "notifications.off"
 )
 
 // Actor is the kind of caller that made a change.

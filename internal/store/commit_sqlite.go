@@ -30,6 +30,7 @@ type statements struct {
 	addDelivery *sql.Stmt
 	addAttempt  *sql.Stmt
 	addLate     *sql.Stmt
+	anyOpen     *sql.Stmt
 }
 
 const (
@@ -80,7 +81,7 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
 		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
-		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
+		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL}, {&s.anyOpen, anyOpenSQL},
 	} {
 		if err := fn(row.stmt, row.text); err != nil {
 			return err
@@ -119,20 +120,21 @@ func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
 // sqliteBatch is the writer's transaction on SQLite.
 type sqliteBatch struct {
 	*sql.Tx
+	store *Store
 	statements
 }
 
-func sqliteBegin(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
+func sqliteBegin(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error) {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, preconditions{}, err
 	}
-	t := &sqliteBatch{tx, s.stmts.in(ctx, tx)}
+	t := &sqliteBatch{tx, s, s.stmts.in(ctx, tx)}
 	now, err := s.now(ctx, tx)
 	if err != nil {
 		return nil, preconditions{}, errors.Join(err, tx.Rollback())
 	}
-	found, err := t.preconditions(ctx, now, micros(s.clock.Cautious()), clients, keys)
+	found, err := t.preconditions(ctx, now, micros(s.clock.Cautious()), ask.clients, ask.keys)
 	if err != nil {
 		return nil, found, errors.Join(err, tx.Rollback())
 	}
@@ -169,7 +171,7 @@ func (t *sqliteBatch) preconditions(ctx context.Context, now, cautious int64, cl
 }
 
 func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
-	w := &sqliteWriting{ctx, t.statements, b}
+	w := &sqliteWriting{ctx, t.statements, b, t}
 	if err := w.all(); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
@@ -181,6 +183,7 @@ type sqliteWriting struct {
 	ctx context.Context
 	statements
 	*batch
+	tx *sqliteBatch
 }
 
 func (t *sqliteWriting) all() error {
@@ -192,7 +195,10 @@ func (t *sqliteWriting) all() error {
 			return err
 		}
 	}
-	return t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) })
+	if err := t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) }); err != nil {
+		return err
+	}
+	return t.issues()
 }
 
 func (t *sqliteWriting) exec(stmt *sql.Stmt, args ...any) error {
