@@ -99,3 +99,21 @@ type IssueFilter struct {
 	After uuid.UUID
 	Limit int
 }
+
+// Limits on notifications.
+const (
+	MaxAfterMinutes    = 7 * 24 * 60
+	MaxAfterDeliveries = 1_000_000
+	MaxNotified        = 20 // mailboxes, and as many webhooks
+)
+
+// Notifications say when a client is told that a receiver fails, and who hears. The addresses are those
+// of the client's rules for NotificationTypes.
+type Notifications struct {
+	On bool `json:"on" doc:"Whether somebody is told."`
+	// AfterMinutes and AfterDeliveries are limits; 0 is none.
+	AfterMinutes    int      `json:"failingAfterMinutes" doc:"How long a receiver has failed; 0 is not by time."`
+	AfterDeliveries int      `json:"failingAfterDeliveries" doc:"How many deliveries to it have failed for good; 0 is not by number."`
+	Mailboxes       []string `json:"mailboxes"`
+	Webhooks        []string `json:"webhooks"`
+}
