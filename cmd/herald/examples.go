@@ -37,7 +37,7 @@ var examples = map[string][]string{
 	"deliveries recover":   {`deliveries recover --since 2h --dry-run`, `deliveries recover --since 2h --receiver https://acme.example/hook`},
 	"deliveries retry":     {`deliveries retry 019ab0c1-2222-7333-8444-555555000100`},
 	"deliveries cancel":    {`deliveries cancel 019ab0c1-2222-7333-8444-555555000100`},
-	"issues list":          {`issues`, `issues --state ended --receiver https://acme.example/hook`},
+	"issues list":          {`issues list`, `issues list --state ended --receiver https://acme.example/hook`},
 	"issues show":          {`issues show 019ab0c1-4444-7111-8111-111111111111`},
 	"issues acknowledge":   {`issues acknowledge 019ab0c1-4444-7111-8111-111111111111 --note "They deploy at nine."`},
 	"notifications get":    {`notifications get`},
