@@ -22,7 +22,7 @@ CREATE TABLE issues (
     acked_by      TEXT     NOT NULL DEFAULT '',
     acked_key     BLOB,
     note          TEXT     NOT NULL DEFAULT ''
-);
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX issues_open ON issues (client_id, receiver_key, reason) WHERE ended_at IS NULL;
 CREATE INDEX issues_by_client ON issues (client_id, id) WHERE ended_at IS NOT NULL;
 CREATE INDEX issues_ended ON issues (ended_at) WHERE ended_at IS NOT NULL;
@@ -33,4 +33,4 @@ CREATE TABLE notifications (
     client_id        BLOB   PRIMARY KEY,
     after_minutes    INTEGER NOT NULL, -- 0: not by time
     after_deliveries INTEGER NOT NULL  -- 0: not by number
-);
+) WITHOUT ROWID;
