@@ -30,6 +30,7 @@ import (
 	"herald/internal/egress"
 	"herald/internal/intake"
 	"herald/internal/mail"
+	"herald/internal/notify"
 	"herald/internal/policy"
 	"herald/internal/ratelimit"
 	"herald/internal/secret"
@@ -60,6 +61,7 @@ type App struct {
 	pair           *certificate.Pair // nil without TLS
 
 	limitEvents *ratelimit.Events // nil without a rate limit
+	notifier    *notify.Notifier
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -101,6 +103,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if c.MaxFanOut > 0 {
 		p.intake.MaxFanOut = c.MaxFanOut
 	}
+	a.notifier = &notify.Notifier{Store: a.store, Publisher: p.intake, HasRules: hasRules(p.clients), Link: c.issueLink, Log: c.Log}
 	if err := a.serve(ctx, p); err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
@@ -274,6 +277,8 @@ func (a *App) startMaintenance(r *resealer) {
 		{"index alerts", a.indexAlerts, maintenanceInterval},
 		{"add to the statistics", a.store.FoldStatistics, statisticsInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
+		{"tell clients of failing receivers", a.notifier.Step, maintenanceInterval},
+		{"delete old issues", a.store.ExpireIssues, expireInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},

@@ -174,9 +174,13 @@ func TestOwnEventTypes(t *testing.T) {
 // paths too. With the ids of one client, another client gets 404.
 func TestAnotherClientsIDsAreUnknown(t *testing.T) {
 	f := newFixture(t)
-	rule := f.rule(newReceiver(t, nil).URL, uuid.Nil)
+	rule := f.rule(newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }).URL, uuid.Nil)
 	receipt := f.publish(event())
 	f.ended(receipt)
+	issues, err := f.Issues(t.Context(), client.IssueFilter{})
+	if err != nil || len(issues.Results) != 1 {
+		t.Fatalf("issues %+v, %v", issues, err)
+	}
 	keys, err := f.Keys(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +188,7 @@ func TestAnotherClientsIDsAreUnknown(t *testing.T) {
 	ids := map[string]string{
 		"{ruleId}": rule.ID.String(), "{alertId}": receipt.AlertIDs[0].String(), "{apiKeyId}": keys[0].ID.String(), "{address}": "a@acme.example",
 		"/events/{id}": "/events/" + receipt.EventID.String(), "/deliveries/{id}": "/deliveries/" + receipt.AlertIDs[0].String(),
+		"/issues/{id}": "/issues/" + issues.Results[0].ID.String(),
 	}
 	other, err := f.operator.CreateClient(t.Context(), "Other")
 	if err != nil {

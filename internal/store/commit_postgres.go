@@ -29,23 +29,23 @@ type postgresBatch struct {
 	store *Store
 }
 
-func postgresBegin(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
+func postgresBegin(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error) {
 	conn, err := s.batches.Acquire(ctx)
 	if err != nil {
 		return nil, preconditions{}, err
 	}
 	t := &postgresBatch{conn, s}
-	found, err := t.preconditions(ctx, node, clients, keys)
+	found, err := t.preconditions(ctx, node, ask)
 	if err != nil {
 		return nil, found, t.rollback(ctx, err)
 	}
 	return t, found, nil
 }
 
-func (t *postgresBatch) preconditions(ctx context.Context, node int64, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
+func (t *postgresBatch) preconditions(ctx context.Context, node int64, ask questions) (preconditions, error) {
 	var (
 		p     pgx.Batch
-		found = preconditions{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
+		found = preconditions{versions: make(map[uuid.UUID]int64, len(ask.clients)), used: make(map[idempotencyKey]firstUse), open: newOpenIssues()}
 	)
 	p.Queue(`BEGIN`)
 	began := t.store.clock.Elapsed()
@@ -58,7 +58,7 @@ func (t *postgresBatch) preconditions(ctx context.Context, node int64, clients [
 		found.now, found.cautious = micros(t.store.clock.Now()), micros(t.store.clock.Cautious())
 		return nil
 	})
-	if len(clients) > 0 {
+	if len(ask.clients) > 0 {
 		// FOR SHARE lets other batches run and makes a change of the client wait.
 		queueList(&p, func(rows pgx.Rows) error {
 			var (
@@ -69,10 +69,13 @@ func (t *postgresBatch) preconditions(ctx context.Context, node int64, clients [
 			found.versions[id] = version
 			return err
 		}, `SELECT id, version, (SELECT tallied_to FROM history) FROM clients
-WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, uuids(clients))
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, uuids(ask.clients))
 	}
-	if len(keys) > 0 {
-		findKeys(&p, keys, &found)
+	if len(ask.keys) > 0 {
+		findKeys(&p, ask.keys, &found)
+	}
+	if c := &ask.issues; len(c.failures)+len(c.successes) > 0 {
+		findOpenIssues(&p, c, &found.open)
 	}
 	return found, t.conn.SendBatch(ctx, &p).Close()
 }
@@ -114,7 +117,7 @@ LATERAL (SELECT * FROM idempotency i WHERE i.client_id = k.client_id AND i.key =
 // fails, the server skips COMMIT. When the connection fails without an answer, the outcome
 // of COMMIT is unknown.
 func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
-	w := &postgresWriting{batch: b, moved: make(map[uuid.UUID]bool)}
+	w := &postgresWriting{batch: b, ids: t.store.ids, moved: make(map[uuid.UUID]bool)}
 	w.all()
 	committed := false
 	w.Queue(`COMMIT`).Exec(func(pgconn.CommandTag) error {
@@ -171,6 +174,7 @@ func uuids(ids []uuid.UUID) [][]byte {
 type postgresWriting struct {
 	pgx.Batch
 	*batch
+	ids   *herald.IDs
 	moved map[uuid.UUID]bool // the deliveries that were still held
 }
 
@@ -190,6 +194,7 @@ func (t *postgresWriting) all() {
 		t.Queue(addLateAlertSQL, args...)
 		return nil
 	})
+	t.issues() // last: the rows are locked until the commit
 }
 
 func (t *postgresWriting) addKeys() {

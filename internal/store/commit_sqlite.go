@@ -32,6 +32,7 @@ type statements struct {
 	addLate     *sql.Stmt
 	indexLate   *sql.Stmt
 	logCounts   *sql.Stmt
+	anyOpen     *sql.Stmt
 }
 
 const (
@@ -82,7 +83,7 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
 		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
-		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
+		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL}, {&s.anyOpen, anyOpenSQL},
 		{&s.indexLate, addLateAlertSQL},
 		{&s.logCounts, logStatisticsSQL},
 	} {
@@ -123,20 +124,21 @@ func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
 // sqliteBatch is the writer's transaction on SQLite.
 type sqliteBatch struct {
 	*sql.Tx
+	store *Store
 	statements
 }
 
-func sqliteBegin(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
+func sqliteBegin(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error) {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, preconditions{}, err
 	}
-	t := &sqliteBatch{tx, s.stmts.in(ctx, tx)}
+	t := &sqliteBatch{tx, s, s.stmts.in(ctx, tx)}
 	now, err := s.now(ctx, tx)
 	if err != nil {
 		return nil, preconditions{}, errors.Join(err, tx.Rollback())
 	}
-	found, err := t.preconditions(ctx, now, micros(s.clock.Cautious()), clients, keys)
+	found, err := t.preconditions(ctx, now, micros(s.clock.Cautious()), ask.clients, ask.keys)
 	if err != nil {
 		return nil, found, errors.Join(err, tx.Rollback())
 	}
@@ -173,7 +175,7 @@ func (t *sqliteBatch) preconditions(ctx context.Context, now, cautious int64, cl
 }
 
 func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
-	w := &sqliteWriting{ctx, t.statements, b, counting{now: b.now}}
+	w := &sqliteWriting{ctx, t.statements, b, counting{now: b.now}, t}
 	if err := w.all(); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
@@ -186,6 +188,7 @@ type sqliteWriting struct {
 	statements
 	*batch
 	counting counting
+	tx       *sqliteBatch
 }
 
 func (t *sqliteWriting) all() error {
@@ -205,7 +208,10 @@ func (t *sqliteWriting) all() error {
 	if err := t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) }); err != nil {
 		return err
 	}
-	return t.batch.indexLate(func(args ...any) error { return t.exec(t.statements.indexLate, args...) })
+	if err := t.batch.indexLate(func(args ...any) error { return t.exec(t.statements.indexLate, args...) }); err != nil {
+		return err
+	}
+	return t.issues()
 }
 
 func (t *sqliteWriting) exec(stmt *sql.Stmt, args ...any) error {

@@ -192,13 +192,16 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 		if err := endDigested(ctx, tx, c, result, d.ID, d.Address, d.Attempt); err != nil {
 			return err
 		}
+		var issues issueChanges
+		issues.add(&r)
 		for _, entry := range entries {
 			if entry.DeliveryID == d.ID {
 				continue
 			}
 			var address string
 			var attempt int
-			err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND node IS NULL RETURNING address, attempt`, entry.DeliveryID[:]).Scan(&address, &attempt)
+			var made int64
+			err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND node IS NULL RETURNING address, attempt, made_at`, entry.DeliveryID[:]).Scan(&address, &attempt, &made)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue // it was cancelled meanwhile
 			}
@@ -208,6 +211,11 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 			if err != nil {
 				return err
 			}
+			issues.add(&work.Result{Item: work.Item{ID: entry.DeliveryID, ClientID: d.ClientID, Address: address, MadeAt: fromMicros(made),
+				Notification: herald.IsNotification(entry.Type)}, Attempt: r.Attempt, State: r.State, Reason: r.Reason})
+		}
+		if err := s.changeIssues(ctx, tx, now, issues); err != nil {
+			return err
 		}
 		if err := c.save(ctx, tx); err != nil {
 			return err

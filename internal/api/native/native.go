@@ -130,6 +130,26 @@ type Audit interface {
 	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
 }
 
+// Issues reads and acknowledges issues. A client of uuid.Nil means those of all clients; the calls
+// about one are CodeNotFound when there is no such issue.
+type Issues interface {
+	// Issues lists the issues that meet the filter, newest first. next is as of Events.
+	Issues(ctx context.Context, client uuid.UUID, f herald.IssueFilter) (found []herald.Issue, next uuid.UUID, err error)
+	Issue(ctx context.Context, client, id uuid.UUID) (herald.Issue, error)
+	// AcknowledgeIssue is CodeConflict when the issue has ended.
+	AcknowledgeIssue(ctx context.Context, by herald.Caller, client, id uuid.UUID, note string) (herald.Issue, error)
+}
+
+// Notifications stores who hears when a receiver of a client fails.
+type Notifications interface {
+	Notifications(ctx context.Context, client uuid.UUID) (herald.Notifications, error)
+	// SetNotifications replaces them and the client's rules for them. It is CodeConflict when the
+	// client would have too many rules.
+	SetNotifications(ctx context.Context, by herald.Caller, client uuid.UUID, n herald.Notifications) error
+	// StopNotifications deletes them and those rules. A second call changes nothing.
+	StopNotifications(ctx context.Context, by herald.Caller, client uuid.UUID) error
+}
+
 // Mailboxes stores which mailboxes get no more mail of a client.
 type Mailboxes interface {
 	// Unsubscribed lists the mailboxes by address.
@@ -160,6 +180,7 @@ type Options struct {
 	Clients     Clients
 	Keys        Keys
 	Audit       Audit
+	Issues      Issues
 	Mailboxes   Mailboxes
 	EventTypes  EventTypes
 	Backups     Backups
@@ -167,6 +188,10 @@ type Options struct {
 	Sessions    Sessions
 	Statistics  Statistics
 	Now         func() time.Time
+	// Notifications is who hears when a receiver fails, and CheckURL refuses a webhook's address that may
+	// not be called.
+	Notifications Notifications
+	CheckURL      func(raw string) error
 	// PortalURL returns the address of a portal link with a secret; nil without the portal.
 	PortalURL func(r *http.Request, secret string) string
 	// Catalogue returns the present event types.
@@ -193,6 +218,8 @@ func Register(o Options) error {
 	s := &surface{o}
 	s.registerEvents()
 	s.registerDeliveries()
+	s.registerIssues()
+	s.registerNotifications()
 	s.registerRules()
 	s.registerUnsubscribed()
 	s.registerClients()
