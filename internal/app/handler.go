@@ -117,6 +117,7 @@ func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, p parts) error 
 		Keys: keys, Sessions: a.store, Deliveries: a.store, Sender: p.control, Events: a.store, Rules: a.store, Clients: a.store, Audit: a.store,
 		Catalogue: p.clients.Catalogue, Secure: a.config.secure(), FrameAncestors: a.config.PortalFrameAncestors,
 		Now: a.clock.Now, Version: a.config.Version,
+		Issues: a.store, Recoverer: p.control, Statistics: a.store,
 		Operator: portal.Operator{Views: a.store, Clients: a.store, EventTypes: a.store, Status: a.status, LinkURL: a.portalURL()},
 	})
 }

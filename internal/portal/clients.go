@@ -30,12 +30,15 @@ type clientRow struct {
 	Pending   int
 	Counted   bool // Pending is exact
 	OldestDue *time.Time
+	Failing   int  // how many receivers fail
 	Late      bool // something is due, and was not sent for longer than a minute
 }
 
 // State says how a client's deliveries are.
 func (c clientRow) State() badge {
 	switch {
+	case c.Failing > 0:
+		return badge{"bad", "cross", plural(c.Failing, "receiver fails", "receivers fail")}
 	case c.Late:
 		return badge{"wait", "clock", "Behind"}
 	case c.Pending > 0:
@@ -88,6 +91,10 @@ func (p *portal) showClients(r *http.Request, form newClientForm) (answer, error
 	if err != nil {
 		return answer{}, err
 	}
+	failing, err := p.failingReceivers(r.Context())
+	if err != nil {
+		return answer{}, err
+	}
 	list := clientListView{New: form}
 	if after != uuid.Nil {
 		list.First = Path + "clients"
@@ -103,10 +110,26 @@ func (p *portal) showClients(r *http.Request, form newClientForm) (answer, error
 	whole := status.Backlog != nil && !status.Backlog.AtLeast && len(status.Clients) < herald.MaxBacklogClients
 	for _, c := range found {
 		b, counted := backlog[c.ID]
-		list.Rows = append(list.Rows, clientRow{client: client{c.ID, c.Profile.Name}, Pending: b.Pending, Counted: counted || whole,
+		list.Rows = append(list.Rows, clientRow{client: client{c.ID, c.Profile.Name}, Pending: b.Pending, Counted: counted || whole, Failing: len(failing[c.ID]),
 			OldestDue: b.OldestDue, Late: b.OldestDue != nil && status.At.Sub(*b.OldestDue) > lateAfter})
 	}
 	return page("clients.html", "Clients", list), nil
+}
+
+// maxAllIssues is how many open issues of all clients are read for their list.
+const maxAllIssues = 1000
+
+// failingReceivers returns the receivers with an open issue, by client.
+func (p *portal) failingReceivers(ctx context.Context) (map[uuid.UUID]map[string]bool, error) {
+	open, _, err := p.Issues.Issues(ctx, uuid.Nil, herald.IssueFilter{State: herald.IssueOpen, Limit: maxAllIssues})
+	failing := make(map[uuid.UUID]map[string]bool)
+	for _, i := range open {
+		if failing[i.ClientID] == nil {
+			failing[i.ClientID] = make(map[string]bool)
+		}
+		failing[i.ClientID][i.Receiver] = true
+	}
+	return failing, err
 }
 
 // createdView shows a new client and its key.

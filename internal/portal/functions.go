@@ -20,7 +20,7 @@ func (p *portal) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset": p.assets.path, "id": func(id uuid.UUID) idView { return idView{id.String()} },
 		"time": func(at time.Time) timeView { return timeView{at, p.Now(), false} }, "moment": func(at time.Time) timeView { return timeView{at, p.Now(), true} },
-		"badge": badgeOf, "millis": millis, "plural": plural, "number": number, "article": article, "statement": statement, "byteSize": byteSize, "reason": reasonWord, "sentence": sentence,
+		"badge": badgeOf, "millis": millis, "plural": plural, "number": number, "number64": func(n int64) string { return number(int(n)) }, "chartLegend": func() []badge { return chartLegend }, "article": article, "statement": statement, "byteSize": byteSize, "reason": reasonWord, "sentence": sentence,
 		"now": func() int64 { return p.Now().UnixMilli() }, "notNil": func(id uuid.UUID) bool { return id != uuid.Nil },
 		"post":   func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
 		"filter": func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },

@@ -119,6 +119,10 @@ func TestSystemPageSaysWhatNeedsAttention(t *testing.T) {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
 	}
+	if text := f.page(session, http.StatusOK, Path+"clients"); strings.Count(text, "1 receiver fails") != 2 {
+		t.Errorf("the list of clients does not say whose receivers fail:\n%s", text)
+	}
+	f.issues = nil
 	if text := f.page(session, http.StatusOK, Path+"clients"); !strings.Contains(text, "Behind") || !strings.Contains(text, "Not known") {
 		t.Errorf("the list of clients does not say who is behind:\n%s", text)
 	}

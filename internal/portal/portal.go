@@ -113,6 +113,9 @@ type Options struct {
 	Rules      Rules
 	Clients    Clients
 	Audit      Audit
+	Issues     Issues
+	Recoverer  Recoverer
+	Statistics Statistics
 	Operator   Operator
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)

@@ -211,6 +211,8 @@ var notices = map[string]string{
 	"signed-out":  "You are signed out.",
 	"ended-all":   "All sessions of your key have ended.",
 
+	"acknowledged": "Noted. The others see who takes care of it.",
+
 	"renamed":        "The client has its new name. Webhooks carry it from the next event on.",
 	"client-deleted": "The client was deleted. Its keys and sessions have ended.",
 	"type-saved":     "The event type is saved. It applies to all clients, from the next event on.",
