@@ -20,7 +20,7 @@ func TestOverviewSaysWhoFailsAndWhy(t *testing.T) {
 		{Receiver: "https://" + acme.String() + ".example/hook", Counts: herald.Counts{Deliveries: herald.DeliveryCounts{Delivered: 1, Failed: 3}}},
 		{Receiver: herald.OtherReceivers}}
 	text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, ""))
-	for _, want := range []string{"1 receiver is failing: it answers 401.", "It answers 401, since", "3 deliveries failed for good", "/recover\">Recover…", "99.9 %", "25 %", "48 delivered, 24 failed", "<title>23 h ago: 2 delivered, 1 failed</title>", "All others"} {
+	for _, want := range []string{"1 of 3 receivers is failing: it answers 401.", "It answers 401, since", "3 deliveries failed for good", "/recover\">Recover…", "99.9 %", "25 %", "48 delivered, 24 failed", "<title>23 h ago: 2 delivered, 1 failed</title>", "All others"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the overview does not say %q:\n%s", want, text)
 		}
@@ -45,8 +45,8 @@ func TestHealthInWords(t *testing.T) {
 	}{
 		{nil, 0, false, ""}, {nil, 1, false, "The receiver is answering."}, {nil, 2, false, "Both receivers are answering."}, {nil, 3, false, "All 3 receivers are answering."},
 		{nil, 200, true, "All more than 200 receivers are answering."},
-		{[]issueRow{one}, 3, false, "1 receiver is failing: it does not answer in time."}, {[]issueRow{one, one}, 3, false, "1 receiver is failing: it does not answer in time."},
-		{[]issueRow{one, two}, 3, false, "2 receivers are failing."}, {slices.Repeat([]issueRow{one}, maxIssues), 3, false, "At least 1 receiver fails."},
+		{[]issueRow{one}, 3, false, "1 of 3 receivers is failing: it does not answer in time."}, {[]issueRow{one, one}, 1, false, "The receiver is failing: it does not answer in time."},
+		{[]issueRow{one, two}, 200, true, "2 of more than 200 receivers are failing."}, {[]issueRow{one, two}, 0, false, "2 receivers are failing."}, {slices.Repeat([]issueRow{one}, maxIssues), 3, false, "At least 1 receiver fails."},
 	} {
 		if got := receiverHealth(test.open, test.total, test.more); got != test.want {
 			t.Errorf("%d of %d: %q, want %q", len(test.open), test.total, got, test.want)

@@ -21,6 +21,8 @@ type overviewView struct {
 	// Health is how things are, in a sentence.
 	Health string
 	Good   bool
+	// Next is when the next attempt is due; zero if that is not known.
+	Next time.Time
 	// Steps are what is left to do until the first event arrives; nil once one has.
 	Steps           []step
 	Failed, Waiting []deliveryRow
@@ -58,6 +60,11 @@ func (p *portal) overview(r *http.Request, v visit) (answer, error) {
 		return answer{}, err
 	}
 	show.Failed, show.Waiting = failed, waiting
+	for _, d := range waiting {
+		if at := d.NextAttemptAt; !moreWaiting && !at.IsZero() && at.After(p.Now()) && (show.Next.IsZero() || at.Before(show.Next)) {
+			show.Next = at
+		}
+	}
 	show.Health, show.Good = health(failed, moreFailed, waiting, moreWaiting)
 	if err := p.addReceivers(r.Context(), v, &show); err != nil {
 		return answer{}, err
@@ -117,8 +124,12 @@ func receiverHealth(open []issueRow, total int, more bool) string {
 		return ""
 	case len(open) == maxIssues:
 		return fmt.Sprintf("At least %s.", plural(len(failing), "receiver fails", "receivers fail"))
+	case len(failing) == 1 && total > 1:
+		return fmt.Sprintf("1 of %s receivers is failing: %s.", many, open[0].Why())
 	case len(failing) == 1:
-		return fmt.Sprintf("1 receiver is failing: %s.", open[0].Why())
+		return fmt.Sprintf("The receiver is failing: %s.", open[0].Why())
+	case len(failing) > 1 && total >= len(failing):
+		return fmt.Sprintf("%d of %s receivers are failing.", len(failing), many)
 	case len(failing) > 1:
 		return fmt.Sprintf("%d receivers are failing.", len(failing))
 	case total == 1:
