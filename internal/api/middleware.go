@@ -43,7 +43,8 @@ type Middleware struct {
 func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer, trusted ...netip.Prefix) *Middleware {
 	m := &Middleware{mux: mux, log: log, trusted: trusted, bodies: memory.NewBudget(maxBodies), answers: memory.NewBudget(maxAnswers), turns: memory.NewTurns(), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		// The server ends a request after three minutes.
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 	}, []string{"route", "status"})}
 	if r != nil {
 		r.MustRegister(m.duration)
@@ -56,6 +57,15 @@ func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer
 // https://herald.example.com. It is the origin of the service's own pages behind a proxy that
 // changes the Host header. Call it before the first request.
 func (m *Middleware) TrustOrigin(origin string) error { return m.origins.AddTrustedOrigin(origin) }
+
+// Expect makes the series of routes from the start, so that their first error is not missed.
+func (m *Middleware) Expect(routes ...string) {
+	for _, route := range routes {
+		for _, status := range []string{"2xx", "4xx", "5xx"} {
+			m.duration.WithLabelValues(route, status)
+		}
+	}
+}
 
 // requestInfoKey is the context key of a request's requestInfo.
 type requestInfoKey struct{}
@@ -161,12 +171,28 @@ func (m *Middleware) serve(out *answer, r *http.Request, info *requestInfo) (abo
 	}
 	// A ServeMux answers unknown paths and methods in plain text. It also redirects
 	// a path that is not clean; this API has no redirects.
-	if _, pattern := m.mux.Handler(r); pattern == "" || !isClean(r.URL.EscapedPath()) {
+	if !isClean(r.URL.EscapedPath()) || !m.has(r) {
 		m.unknown(out, r)
 		return false
 	}
 	m.mux.ServeHTTP(out, r)
 	return false
+}
+
+// NotAllowed takes the place of a call in the mux, for a method that a path does not have and a more
+// general pattern has: it is a 405.
+type NotAllowed struct{}
+
+// ServeHTTP is for requests outside a Middleware, which answers before.
+func (NotAllowed) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusMethodNotAllowed)
+}
+
+// has reports whether the mux has a call for a request.
+func (m *Middleware) has(r *http.Request) bool {
+	call, pattern := m.mux.Handler(r)
+	_, refused := call.(NotAllowed)
+	return pattern != "" && !refused
 }
 
 // IsText reports whether a caller's bytes are text that every database takes:
@@ -183,9 +209,7 @@ func isClean(escaped string) bool {
 // unknown answers a request that no call matches. It is a 405 with the allowed methods
 // if the path has some, otherwise a 404.
 func (m *Middleware) unknown(w http.ResponseWriter, r *http.Request) {
-	probe := &allowProbe{header: make(http.Header)}
-	m.mux.ServeHTTP(probe, r.Clone(r.Context()))
-	if allow := probe.header.Get("Allow"); probe.status == http.StatusMethodNotAllowed && allow != "" {
+	if allow := m.allowed(r); allow != "" {
 		w.Header().Set("Allow", allow)
 		body := ErrorBody{
 			StatusCode: http.StatusMethodNotAllowed, Service: service, CanBeRetried: "Unknown",
@@ -196,6 +220,21 @@ func (m *Middleware) unknown(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	WriteError(w, r, herald.Errorf(herald.CodeNotFound, "There is nothing at %.200s. GET /openapi.json lists what there is.", r.URL.Path))
+}
+
+// allowed returns the methods that a request's path has, as the header Allow lists them.
+func (m *Middleware) allowed(r *http.Request) string {
+	if !isClean(r.URL.EscapedPath()) {
+		return "" // a ServeMux would redirect it to a path that has some
+	}
+	var methods []string
+	probe := r.Clone(r.Context())
+	for _, method := range []string{"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"} {
+		if probe.Method = method; m.has(probe) {
+			methods = append(methods, method)
+		}
+	}
+	return strings.Join(methods, ", ")
 }
 
 // logRequest writes the log line of a request. The level is error for faults, warn for
@@ -292,13 +331,3 @@ func (a *answer) Write(p []byte) (int, error) {
 
 // Unwrap gives http.ResponseController access to the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// allowProbe records which methods the mux would have allowed.
-type allowProbe struct {
-	header http.Header
-	status int
-}
-
-func (p *allowProbe) Header() http.Header         { return p.header }
-func (p *allowProbe) WriteHeader(status int)      { p.status = status }
-func (p *allowProbe) Write(b []byte) (int, error) { return len(b), nil }

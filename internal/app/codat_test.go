@@ -147,7 +147,7 @@ func TestAuthorizationDecidesTheStatus(t *testing.T) {
 		"basic " + encode([]byte(key+":")):       200,
 		"BASIC " + encode([]byte(":"+key)):       200,
 		"Bearer " + key:                          200,
-		"Bearer " + operatorKey:                  403,
+		"Bearer " + operatorKey:                  400, // it must name a client
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+f.app.Address()+"/rules", nil)
 		if err != nil {
@@ -322,6 +322,17 @@ func TestAlertsAreListed(t *testing.T) {
 func TestProfileAndKeys(t *testing.T) {
 	f := newFixture(t)
 	key := f.account.APIKey
+	// As `herald profile set` does for a client that has no redirectUrl yet.
+	first, err := f.Profile(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Name = "Acme Limited"; first.RedirectURL != "" {
+		t.Errorf("a new client has the redirectUrl %q", first.RedirectURL)
+	}
+	if saved, err := f.SaveProfile(t.Context(), first); err != nil || saved.Name != first.Name {
+		t.Errorf("a new client's profile is saved as %+v, %v", saved, err)
+	}
 	status, _, body := f.call("PUT", "/profile", key,
 		`{"name":"Acme Ltd","redirectUrl":"https://acme.example/{companyId}","logoUrl":"https://acme.example/l.png","apiKey":"ignored","alertAuthHeader":"Bearer x"}`)
 	want := `{"name":"Acme Ltd","logoUrl":"https://acme.example/l.png","redirectUrl":"https://acme.example/{companyId}","whiteListUrls":[],"alertAuthHeader":"Bearer x","confirmCompanyName":false}`
@@ -376,12 +387,38 @@ func (f *fixture) checkKeys() {
 
 func TestUnknownPathsAndMethodsHaveTheErrorBody(t *testing.T) {
 	f := newFixture(t)
-	for path, want := range map[string]int{"GET /nothing": 404, "GET /": 404, "PATCH /rules": 405, "DELETE /profile": 405, "PUT /events": 405, "GET /rules/": 404} {
+	for path, want := range map[string]int{"GET /nothing": 404, "GET /": 404, "PATCH /rules": 405, "DELETE /profile": 405, "PUT /events": 405, "GET /events/": 404, "GET /EVENTS": 404} {
 		method, path, _ := strings.Cut(path, " ")
 		status, header, body := f.call(method, path, f.account.APIKey, "")
 		wantError(t, method+" "+path, status, header, body, want)
 		if want == 405 && header.Get("Allow") == "" {
 			t.Errorf("%s %s: no Allow header", method, path)
+		}
+	}
+}
+
+// TestEverySpellingOfAPathIsOneRoute: the spellings that callers use make no series of metrics.
+func TestEverySpellingOfAPathIsOneRoute(t *testing.T) {
+	f := newFixture(t)
+	made, header, body := f.call("POST", "/Rules/", f.account.APIKey, `{"type":"Sync Failed"}`)
+	if made != 200 || header.Get("Location") != "" {
+		t.Errorf("POST /Rules/: %d %s", made, body)
+	}
+	id, _ := decoded(t, body)["id"].(string)
+	for _, path := range []string{"/rules/" + strings.ToUpper(id), "/RULES/" + id + "/Alerts/", "/rules/ALERTS", "/Profile/SyncSettings/", "/apikeys/"} {
+		if status, _, body := f.call("GET", path, f.account.APIKey, ""); status != 200 {
+			t.Errorf("GET %s: %d %s", path, status, body)
+		}
+	}
+	_, _, metrics := f.call("GET", "/metrics", "", "")
+	for _, route := range []string{`"POST /rules"`, `"GET /rules/{ruleId}"`, `"GET /rules/alerts"`, `"GET /profile/syncSettings"`, `"GET /apiKeys"`} {
+		if !strings.Contains(metrics, "route="+route) {
+			t.Errorf("no metrics of the route %s", route)
+		}
+	}
+	for line := range strings.Lines(metrics) { // the series of no route exists from the start
+		if strings.Contains(line, "RULES") || strings.Contains(line, `route="none"`) && !strings.HasSuffix(line, " 0\n") {
+			t.Errorf("a spelling is a route of its own, or none: %s", line)
 		}
 	}
 }

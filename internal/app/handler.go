@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -45,7 +46,8 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	p.registry.MustRegister(keys.Metric())
 	var auth codat.Authenticator = keys
 	if a.config.RateLimit > 0 {
-		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow)
+		a.limitEvents = ratelimit.NewEvents(p.intake, hasRules(p.clients), a.log)
+		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow).WithEvents(a.limitEvents)
 	}
 	codat.Register(mux, codat.Options{
 		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
@@ -59,14 +61,15 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
 	err = native.Register(native.Options{
-		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
+		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Owners: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
-		PortalLinks: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
-		SendsMail: a.config.MailServer != nil, Statistics: a.store, Now: a.clock.Now,
+		PortalLinks: a.store, Sessions: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
+		SendsMail: a.config.MailServer != nil, Status: a.status, Statistics: a.store, Now: a.clock.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)
 	}
+	mux.Handle("GET /deliveries/redeliver", api.NotAllowed{}) // GET /deliveries/{id} would take the word for an id
 	unsubscribe.Register(mux, p.box, a.store)
 	if err := a.registerPortal(mux, keys, p); err != nil {
 		return nil, fmt.Errorf("register the portal: %w", err)
@@ -76,6 +79,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		mux.Handle("GET /metrics", a.metrics(p.registry))
 	}
 	middleware := api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)
+	middleware.Expect("POST /events", "none")
 	if a.config.PublicURL != "" {
 		public, err := url.Parse(a.config.PublicURL)
 		if err == nil {
@@ -85,7 +89,21 @@ func (a *App) handler(p parts) (http.Handler, error) {
 			return nil, fmt.Errorf("public URL %.200q: %w", a.config.PublicURL, err)
 		}
 	}
-	return a.closeWhileDraining(middleware), nil
+	return a.closeWhileDraining(codat.AnyCase(middleware)), nil
+}
+
+// hasRules returns a function that reports whether a client has rules of an event type at present.
+func hasRules(clients *clientcache.Cache) ratelimit.Rules {
+	return func(ctx context.Context, client uuid.UUID, eventType string) (bool, error) {
+		found, err := clients.Current(ctx, client)
+		switch {
+		case herald.CodeOf(err) == herald.CodeNotFound:
+			return false, nil // it was deleted
+		case err != nil:
+			return false, err
+		}
+		return len(found.Rules(eventType)) > 0, nil
+	}
 }
 
 // registerPortal puts the portal on the mux or, without it, the page for browsers at /.
@@ -96,7 +114,7 @@ func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, p parts) error 
 	}
 	welcome.Redirect(mux, portal.Path)
 	return portal.Register(mux, portal.Options{
-		Keys: keys, Sessions: a.store, Deliveries: a.store, Sender: p.control, Events: a.store, Rules: a.store, Clients: a.store,
+		Keys: keys, Sessions: a.store, Deliveries: a.store, Sender: p.control, Events: a.store, Rules: a.store, Clients: a.store, Audit: a.store,
 		Catalogue: p.clients.Catalogue, Secure: a.config.secure(), FrameAncestors: a.config.PortalFrameAncestors,
 		Now: a.clock.Now, Version: a.config.Version,
 	})

@@ -59,3 +59,61 @@ func TestWithoutARateLimitThereAreNoHeaders(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnLimitRaisesItsEvents: a client with rules for them is told once in a window that it has reached its
+// limit, and once that it may call again. A client without rules has no such events.
+func TestOwnLimitRaisesItsEvents(t *testing.T) {
+	onBothDatabases(t, func(t *testing.T, setUp func(*app.Config)) {
+		f := newFixture(t, setUp, func(c *app.Config) { c.RateLimit, c.RateWindow = 3, 2*time.Second })
+		hook := newReceiver(t, nil)
+		for _, kind := range []string{"Rate Limit Reached", "ClientRateLimitReset"} {
+			body := `{"type":"` + kind + `","notifiers":{"webhook":"` + hook.URL + `"}}`
+			if status, _, answer := f.call("POST", "/rules", f.account.APIKey, body); status != 200 {
+				t.Fatalf("%d %s", status, answer)
+			}
+		}
+		other, err := f.operator.CreateClient(t.Context(), "Other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for _, key := range []string{f.account.APIKey, other.APIKey} {
+			eventually(t, "the limit is reached", func() bool {
+				status, _, _ := f.call("GET", "/rules", key, "")
+				return status == 429
+			})
+			for range 10 {
+				f.call("GET", "/rules", key, "")
+			}
+		}
+		kinds := func() (reached, reset int) {
+			for _, r := range hook.got() {
+				switch body := string(r.body); {
+				case strings.Contains(body, `"RuleType":"Rate Limit Reached"`) && strings.Contains(body, `"Data":{"DailyQuota":3,"ExpiresUtc":"`) &&
+					strings.Contains(body, `"Message":"The current daily rate limit quota of 3 requests for `+f.account.ID.String()+` has been reached."`):
+					reached++
+				case strings.Contains(body, `"RuleType":"Rate Limit Reset"`) && strings.Contains(body, `"Data":{"QuotaRemaining":3,"ResetReason":"`):
+					reset++
+				default:
+					t.Errorf("an unexpected webhook: %s", body)
+				}
+			}
+			return reached, reset
+		}
+		eventually(t, "every window that was reached is reset", func() bool {
+			reached, reset := kinds()
+			return reached > 0 && reached == reset
+		})
+		windows := int(time.Since(begun)/f.config.RateWindow) + 1
+		if reached, _ := kinds(); reached > windows {
+			t.Errorf("told %d times in at most %d windows", reached, windows)
+		}
+		eventually(t, "another window of the other client", func() bool {
+			status, _, body := f.call("GET", "/events", other.APIKey, "")
+			if status == 200 && body != `{"results":[]}` {
+				t.Errorf("the client without rules has the events %s", body)
+			}
+			return status == 200
+		})
+	})
+}

@@ -318,6 +318,12 @@ func TestProfileWithAnUnreadableHeaderCanBeSaved(t *testing.T) {
 			f.start()
 		}
 		damage()
+		if status, _, text := f.call("PUT", "/profile", f.account.APIKey, `{"name":"Acme","redirectUrl":"https://x.example"}`); status != 200 {
+			t.Errorf("PUT /profile that leaves the header as it is: %d %s", status, text)
+		}
+		if status, _, text := f.call("PUT", "/profile", f.account.APIKey, `{"name":"","redirectUrl":"https://x.example"}`); status != 400 {
+			t.Errorf("PUT /profile without a name: %d %s", status, text)
+		}
 		if _, err := f.SaveProfile(t.Context(), client.Profile{Name: "Acme", RedirectURL: "https://acme.example/", AlertAuthHeader: "Basic again"}); err != nil {
 			t.Errorf("PUT /profile: %v", err)
 		}

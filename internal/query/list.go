@@ -97,6 +97,9 @@ func number(values url.Values, name string, fallback, most int) (int, error) {
 // parseOrder parses "field" or "-field" (spec section 4.4).
 func parseOrder(text string, s Schema) (Order, error) {
 	path, desc := strings.CutPrefix(strings.TrimSpace(text), "-")
+	if s.Undefined != "" && strings.EqualFold(path, s.Undefined) {
+		return s.Default, nil
+	}
 	member, ok := s.member(path)
 	if !ok || member.OrderBy == (Field{}) {
 		return Order{}, herald.Invalid("orderBy", "orderBy %.50q: a list of type %s can be ordered by %s, descending with - in front",

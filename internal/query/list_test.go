@@ -39,6 +39,8 @@ func TestListParameters(t *testing.T) {
 		{"descending", "orderBy=-notifiers.WEBHOOK", query.Rules(), query.List{
 			Page: 1, PageSize: 100, Order: query.Order{Field: webhook, Desc: true}, OrderBy: "-notifiers.WEBHOOK",
 		}},
+		{"the vendor's example", "orderBy=-modifiedDate", query.Rules(), query.List{Page: 1, PageSize: 100, Order: byID, OrderBy: "-modifiedDate"}},
+		{"the vendor's example, upwards", "orderBy=MODIFIEDDATE", query.Rules(), query.List{Page: 1, PageSize: 100, Order: byID, OrderBy: "MODIFIEDDATE"}},
 		{"alias in the order", "orderBy=alertId", query.Alerts(), query.List{Page: 1, PageSize: 100, Order: byID, OrderBy: "alertId"}},
 		{"time is the order of ids", "orderBy=-raisedOnUtc", query.Alerts(), query.List{Page: 1, PageSize: 100, Order: latest, OrderBy: "-raisedOnUtc"}},
 		{"other parameters", "companyId=x&foo=1&foo=2", query.Rules(), query.List{Page: 1, PageSize: 100, Order: byID}},

@@ -34,6 +34,9 @@ type Schema struct {
 	Members []Member
 	// Default is the order of a list without orderBy.
 	Default Order
+	// Undefined is a path that orderBy takes although the resource has no such member. All are
+	// equal in it, so the list has its Default order, upwards and downwards. Empty: none.
+	Undefined string
 }
 
 // Rules returns the schema of a rule (spec sections 4.3 item 8 and 5.1). A client has few
@@ -50,6 +53,9 @@ func Rules() Schema {
 			sortable(Field{"notifiers.webhook", String}),
 		},
 		Default: Order{Field: id},
+		// The example of orderBy in the vendor's OpenAPI is -modifiedDate, which no rule has
+		// (spec section 4.4).
+		Undefined: "modifiedDate",
 	}
 }
 

@@ -2,6 +2,11 @@
 // A window begins with a client's first request and ends after the configured time; the next
 // request begins another. Windows are in memory: each node counts for itself, and a restart
 // loses the counts.
+//
+//	first request      limit reached         window ends
+//	     │ requests pass  │ requests are 429     │ the next request begins another window
+//	     └────────────────┴──────────────────────┘
+//	                      Rate Limit Reached     Rate Limit Reset     (Events, once each)
 package ratelimit
 
 import (
@@ -36,6 +41,7 @@ type Limiter struct {
 	auth   Authenticator
 	limit  int
 	window time.Duration
+	events *Events // nil raises none
 
 	mu      sync.Mutex
 	clients map[uuid.UUID]*quota
@@ -44,13 +50,20 @@ type Limiter struct {
 
 // quota counts one client's requests in its window.
 type quota struct {
-	ends time.Time
-	used int
+	ends    time.Time
+	used    int
+	refused bool // a request was refused
 }
 
 // New returns a Limiter of limit requests, at least one, in a window.
 func New(auth Authenticator, limit int, window time.Duration) *Limiter {
 	return &Limiter{auth: auth, limit: limit, window: window, clients: make(map[uuid.UUID]*quota)}
+}
+
+// WithEvents makes the Limiter raise events. It returns the Limiter, and must be called before Caller.
+func (l *Limiter) WithEvents(e *Events) *Limiter {
+	l.events = e
+	return l
 }
 
 // Caller returns the caller of a request and counts the request. Over the limit the error is
@@ -65,7 +78,7 @@ func (l *Limiter) Caller(r *http.Request) (herald.Caller, error) {
 	header := api.AnswerHeader(r.Context())
 	header.Set(headerLimit, strconv.Itoa(l.limit))
 	header.Set(headerRemaining, strconv.Itoa(remaining))
-	header.Set(headerReset, ends.UTC().Format("2006-01-02T15:04:05.000Z"))
+	header.Set(headerReset, ends.UTC().Format(timeFormat))
 	if !ok {
 		left := ends.Sub(now)
 		return herald.Caller{}, &herald.Error{Code: herald.CodeTooMany, RetryAfter: left,
@@ -87,6 +100,10 @@ func (l *Limiter) take(client uuid.UUID, now time.Time) (remaining int, ends tim
 		l.clients[client] = q
 	}
 	if q.used == l.limit {
+		if !q.refused && l.events != nil {
+			l.events.reached(window{client, l.limit, q.ends})
+		}
+		q.refused = true
 		return 0, q.ends, false
 	}
 	q.used++

@@ -162,27 +162,42 @@ func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID
 // is in every body. The error is CodeNotFound when there is no
 // such client.
 func (s *Store) SaveProfile(ctx context.Context, by herald.Caller, id uuid.UUID, p herald.Profile) error {
+	_, err := s.saveProfile(ctx, by, id, p, false)
+	return err
+}
+
+// SaveProfileKeepingHeader is SaveProfile, but the Authorization header stays as it is, even if no
+// key opens it. It returns the profile with the header that was kept.
+func (s *Store) SaveProfileKeepingHeader(ctx context.Context, by herald.Caller, id uuid.UUID, p herald.Profile) (herald.Profile, error) {
+	return s.saveProfile(ctx, by, id, p, true)
+}
+
+func (s *Store) saveProfile(ctx context.Context, by herald.Caller, id uuid.UUID, p herald.Profile, keepHeader bool) (herald.Profile, error) {
 	stored, err := json.Marshal(storeProfile(p))
 	if err != nil {
-		return fmt.Errorf("encode a profile: %w", err)
+		return p, fmt.Errorf("encode a profile: %w", err)
 	}
 	var auth []byte
 	if p.AlertAuthHeader != "" {
 		auth = s.box.Seal([]byte(p.AlertAuthHeader), authContext(id))
 	}
-	return s.changeSettings(ctx, id, "save a profile", func(ctx context.Context, tx *sql.Tx) error {
+	err = s.changeSettings(ctx, id, "save a profile", func(ctx context.Context, tx *sql.Tx) error {
 		before, err := s.readableClient(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE clients SET name = $1, profile = $2, auth = $3,
-version = version + CASE WHEN name = $1 THEN 0 ELSE 1 END WHERE id = $4`, p.Name, stored, auth, id[:])
+		if keepHeader {
+			p.AlertAuthHeader = before.Profile.AlertAuthHeader
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE clients SET name = $1, profile = $2, auth = CASE WHEN $3 THEN auth ELSE $4 END,
+version = version + CASE WHEN name = $1 THEN 0 ELSE 1 END WHERE id = $5`, p.Name, stored, keepHeader, auth, id[:])
 		if err != nil {
 			return err
 		}
 		headerChanged := before.Profile.AlertAuthHeader != p.AlertAuthHeader
 		return s.audit(ctx, tx, by, auditEntry{id, herald.ProfileUpdated, id.String(), auditProfile(before.Profile, false), auditProfile(p, headerChanged)})
 	})
+	return p, err
 }
 
 // DeleteClient revokes a client's keys and deletes its rules at once.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,25 +47,34 @@ func (s *Store) Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error
 	return keys, s.failed("list API keys", err)
 }
 
-// CreateKey makes an API key and returns it in plain text this once. An empty role means
-// herald.Developer.
+// CreateKey makes an API key and returns it in plain text this once. An empty name means one that
+// no other key of the client has, such as "API key 2". An empty role means herald.Developer.
 //
 // Errors: CodeNotFound when there is no such client, CodeConflict when it has
 // herald.MaxKeys keys already.
 func (s *Store) CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (k herald.Key, plain string, err error) {
 	err = s.changeClient(ctx, client, "create an API key", func(ctx context.Context, tx *sql.Tx) error {
-		n, err := first(ctx, tx, scanInt, `SELECT count(*) FROM keys WHERE client_id = $1`, client[:])
+		names, err := list(ctx, tx, scanText, `SELECT name FROM keys WHERE client_id = $1`, client[:])
 		if err != nil {
 			return err
 		}
-		if n >= herald.MaxKeys {
+		if len(names) >= herald.MaxKeys {
 			return herald.Errorf(herald.CodeConflict, // the text of spec section 6.2
 				"Maximum number of API keys reached. To create a new API key, delete an unused key and try again.")
 		}
-		k, plain, err = s.addKey(ctx, tx, by, client, name, role)
+		k, plain, err = s.addKey(ctx, tx, by, client, cmp.Or(name, newKeyName(names)), role)
 		return err
 	})
 	return k, plain, err
+}
+
+// newKeyName returns a name for a key beside those of the client's other keys.
+func newKeyName(names []string) string {
+	for n := len(names) + 1; ; n++ {
+		if name := fmt.Sprintf("API key %d", n); !slices.Contains(names, name) {
+			return name
+		}
+	}
 }
 
 func (s *Store) addKey(ctx context.Context, tx *sql.Tx, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {

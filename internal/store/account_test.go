@@ -296,3 +296,63 @@ func testRulesOfAClientAreBounded(t *testing.T, f *fixture) {
 		t.Errorf("a rule that becomes smaller: %v", err)
 	}
 }
+
+// TestHeaderIsKeptInOneStep: a profile that is saved without its header does not bring back a header
+// that another call replaced meanwhile.
+func TestHeaderIsKeptInOneStep(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		save := func(header string) {
+			if err := f.SaveProfile(t.Context(), operator, f.client.ID, herald.Profile{Name: "Acme", AlertAuthHeader: header}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		save("Bearer old")
+		read, err := f.Client(t.Context(), f.client.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		save("Bearer new")
+		read.Profile.RedirectURL = "https://acme.example"
+		kept, err := f.SaveProfileKeepingHeader(t.Context(), operator, f.client.ID, read.Profile)
+		if err != nil || kept.AlertAuthHeader != "Bearer new" || kept.RedirectURL != "https://acme.example" {
+			t.Errorf("saved %+v, %v", kept, err)
+		}
+		after, err := f.Client(t.Context(), f.client.ID)
+		if diff := cmp.Diff(kept, after.Profile); err != nil || diff != "" {
+			t.Errorf("%v; stored (-want +got):\n%s", err, diff)
+		}
+		if _, err := f.SaveProfileKeepingHeader(t.Context(), operator, uuid.New(), read.Profile); herald.CodeOf(err) != herald.CodeNotFound {
+			t.Errorf("a client that does not exist: %v", err)
+		}
+	})
+}
+
+// TestKeyWithoutANameGetsOneOfItsOwn: a name that another key of the client has is not made up again.
+func TestKeyWithoutANameGetsOneOfItsOwn(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		create := func(name string) herald.Key {
+			k, _, err := f.CreateKey(t.Context(), operator, f.client.ID, name, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		second, _ := create(""), create("API key 4")
+		if err := f.DeleteKey(t.Context(), operator, f.client.ID, second.ID); err != nil {
+			t.Fatal(err)
+		}
+		create("")
+		create("")
+		keys, err := f.Keys(t.Context(), f.client.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, k := range keys {
+			names = append(names, k.Name)
+		}
+		if want := []string{"", "API key 4", "API key 3", "API key 5"}; second.Name != "API key 2" || !slices.Equal(names, want) {
+			t.Errorf("first %q, then %q; want API key 2, then %q", second.Name, names, want)
+		}
+	})
+}

@@ -186,6 +186,10 @@ func (t *postgresWriting) all() {
 		t.Queue(addLateSQL, args...)
 		return nil
 	})
+	_ = t.indexLate(func(args ...any) error {
+		t.Queue(addLateAlertSQL, args...)
+		return nil
+	})
 }
 
 func (t *postgresWriting) addKeys() {

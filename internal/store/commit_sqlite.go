@@ -31,6 +31,7 @@ type statements struct {
 	addAttempt  *sql.Stmt
 	addLate     *sql.Stmt
 	logCounts   *sql.Stmt
+	indexLate   *sql.Stmt
 }
 
 const (
@@ -83,6 +84,7 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
 		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
 		{&s.logCounts, logStatisticsSQL},
+		{&s.indexLate, addLateAlertSQL},
 	} {
 		if err := fn(row.stmt, row.text); err != nil {
 			return err
@@ -200,7 +202,10 @@ func (t *sqliteWriting) all() error {
 			return err
 		}
 	}
-	return t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) })
+	if err := t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) }); err != nil {
+		return err
+	}
+	return t.batch.indexLate(func(args ...any) error { return t.exec(t.statements.indexLate, args...) })
 }
 
 func (t *sqliteWriting) exec(stmt *sql.Stmt, args ...any) error {

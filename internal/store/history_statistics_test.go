@@ -187,7 +187,7 @@ func testStatisticsAreThoseOfHistory(t *testing.T, f *fixture) {
 		record(result(items[12+i], herald.OutcomeRetry, herald.ReasonTimeout, took), work.ErrNotHeld)
 	}
 	cancelled := items[18]
-	if err := f.CancelDelivery(t.Context(), cancelled.ClientID, cancelled.ID); err != nil {
+	if err := f.CancelDelivery(t.Context(), operator, cancelled.ClientID, cancelled.ID); err != nil {
 		t.Fatal(err)
 	}
 	record(result(cancelled, herald.OutcomeDelivered, "", time.Second), work.ErrNotHeld) // the attempt has been made

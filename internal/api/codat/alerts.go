@@ -21,9 +21,9 @@ type alert struct {
 	CompanyName      *string         `json:"companyName"` // null: bodies have not had it since 2021, so it is not stored
 	ClientID         uuid.UUID       `json:"clientId"`
 	ClientName       string          `json:"clientName"`
-	DataConnectionID *uuid.UUID      `json:"dataConnectionId"`
+	DataConnectionID *uuid.UUID      `json:"dataConnectionId" nullable:"true"`
 	Message          string          `json:"message"`
-	Data             json.RawMessage `json:"data"`
+	Data             json.RawMessage `json:"data" nullable:"true" doc:"The Data of the delivered body; null where that has none."`
 	RaisedOnUTC      time.Time       `json:"raisedOnUtc"`
 }
 

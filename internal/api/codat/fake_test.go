@@ -182,6 +182,15 @@ func (f *fake) SaveProfile(_ context.Context, _ herald.Caller, client uuid.UUID,
 	return nil
 }
 
+func (f *fake) SaveProfileKeepingHeader(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) (herald.Profile, error) {
+	c, err := f.Client(ctx, client)
+	if err != nil {
+		return p, err
+	}
+	p.AlertAuthHeader = c.Profile.AlertAuthHeader
+	return p, f.SaveProfile(ctx, by, client, p)
+}
+
 func (f *fake) Keys(_ context.Context, client uuid.UUID) ([]herald.Key, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -200,7 +209,7 @@ func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, n
 			"Maximum number of API keys reached. To create a new API key, delete an unused key and try again.")
 	}
 	plain, hash := secret.NewAPIKey()
-	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer), CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
+	k := herald.Key{ID: herald.NewID(), ClientID: client, Name: cmp.Or(name, "made up"), Role: cmp.Or(role, herald.Developer), CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
 	f.keys = append(f.keys, k)
 	f.hashes[hash] = k.ID
 	return k, plain, nil

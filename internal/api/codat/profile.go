@@ -23,27 +23,25 @@ const (
 )
 
 // profile is a profile in an answer (spec section 6.1). It has no member apiKey, because
-// an answer has a key only when the key was made.
+// an answer has a key only when the key was made. No member is null: the vendor's OpenAPI
+// types them as plain strings, and its clients refuse a null.
 type profile struct {
 	Name               string   `json:"name"`
 	LogoURL            string   `json:"logoUrl,omitempty" format:"uri"`
 	IconURL            string   `json:"iconUrl,omitempty" format:"uri"`
-	RedirectURL        string   `json:"redirectUrl" doc:"A URI template."`
+	RedirectURL        string   `json:"redirectUrl" doc:"A URI template; empty: none is set."`
 	WhiteListURLs      []string `json:"whiteListUrls"`
-	AlertAuthHeader    *string  `json:"alertAuthHeader" nullable:"true" doc:"Sent verbatim as the Authorization header of the client's webhooks; null: none is sent."`
+	AlertAuthHeader    string   `json:"alertAuthHeader,omitempty" doc:"Sent verbatim as the Authorization header of the client's webhooks; absent: none is sent."`
 	ConfirmCompanyName bool     `json:"confirmCompanyName"`
 }
 
 func viewProfile(p herald.Profile) profile {
 	view := profile{
 		Name: p.Name, LogoURL: p.LogoURL, IconURL: p.IconURL, RedirectURL: p.RedirectURL,
-		WhiteListURLs: p.WhiteListURLs, ConfirmCompanyName: p.ConfirmCompanyName,
+		WhiteListURLs: p.WhiteListURLs, AlertAuthHeader: p.AlertAuthHeader, ConfirmCompanyName: p.ConfirmCompanyName,
 	}
 	if view.WhiteListURLs == nil {
 		view.WhiteListURLs = []string{}
-	}
-	if p.AlertAuthHeader != "" {
-		view.AlertAuthHeader = &p.AlertAuthHeader
 	}
 	return view
 }
@@ -54,9 +52,8 @@ func (s *surface) getProfile(r request) (reply, error) {
 		return reply{}, err
 	}
 	view := viewProfile(c.Profile)
-	if view.AlertAuthHeader != nil && !r.caller.MaySeeSecrets() {
-		masked := "…" // says that there is a header without showing it
-		view.AlertAuthHeader = &masked
+	if view.AlertAuthHeader != "" && !r.caller.MaySeeSecrets() {
+		view.AlertAuthHeader = "…" // says that there is a header without showing it
 	}
 	return reply{http.StatusOK, view}, nil
 }
@@ -66,32 +63,54 @@ func (s *surface) putProfile(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	p, err := readProfile(members)
+	before, err := s.Profiles.Client(r.Context(), r.client)
+	if err != nil && herald.CodeOf(err) != herald.CodeInternal { // internal: no key opens its header, which a PUT may replace
+		return reply{}, err
+	}
+	p, err := readProfile(members, before.Profile)
 	if err != nil {
 		return reply{}, err
 	}
-	if err := s.Profiles.SaveProfile(r.Context(), r.caller, r.client, p); err != nil {
+	// A current client of the vendor's does not know the member, and must not take the header
+	// away from its webhooks. Null and "" do.
+	if _, has := members["alertauthheader"]; !has {
+		p, err = s.Profiles.SaveProfileKeepingHeader(r.Context(), r.caller, r.client, p)
+	} else {
+		err = s.Profiles.SaveProfile(r.Context(), r.caller, r.client, p)
+	}
+	if err != nil {
 		return reply{}, err
 	}
 	return reply{http.StatusOK, viewProfile(p)}, nil
 }
 
-func readProfile(members object) (herald.Profile, error) {
+// readProfile reads a profile. It takes what GET gives: a text that is the same as before is not
+// checked, because other calls and earlier versions have other limits.
+func readProfile(members object, before herald.Profile) (herald.Profile, error) {
 	var p herald.Profile
+	for _, name := range []string{"name", "redirectUrl"} {
+		if !given(members, name) {
+			return p, invalid(name, "%s is missing.", name)
+		}
+	}
 	for _, m := range []struct {
-		name  string
-		into  *string
-		check func(name, value string) error
+		name   string
+		into   *string
+		before string
+		check  func(name, value string) error
 	}{
-		{"name", &p.Name, required},
-		{"redirectUrl", &p.RedirectURL, webTemplate},
-		{"logoUrl", &p.LogoURL, webAddress},
-		{"iconUrl", &p.IconURL, webAddress},
-		{"alertAuthHeader", &p.AlertAuthHeader, headerValue},
+		{"name", &p.Name, before.Name, required},
+		{"redirectUrl", &p.RedirectURL, before.RedirectURL, webTemplate},
+		{"logoUrl", &p.LogoURL, before.LogoURL, webAddress},
+		{"iconUrl", &p.IconURL, before.IconURL, webAddress},
+		{"alertAuthHeader", &p.AlertAuthHeader, before.AlertAuthHeader, headerValue},
 	} {
 		var err error
 		if *m.into, err = text(members, m.name); err != nil {
 			return p, err
+		}
+		if *m.into != "" && *m.into == m.before {
+			continue
 		}
 		if err := m.check(m.name, *m.into); err != nil {
 			return p, err
@@ -101,7 +120,7 @@ func readProfile(members object) (herald.Profile, error) {
 	if err != nil {
 		return p, err
 	}
-	if urls != nil {
+	if urls != nil && !slices.Equal(*urls, before.WhiteListURLs) {
 		if len(*urls) > maxWhiteList {
 			return p, invalid("whiteListUrls", "whiteListUrls: more than %d.", maxWhiteList)
 		}
@@ -114,11 +133,19 @@ func readProfile(members object) (herald.Profile, error) {
 				return p, err
 			}
 		}
+	}
+	if urls != nil {
 		p.WhiteListURLs = *urls
 	}
 	confirm, err := member[bool](members, "confirmCompanyName", "true or false")
 	p.ConfirmCompanyName = confirm != nil && *confirm
 	return p, err
+}
+
+// given reports whether a member is there and not null.
+func given(members object, name string) bool {
+	text, ok := members[strings.ToLower(name)]
+	return ok && string(text) != "null"
 }
 
 func required(name, value string) error {
@@ -146,7 +173,11 @@ func webAddress(name, value string) error {
 
 // webTemplate refuses a URI template that may become something else than an absolute http or https
 // address.
+// The empty text is taken, because a client that has set none is shown it.
 func webTemplate(name, value string) error {
+	if value == "" {
+		return nil
+	}
 	if err := required(name, value); err != nil {
 		return err
 	}
@@ -227,7 +258,7 @@ func (s *surface) listKeys(r request) (reply, error) {
 }
 
 func (s *surface) createKey(r request) (reply, error) {
-	members, err := r.object()
+	members, err := r.optionalObject()
 	if err != nil {
 		return reply{}, err
 	}

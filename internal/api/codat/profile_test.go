@@ -20,12 +20,12 @@ func TestProfileIsReplaced(t *testing.T) {
 			"whiteListUrls":["https://a.example"],"apiKey":"ignored","alertAuthHeader":"Basic dXNlcjpwYXNz","confirmCompanyName":true,"other":1}`,
 			`{"name":"Acme Ltd","logoUrl":"https://a.example/l.png","iconUrl":"https://a.example/i.png","redirectUrl":"https://a.example/{companyId}",` +
 				`"whiteListUrls":["https://a.example"],"alertAuthHeader":"Basic dXNlcjpwYXNz","confirmCompanyName":true}`},
-		{"what is left out is cleared", `{"name":"Acme","redirectUrl":"https://x.example"}`,
-			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
+		{"what is left out is cleared, but the header stays", `{"name":"Acme","redirectUrl":"https://x.example"}`,
+			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"alertAuthHeader":"Basic dXNlcjpwYXNz","confirmCompanyName":false}`},
 		{"nulls", `{"name":"Acme","redirectUrl":"https://x.example","logoUrl":null,"iconUrl":null,"whiteListUrls":null,"alertAuthHeader":null,"confirmCompanyName":null,"apiKey":null}`,
-			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
+			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"confirmCompanyName":false}`},
 		{"empty texts", `{"name":"Acme","redirectUrl":"https://x.example","logoUrl":"","iconUrl":"","whiteListUrls":[],"alertAuthHeader":""}`,
-			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"alertAuthHeader":null,"confirmCompanyName":false}`},
+			`{"name":"Acme","redirectUrl":"https://x.example","whiteListUrls":[],"confirmCompanyName":false}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			same(t, "PUT", test.want, r.must(200, "PUT", "/profile", test.body))
@@ -34,6 +34,43 @@ func TestProfileIsReplaced(t *testing.T) {
 	}
 	if got := r.clients[r.rival].Profile; got.Name != "Rival" {
 		t.Errorf("the rival's profile is now %+v", got)
+	}
+}
+
+// TestWhatIsShownOfAProfileIsTaken: software reads the profile, changes one member, and writes it back.
+// A profile that was never saved, or saved under other limits, is no exception.
+func TestWhatIsShownOfAProfileIsTaken(t *testing.T) {
+	for name, p := range map[string]herald.Profile{
+		"new":               {Name: "Acme"},
+		"with all members":  {Name: "Acme", LogoURL: "https://a.example/l", IconURL: "https://a.example/i", RedirectURL: "https://x.example", WhiteListURLs: []string{"https://a.example"}, AlertAuthHeader: "Bearer t", ConfirmCompanyName: true},
+		"of earlier limits": {Name: "A\tB", LogoURL: "/logo", IconURL: "data:,x", RedirectURL: "ftp://a.example", WhiteListURLs: []string{"a.example"}, AlertAuthHeader: "é"},
+	} {
+		r := newFixture(t)
+		client := r.clients[r.acme]
+		client.Profile = p
+		r.clients[r.acme] = client
+		shown := r.must(200, "GET", "/profile", "")
+		if strings.Contains(shown, "null") {
+			t.Errorf("%s: %s has a null, and the vendor's clients take none", name, shown)
+		}
+		same(t, name, shown, r.must(200, "PUT", "/profile", shown))
+		same(t, name+", again", shown, r.must(200, "GET", "/profile", ""))
+	}
+}
+
+func TestHeaderStaysUnlessItIsNamed(t *testing.T) {
+	r := newFixture(t)
+	put := func(more string) string {
+		r.must(200, "PUT", "/profile", `{"name":"Acme","redirectUrl":"https://x.example"`+more+`}`)
+		return r.clients[r.acme].Profile.AlertAuthHeader
+	}
+	for _, step := range []struct{ more, want string }{
+		{``, ""}, {`,"alertAuthHeader":"Bearer t"`, "Bearer t"}, {``, "Bearer t"}, {`,"alertAuthHeader":null`, ""},
+		{`,"ALERTAUTHHEADER":"Bearer t"`, "Bearer t"}, {`,"apiKey":"k"`, "Bearer t"}, {`,"AlertAuthHeader":""`, ""},
+	} {
+		if got := put(step.more); got != step.want {
+			t.Errorf("after %s the header is %q, want %q", step.more, got, step.want)
+		}
 	}
 }
 
@@ -56,7 +93,7 @@ func TestWrongProfileMemberIsNamed(t *testing.T) {
 	many := `"https://a.example"` + strings.Repeat(`,"https://a.example"`, 100)
 	for member, values := range map[string][]string{
 		"name": {`null`, `""`, `" "`, `7`, `"a\u0000"`, `"a\nb"`, `"` + strings.Repeat("a", 2049) + `"`},
-		"redirectUrl": {`null`, `""`, `{}`, `"a\tb"`, `"javascript:alert(1)"`, `" JavaScript:alert(1)"`, `"data:text/html,x"`, `"//evil.example"`, `"ftp://a.example/{id}"`, `"https:evil"`, `"https:///x"`, `"{+url}"`, `"{x}:y"`,
+		"redirectUrl": {`null`, `" "`, `{}`, `"a\tb"`, `"javascript:alert(1)"`, `" JavaScript:alert(1)"`, `"data:text/html,x"`, `"//evil.example"`, `"ftp://a.example/{id}"`, `"https:evil"`, `"https:///x"`, `"{+url}"`, `"{x}:y"`,
 			`"x"`, `"www.a.example"`, `"a.example/{companyId}"`, `"/linked"`, `"https"`, `"https://"`, `"https://?a"`, `"http://:80/"`, `"https://a b/"`, `"https:\\\\a.example"`, `" https://a.example"`},
 		"logoUrl": {`"/logo.png"`, `7`, `"https://a.example/` + strings.Repeat("a", 2048) + `"`, `"http://a b/"`,
 			`"javascript:alert(1)"`, `"data:image/svg+xml,x"`, `"file:///etc/passwd"`, `"https:x"`, `"https:///x"`, `"mailto:a@b.example"`},
@@ -116,9 +153,9 @@ func TestKeyIsShownOnceAndWorks(t *testing.T) {
 
 func TestKeyNameIsOptionalAndBounded(t *testing.T) {
 	r := newFixture(t)
-	for _, body := range []string{`{}`, `{"name":null}`, `{"name":""}`} {
-		if got := r.must(201, "POST", "/apiKeys", body); strings.Contains(got, `"name"`) {
-			t.Errorf("%s: %s, want no name", body, got)
+	for _, body := range []string{``, " \n", `{}`, `{"name":null}`, `{"name":""}`} {
+		if got := r.must(201, "POST", "/apiKeys", body); !strings.Contains(got, `"name":"made up"`) {
+			t.Errorf("%q: %s, want a name that was made up", body, got)
 		}
 	}
 	r.must(201, "POST", "/apiKeys", `{"name":"`+strings.Repeat("ü", 50)+`"}`)

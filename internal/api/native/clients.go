@@ -38,10 +38,23 @@ type newKey struct {
 	CreatedDate time.Time   `json:"createdDate"`
 }
 
+// clientKey is a key in an answer to the operator.
+type clientKey struct {
+	ID          uuid.UUID   `json:"id"`
+	Name        string      `json:"name,omitempty"`
+	Role        herald.Role `json:"role" enum:"administrator,developer,analyst"`
+	CreatedDate time.Time   `json:"createdDate"`
+}
+
+// clientKeyList has no pages: a client has at most herald.MaxKeys.
+type clientKeyList struct {
+	Results []clientKey `json:"results"`
+}
+
 // keyRequest describes the body that makes an API key.
 type keyRequest struct {
 	_    struct{}    `additionalProperties:"false"`
-	Name string      `json:"name,omitempty" maxLength:"50"`
+	Name string      `json:"name,omitempty" minLength:"1" maxLength:"50" doc:"Left out: one is made up."`
 	Role herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" default:"developer"`
 }
 
@@ -71,9 +84,19 @@ func (s *surface) registerClients() {
 	call(s, huma.Operation{
 		OperationID: "createClientKey", Method: http.MethodPost, Path: "/clients/{id}/apiKeys", Tags: tags,
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
-		Summary: "Make an API key for a client", Description: "For a client that has lost its keys, or needs an administrator's. At most 10; the eleventh is a 409.",
-		RequestBody: &huma.RequestBody{Content: openapi.JSON(openapi.SchemaOf[keyRequest](s.API.OpenAPI()))},
+		Summary: "Make an API key for a client", Description: "For a client that has lost its keys, or needs an administrator's. At most 10; the eleventh is a 409. It needs no body.",
+		RequestBody: openapi.OptionalRequestOf[keyRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.createClientKey)
+	call(s, huma.Operation{
+		OperationID: "listClientKeys", Method: http.MethodGet, Path: "/clients/{id}/apiKeys", Tags: tags,
+		DefaultStatus: http.StatusOK,
+		Summary:       "List a client's API keys", Description: "Oldest first, without the keys themselves.",
+	}, withOperatorKey, s.listClientKeys)
+	call(s, huma.Operation{
+		OperationID: "deleteClientKey", Method: http.MethodDelete, Path: "/clients/{id}/apiKeys/{keyId}", Tags: tags,
+		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusConflict},
+		Summary: "Revoke a client's API key", Description: "At once and for good. The last key cannot be revoked: 409. Make another one first.",
+	}, withOperatorKey, s.deleteClientKey)
 	call(s, huma.Operation{
 		OperationID: "listClients", Method: http.MethodGet, Path: "/clients", Tags: tags,
 		DefaultStatus: http.StatusOK,
@@ -99,23 +122,27 @@ func (s *surface) registerClients() {
 	}, withOperatorKey, s.deleteClient)
 }
 
-// readNamed reads a body that makes or renames a client, or makes a key. The body has a
-// name of at most most characters and, if takesRole, an optional role.
-func readNamed(r *http.Request, most int, takesRole bool) (name string, role herald.Role, err error) {
-	err = readObject(r, func(c *cursor, member string) (err error) {
+// readNamed reads a body that makes or renames a client. The body has a name of at most
+// maxClientName characters and, if takesRole, an optional role.
+func readNamed(r *http.Request, takesRole bool) (name string, role herald.Role, err error) {
+	err = readObject(r, readNameAndRole(&name, &role, maxClientName, takesRole))
+	return name, role, err
+}
+
+func readNameAndRole(name *string, role *herald.Role, most int, takesRole bool) func(*cursor, string) error {
+	return func(c *cursor, member string) (err error) {
 		switch {
 		case member == "name":
-			name, err = c.text(1, most)
+			*name, err = c.text(1, most)
 		case member == "role" && takesRole:
-			role, err = readRole(c)
+			*role, err = readRole(c)
 		case takesRole:
 			err = unknown("name and role")
 		default:
 			err = unknown("name")
 		}
 		return err
-	})
-	return name, role, err
+	}
 }
 
 func readRole(c *cursor) (herald.Role, error) {
@@ -129,7 +156,7 @@ func readRole(c *cursor) (herald.Role, error) {
 var errNoName = nameMember(herald.Invalid("name", "missing; give the client's name"))
 
 func (s *surface) createClient(r *http.Request, caller herald.Caller) (newAccount, error) {
-	name, role, err := readNamed(r, maxClientName, true)
+	name, role, err := readNamed(r, true)
 	if err == nil && name == "" {
 		err = errNoName
 	}
@@ -149,13 +176,39 @@ func (s *surface) createClientKey(r *http.Request, caller herald.Caller) (newKey
 		name string
 		role herald.Role
 	)
-	if r.ContentLength != 0 {
-		if name, role, err = readNamed(r, herald.MaxKeyNameLength, true); err != nil {
-			return newKey{}, err
-		}
+	if err := readOptionalObject(r, readNameAndRole(&name, &role, herald.MaxKeyNameLength, true)); err != nil {
+		return newKey{}, err
 	}
 	k, plain, err := s.Keys.CreateKey(r.Context(), caller, id, name, role)
 	return newKey{ID: k.ID, Name: k.Name, Role: k.Role, APIKey: plain, CreatedDate: k.CreatedAt}, err
+}
+
+func (s *surface) listClientKeys(r *http.Request, _ herald.Caller) (clientKeyList, error) {
+	id, err := pathID(r, "id", "client")
+	if err == nil {
+		_, err = s.Clients.Client(r.Context(), id)
+	}
+	if err != nil {
+		return clientKeyList{}, err
+	}
+	keys, err := s.Keys.Keys(r.Context(), id)
+	listed := clientKeyList{Results: make([]clientKey, len(keys))}
+	for i, k := range keys {
+		listed.Results[i] = clientKey{ID: k.ID, Name: k.Name, Role: k.Role, CreatedDate: k.CreatedAt}
+	}
+	return listed, err
+}
+
+func (s *surface) deleteClientKey(r *http.Request, caller herald.Caller) (openapi.NoBody, error) {
+	id, err := pathID(r, "id", "client")
+	if err != nil {
+		return openapi.NoBody{}, err
+	}
+	key, err := pathID(r, "keyId", "API key")
+	if err != nil {
+		return openapi.NoBody{}, err
+	}
+	return openapi.NoBody{}, s.Keys.DeleteKey(r.Context(), caller, id, key)
 }
 
 func (s *surface) listClients(r *http.Request, _ herald.Caller) (page[account], error) {
@@ -185,7 +238,7 @@ func (s *surface) renameClient(r *http.Request, caller herald.Caller) (account, 
 	if err != nil {
 		return account{}, err
 	}
-	name, _, err := readNamed(r, maxClientName, false)
+	name, _, err := readNamed(r, false)
 	if err == nil && name == "" {
 		err = errNoName
 	}

@@ -42,7 +42,7 @@ func (s *surface) registerPortalLinks() {
 		Summary: "Make a link into the portal",
 		Description: "For a platform that has a login of its own: send the browser of somebody who is signed in there to this address. " +
 			"At most 1000 unused links of a client at once. With the portal switched off it is a 409.",
-		RequestBody: &huma.RequestBody{Content: openapi.JSON(openapi.SchemaOf[portalLinkRequest](s.API.OpenAPI()))},
+		RequestBody: openapi.OptionalRequestOf[portalLinkRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.createPortalLink)
 }
 
@@ -55,10 +55,8 @@ func (s *surface) createPortalLink(r *http.Request, caller herald.Caller) (porta
 		return portalLink{}, herald.Errorf(herald.CodeConflict, "The portal is switched off. Start the service with --portal to have it.")
 	}
 	l, life := herald.PortalLink{ClientID: id, Role: herald.Developer}, herald.DefaultLinkLife
-	if r.ContentLength != 0 {
-		if err := readPortalLink(r, &l, &life); err != nil {
-			return portalLink{}, err
-		}
+	if err := readPortalLink(r, &l, &life); err != nil {
+		return portalLink{}, err
 	}
 	made, token, err := s.PortalLinks.CreatePortalLink(r.Context(), caller, l, life)
 	if err != nil {
@@ -68,7 +66,7 @@ func (s *surface) createPortalLink(r *http.Request, caller herald.Caller) (porta
 }
 
 func readPortalLink(r *http.Request, l *herald.PortalLink, life *time.Duration) error {
-	return readObject(r, func(c *cursor, member string) (err error) {
+	return readOptionalObject(r, func(c *cursor, member string) (err error) {
 		switch member {
 		case "role":
 			var role herald.Role

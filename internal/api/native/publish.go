@@ -38,13 +38,13 @@ type receipts struct {
 }
 
 func (s *surface) registerPublish() {
-	event, receipt := openapi.SchemaOf[publicationRequest](s.API.OpenAPI()), openapi.SchemaOf[herald.Receipt](s.API.OpenAPI())
+	event, receipt := openapi.RequestSchemaOf[publicationRequest](s.API.OpenAPI()), openapi.SchemaOf[herald.Receipt](s.API.OpenAPI())
 	least, most := 1, herald.MaxEvents
 	events := &huma.Schema{Type: "array", Items: event, MinItems: &least, MaxItems: &most}
 	call(s, huma.Operation{
 		OperationID: "publish", Method: http.MethodPost, Path: "/events", Tags: []string{"Events"},
 		DefaultStatus: http.StatusAccepted,
-		Errors:        []int{http.StatusConflict, http.StatusUnprocessableEntity},
+		Errors:        []int{http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
 		Summary:       "Publish an event, or up to 1,000 of them",
 		Description: "The answer comes after the events, their alerts and their deliveries are stored. All events of an array are accepted or none; an error names the index. " +
 			"One event takes at most 1 MiB, an array 16 MiB. An idempotency key that was used with other content is a 422; while its first use is under way it is a 409. A null counts as left out.",

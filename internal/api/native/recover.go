@@ -32,7 +32,7 @@ func (s *surface) recoverDeliveries(r *http.Request, caller herald.Caller) (hera
 	if err != nil {
 		return herald.Recovery{}, err
 	}
-	return s.Sender.Recover(r.Context(), caller.Key.ClientID, f, dryRun)
+	return s.Sender.Recover(r.Context(), caller, caller.Client(), f, dryRun)
 }
 
 func (s *surface) readRecovery(r *http.Request) (f herald.DeliveryFilter, dryRun bool, err error) {
@@ -42,13 +42,13 @@ func (s *surface) readRecovery(r *http.Request) (f herald.DeliveryFilter, dryRun
 		case "receiver":
 			f.Receiver, err = c.text(1, maxReceiver)
 		case "type":
-			if text, err = c.text(1, maxTypeName); err == nil {
+			if text, err = c.text(1, maxTypeName); err == nil && text != "" {
 				f.Type, err = s.canonicalType(r.Context(), text)
 			}
 		case "company":
 			f.Company, err = c.selectingID()
 		case "reason":
-			if text, err = c.text(1, maxTypeName); err == nil {
+			if text, err = c.text(1, maxTypeName); err == nil && text != "" {
 				f.Reason, err = herald.ParseReason(text)
 			}
 		case "since":

@@ -65,8 +65,9 @@ func New(mux *http.ServeMux, version string) huma.API {
 	doc.Components.Responses = map[string]*huma.Response{
 		"Error": {Description: "What is wrong, and with which member.", Content: JSON(SchemaOf[api.ErrorBody](doc))},
 		"TooMany": {
-			Description: "Over the client's rate limit, where the operator has set one; nothing was accepted. Then all answers to a client's key have these headers, except Retry-After.",
-			Content:     JSON(SchemaOf[api.ErrorBody](doc)),
+			Description: "Over the client's rate limit, where the operator has set one; nothing was accepted. Then all answers to a client's key have these headers, except Retry-After. " +
+				"Or many requests without a valid key; then there is only Retry-After.",
+			Content: JSON(SchemaOf[api.ErrorBody](doc)),
 			Headers: map[string]*huma.Header{
 				"Retry-After":            header("integer", "", "Seconds until a request may succeed."),
 				"X-Rate-Limit-Limit":     header("integer", "", "The most requests in the current window."),
@@ -128,13 +129,55 @@ func QueryParameter(name string, schema huma.Schema, description string) *huma.P
 	return &huma.Param{Name: name, In: "query", Schema: &schema, Description: description}
 }
 
+// ClientParameter describes the parameter with which the operator's key names a client.
+func ClientParameter() *huma.Param {
+	return QueryParameter("client", huma.Schema{Type: "string", Format: "uuid"},
+		"The client that the call is about, for the operator's key. With a client's key it may be left out; another client's id is a 404.")
+}
+
 func header(kind, format, description string) *huma.Header {
 	return &huma.Header{Description: description, Schema: &huma.Schema{Type: kind, Format: format}}
 }
 
 // RequestOf returns the description of a required JSON body of type T.
 func RequestOf[T any](doc *huma.OpenAPI) *huma.RequestBody {
-	return &huma.RequestBody{Required: true, Content: JSON(SchemaOf[T](doc))}
+	return &huma.RequestBody{Required: true, Content: JSON(RequestSchemaOf[T](doc))}
+}
+
+// OptionalRequestOf returns the description of a JSON body of type T that may be left out.
+func OptionalRequestOf[T any](doc *huma.OpenAPI) *huma.RequestBody {
+	return &huma.RequestBody{Content: JSON(RequestSchemaOf[T](doc))}
+}
+
+// RequestSchemaOf is SchemaOf for a type that describes requests. In every request, null in a member
+// that may be left out means the same as leaving it out.
+func RequestSchemaOf[T any](doc *huma.OpenAPI) *huma.Schema {
+	schema := SchemaOf[T](doc)
+	takeNulls(doc, schema)
+	return schema
+}
+
+// takeNulls adds null to the optional members of a request and of the objects in it.
+func takeNulls(doc *huma.OpenAPI, schema *huma.Schema) {
+	if schema.Ref != "" {
+		schema = doc.Components.Schemas.SchemaFromRef(schema.Ref)
+	}
+	for name, member := range schema.Properties {
+		if member.Ref != "" {
+			takeNulls(doc, member)
+		}
+		if slices.Contains(schema.Required, name) || member.AnyOf != nil {
+			continue
+		}
+		if member.Ref != "" || member.Type == huma.TypeArray {
+			schema.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{member, {Type: "null"}}, Description: member.Description}
+			continue
+		}
+		member.Nullable = true
+		if member.Enum != nil && !slices.Contains(member.Enum, nil) {
+			member.Enum = append(member.Enum, nil)
+		}
+	}
 }
 
 // NoBody is the type of an answer that has only a status.
@@ -177,9 +220,10 @@ func Describe[Out any](doc *huma.OpenAPI, op *huma.Operation, who Caller) {
 func errorStatuses(op *huma.Operation) []int {
 	statuses := append([]int{
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError, http.StatusServiceUnavailable,
+		http.StatusTooManyRequests, // after many requests without a valid key
 	}, op.Errors...)
 	if op.RequestBody != nil {
-		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
+		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge)
 	}
 	if slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "query" }) {
 		statuses = append(statuses, http.StatusBadRequest)
