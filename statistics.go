@@ -1,6 +1,7 @@
 package herald
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -214,4 +215,15 @@ func (r Rule) Receivers() []string {
 		all = append(all, ReceiverOf(MailScheme+box))
 	}
 	return all
+}
+
+// Counts adds up the counts of the rule's receivers, from statistics by receiver.
+func (r Rule) Counts(byReceiver []Statistics) (sum Counts) {
+	receivers := r.Receivers()
+	for _, line := range byReceiver {
+		if slices.Contains(receivers, line.Receiver) {
+			sum.Add(line.Counts)
+		}
+	}
+	return sum
 }

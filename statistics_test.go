@@ -37,6 +37,13 @@ func TestReceiversOfARule(t *testing.T) {
 	if got := r.Receivers(); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+	line := func(receiver string, delivered int64) Statistics {
+		return Statistics{Receiver: receiver, Counts: Counts{Deliveries: DeliveryCounts{Delivered: delivered}}}
+	}
+	sum := r.Counts([]Statistics{line("https://a.example/hook", 1), line("https://a.example/other", 2), line("mailto:bob@acme.example", 4), line(OtherReceivers, 8)})
+	if sum.Deliveries.Delivered != 5 {
+		t.Errorf("the rule's receivers got %d deliveries, want 5", sum.Deliveries.Delivered)
+	}
 }
 
 func TestLatencyBuckets(t *testing.T) {

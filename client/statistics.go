@@ -26,8 +26,9 @@ type StatisticsFilter struct {
 
 // Statistics are counts of attempts and deliveries.
 type Statistics struct {
-	Since time.Time `json:"since"` // when the first hour begins
-	Until time.Time `json:"until"` // when the last hour ends
+	By    herald.StatisticsBy `json:"by"`
+	Since time.Time           `json:"since"` // when the first hour begins
+	Until time.Time           `json:"until"` // when the last hour ends
 	// LatencyBounds are the upper bounds of the buckets of herald.Latency, in milliseconds.
 	LatencyBounds []float64 `json:"latencyBoundsMs"`
 	// Results are by hour the lines of all hours, otherwise the busiest lines first.

@@ -6,7 +6,7 @@ CREATE TABLE statistics_log (
     body bytea NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
--- How many attempts were recorded and deliveries ended, by the hour (history_statistics.go).
+-- How many attempts were recorded and deliveries ended, by the hour (history_folding.go).
 CREATE TABLE statistics (
     client_id            uuid   NOT NULL,
     hour                 bigint NOT NULL,

@@ -6,7 +6,7 @@ CREATE TABLE statistics_log (
     body BLOB NOT NULL
 );
 
--- How many attempts were recorded and deliveries ended, by the hour (history_statistics.go).
+-- How many attempts were recorded and deliveries ended, by the hour (history_folding.go).
 CREATE TABLE statistics (
     client_id            BLOB    NOT NULL,
     hour                 INTEGER NOT NULL,
