@@ -8,7 +8,7 @@ import (
 )
 
 // Change is an entry of the audit log. It says who changed a rule, an API key, a profile, a mailbox,
-// a client or an event type, when, and the values before and after.
+// a client, an event type or a delivery, when, and the values before and after.
 type Change struct {
 	ID       uuid.UUID `json:"id"`
 	At       time.Time `json:"at"`
@@ -44,6 +44,10 @@ const (
 	MailboxResubscribed Action = "mailbox.resubscribed"
 	MailboxConfirmed    Action = "mailbox.confirmed"
 	BackupTaken         Action = "backup.taken"
+	DeliveryRedelivered Action = "delivery.redelivered" // the subject is the new delivery
+	DeliveryCancelled   Action = "delivery.cancelled"
+	DeliveriesRecovered Action = "deliveries.recovered" // the subject is the first of the new deliveries
+	DeliveryRetried     Action = "delivery.retried"
 	PortalLinkCreated   Action = "portalLink.created"
 	IssueAcknowledged   Action = "issue.acknowledged"
 	NotificationsSet    Action = "notifications.set"

@@ -73,6 +73,7 @@ const (
 	ReasonConnectRefused Reason = "connect_refused" // nobody listens there
 	ReasonConnectTimeout Reason = "connect_timeout" // no answer to the connection
 	ReasonConnect        Reason = "connect"         // any other failure to connect
+	ReasonProxy          Reason = "proxy"           // the operator's egress proxy refused to connect
 	ReasonTLS            Reason = "tls"             // handshake or certificate
 	ReasonTimeout        Reason = "timeout"         // no response in time
 	ReasonReset          Reason = "reset"           // the connection broke before a response
@@ -97,7 +98,7 @@ const (
 
 // Reasons returns all reasons but ReasonNone.
 func Reasons() []Reason {
-	return []Reason{ReasonStatus, ReasonDNS, ReasonConnectRefused, ReasonConnectTimeout, ReasonConnect, ReasonTLS, ReasonTimeout, ReasonReset,
+	return []Reason{ReasonStatus, ReasonDNS, ReasonConnectRefused, ReasonConnectTimeout, ReasonConnect, ReasonProxy, ReasonTLS, ReasonTimeout, ReasonReset,
 		ReasonProtocol, ReasonNotAllowed, ReasonRedirect, ReasonAddress, ReasonInterrupted, ReasonExhausted, ReasonExpired, ReasonCancelled,
 		ReasonClientDeleted, ReasonNoMailServer, ReasonUnsubscribed, ReasonContentMissing, ReasonMailLimit, ReasonAttemptLimit, ReasonUnconfirmed,
 		ReasonNoConsent, ReasonLocal}
@@ -207,22 +208,36 @@ type Timings struct {
 	Total     float64 `json:"totalMs"`
 }
 
-// RequestRecord is the request as it was sent, with secrets masked.
+// RequestRecord is the request as it was sent, with secrets masked. Headers are those that went to URL,
+// which is the receiver's address in the form in which it is sent.
 type RequestRecord struct {
 	Method  string            `json:"method"`
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers"`
-	// Hops are the addresses that redirects led to, in order.
+	// Unsent says that nothing of the request was sent, because there was no connection.
+	Unsent bool `json:"unsent,omitempty" doc:"Nothing of this request was sent, because there was no connection."`
+	// Hops are the requests to where redirects led, in order.
 	Hops []Hop `json:"hops,omitempty"`
 	// Redialled says that the receiver had closed a kept-alive connection, so the
 	// request was sent once more on a new one.
 	Redialled bool `json:"redialled,omitempty"`
 }
 
-// Hop is one redirect that was followed.
+// Hop is one redirect that was followed, and the request that was sent to where it led. The request has
+// the same body.
 type Hop struct {
-	Status int    `json:"status"`
-	URL    string `json:"url"`
+	// Status is that of the redirect.
+	Status int    `json:"status" doc:"The status of the redirect."`
+	URL    string `json:"url" doc:"Where the redirect led."`
+	// Method and Headers are those of the request that was sent there. They are absent in records
+	// of older versions.
+	Method  string            `json:"method,omitempty"`
+	Headers map[string]string `json:"headers,omitempty" doc:"The headers that were sent there."`
+	// AuthorizationDropped says why the Authorization header was not sent there; empty if it was
+	// sent, or if there is none.
+	AuthorizationDropped string `json:"authorizationDropped,omitempty" doc:"Why the Authorization header was not sent there."`
+	// Unsent says that nothing of the request was sent, because there was no connection.
+	Unsent bool `json:"unsent,omitempty" doc:"Nothing of this request was sent, because there was no connection."`
 }
 
 // ResponseRecord is the start of a response. Body is valid UTF-8 without control characters but

@@ -196,8 +196,9 @@ func TestReferencePagesNameWhatThereIs(t *testing.T) {
 		page, name string   // a page, and what it is to name
 		files      []string // the code that has the names
 	}{
-		{"docs/reference/configuration.md", `HERALD_[A-Z_]+`, []string{"cmd/herald/serve.go", "cmd/herald/outward.go", "cmd/herald/connection.go"}},
-		{"docs/reference/metrics-and-logs.md", `herald_[a-z_]+`, []string{"internal/delivery/metrics.go", "internal/delivery/outward.go", "internal/api/middleware.go", "internal/api/auth.go", "internal/app/connections.go"}},
+		{"docs/reference/configuration.md", `HERALD_[A-Z_]+`, []string{"cmd/herald/serve.go", "cmd/herald/outward.go", "cmd/herald/connection.go", "cmd/herald/secretfiles.go", "cmd/herald/environment.go"}},
+		{"docs/reference/metrics-and-logs.md", `herald_[a-z_]+`, []string{"internal/delivery/metrics.go", "internal/delivery/backlog.go", "internal/delivery/outward.go", "internal/store/commit_metrics.go",
+			"internal/api/middleware.go", "internal/api/auth.go", "internal/app/connections.go", "internal/app/metrics.go"}},
 	} {
 		name := regexp.MustCompile(c.name)
 		names := func(file string) []string {

@@ -31,8 +31,31 @@ type Caller struct {
 	OperatorKey [32]byte
 	// Key is a client's API key. After a portal link it has no id, only the link's client and role.
 	Key Key
+	// About is the client that a call of the operator's is about, if it is about one.
+	About uuid.UUID
 	// Address is the request's address of origin, as far as the service can trust it.
 	Address netip.Addr
+}
+
+// Client returns the client that the caller's call is about: the key's own, or the one that the operator
+// named. It is uuid.Nil if the operator named none.
+func (c Caller) Client() uuid.UUID {
+	if c.Operator {
+		return c.About
+	}
+	return c.Key.ClientID
+}
+
+// For returns the caller of a call about a client that the request names; uuid.Nil means that it names
+// none. A client may name only itself: another one is CodeNotFound, like an unknown id.
+func (c Caller) For(client uuid.UUID) (Caller, error) {
+	switch {
+	case c.Operator:
+		c.About = client
+	case client != uuid.Nil && client != c.Key.ClientID:
+		return c, Errorf(CodeNotFound, "No client was found with ID %s", client)
+	}
+	return c, nil
 }
 
 // Actor returns the caller's kind in the audit log.
@@ -73,8 +96,9 @@ func (c Caller) MaySeeAudit() error {
 	return nil
 }
 
-// MaySeeSecrets reports whether the caller may see the client's Authorization header.
-func (c Caller) MaySeeSecrets() bool { return c.Key.Role != Analyst }
+// MaySeeSecrets reports whether the caller may see the client's Authorization header. The operator needs
+// it for nothing.
+func (c Caller) MaySeeSecrets() bool { return !c.Operator && c.Key.Role != Analyst }
 
 // MayManageKeys returns a CodeForbidden Error unless the caller may make and delete
 // keys of the given role.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"herald"
 )
 
 // Account is a client of the platform. APIKey is set only in the answer of
@@ -117,6 +119,22 @@ func (c *API) CreateClientKey(ctx context.Context, id uuid.UUID, name, role stri
 	return made, err
 }
 
+// ClientKeys lists a client's API keys; it needs the operator's key.
+func (c *API) ClientKeys(ctx context.Context, id uuid.UUID) ([]Key, error) {
+	answer, err := get[Page[Key]](ctx, c, "/clients/"+id.String()+"/apiKeys", nil)
+	return answer.Results, err
+}
+
+// DeleteClientKey revokes a client's API key; it needs the operator's key. It is not retried.
+func (c *API) DeleteClientKey(ctx context.Context, id, key uuid.UUID) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/clients/" + id.String() + "/apiKeys/" + key.String()})
+}
+
+// Status returns how the service is; it needs the operator's key.
+func (c *API) Status(ctx context.Context) (herald.Status, error) {
+	return get[herald.Status](ctx, c, "/status", nil)
+}
+
 // PortalLink is a link into the portal.
 type PortalLink struct {
 	// URL signs one person in, once.
@@ -146,6 +164,11 @@ func (c *API) CreatePortalLink(ctx context.Context, id uuid.UUID, o PortalLinkOp
 	var made PortalLink
 	err := c.do(ctx, call{method: http.MethodPost, path: "/clients/" + id.String() + "/portalLinks", body: body, into: &made})
 	return made, err
+}
+
+// EndSessions ends every session of the portal that was made with the key. Repeating it does no harm.
+func (c *API) EndSessions(ctx context.Context) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/sessions", repeatable: true})
 }
 
 // DeleteKey revokes an API key. It is not retried.

@@ -17,12 +17,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Limits on the retries of a repeatable call. The wait is half a second at first and
@@ -47,6 +50,7 @@ type API struct {
 	base          *url.URL
 	authorization string
 	http          *http.Client
+	client        uuid.UUID // see For
 }
 
 // Option configures an API.
@@ -89,6 +93,15 @@ func New(address, key string, options ...Option) (*API, error) {
 	}
 	c.http = &own
 	return c, nil
+}
+
+// For returns an API that makes calls about one client with the operator's key: it lists and looks up
+// rules, alerts, events, deliveries and keys, and sends deliveries again or cancels them. Other calls are
+// refused. With a client's own key it changes nothing.
+func (c *API) For(client uuid.UUID) *API {
+	about := *c
+	about.client = client
+	return &about
 }
 
 // Error is an error that the API answered with, or an answer that is not one of
@@ -184,7 +197,15 @@ func retryable(err error, try int) (wait time.Duration, ok bool) {
 
 func (c *API) once(ctx context.Context, k call, text []byte) error {
 	target := c.base.JoinPath(k.path)
-	target.RawQuery = k.query.Encode()
+	query := k.query
+	if c.client != uuid.Nil {
+		query = maps.Clone(query)
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("client", c.client.String())
+	}
+	target.RawQuery = query.Encode()
 	request, err := http.NewRequestWithContext(ctx, k.method, target.String(), bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", k.method, k.path, err)

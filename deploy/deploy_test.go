@@ -4,6 +4,7 @@
 package deploy_test
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -17,7 +18,15 @@ import (
 	"herald/internal/test/postgres"
 )
 
-func TestMain(m *testing.M) { postgres.Main(m) }
+// asCrash is an environment variable that makes the test binary crash.
+const asCrash = "TEST_CRASH"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCrash) != "" {
+		panic("a crash")
+	}
+	postgres.Main(m)
+}
 
 // TestSystemdTakesTheUnit has systemd check the unit, because systemd ignores settings that it does
 // not know.
@@ -34,6 +43,53 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	said, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path).CombinedOutput()
 	if err != nil || strings.Contains(string(said), "herald.service") {
 		t.Errorf("systemd-analyze verify: %v: %s", err, said)
+	}
+}
+
+// TestUnitIsRestartedUnlessASettingIsWrong: systemd would start a wrong setting again for ever. But Go
+// programs that crash end with status 2, too, unless the environment says otherwise.
+func TestUnitIsRestartedUnlessASettingIsWrong(t *testing.T) {
+	t.Parallel()
+	unit := read(t, "herald.service")
+	var settings []string
+	for _, found := range regexp.MustCompile(`(?m)^Environment=(.*)$`).FindAllStringSubmatch(unit, -1) {
+		settings = append(settings, found[1])
+	}
+	final := number(t, find(t, unit, `(?m)^RestartPreventExitStatus=(\d+)$`))
+	status := func(program string, arguments []string, environment ...string) int {
+		t.Helper()
+		process := exec.Command(program, arguments...)
+		process.Dir, process.Env = t.TempDir(), append(environment, settings...)
+		process.Env = append(process.Env, "HERALD_DATA="+process.Dir)
+		said, err := process.CombinedOutput()
+		var ended *exec.ExitError
+		if !errors.As(err, &ended) {
+			t.Fatalf("%s: %v: %s", program, err, said)
+		}
+		return ended.ExitCode() // -1 if a signal ended it
+	}
+	binary, arguments := build(t), strings.Fields(find(t, unit, `(?m)^ExecStart=/usr/local/bin/herald (.+)$`))
+	key := "HERALD_OPERATOR_KEY=3f9a1c5e7b2d4860a1c5e7b2d48603f9"
+	for _, wrong := range [][]string{{}, {key, "HERALD_LISTN=:80"}, {key, "HERALD_LISTEN=:"}, {key, "HERALD_RETENTION=long"}, {key, "HERALD_SMTP_FILE=/nowhere"}} {
+		if got := status(binary, arguments, wrong...); got != final {
+			t.Errorf("%v ends with status %d; systemd starts it again", wrong, got)
+		}
+	}
+	// While the database is away, a start fails, and must be tried again.
+	keyFile := filepath.Join(t.TempDir(), "secret.key")
+	if err := os.WriteFile(keyFile, []byte("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	away := []string{key, "HERALD_DATABASE=postgres://nobody@127.0.0.1:1/none?connect_timeout=2", "HERALD_SECRET_KEY_FILE=" + keyFile}
+	if got := status(binary, arguments, away...); got == final || got == 0 {
+		t.Errorf("without its database it ends with status %d; systemd does not start it again", got)
+	}
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := status(own, nil, asCrash+"=1"); got != -1 {
+		t.Errorf("a crash ends with status %d; systemd does not start it again", got)
 	}
 }
 
@@ -80,8 +136,14 @@ func TestNodesOfTheComposeFileShareADatabase(t *testing.T) {
 		nodes = append(nodes, start(t, binary, arguments, env))
 	}
 	share(t, nodes, env["HERALD_OPERATOR_KEY"])
+	checks := texts(t, at[[]any](t, herald, "healthcheck", "test"))
+	if want := find(t, read(t, "Dockerfile"), `(?m)^HEALTHCHECK .* CMD \["/herald", "(.*)"\]$`); !slices.Equal(checks, []string{"CMD", "/herald", want}) {
+		t.Errorf("the compose file asks with %v, the image with %s", checks, want)
+	}
 	for _, n := range nodes {
+		n.check(0, checks[2:], env)
 		n.stop(at[string](t, herald, "stop_grace_period"))
+		n.check(1, checks[2:], env)
 	}
 	if _, err := os.Stat(env["HERALD_DATA"]); err == nil {
 		t.Error("a node made its data directory, and its container is read-only")
@@ -157,7 +219,10 @@ func TestUnitServesOnBothDatabases(t *testing.T) {
 			mapped := strings.NewReplacer("/etc/herald", filepath.Join(dir, "etc"), state, filepath.Join(dir, "state"))
 			top := mapped.Replace(commands(t, "herald.service"))
 			run(t, dir, "useradd() { :; }; systemctl() { :; };"+setting.ReplaceAllString(top, ""))
-			env := environment(t, mapped.Replace(find(t, unit, `(?m)^Environment=(.*)$`)))
+			env := map[string]string{}
+			for _, setting := range regexp.MustCompile(`(?m)^Environment=(.*)$`).FindAllStringSubmatch(unit, -1) {
+				maps.Copy(env, environment(t, mapped.Replace(setting[1])))
+			}
 			maps.Copy(env, environmentFile(t, dir, "etc/herald.env"))
 			if test.database == "PostgreSQL" {
 				maps.Copy(env, environment(t, strings.Join(setting.FindAllString(top, -1), "")))

@@ -256,6 +256,23 @@ func (n *node) ready() {
 	}
 }
 
+// check runs a health check in the environment of a node, and wants its exit code.
+func (n *node) check(want int, arguments []string, env map[string]string) {
+	n.t.Helper()
+	process := exec.Command(n.process.Path, arguments...)
+	process.Env = []string{}
+	for name, value := range env {
+		if name == "HERALD_LISTEN" {
+			value = strings.TrimPrefix(n.address, "http://")
+		}
+		process.Env = append(process.Env, name+"="+value)
+	}
+	said, err := process.CombinedOutput()
+	if got := process.ProcessState.ExitCode(); got != want {
+		n.t.Errorf("%v: exit code %d (%v), want %d: %s", arguments, got, err, want, said)
+	}
+}
+
 // stop ends a node with SIGTERM, as systemd and Docker do. They kill it after grace.
 func (n *node) stop(grace string) {
 	n.t.Helper()

@@ -25,6 +25,7 @@ var alertColumns = []cli.Column[client.Alert]{
 
 type alertsList struct {
 	connection
+	forClient
 	paging
 	Rule    uuid.UUID `help:"Only alerts of this rule." placeholder:"ID"`
 	Company uuid.UUID `help:"Only alerts about this company." placeholder:"ID"`
@@ -32,7 +33,7 @@ type alertsList struct {
 
 // Run lists alerts.
 func (c *alertsList) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}
@@ -55,12 +56,13 @@ func (c *alertsList) Run(ctx context.Context, out *streams) error {
 
 type alertsGet struct {
 	connection
+	forClient
 	ID uuid.UUID `arg:"" help:"The alert's id."`
 }
 
 // Run shows an alert.
 func (c *alertsGet) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,11 @@ const (
 	typeJSON = `{"name":"Sync Failed","label":"Sync failed","spellings":["Sync Failed","sync-failed"],"company":true,"connection":true,
 		"required":["syncId","syncType"],"message":"Sync {syncId} has failed.","example":{"syncId":"s-1"},"builtIn":true}`
 	accountJSON = `{"id":"` + clientID + `","name":"Acme"}`
+	keyJSON     = `{"id":"` + unknownID + `","name":"reports","role":"analyst","createdDate":"2026-11-23T03:00:00Z"}`
+	statusJSON  = `{"attention":["https://acme.example of client ` + clientID + ` has 12 deliveries pending, the oldest since 2026-11-23T02:00:00Z"],"version":"1.2.3","at":"2026-11-23T03:00:00Z","nodes":3,
+		"backlog":{"pending":20000,"ready":3,"waiting":12,"held":19985,"atLeast":true,"oldestDue":"2026-11-23T02:59:50Z"},
+		"slowReceivers":[{"clientId":"` + clientID + `","receiver":"https://acme.example","waiting":12,"since":"2026-11-23T02:00:00Z"}],
+		"database":{"kind":"SQLite","bytes":12345678},"lastBackup":"2026-11-22T03:00:00Z"}`
 	receiptJSON = `{"id":"` + eventID + `","alertCount":1,"alertIds":["` + alertID + `"]}`
 )
 
@@ -80,7 +85,8 @@ func answers() map[string]string {
 		"GET /clients":           `{"results":[` + accountJSON + `]}`,
 		"POST /clients/" + clientID + "/portalLinks": `{"url":"https://herald.example/portal/link#secret","clientId":"` + clientID + `","role":"developer","expiresAt":"2026-11-23T03:10:00Z"}`,
 
-		"POST /clients": `{"id":"` + clientID + `","name":"Acme","apiKey":"hk-shown-once"}`,
+		"DELETE /sessions": ``,
+		"POST /clients":    `{"id":"` + clientID + `","name":"Acme","apiKey":"hk-shown-once"}`,
 
 		"DELETE /rules/" + ruleID:          ``,
 		"GET /rules/" + ruleID + "/alerts": numbered(),
@@ -95,6 +101,10 @@ func answers() map[string]string {
 		"POST /deliveries/redeliver":                    `{"count":2,"skipped":1}`,
 		"GET /profile":                                  `{"name":"Acme","redirectUrl":"https://acme.example","alertAuthHeader":"Bearer hunter2"}`,
 		"DELETE /eventTypes/Invoice paid":               ``,
+		"GET /status":                                   statusJSON,
+		"GET /clients/" + clientID + "/apiKeys":         `{"results":[` + keyJSON + `]}`,
+
+		"DELETE /clients/" + clientID + "/apiKeys/" + unknownID: ``,
 	}
 	return of
 }
@@ -106,6 +116,9 @@ func fakeService(t *testing.T) {
 	of := answers()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, known := of[r.Method+" "+r.URL.Path]
+		if about := r.URL.Query().Get("client"); about != "" && about != clientID {
+			known = false
+		}
 		switch {
 		case r.Header.Get("Authorization") != "Basic aGsta2V5":
 			w.WriteHeader(http.StatusUnauthorized)
@@ -140,8 +153,11 @@ func TestWhatCommandsShow(t *testing.T) {
 		{"profile", "get"},
 		{"types", "list"}, {"types", "get", "Sync Failed"}, {"types", "delete", "Invoice paid", "--yes"},
 		{"clients", "list"}, {"clients", "get", clientID}, {"clients", "create", "Acme"}, {"clients", "delete", clientID, "--yes"},
-		{"portal-link", clientID}, {"portal-link", clientID, "--expires", "25h"},
+		{"keys", "sign-out"}, {"portal-link", clientID}, {"portal-link", clientID, "--expires", "25h"},
 		{"trigger", "Sync Failed"},
+		{"status"}, {"status", "-o", "json"},
+		{"keys", "list", "--client", clientID}, {"keys", "delete", unknownID, "--client", clientID, "--yes"},
+		{"deliveries", "list", "--client", clientID, "-o", "jsonl"}, {"deliveries", "redeliver", deliveryID, "--client", unknownID},
 		{"rules", "list", "--key", "wrong"},
 	} {
 		code, stdout, stderr := command(t, args...)
@@ -163,6 +179,31 @@ func TestWhatCommandsShow(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), shown.String()); diff != "" {
 		t.Errorf("commands show (-want +got; write anew with -update):\n%s", diff)
+	}
+}
+
+// TestCommandsForAClientNameIt checks what the service is asked, with the operator's key and --client.
+func TestCommandsForAClientNameIt(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.RequestURI())
+		_, _ = io.WriteString(w, `{"results":[],"id":"`+deliveryID+`"}`) // fails only when the caller has gone
+	}))
+	defer server.Close()
+	t.Setenv("HERALD_URL", server.URL)
+	t.Setenv("HERALD_API_KEY", "operator")
+	for _, args := range [][]string{
+		{"deliveries", "list"}, {"deliveries", "get", deliveryID}, {"deliveries", "get", deliveryID, "--body"}, {"deliveries", "why", deliveryID},
+		{"deliveries", "redeliver", deliveryID}, {"deliveries", "recover", "--since", "2h", "--dry-run"}, {"deliveries", "cancel", deliveryID},
+		{"alerts", "list"}, {"alerts", "list", "--rule", ruleID}, {"alerts", "get", alertID},
+		{"events", "list"}, {"events", "get", eventID}, {"rules", "list"}, {"rules", "get", ruleID},
+		{"keys", "list"}, {"keys", "delete", unknownID, "--yes"},
+	} {
+		asked = nil
+		code, _, stderr := command(t, append(args, "--client", clientID)...)
+		if code != cli.OK || len(asked) == 0 || !strings.Contains(asked[0], "client="+clientID) && !strings.Contains(asked[0], "/clients/"+clientID+"/apiKeys") {
+			t.Errorf("%v: exit code %d, %s; asked %q", args, code, stderr, asked)
+		}
 	}
 }
 

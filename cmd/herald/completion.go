@@ -13,7 +13,6 @@ import (
 	"github.com/posener/complete"
 	"github.com/willabides/kongplete"
 
-	"herald/client"
 	"herald/internal/catalogue"
 )
 
@@ -139,11 +138,11 @@ func typeNames(ctx context.Context) []string {
 	ctx, cancel := context.WithTimeout(ctx, completionTime)
 	defer cancel()
 	var names []string
-	address := os.Getenv("HERALD_URL")
-	if address == "" {
-		address = "http://127.0.0.1:8080"
+	c := connection{URL: os.Getenv("HERALD_URL"), Key: os.Getenv("HERALD_API_KEY"), KeyFile: os.Getenv("HERALD_API_KEY_FILE")}
+	if isBlank(c.URL) {
+		c.URL = "http://127.0.0.1:8080"
 	}
-	if service, err := client.New(address, os.Getenv("HERALD_API_KEY")); err == nil && os.Getenv("HERALD_API_KEY") != "" {
+	if service, err := c.client(); err == nil {
 		if types, err := service.EventTypes(ctx); err == nil {
 			for _, t := range types {
 				names = append(names, t.Name)

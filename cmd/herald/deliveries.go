@@ -85,6 +85,7 @@ func (f deliveryFilter) filter() client.DeliveryFilter {
 
 type deliveriesList struct {
 	connection
+	forClient
 	deliveryFilter
 	Limit int       `help:"Deliveries to show, at most 500." default:"50"`
 	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
@@ -92,7 +93,7 @@ type deliveriesList struct {
 
 // Run lists deliveries. A page of the service can be short and still not be the last.
 func (c *deliveriesList) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}
@@ -115,11 +116,12 @@ func (c *deliveriesList) Run(ctx context.Context, out *streams) error {
 // oneDelivery are the flags of commands about one delivery.
 type oneDelivery struct {
 	connection
+	forClient
 	ID uuid.UUID `arg:"" help:"The delivery's id."`
 }
 
 func (c *oneDelivery) call(ctx context.Context, fn func(*client.API, context.Context, uuid.UUID) (client.Delivery, error)) (client.Delivery, error) {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return client.Delivery{}, err
 	}
@@ -162,7 +164,7 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 	}
 	why := cli.Why(d, time.Now())
 	if explain.LacksAuthorization(d.Attempts) {
-		why.Evidence = append(why.Evidence, c.profileEvidence(ctx))
+		why.Evidence = append(why.Evidence, c.profileEvidence(ctx, d.ClientID))
 	}
 	if c.Output == cli.Table {
 		return cli.WriteWhy(out.stdout, why)
@@ -170,8 +172,8 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 	return cli.WriteOne(out.stdout, c.Output, nil, why)
 }
 
-func (c *oneDelivery) profile(ctx context.Context) (client.Profile, error) {
-	service, err := c.client()
+func (c *oneDelivery) profile(ctx context.Context, of uuid.UUID) (client.Profile, error) {
+	service, err := forClient{of}.of(c.client())
 	if err != nil {
 		return client.Profile{}, err
 	}
@@ -180,8 +182,8 @@ func (c *oneDelivery) profile(ctx context.Context) (client.Profile, error) {
 
 // profileEvidence says whether the client's profile has an Authorization header now. The attempt
 // carried none, so either it was set later or the rule leaves it out.
-func (c *oneDelivery) profileEvidence(ctx context.Context) string {
-	p, err := c.profile(ctx)
+func (c *oneDelivery) profileEvidence(ctx context.Context, of uuid.UUID) string {
+	p, err := c.profile(ctx, of)
 	switch {
 	case err != nil:
 		return "whether the profile has an Authorization header is not known: " + err.Error()

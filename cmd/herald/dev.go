@@ -60,6 +60,9 @@ func (c *devCommand) Run(ctx context.Context, out *streams) error {
 		Portal: true, Listen: c.Listen, Data: c.Data, RetrySchedule: c.RetrySchedule,
 		RequestTimeout: 30 * time.Second, StopBudget: 5 * time.Second, LogFormat: "text", LogLevel: c.LogLevel,
 	}
+	if err := checkAddress("--inbox", c.Inbox); err != nil {
+		return err
+	}
 	config, err := settings.config(out.stderr)
 	if err != nil {
 		return err

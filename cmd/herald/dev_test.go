@@ -228,7 +228,7 @@ func TestDevSaysWhatIsInItsWay(t *testing.T) {
 		says string
 	}{
 		{[]string{"--inbox", inbox}, cli.General, "--inbox"},
-		{[]string{"--inbox", "nonsense"}, cli.General, `"nonsense"`},
+		{[]string{"--inbox", "nonsense"}, cli.Usage, `"nonsense"`},
 		{[]string{"--listen", strings.TrimPrefix(taken.address, "http://"), "--inbox", "127.0.0.1:0"}, cli.General, "listen address"},
 		{[]string{"--retry-schedule", "soon"}, cli.Usage, "--retry-schedule"},
 	} {

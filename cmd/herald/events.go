@@ -30,13 +30,14 @@ var eventColumns = []cli.Column[client.AcceptedEvent]{
 
 type eventsList struct {
 	connection
+	forClient
 	Limit int       `help:"Events to show, at most 500." default:"50"`
 	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
 }
 
 // Run lists events.
 func (c *eventsList) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}
@@ -49,12 +50,13 @@ func (c *eventsList) Run(ctx context.Context, out *streams) error {
 
 type eventsGet struct {
 	connection
+	forClient
 	ID uuid.UUID `arg:"" help:"The event's id."`
 }
 
 // Run shows an event.
 func (c *eventsGet) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}

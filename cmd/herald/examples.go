@@ -12,6 +12,8 @@ import (
 var examples = map[string][]string{
 	"serve":                {`serve --data /var/lib/herald`, `serve --listen :8080 --database postgres://herald@db/herald --secret-key-file /etc/herald/secret.key`},
 	"migrate":              {`migrate --data /var/lib/herald`},
+	"healthcheck":          {`healthcheck`, `healthcheck --listen :8443 --tls-cert /etc/herald/tls.crt`},
+	"status":               {`status`, `status -o json`},
 	"check":                {`check --data /var/lib/herald`},
 	"backup":               {`backup /var/backups/herald`},
 	"restore":              {`restore /var/backups/herald --data /var/lib/herald`},
@@ -30,7 +32,7 @@ var examples = map[string][]string{
 	"events publish":       {`events publish "Rate Limit Reset" --data '{"ResetReason":"a new day"}' --idempotency-key 2026-11-23`, `events publish "Sync Failed" --company 8a210b68-6988-11ed-a1eb-0242ac120002 --data - < data.json`},
 	"alerts list":          {`alerts list`, `alerts list --company 8a210b68-6988-11ed-a1eb-0242ac120002`},
 	"alerts get":           {`alerts get 019ab0c1-2222-7333-8444-555555000100`},
-	"deliveries list":      {`deliveries list --state failed --since 2h`, `deliveries list --receiver https://acme.example/hook -o json`},
+	"deliveries list":      {`deliveries list --state failed --since 2h`, `deliveries list --receiver https://acme.example/hook -o json`, `deliveries list --client 019ab0c1-0000-7111-8111-111111111111`},
 	"deliveries get":       {`deliveries get 019ab0c1-2222-7333-8444-555555000100 --body`},
 	"deliveries why":       {`deliveries why 019ab0c1-2222-7333-8444-555555000100`},
 	"deliveries redeliver": {`deliveries redeliver 019ab0c1-2222-7333-8444-555555000100`},
@@ -53,10 +55,11 @@ var examples = map[string][]string{
 	"clients get":          {`clients get 019ab0c1-0000-7111-8111-111111111111`},
 	"clients create":       {`clients create "Acme"`},
 	"clients delete":       {`clients delete 019ab0c1-0000-7111-8111-111111111111`},
-	"keys list":            {`keys list`},
+	"keys list":            {`keys list`, `keys list --client 019ab0c1-0000-7111-8111-111111111111`},
 	"keys create":          {`keys create "reports" --role analyst`},
 	"keys delete":          {`keys delete 019ab0c1-3333-7111-8111-111111111111`},
 	"portal-link":          {`portal-link 019ab0c1-0000-7111-8111-111111111111`, `portal-link 019ab0c1-0000-7111-8111-111111111111 --role analyst --path "/deliveries?state=failed"`},
+	"keys sign-out":        {`keys sign-out`},
 	"unsubscribed list":    {`unsubscribed list`},
 	"unsubscribed delete":  {`unsubscribed delete ann@acme.example`},
 	"audit":                {`audit --limit 20`},
@@ -84,6 +87,7 @@ func examplesOf(node *kong.Node) []string {
 
 // helpWithExamples prints kong's help, and examples below it.
 func helpWithExamples(options kong.HelpOptions, ctx *kong.Context) error {
+	showAllVariables(ctx.Kong)
 	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
 		return err
 	}

@@ -14,9 +14,10 @@ import (
 
 // keysCommand is `herald keys`.
 type keysCommand struct {
-	List   keysList   `cmd:"" help:"List the client's API keys."`
-	Create keysCreate `cmd:"" help:"Make an API key; it is shown this once."`
-	Delete keysDelete `cmd:"" help:"Revoke an API key, at once and for good."`
+	List    keysList    `cmd:"" help:"List the client's API keys."`
+	Create  keysCreate  `cmd:"" help:"Make an API key; it is shown this once."`
+	Delete  keysDelete  `cmd:"" help:"Revoke an API key, at once and for good."`
+	SignOut keysSignOut `cmd:"" help:"End every session of the portal that was made with the key."`
 }
 
 var keyColumns = []cli.Column[client.Key]{
@@ -26,7 +27,10 @@ var keyColumns = []cli.Column[client.Key]{
 	{Head: "NAME", Cell: func(k client.Key) string { return k.Name }},
 }
 
-type keysList struct{ connection }
+type keysList struct {
+	connection
+	forClient
+}
 
 // Run lists the keys.
 func (c *keysList) Run(ctx context.Context, out *streams) error {
@@ -34,7 +38,11 @@ func (c *keysList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	keys, err := service.Keys(ctx)
+	list := service.Keys
+	if c.Client != uuid.Nil {
+		list = func(ctx context.Context) ([]client.Key, error) { return service.ClientKeys(ctx, c.Client) }
+	}
+	keys, err := list(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,6 +79,7 @@ func (c *keysCreate) Run(ctx context.Context, out *streams) error {
 type keysDelete struct {
 	connection
 	confirmation
+	forClient
 	ID uuid.UUID `arg:"" help:"The key's id."`
 }
 
@@ -83,7 +92,21 @@ func (c *keysDelete) Run(ctx context.Context, out *streams) error {
 	if err := c.confirm(ctx, out, fmt.Sprintf("Revoke the API key %s?", c.ID)); err != nil {
 		return err
 	}
+	if c.Client != uuid.Nil {
+		return service.DeleteClientKey(ctx, c.Client, c.ID)
+	}
 	return service.DeleteKey(ctx, c.ID)
+}
+
+type keysSignOut struct{ connection }
+
+// Run ends the key's sessions.
+func (c *keysSignOut) Run(ctx context.Context, _ *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	return service.EndSessions(ctx)
 }
 
 // auditCommand is `herald audit`.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/alecthomas/kong"
+
 	"herald/internal/cli"
 )
 
@@ -19,7 +21,9 @@ var version = "dev"
 
 // commands are the commands and flags of the command line.
 type commands struct {
+	ShowVersion   kong.VersionFlag     `name:"version" help:"Print the version."`
 	Serve         serveCommand         `cmd:"" help:"Run the service."`
+	Healthcheck   healthcheckCommand   `cmd:"" help:"Ask the service of this machine whether it can serve: exit code 0 or 1."`
 	Migrate       migrateCommand       `cmd:"" help:"Bring the database's tables up to date, for operators who do it by hand."`
 	Check         checkCommand         `cmd:"" help:"Read the whole embedded database and say what is damaged; the service may run meanwhile."`
 	Backup        backupCommand        `cmd:"" help:"Take a backup of the embedded database while the service runs (operator)."`
@@ -29,6 +33,7 @@ type commands struct {
 	Trigger       triggerCommand       `cmd:"" help:"Publish an example event of a type."`
 	Tail          tailCommand          `cmd:"" help:"Show deliveries as they happen."`
 	Rules         rulesCommand         `cmd:"" help:"Manage the rules: which events are sent to which receivers."`
+	Status        statusCommand        `cmd:"" help:"Show how the service is, and first what needs attention (operator)."`
 	Events        eventsCommand        `cmd:"" help:"Publish events and show published ones."`
 	Alerts        alertsCommand        `cmd:"" help:"Show the alerts that events raised."`
 	Deliveries    deliveriesCommand    `cmd:"" help:"Show deliveries, send them again, cancel them."`
@@ -69,6 +74,9 @@ func run(ctx context.Context, args []string, out *streams) int {
 		err = parseAndRun(ctx, parser, args)
 	}
 	code := cli.ExitCode(err)
+	if err != nil && len(args) > 0 && args[0] == "healthcheck" {
+		code = cli.General
+	}
 	if err != nil && code != cli.Interrupted {
 		fmt.Fprintln(out.stderr, "herald:", cli.Clean(strings.Join(strings.FieldsFunc(err.Error(), isLineBreak), "; ")))
 	}

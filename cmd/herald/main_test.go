@@ -106,7 +106,7 @@ func TestWrongCommandLinesSayWhatToDo(t *testing.T) {
 		{[]string{"serve", "--operator-key", key, "--retry-schedule", "soon"}, cli.Usage, "soon"},
 		{[]string{"serve", "--operator-key", key, "--request-timeout", "-1s"}, cli.Usage, "--request-timeout"},
 		{[]string{"serve", "--operator-key", key, "--database", "postgres://x"}, cli.Usage, "--secret-key-file"},
-		{[]string{"serve", "--operator-key", key, "--data", t.TempDir(), "--listen", "nonsense"}, cli.General, `listen address "nonsense"`},
+		{[]string{"serve", "--operator-key", key, "--data", t.TempDir(), "--listen", "nonsense"}, cli.Usage, `listen address "nonsense"`},
 		{[]string{"serve", "--operator-key", key, "--data", filepath.Join(os.DevNull, "x")}, cli.General, os.DevNull},
 		{[]string{"completion", "tcsh"}, cli.Usage, "bash"},
 	} {

@@ -9,13 +9,15 @@ import (
 
 // migrateCommand is `herald migrate`.
 type migrateCommand struct {
-	Data            string `help:"Directory of the embedded database." env:"HERALD_DATA" default:"./herald-data" type:"path"`
-	Database        string `help:"PostgreSQL database (postgres://…). Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
-	MigrateDatabase string `help:"Its direct address, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
+	databaseFlags `embed:""`
+	Data          string `help:"Directory of the embedded database." env:"HERALD_DATA" default:"./herald-data" type:"path"`
 }
 
 // Run applies the missing migrations and prints their names.
 func (c *migrateCommand) Run(ctx context.Context, out *streams) error {
+	if err := c.readSecrets(); err != nil {
+		return err
+	}
 	if c.MigrateDatabase != "" {
 		c.Database, c.MigrateDatabase = c.MigrateDatabase, ""
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -15,7 +16,8 @@ import (
 var errHelpShown = errors.New("help was shown")
 
 func newParser(ctx context.Context, out *streams) (*kong.Kong, error) {
-	return kong.New(&commands{},
+	parser, err := kong.New(&commands{},
+		kong.Vars{"version": version},
 		kong.Name("herald"),
 		kong.Description("Delivers events to people's systems as webhooks and mail, with retries."),
 		kong.UsageOnError(), kong.Help(helpWithExamples), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
@@ -23,6 +25,10 @@ func newParser(ctx context.Context, out *streams) (*kong.Kong, error) {
 		kong.Exit(func(int) { panic(errHelpShown) }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out),
 	)
+	if err == nil {
+		ignoreBlankVariables(parser)
+	}
+	return parser, err
 }
 
 // parseAndRun runs the command that the arguments name. Kong exits the process after
@@ -47,12 +53,27 @@ func parseAndRun(ctx context.Context, parser *kong.Kong, args []string) (err err
 		}
 		return usageError("%v; see: herald help", err)
 	}
-	err = parsed.Run()
+	if err = check(parser, parsed); err == nil {
+		err = parsed.Run()
+	}
 	var wrong *cli.UsageError
 	if errors.As(err, &wrong) && !strings.Contains(wrong.Text, "; see: ") {
 		return usageError("%s; see: herald help%s", wrong.Text, pathOf(parsed))
 	}
 	return err
+}
+
+// check refuses what the parser takes and nobody means. Commands that only print something about the
+// program itself do not look at the environment: they are how one finds out what is wrong.
+func check(parser *kong.Kong, parsed *kong.Context) error {
+	switch parsed.Selected().Path() {
+	case "version", "help", "completion":
+		return nil
+	}
+	if err := checkFlags(parsed); err != nil {
+		return err
+	}
+	return checkVariables(parser, os.Environ())
 }
 
 // pathOf returns the command that a command line names, as far as it does, with a blank in front.

@@ -16,7 +16,7 @@ type portalLinkCommand struct {
 	Client  uuid.UUID     `arg:"" help:"The client's id."`
 	Role    string        `help:"What the person may do: administrator, developer or analyst (who only looks)." enum:"administrator,developer,analyst" default:"developer"`
 	Expires time.Duration `help:"How long an unused link works, at most 24h." default:"10m"`
-	Path    string        `help:"Where the person arrives, such as /deliveries?state=failed. Empty: the overview." placeholder:"PATH"`
+	Path    string        `help:"Where the person arrives, such as /deliveries?state=failed. Without it: the overview." placeholder:"PATH"`
 }
 
 var portalLinkFields = []cli.Column[client.PortalLink]{

@@ -14,6 +14,7 @@ import (
 // deliveriesRecover is `herald deliveries recover`.
 type deliveriesRecover struct {
 	connection
+	forClient
 	Receiver string        `help:"Only to this address." placeholder:"URL"`
 	Type     string        `help:"Only of this type of event." predictor:"type"`
 	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
@@ -48,7 +49,7 @@ var recoveredFields = []cli.Column[recovered]{
 // Run counts what failed and was not delivered since, and sends it again. It says on stderr how far it
 // is. A run that ends early can be repeated: what is on its way is left out.
 func (c *deliveriesRecover) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,9 @@ func connectionFlags(root *kong.Node) []*kong.Flag {
 	return nil
 }
 
-func isConnection(f *kong.Flag) bool { return f.Name == "url" || f.Name == "key" || f.Name == "output" }
+func isConnection(f *kong.Flag) bool {
+	return f.Name == "url" || f.Name == "key" || f.Name == "key-file" || f.Name == "output"
+}
 
 func commandSection(b *bytes.Buffer, leaf *kong.Node) {
 	fmt.Fprintf(b, "\n## %s\n\n%s\n\n```\nherald %s\n```\n", leaf.Path(), leaf.Help, leaf.Summary())

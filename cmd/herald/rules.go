@@ -36,13 +36,14 @@ var ruleColumns = []cli.Column[client.Rule]{
 
 type rulesList struct {
 	connection
+	forClient
 	paging
 	Company uuid.UUID `help:"Only rules bound to this company." placeholder:"ID"`
 }
 
 // Run lists rules.
 func (c *rulesList) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}
@@ -57,12 +58,13 @@ func (c *rulesList) Run(ctx context.Context, out *streams) error {
 
 type rulesGet struct {
 	connection
+	forClient
 	ID uuid.UUID `arg:"" help:"The rule's id."`
 }
 
 // Run shows a rule.
 func (c *rulesGet) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}

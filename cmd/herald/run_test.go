@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,11 +18,12 @@ import (
 
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/mail"
 )
 
 func TestNoRetriesMeansNone(t *testing.T) {
 	for text, want := range map[string]int{"none": 0, "": 0, "1s": 1, "20s,40s,60s": 3} {
-		c := serveCommand{RetrySchedule: text, RequestTimeout: time.Second, LogFormat: "text", LogLevel: "error"}
+		c := serveCommand{Listen: "127.0.0.1:0", RetrySchedule: text, RequestTimeout: time.Second, LogFormat: "text", LogLevel: "error"}
 		config, err := c.config(&strings.Builder{})
 		if err != nil || config.RetrySchedule == nil || len(config.RetrySchedule) != want {
 			t.Errorf("%q: %v (nil is the default schedule), %v; want %d intervals", text, config.RetrySchedule, err, want)
@@ -60,6 +62,12 @@ func TestConfigurationErrorsAreOneLine(t *testing.T) {
 		{[]string{"--operator-key", key, "--deny-target", "10.0.0.0/40"}, cli.Usage, "--deny-target: \"10.0.0.0/40\""},
 		{[]string{"--operator-key", key, "--allow-port", "http"}, cli.Usage, "--allow-port: \"http\""},
 		{[]string{"--operator-key", key, "--egress-proxy", "socks5://proxy:1080"}, cli.Usage, "--egress-proxy"},
+		{[]string{"--operator-key", key, "--mail-timeouts", "end=10"}, cli.Usage, "--mail-timeouts: \"end=10\""},
+		{[]string{"--operator-key", key, "--mail-timeouts", "quit=1m"}, cli.Usage, "the steps are connect"},
+		{[]string{"--operator-key", key, "--mail-hello", "node_1"}, cli.Usage, "--mail-hello \"node_1\""},
+		{[]string{"--operator-key", key, "--mail-hello", "192.0.2.1"}, cli.Usage, "[192.0.2.1]"},
+		{[]string{"--operator-key", key, "--smtp", "smtp://m.example", "--mail-from", "alerts@[192.0.2.1]"}, cli.Usage, "--mail-from: \"alerts@[192.0.2.1]\""},
+		{[]string{"--operator-key", key, "--smtp", "smtp://m.example", "--mail-from", "jörg@acme.example"}, cli.Usage, "--mail-from: \"jörg@acme.example\""},
 		{[]string{"--operator-key", key, "--rate-limit=-1"}, cli.Usage, "--rate-limit -1"},
 		{[]string{"--operator-key", key, "--rate-limit", "5", "--rate-window", "10ms"}, cli.Usage, "--rate-window 10ms"},
 		{[]string{"--operator-key", key, "--mails-per-day=-1"}, cli.Usage, "--mails-per-day -1"},
@@ -228,5 +236,17 @@ func TestGlobalLoggerFollowsTheLogFormat(t *testing.T) {
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["level"] != "WARN" || line["text"] != "Unsolicited response received on idle HTTP channel" {
 		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// TestMailTimeoutsOfTheHelpAreTheDefaults: --help shows what holds without the flag.
+func TestMailTimeoutsOfTheHelpAreTheDefaults(t *testing.T) {
+	field, _ := reflect.TypeFor[serveCommand]().FieldByName("MailTimeouts")
+	shown, err := mail.ParseTimeouts(field.Tag.Get("default"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if standard, err := mail.ParseTimeouts(""); err != nil || shown != standard {
+		t.Errorf("the help shows %+v, and the defaults are %+v (%v)", shown, standard, err)
 	}
 }

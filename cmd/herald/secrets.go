@@ -20,7 +20,7 @@ type secretsCommand struct {
 // reads the file again within a second and seals the database's secrets with the new key.
 type rotateKeyCommand struct {
 	Data          string `help:"Directory of the embedded database, where the key is." env:"HERALD_DATA" default:"./herald-data" type:"path"`
-	SecretKeyFile string `help:"File with the key. Empty: secret.key in the data directory." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
+	SecretKeyFile string `help:"File with the key. Without it: secret.key in the data directory." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
 	Prepare       bool   `help:"Only add a key, for files on several machines: give every node the file, then rotate without this, then give them the file again."`
 }
 
@@ -46,14 +46,16 @@ func (c *rotateKeyCommand) Run(out *streams) error {
 // resetCommand is `herald secrets reset`. It makes a database usable again whose key is lost. No
 // node may run.
 type resetCommand struct {
-	Data            string `help:"Directory of the embedded database, where the key is; a missing key is made." env:"HERALD_DATA" default:"./herald-data" type:"path"`
-	Database        string `help:"PostgreSQL database (postgres://…). Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
-	MigrateDatabase string `help:"Its direct address, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
-	SecretKeyFile   string `help:"File with the key that is used from now on. Empty: secret.key in the data directory." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
+	databaseFlags `embed:""`
+	Data          string `help:"Directory of the embedded database, where the key is; a missing key is made." env:"HERALD_DATA" default:"./herald-data" type:"path"`
+	SecretKeyFile string `help:"File with the key that is used from now on. Without it: secret.key in the data directory." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
 }
 
 // Run clears the secrets.
 func (c *resetCommand) Run(ctx context.Context, out *streams) error {
+	if err := c.readSecrets(); err != nil {
+		return err
+	}
 	if c.Database != "" && c.SecretKeyFile == "" {
 		return usageError(needsKeyFile)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	netmail "net/mail"
 	"net/url"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"herald"
 	"herald/internal/app"
 	"herald/internal/egress"
 	"herald/internal/mail"
@@ -37,29 +39,33 @@ type serveCommand struct {
 	Listen          string        `help:"Address that the API listens on, host:port." env:"HERALD_LISTEN" default:"127.0.0.1:8080"`
 	TLSCert         string        `name:"tls-cert" help:"File with the API's certificate chain in PEM, for HTTPS; read again when it changes. Needs --tls-key." env:"HERALD_TLS_CERT" placeholder:"FILE" type:"path"`
 	TLSKey          string        `name:"tls-key" help:"File with the key of --tls-cert." env:"HERALD_TLS_KEY" placeholder:"FILE" type:"path"`
-	MetricsListen   string        `help:"Address of a listener for /metrics alone, host:port; the API then has no /metrics. Empty: the API has it." env:"HERALD_METRICS_LISTEN" placeholder:"ADDRESS"`
-	ProfileListen   string        `help:"Loopback address of a listener for Go's profiles (/debug/pprof/), host:port. Empty: none." env:"HERALD_PROFILE_LISTEN" placeholder:"ADDRESS"`
+	MetricsListen   string        `help:"Address of a listener for /metrics alone, host:port; the API then has no /metrics. Without it the API has it." env:"HERALD_METRICS_LISTEN" placeholder:"ADDRESS"`
+	ProfileListen   string        `help:"Loopback address of a listener for Go's profiles (/debug/pprof/), host:port. Without it: none." env:"HERALD_PROFILE_LISTEN" placeholder:"ADDRESS"`
 	MaxConnections  int           `help:"How many connections the API keeps open at once, a quarter of them (of few, a half) to one address. 0: what the limit of open files leaves beside the database and sending." env:"HERALD_MAX_CONNECTIONS" default:"0"`
 	TrustedProxy    []string      `help:"Network of proxies that are believed when they say whom a request is from (X-Forwarded-For); repeatable." env:"HERALD_TRUSTED_PROXIES" placeholder:"CIDR"`
 	RateLimit       int           `help:"How many requests each client may make within the window, on each node; the operator is not limited. 0: any number." env:"HERALD_RATE_LIMIT" default:"0"`
 	RateWindow      time.Duration `help:"The window of --rate-limit, which begins with a client's first request." env:"HERALD_RATE_WINDOW" default:"1m"`
 	Data            string        `help:"Directory of the embedded database and the secret key; made if missing." env:"HERALD_DATA" default:"./herald-data" type:"path"`
-	Database        string        `help:"PostgreSQL database (postgres://…) that any number of nodes share. Empty: SQLite in the data directory." env:"HERALD_DATABASE" placeholder:"URL"`
-	MigrateDatabase string        `help:"With PostgreSQL: where to make and change tables, if --database is a proxy that pools transactions." env:"HERALD_MIGRATE_DATABASE" placeholder:"URL"`
+	databaseFlags   `embed:""`
 	NoMigrate       bool          `help:"Refuse to start on tables that are not up to date, see herald migrate." env:"HERALD_NO_MIGRATE"`
 	Retention       days          `help:"Retention of history, in days (90d) or hours; longer than a delivery can be pending." env:"HERALD_RETENTION" default:"90d"`
 	MaxRules        int           `help:"How many rules a client may have." env:"HERALD_MAX_RULES" default:"10000"`
 	MaxFanOut       int           `help:"How many deliveries one publish request may make; an alert that nobody receives counts as one." env:"HERALD_MAX_FAN_OUT" default:"10000"`
 	NodeTimeout     time.Duration `help:"With PostgreSQL: how long a node may be silent before the others take over what it holds." env:"HERALD_NODE_TIMEOUT" default:"15s"`
 	OperatorKey     []string      `help:"API key of the platform's operator, at least 32 random characters, for example from openssl rand -hex 32; two while it is being changed." env:"HERALD_OPERATOR_KEY" placeholder:"KEY"`
+	OperatorKeyFile string        `help:"File with the value of --operator-key; of two keys each in its own line." env:"HERALD_OPERATOR_KEY_FILE" placeholder:"FILE" type:"path"`
 	AllowTarget     []string      `help:"Network that receivers may lie in although it is private or loopback; repeatable." env:"HERALD_ALLOW_TARGETS" placeholder:"CIDR"`
 	DenyTarget      []string      `help:"Network that receivers may not lie in although it is public or allowed; repeatable." env:"HERALD_DENY_TARGETS" placeholder:"CIDR"`
 	AllowPort       []string      `help:"Port, or range such as 8000-8999, that receivers may have; repeatable. Without it 80, 443 and those from 1024 on." env:"HERALD_ALLOW_PORTS" placeholder:"PORT"`
 	EgressProxy     string        `help:"HTTP proxy that connects to receivers and resolves their names: it must refuse those at private addresses." env:"HERALD_EGRESS_PROXY" placeholder:"URL"`
+	EgressProxyFile string        `help:"File with the value of --egress-proxy." env:"HERALD_EGRESS_PROXY_FILE" placeholder:"FILE" type:"path"`
 	RetrySchedule   string        `help:"Intervals before the retries of a delivery; \"none\" makes none." env:"HERALD_RETRY_SCHEDULE" default:"20s,40s,60s"`
-	RequestTimeout  time.Duration `help:"How long a receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
+	RequestTimeout  time.Duration `help:"How long a webhook's receiver has to answer." env:"HERALD_REQUEST_TIMEOUT" default:"30s"`
 	SMTP            string        `name:"smtp" help:"Mail server for rules that name mailboxes: smtp://user:password@host:587 (STARTTLS demanded, unless ?tls=none) or smtps://…" env:"HERALD_SMTP" placeholder:"URL"`
+	SMTPFile        string        `name:"smtp-file" help:"File with the value of --smtp." env:"HERALD_SMTP_FILE" placeholder:"FILE" type:"path"`
 	MailFrom        string        `help:"Sender of mail, such as Herald <alerts@example.com>; needed with --smtp." env:"HERALD_MAIL_FROM" placeholder:"MAILBOX"`
+	MailHello       string        `help:"Name that the mail server is told (EHLO): a domain, or an address such as [192.0.2.1]. Empty: this machine's name, or the sender's domain if that name is not fully qualified." env:"HERALD_MAIL_HELLO" placeholder:"NAME"`
+	MailTimeouts    string        `help:"How long each step with the mail server may take; the steps left out keep their defaults." env:"HERALD_MAIL_TIMEOUTS" default:"connect=30s,greeting=5m,hello=5m,mail=5m,rcpt=5m,data=2m,block=3m,end=10m"`
 	MailSchedule    string        `help:"Intervals before the retries of a mail." env:"HERALD_MAIL_SCHEDULE" default:"1m,5m,30m,2h"`
 	MailLimit       int           `help:"How many mails one mailbox gets of a client within the window before the others become a digest; 0: any number." env:"HERALD_MAIL_LIMIT" default:"10"`
 	MailWindow      time.Duration `help:"The window of --mail-limit, at whose end the digest goes." env:"HERALD_MAIL_WINDOW" default:"10m"`
@@ -70,7 +76,7 @@ type serveCommand struct {
 	Outward         outwardFlags  `embed:""`
 	AnswerQuota     int           `help:"How many MiB of receivers' answers to one client are stored in a day, on each node; over it only the start of each. 0: any number." env:"HERALD_ANSWER_QUOTA" default:"64"`
 	AmericanZ       bool          `name:"american-spelling" help:"Deliver \"New company synchronized\" with a z." env:"HERALD_AMERICAN_SPELLING"`
-	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Empty: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
+	SecretKeyFile   string        `help:"File with the key that secrets are sealed with. Without it: secret.key in the data directory, made at the first start." env:"HERALD_SECRET_KEY_FILE" placeholder:"FILE" type:"path"`
 	StopBudget      time.Duration `help:"How long a stop may take; 0: the request timeout and five seconds." env:"HERALD_STOP_BUDGET" default:"0s"`
 	DrainDelay      time.Duration `help:"How long a stop still takes requests after /readyz has turned 503, so that balancers send them elsewhere." env:"HERALD_DRAIN_DELAY" default:"2s"`
 	LogFormat       string        `help:"Form of the log on stderr: text or json." env:"HERALD_LOG_FORMAT" enum:"text,json" default:"text"`
@@ -79,6 +85,9 @@ type serveCommand struct {
 
 // Run serves until ctx ends.
 func (c *serveCommand) Run(ctx context.Context, out *streams) error {
+	if err := c.readSecrets(); err != nil {
+		return err
+	}
 	lines := newBufferedLog(out.stderr)
 	defer lines.Flush() //nolint:errcheck // there is nowhere left to say it
 	config, err := c.config(lines)
@@ -86,7 +95,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		return err
 	}
 	if len(config.OperatorKeys) == 0 {
-		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key) to at least %d random characters, for example from: openssl rand -hex 32", secret.MinOperatorKey)
+		return usageError("no operator key: set HERALD_OPERATOR_KEY (or --operator-key, or a file with --operator-key-file) to at least %d random characters, for example from: openssl rand -hex 32", secret.MinOperatorKey)
 	}
 	return serve(ctx, config, func(a *app.App) error {
 		config.Log.Info("herald serves", "address", a.URL(), "data", config.DataDir, "version", version)
@@ -105,6 +114,9 @@ func (c *serveCommand) config(logTo io.Writer) (app.Config, error) {
 		RequestTimeout: c.RequestTimeout, ClientIDHeader: c.ClientIDHeader, AmericanSpelling: c.AmericanZ,
 		NoPortal: !c.Portal, PortalFrameAncestors: c.PortalFrame,
 		StopBudget: c.StopBudget, Version: version, Log: newLogger(logTo, c.LogFormat, c.LogLevel),
+	}
+	if err := checkAddress("--listen", c.Listen); err != nil {
+		return config, err
 	}
 	if c.Database != "" && c.SecretKeyFile == "" {
 		return config, usageError(needsKeyFile)
@@ -194,6 +206,11 @@ func (c *serveCommand) configEgress(config *app.Config) (err error) {
 
 // configCallers sets the options about the API's callers: TLS, rate limit and trusted proxies.
 func (c *serveCommand) configCallers(config *app.Config) (err error) {
+	if c.MetricsListen != "" {
+		if err := checkAddress("--metrics-listen", c.MetricsListen); err != nil {
+			return err
+		}
+	}
 	if config.TLSCert, config.TLSKey = c.TLSCert, c.TLSKey; (c.TLSCert == "") != (c.TLSKey == "") {
 		return usageError("--tls-cert %q, --tls-key %q: give both, or none", c.TLSCert, c.TLSKey)
 	}
@@ -214,6 +231,33 @@ func (c *serveCommand) configCallers(config *app.Config) (err error) {
 	return nil
 }
 
+// checkAddress refuses an address to listen on that has no port, or none that there is: with an empty
+// one the system chooses, and nobody finds the service. Port 0 asks for that.
+func checkAddress(flag, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		if port == "" {
+			err = errors.New("missing port")
+		} else if n, numeric := strconv.Atoi(port); numeric == nil && (n < 0 || n > 65535) || numeric != nil && !isServiceName(port) {
+			err = fmt.Errorf("port %.20q: want a number up to 65535", port)
+		}
+	}
+	var wrong *net.AddrError
+	if errors.As(err, &wrong) {
+		err = errors.New(wrong.Err)
+	}
+	if err != nil {
+		return usageError("%s: listen address %.200q: %v; use host:port such as 127.0.0.1:8080", flag, address, err)
+	}
+	return nil
+}
+
+// isServiceName reports whether the system knows a port by this name, such as http.
+func isServiceName(port string) bool {
+	_, err := net.LookupPort("tcp", port)
+	return err == nil
+}
+
 // configMail sets the options about mail.
 func (c *serveCommand) configMail(config *app.Config) (err error) {
 	if config.MailSchedule, err = policy.ParseSchedule(c.MailSchedule); err != nil {
@@ -221,6 +265,14 @@ func (c *serveCommand) configMail(config *app.Config) (err error) {
 	}
 	if config.MailLimit, config.MailWindow = c.MailLimit, c.MailWindow; c.MailLimit < 0 || c.MailLimit > 0 && c.MailWindow <= 0 {
 		return usageError("--mail-limit %d, --mail-window %v: give a number and a positive time such as 10 and 10m, or 0 for no limit", c.MailLimit, c.MailWindow)
+	}
+	if config.MailTimeouts, err = mail.ParseTimeouts(c.MailTimeouts); err != nil {
+		return usageError("--mail-timeouts: %v", err)
+	}
+	if c.MailHello != "" {
+		if config.MailHello, err = mail.ParseHello(c.MailHello); err != nil {
+			return usageError("--mail-hello %v", err)
+		}
 	}
 	if config.PublicURL = c.PublicURL; c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -236,6 +288,9 @@ func (c *serveCommand) configMail(config *app.Config) (err error) {
 	from, err := netmail.ParseAddress(c.MailFrom)
 	if err != nil {
 		return usageError("--mail-from %.200q: want a mailbox such as Herald <alerts@example.com>", c.MailFrom)
+	}
+	if _, err := herald.ParseMailbox(from.Address); err != nil {
+		return usageError("--mail-from: %v", err)
 	}
 	config.MailFrom = *from
 	return nil

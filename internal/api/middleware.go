@@ -43,7 +43,8 @@ type Middleware struct {
 func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer, trusted ...netip.Prefix) *Middleware {
 	m := &Middleware{mux: mux, log: log, trusted: trusted, bodies: memory.NewBudget(maxBodies), answers: memory.NewBudget(maxAnswers), turns: memory.NewTurns(), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "herald_http_request_duration_seconds", Help: "How long API requests took, by route and class of status.",
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		// The server ends a request after three minutes.
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 	}, []string{"route", "status"})}
 	if r != nil {
 		r.MustRegister(m.duration)
@@ -56,6 +57,15 @@ func NewMiddleware(mux *http.ServeMux, log *slog.Logger, r prometheus.Registerer
 // https://herald.example.com. It is the origin of the service's own pages behind a proxy that
 // changes the Host header. Call it before the first request.
 func (m *Middleware) TrustOrigin(origin string) error { return m.origins.AddTrustedOrigin(origin) }
+
+// Expect makes the series of routes from the start, so that their first error is not missed.
+func (m *Middleware) Expect(routes ...string) {
+	for _, route := range routes {
+		for _, status := range []string{"2xx", "4xx", "5xx"} {
+			m.duration.WithLabelValues(route, status)
+		}
+	}
+}
 
 // requestInfoKey is the context key of a request's requestInfo.
 type requestInfoKey struct{}

@@ -87,23 +87,23 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, err
 	}
 	ids := herald.NewIDs(a.clock.Now)
-	clients, err := a.openStore(ctx, box, keyExisted, ids)
-	if err != nil {
+	p := parts{box: box, registry: prometheus.NewRegistry()}
+	if p.clients, err = a.openStore(ctx, p, keyExisted, ids); err != nil {
 		return nil, err
 	}
-	p := parts{clients: clients, box: box, registry: prometheus.NewRegistry()}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.measureItself(p.registry)
 	p.guard = egress.New(egress.Options{Allow: c.AllowTargets, Deny: c.DenyTargets, Ports: c.AllowPorts, Proxy: c.EgressProxy,
 		AttemptsPerAddress: c.Outward.AttemptsPerAddress})
 	if err := a.startEngine(ctx, p); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	p.control = &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin}
-	p.intake = intake.New(clients, a.store, a.engine, webhook.Origin).WithIDs(ids)
+	p.intake = intake.New(p.clients, a.store, a.engine, webhook.Origin).WithIDs(ids)
 	if c.MaxFanOut > 0 {
 		p.intake.MaxFanOut = c.MaxFanOut
 	}
-	a.notifier = &notify.Notifier{Store: a.store, Publisher: p.intake, HasRules: hasRules(clients), Link: c.issueLink, Log: c.Log}
+	a.notifier = &notify.Notifier{Store: a.store, Publisher: p.intake, HasRules: hasRules(p.clients), Link: c.issueLink, Log: c.Log}
 	if err := a.serve(ctx, p); err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
@@ -113,13 +113,13 @@ func Start(ctx context.Context, c Config) (*App, error) {
 
 // openStore opens the database, checks that the box opens what is sealed in it, and returns the cache
 // of clients that follows it.
-func (a *App) openStore(ctx context.Context, box *secret.Box, keyExisted bool, ids *herald.IDs) (*clientcache.Cache, error) {
+func (a *App) openStore(ctx context.Context, p parts, keyExisted bool, ids *herald.IDs) (*clientcache.Cache, error) {
 	c := &a.config
 	var clients *clientcache.Cache // set below; the store reports changes to it
 	var err error
 	a.store, err = store.Open(ctx, store.Options{
 		Dir: c.DataDir, Database: c.Database, MigrateDatabase: c.MigrateDatabase, NoMigrate: c.NoMigrate,
-		Retention: c.Retention, MaxRules: c.MaxRules, Box: box, Logger: c.Log, Clock: a.clock, IDs: ids,
+		Retention: c.Retention, MaxRules: c.MaxRules, Box: p.box, Logger: c.Log, Clock: a.clock, IDs: ids, Metrics: p.registry,
 		OperatorKeys: fingerprints(c.OperatorKeys),
 		Changed:      func(client uuid.UUID) { clients.Invalidate(client) },
 	})
@@ -158,11 +158,11 @@ func (a *App) startEngine(ctx context.Context, p parts) (err error) {
 		return err
 	}
 	a.engine = delivery.New(delivery.Options{
-		Store: a.store, Nodes: a.store, Clients: p.clients, Sender: a.sender, Mailer: a.mailer,
+		Store: a.store, Queue: a.store, Nodes: a.store, Clients: p.clients, Sender: a.sender, Mailer: a.mailer,
 		Digests: a.store, Digest: policy.Digest{Limit: c.MailLimit, Window: c.MailWindow, Bounds: c.mailBounds()},
 		Consents: a.consents(),
 		Policy:   policy.Rules(c.RetrySchedule), MailPolicy: policy.Mail(c.MailSchedule),
-		Log: c.Log, Metrics: p.registry, Random: rand.Float64,
+		Log: c.Log, Metrics: p.registry, LongestAttempt: max(c.RequestTimeout+bodyTime, c.MailTimeouts.Longest()), Random: rand.Float64,
 		DeadAfter: c.NodeTimeout, Clock: a.clock, AnswerQuota: max(c.AnswerQuota, 0),
 	})
 	if err := a.engine.Start(ctx); err != nil {
@@ -193,7 +193,9 @@ func (a *App) serve(ctx context.Context, p parts) error {
 
 // mailer makes the sender of mail. The box seals what the unsubscribe links contain.
 func (c *Config) mailer(box *secret.Box) (*mail.Sender, error) {
-	mails := mail.Options{Server: c.MailServer, From: c.MailFrom, PublicURL: c.PublicURL, Timeout: c.RequestTimeout, Product: "Herald/" + c.Version}
+	mails := mail.Options{
+		Server: c.MailServer, From: c.MailFrom, Hello: c.MailHello, Timeouts: c.MailTimeouts, PublicURL: c.PublicURL, Product: "Herald/" + c.Version,
+	}
 	if c.PublicURL != "" {
 		mails.Unsubscribe = func(client uuid.UUID, mailbox string) string {
 			return strings.TrimSuffix(c.PublicURL, "/") + unsubscribe.Path + unsubscribe.Token(box, client, mailbox)
@@ -258,6 +260,9 @@ const (
 func (a *App) startMaintenance(r *resealer) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endTasks = cancel
+	if a.pair != nil {
+		a.background.Go(func() { a.pair.Watch(ctx) })
+	}
 	if a.limitEvents != nil {
 		a.background.Go(func() { a.limitEvents.Run(ctx) })
 	}
@@ -268,6 +273,7 @@ func (a *App) startMaintenance(r *resealer) {
 	}{
 		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
+		{"index alerts", a.indexAlerts, maintenanceInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"tell clients of failing receivers", a.notifier.Step, maintenanceInterval},
 		{"delete old issues", a.store.ExpireIssues, expireInterval},
@@ -276,6 +282,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old redeliveries", a.store.ExpireRedeliveries, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
+		{"delete the index of old alerts", a.store.ExpireAlertIndex, expireInterval},
 		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
 		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
@@ -295,6 +302,17 @@ func (a *App) startMaintenance(r *resealer) {
 			}
 		})
 	}
+}
+
+// indexAlerts writes a segment of the index of alerts, and then rests twice as long as that took. So the
+// index of a large database that has none yet takes a third of a processor at most.
+func (a *App) indexAlerts(ctx context.Context) (int, error) {
+	began := time.Now()
+	n, err := a.store.IndexAlerts(ctx)
+	if n > 0 {
+		sleep(ctx, 2*time.Since(began))
+	}
+	return n, err
 }
 
 func (a *App) cancelDeleted(ctx context.Context) (int, error) {

@@ -74,8 +74,8 @@ type Config struct {
 	EgressProxy *url.URL
 	// RetrySchedule has the interval before each retry; nil means 20 s, 40 s, 60 s.
 	RetrySchedule []time.Duration
-	// RequestTimeout bounds an attempt from the look-up of the name to the end of the response's
-	// headers; 0 means 30 s.
+	// RequestTimeout bounds a webhook's attempt from the look-up of the name to the end of the
+	// response's headers; 0 means 30 s.
 	RequestTimeout time.Duration
 	// AnswerQuota bounds, in bytes, what is stored of receivers' answers to one client in a day, on
 	// this node; 0 means 64 MiB, and a negative value any number.
@@ -85,6 +85,11 @@ type Config struct {
 	MailServer *mail.Server
 	// MailFrom is the sender of mail.
 	MailFrom netmail.Address
+	// MailHello is the name that is told to the mail server; empty means the machine's name, or the
+	// domain of MailFrom if that name is not fully qualified.
+	MailHello string
+	// MailTimeouts bound the steps of the dialogue with the mail server.
+	MailTimeouts mail.Timeouts
 	// MailSchedule has the interval before each retry of a mail; nil means 1m, 5m, 30m, 2h.
 	MailSchedule []time.Duration
 	// MailLimit is how many mails of a client a mailbox gets within MailWindow before the next ones

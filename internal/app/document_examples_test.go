@@ -92,6 +92,10 @@ func (w *walker) examples() *examples {
 	if err != nil {
 		t.Fatal(err)
 	}
+	otherKey, err := w.operator.CreateClientKey(t.Context(), other.ID, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.undo = map[string]func(string){
 		"createKey":       func(id string) { w.call("DELETE", "/apiKeys/"+id, w.account.APIKey, "") },
 		"createClientKey": func(id string) { w.call("DELETE", "/apiKeys/"+id, other.APIKey, "") },
@@ -106,7 +110,7 @@ func (w *walker) examples() *examples {
 	}
 	return &examples{walker: w,
 		ids: map[string]string{
-			"ruleId": rule.ID.String(), "deleteRule ruleId": spare.ID.String(), "alertId": receipt.AlertIDs[0].String(), "apiKeyId": key.ID.String(),
+			"ruleId": rule.ID.String(), "deleteRule ruleId": spare.ID.String(), "alertId": receipt.AlertIDs[0].String(), "apiKeyId": key.ID.String(), "keyId": otherKey.ID.String(),
 			"/events/{id} id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "/issues/{id} id": issue, "acknowledgeIssue id": issue, "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(), "retryDelivery id": waits.AlertIDs[0].String(),
 			"id": other.ID.String(), "name": "own", "deleteEventType name": "old", "address": "a@acme.example",
 		},

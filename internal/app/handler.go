@@ -61,10 +61,10 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
 	err = native.Register(native.Options{
-		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Sender: p.control, Rules: a.store,
+		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Owners: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Issues: a.store, Notifications: a.store, CheckURL: p.guard.CheckURL, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
-		PortalLinks: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
-		SendsMail: a.config.MailServer != nil,
+		PortalLinks: a.store, Sessions: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
+		SendsMail: a.config.MailServer != nil, Status: a.status,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)
@@ -79,6 +79,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		mux.Handle("GET /metrics", a.metrics(p.registry))
 	}
 	middleware := api.NewMiddleware(mux, a.log, p.registry, a.config.TrustedProxies...)
+	middleware.Expect("POST /events", "none")
 	if a.config.PublicURL != "" {
 		public, err := url.Parse(a.config.PublicURL)
 		if err == nil {
@@ -113,7 +114,7 @@ func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, p parts) error 
 	}
 	welcome.Redirect(mux, portal.Path)
 	return portal.Register(mux, portal.Options{
-		Keys: keys, Sessions: a.store, Deliveries: a.store, Sender: p.control, Events: a.store, Rules: a.store, Clients: a.store,
+		Keys: keys, Sessions: a.store, Deliveries: a.store, Sender: p.control, Events: a.store, Rules: a.store, Clients: a.store, Audit: a.store,
 		Catalogue: p.clients.Catalogue, Secure: a.config.secure(), FrameAncestors: a.config.PortalFrameAncestors,
 		Now: a.clock.Now, Version: a.config.Version,
 	})

@@ -21,7 +21,8 @@ import (
 )
 
 // mailServer is a real SMTP server. A mailbox whose name begins with a number gets that reply. It
-// refuses "later" the first time, and never answers for "hangs".
+// refuses "later" the first time, and never answers for "hangs". It takes the mail for "holds" and does
+// not say so the first time. It says so late for "slow".
 type mailServer struct {
 	listener net.Listener
 	hang     chan struct{}
@@ -98,9 +99,53 @@ func (l *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 func (l *mailSession) Data(r io.Reader) error {
 	text, err := io.ReadAll(r)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.mails[l.to] = append(l.mails[l.to], string(text))
+	n := len(l.mails[l.to])
+	l.mu.Unlock()
+	switch {
+	case strings.HasPrefix(l.to, "holds") && n == 1:
+		<-l.hang
+	case strings.HasPrefix(l.to, "slow"):
+		<-time.After(slowAnswer)
+	}
 	return err
+}
+
+// slowAnswer is longer than the request timeout of the test that uses it.
+const slowAnswer = 300 * time.Millisecond
+
+// TestRequestTimeoutDoesNotBoundMail: a mail server that takes longer than a webhook's receiver may
+// gets one copy.
+func TestRequestTimeoutDoesNotBoundMail(t *testing.T) {
+	smtpd := newMailServer(t)
+	f := newFixture(t, smtpd.config, func(c *app.Config) { c.RequestTimeout = slowAnswer / 10 })
+	f.ruleWithMail("", "slow@acme.example")
+	d := f.byReceiver(f.publish(event()).AlertIDs[0], 1)["mailto:slow@acme.example"]
+	if d.State != herald.Delivered || len(d.Attempts) != 1 || len(smtpd.got("slow@acme.example")) != 1 {
+		t.Errorf("%s with %+v, and %d copies", d.State, d.Attempts, len(smtpd.got("slow@acme.example")))
+	}
+}
+
+// TestStopCutsAMailOffWithinItsBudget: the mail server has taken a mail and does not say so. A stop does
+// not wait for the ten minutes that it may take. The mail may have been sent, which uses up no retry.
+func TestStopCutsAMailOffWithinItsBudget(t *testing.T) {
+	smtpd := newMailServer(t)
+	f := newFixture(t, smtpd.config, func(c *app.Config) {
+		c.StopBudget, c.MailSchedule = 500*time.Millisecond, []time.Duration{}
+	})
+	f.ruleWithMail("", "holds@acme.example")
+	alert := f.publish(event()).AlertIDs[0]
+	eventually(t, "the mail is taken", func() bool { return len(smtpd.got("holds@acme.example")) == 1 })
+	began := time.Now()
+	f.stop()
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("the stop took %v", took)
+	}
+	f.start()
+	d := f.byReceiver(alert, 1)["mailto:holds@acme.example"]
+	if d.State != herald.Delivered || len(d.Attempts) != 2 || d.Attempts[0].Outcome != herald.OutcomeUnknown || !strings.Contains(d.Attempts[0].Error, "may have been sent") {
+		t.Errorf("%s with %+v", d.State, d.Attempts)
+	}
 }
 
 func (f *fixture) ruleWithMail(webhook string, emails ...string) client.Rule {

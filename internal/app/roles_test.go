@@ -50,7 +50,7 @@ func TestAnalystOnlyReads(t *testing.T) {
 				continue // open to all
 			}
 			status, _, body := f.call(strings.ToUpper(method), filled, key.APIKey, "")
-			hidden := method != "get" || path == "/apiKeys" || path == "/audit" || strings.HasPrefix(path, "/clients")
+			hidden := method != "get" || path == "/apiKeys" || path == "/audit" || path == "/status" || strings.HasPrefix(path, "/clients")
 			if hidden && status != 403 || !hidden && status != 200 && status != 404 {
 				t.Errorf("%s %s: %d %s", method, path, status, body)
 			}

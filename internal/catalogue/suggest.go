@@ -28,7 +28,7 @@ func (c *Catalogue) Suggest(spelling string) string {
 	for _, t := range c.types {
 		for _, known := range append([]string{t.Name}, t.Spellings...) {
 			right := letters(known)
-			if n := distance(guess, right); n < least {
+			if n := Distance(guess, right); n < least {
 				best, least = t.Name, n
 			}
 			if begins == "" && len(guess) >= shortestPrefix && strings.HasPrefix(string(right), string(guess)) {
@@ -61,9 +61,9 @@ func letters(text string) []rune {
 	}, text))
 }
 
-// distance is the least number of insertions, deletions, replacements and exchanges of neighbours
+// Distance is the least number of insertions, deletions, replacements and exchanges of neighbours
 // that turn a into b.
-func distance(a, b []rune) int {
+func Distance(a, b []rune) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j

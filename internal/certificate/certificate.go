@@ -5,6 +5,7 @@ package certificate
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -86,6 +87,19 @@ func (p *Pair) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return p.current, nil
 }
 
+// Expires returns when the certificate that is served stops being valid: when the first of its chain
+// expires. It looks at the files like Get.
+func (p *Pair) Expires() time.Time {
+	current, _ := p.Get(nil) // it never fails
+	first := current.Leaf.NotAfter
+	for _, der := range current.Certificate[1:] {
+		if above, err := x509.ParseCertificate(der); err == nil && above.NotAfter.Before(first) {
+			first = above.NotAfter
+		}
+	}
+	return first
+}
+
 // reload reads the files and takes over a change. Handshakes wait meanwhile; the files are small.
 func (p *Pair) reload() {
 	now := p.read()
@@ -100,4 +114,5 @@ func (p *Pair) reload() {
 	}
 	p.current = renewed
 	p.log.Info("the TLS certificate has been reloaded", "file", p.certFile, "notAfter", renewed.Leaf.NotAfter.UTC())
+	p.say(renewed, time.Now())
 }

@@ -24,7 +24,9 @@ import (
 type pair struct{ cert, key []byte }
 
 // made returns a new self-signed certificate.
-func made(t *testing.T, name string) pair {
+func made(t *testing.T, name string) pair { return madeUntil(t, name, time.Now().Add(time.Hour)) }
+
+func madeUntil(t *testing.T, name string, notAfter time.Time) pair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -32,7 +34,7 @@ func made(t *testing.T, name string) pair {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: earlier(time.Now(), notAfter).Add(-time.Hour), NotAfter: notAfter,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -46,6 +48,13 @@ func made(t *testing.T, name string) pair {
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // files are the paths of a pair.
@@ -164,4 +173,27 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: %v, want …%s…", test.name, err, test.says)
 		}
 	}
+}
+
+// TestExpiryIsOfTheFirstOfTheChain: receivers of the chain refuse it when any of it has expired. A
+// renewal is seen without a handshake.
+func TestExpiryIsOfTheFirstOfTheChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		soon := made(t, "soon")
+		time.Sleep(30 * time.Minute)
+		late := made(t, "late") // expires half an hour after the other
+		f := newFiles(t, pair{append(append([]byte{}, late.cert...), soon.cert...), late.key})
+		p, err := certificate.Load(f.cert, f.key, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := time.Until(p.Expires()).Round(time.Minute); left != 30*time.Minute {
+			t.Errorf("the chain expires in %v, want 30m", left)
+		}
+		f.write(late)
+		time.Sleep(time.Second)
+		if left := time.Until(p.Expires()).Round(time.Minute); left != time.Hour {
+			t.Errorf("the renewed certificate expires in %v, want 1h", left)
+		}
+	})
 }

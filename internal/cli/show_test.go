@@ -214,7 +214,8 @@ func TestEvidenceIsOfTheLastAttempt(t *testing.T) {
 		{N: 2, At: at, Outcome: herald.OutcomeRejected, Status: 307, Reason: herald.ReasonRedirect,
 			Timings: herald.Timings{DNS: 0.04, Connect: 12.25, FirstByte: 480.5, Total: 500},
 			Request: &herald.RequestRecord{Method: "POST", URL: "https://a.example/", Headers: map[string]string{"User-Agent": "Herald/1", "Authorization": "Basic ****"},
-				Hops: []herald.Hop{{Status: 307, URL: "https://b.example/"}}, Redialled: true},
+				Hops: []herald.Hop{{Status: 307, URL: "https://b.example/"}, {Status: 300, URL: "https://c.example/", Method: "POST", Headers: map[string]string{"User-Agent": "Herald/1"},
+					AuthorizationDropped: "the redirect leads to another origin", Unsent: true}}, Redialled: true},
 			Response: &herald.ResponseRecord{Body: "moved"}},
 	}}
 	want := []string{
@@ -226,6 +227,10 @@ func TestEvidenceIsOfTheLastAttempt(t *testing.T) {
 		"  Authorization: Basic ****",
 		"  User-Agent: Herald/1",
 		"redirected (307) to https://b.example/",
+		"redirected (300) to https://c.example/, called with POST and the same body",
+		"  User-Agent: Herald/1",
+		"  the Authorization header was not sent, because the redirect leads to another origin",
+		"  nothing of it was sent, because there was no connection",
 		"a kept-alive connection was found closed; the request was made once more on a new one",
 		"the time went to: name lookup 0.04 ms, connecting 12.25 ms, waiting for the response 480.5 ms",
 		"the response began: moved",
@@ -256,6 +261,11 @@ func TestRefusedCallerIsToldWhatWasSent(t *testing.T) {
 				t.Errorf("%d, %v: lacks the header: %v", status, headers, got)
 			}
 		}
+	}
+	d := delivery(401, map[string]string{"Authorization": "Basic …"})
+	d.Attempts[0].Request.Hops = []herald.Hop{{Status: 307, URL: "https://b.example/", Method: "POST", AuthorizationDropped: "the redirect leads to another origin"}}
+	if got := cli.Why(d, time.Now()).Cause; !strings.Contains(got, "redirected to https://b.example/") || !strings.Contains(got, "not sent there, because the redirect leads to another origin") || explain.LacksAuthorization(d.Attempts) {
+		t.Errorf("after a redirect to another origin: %q, lacks the header: %v", got, explain.LacksAuthorization(d.Attempts))
 	}
 	if explain.LacksAuthorization(delivery(500, nil).Attempts) {
 		t.Error("a 500 has another cause")

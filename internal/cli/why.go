@@ -73,8 +73,11 @@ func lastEvidence(a herald.Attempt) []string {
 		for _, name := range slices.Sorted(maps.Keys(a.Request.Headers)) {
 			lines = append(lines, fmt.Sprintf("  %s: %s", name, a.Request.Headers[name]))
 		}
+		if a.Request.Unsent {
+			lines = append(lines, "  nothing of it was sent, because there was no connection")
+		}
 		for _, hop := range a.Request.Hops {
-			lines = append(lines, fmt.Sprintf("redirected (%d) to %s", hop.Status, hop.URL))
+			lines = append(lines, hopEvidence(hop)...)
 		}
 		if a.Request.Redialled {
 			lines = append(lines, "a kept-alive connection was found closed; the request was made once more on a new one")
@@ -85,6 +88,24 @@ func lastEvidence(a herald.Attempt) []string {
 	}
 	if a.Response != nil && a.Response.Body != "" {
 		lines = append(lines, "the response began: "+Brief(a.Response.Body, 300))
+	}
+	return lines
+}
+
+// hopEvidence returns a redirect, and the request that was sent to where it led.
+func hopEvidence(hop herald.Hop) []string {
+	lines := []string{fmt.Sprintf("redirected (%d) to %s", hop.Status, hop.URL)}
+	if hop.Method != "" {
+		lines[0] += ", called with " + hop.Method + " and the same body"
+	}
+	for _, name := range slices.Sorted(maps.Keys(hop.Headers)) {
+		lines = append(lines, fmt.Sprintf("  %s: %s", name, hop.Headers[name]))
+	}
+	if hop.AuthorizationDropped != "" {
+		lines = append(lines, "  the Authorization header was not sent, because "+hop.AuthorizationDropped)
+	}
+	if hop.Unsent {
+		lines = append(lines, "  nothing of it was sent, because there was no connection")
 	}
 	return lines
 }

@@ -68,7 +68,11 @@ func answerSize(a *herald.Attempt) int {
 	size := len(a.Error)
 	if a.Request != nil {
 		for i := range a.Request.Hops {
-			size += len(a.Request.Hops[i].URL)
+			hop := &a.Request.Hops[i]
+			size += len(hop.URL) + len(hop.AuthorizationDropped)
+			for name, value := range hop.Headers {
+				size += len(name) + len(value)
+			}
 		}
 	}
 	if a.Response != nil {
@@ -92,8 +96,9 @@ func shortAnswer(a *herald.Attempt, note string) *herald.Attempt {
 	if a.Request != nil {
 		request := *a.Request
 		request.Hops = make([]herald.Hop, len(a.Request.Hops))
-		for i, hop := range a.Request.Hops {
-			request.Hops[i] = herald.Hop{Status: hop.Status, URL: safetext.Line(hop.URL, shortHop)}
+		for i, hop := range a.Request.Hops { // the headers are this service's own and short
+			hop.URL = safetext.Line(hop.URL, shortHop)
+			request.Hops[i] = hop
 		}
 		short.Request = &request
 	}

@@ -92,7 +92,7 @@ func (e *Engine) endWithout(i *item, state herald.State, reason herald.Reason, s
 // of its lane.
 func timedOut(r herald.Reason) bool {
 	switch r {
-	case herald.ReasonTimeout, herald.ReasonConnectTimeout, herald.ReasonConnectRefused, herald.ReasonConnect:
+	case herald.ReasonTimeout, herald.ReasonConnectTimeout, herald.ReasonConnectRefused, herald.ReasonConnect, herald.ReasonProxy:
 		return true
 	default:
 		return false

@@ -23,6 +23,7 @@ type claimer struct {
 	*Engine
 	after      work.Lane   // the last lane that was read; empty at the end of the list
 	found      bool        // something was claimed since the first lane
+	due        longestDue  // of the lanes since the first one
 	scanAfter  time.Time   // when more lanes may be read
 	backlogged []work.Lane // lanes among the last ones read that have more to claim
 }
@@ -112,8 +113,8 @@ func (c *claimer) nextLanes(ctx context.Context) ([]work.WaitingLane, error) {
 // scan reads the lanes after the last one it read. After the last lane it starts again at the
 // first.
 func (c *claimer) scan(ctx context.Context) ([]work.WaitingLane, error) {
-	began := time.Now()
-	if c.after == (work.Lane{}) {
+	began, first := time.Now(), c.after == work.Lane{}
+	if first {
 		c.found = false
 	}
 	lanes, err := c.Store.Lanes(ctx, c.after)
@@ -121,11 +122,11 @@ func (c *claimer) scan(ctx context.Context) ([]work.WaitingLane, error) {
 		return nil, err
 	}
 	c.scanAfter = time.Now().Add((scanShare - 1) * time.Since(began))
-	if len(lanes) < c.Store.LanesLimit() {
-		c.after = work.Lane{}
-	} else {
+	last := len(lanes) < c.Store.LanesLimit()
+	if c.after = (work.Lane{}); !last {
 		c.after = lanes[len(lanes)-1].Lane
 	}
+	c.scanned(&c.due, lanes, first, last)
 	return lanes, nil
 }
 

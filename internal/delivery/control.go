@@ -16,15 +16,15 @@ type History interface {
 	Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error)
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
 	// CancelDelivery cancels a pending delivery. The error has CodeConflict if it has ended.
-	CancelDelivery(ctx context.Context, client, id uuid.UUID) error
+	CancelDelivery(ctx context.Context, by herald.Caller, client, id uuid.UUID) error
 	// RetryDelivery makes a pending delivery due now, and reports whether that is earlier than it was.
 	// The error has CodeConflict if it has ended.
-	RetryDelivery(ctx context.Context, client, id uuid.UUID) (earlier bool, err error)
+	RetryDelivery(ctx context.Context, by herald.Caller, client, id uuid.UUID) (earlier bool, err error)
 	// AddDelivery makes another delivery of an alert, which waits to be claimed.
-	AddDelivery(ctx context.Context, client uuid.UUID, r work.Redelivery) (uuid.UUID, error)
+	AddDelivery(ctx context.Context, by herald.Caller, client uuid.UUID, r work.Redelivery) (uuid.UUID, error)
 	Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error)
 	// Recover is AddDelivery for many. It leaves out those whose alert has reached the receiver since.
-	Recover(ctx context.Context, client uuid.UUID, again []work.Redelivery) (int, error)
+	Recover(ctx context.Context, by herald.Caller, client uuid.UUID, again []work.Redelivery) (int, error)
 }
 
 // Control cancels and redelivers single deliveries for a client.
@@ -38,8 +38,8 @@ type Control struct {
 // Cancel cancels a pending delivery and returns it in its new state. An attempt that is under way
 // may still arrive. The error has CodeNotFound if the client has no such delivery, and CodeConflict
 // if it has ended.
-func (c *Control) Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error) {
-	if err := c.History.CancelDelivery(ctx, client, id); err != nil {
+func (c *Control) Cancel(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
+	if err := c.History.CancelDelivery(ctx, by, client, id); err != nil {
 		return herald.Delivery{}, err
 	}
 	c.Engine.Cancelled(id)
@@ -50,8 +50,8 @@ func (c *Control) Cancel(ctx context.Context, client, id uuid.UUID) (herald.Deli
 // Retry makes the next attempt of a pending delivery now, and returns the delivery. The attempt uses up
 // the retry that was scheduled. The error has CodeNotFound if the client has no such delivery, and
 // CodeConflict if it has ended or is a mail that was not tried yet.
-func (c *Control) Retry(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error) {
-	earlier, err := c.History.RetryDelivery(ctx, client, id)
+func (c *Control) Retry(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
+	earlier, err := c.History.RetryDelivery(ctx, by, client, id)
 	if err != nil {
 		return herald.Delivery{}, err
 	}
@@ -66,7 +66,7 @@ func (c *Control) Retry(ctx context.Context, client, id uuid.UUID) (herald.Deliv
 // present webhook; a mail goes to the same mailbox. The error has CodeNotFound if the client has no
 // such delivery. It has CodeConflict if the rule is deleted or does not name that kind of receiver
 // any more.
-func (c *Control) Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (c *Control) Redeliver(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	old, _, err := c.History.Delivery(ctx, client, id)
 	if err != nil {
 		return old, err
@@ -79,7 +79,7 @@ func (c *Control) Redeliver(ctx context.Context, client, id uuid.UUID) (herald.D
 	if err != nil {
 		return old, err
 	}
-	added, err := c.History.AddDelivery(ctx, client, again)
+	added, err := c.History.AddDelivery(ctx, by, client, again)
 	if err != nil {
 		return old, err
 	}

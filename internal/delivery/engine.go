@@ -10,7 +10,7 @@
 //
 // engine.go has the engine with its start and stop. claim.go claims from the database. attempt.go
 // makes an attempt. gate.go cleans what strangers say in it. record.go records its result or postpones
-// the delivery. mail.go has what differs for a mailbox. nodes.go finds
+// the delivery. mail.go has what differs for a mailbox, and windows.go keeps mails apart. nodes.go finds
 // dead nodes. control.go cancels and redelivers for a client.
 //
 // internal/fairqueue does the fair queueing and bounds memory. internal/policy decides what a
@@ -120,10 +120,11 @@ func (systemClock) Now() time.Time      { return time.Now() }
 func (systemClock) Cautious() time.Time { return time.Now() }
 func (systemClock) Jump() time.Duration { return 0 }
 
-// Options are the parts of an Engine. Limits, Log, Metrics, Digest, DeadAfter and Clock can be left
-// out.
+// Options are the parts of an Engine. Queue, LongestAttempt, Limits, Log, Metrics, Digest, DeadAfter and
+// Clock can be left out.
 type Options struct {
 	Store   Store
+	Queue   Queue
 	Nodes   Nodes
 	Clients Clients
 	Sender  Sender
@@ -139,9 +140,12 @@ type Options struct {
 	// AnswerQuota bounds, in bytes, what is stored of the answers to one client in a day, on this
 	// node; 0 is no limit. Over it only the start of each answer is stored.
 	AnswerQuota int
-	Limits      fairqueue.Limits
-	Log         *slog.Logger
-	Metrics     prometheus.Registerer
+	// Limits are those of webhooks; mails have their own (mailLimits).
+	Limits  fairqueue.Limits
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	// LongestAttempt is the longest time that an attempt may take. The metrics reach beyond it.
+	LongestAttempt time.Duration
 	// Random returns numbers from [0, 1) for the policy's jitter.
 	Random func() float64
 	// DeadAfter is how long the count of another node may stay the same before this node declares
@@ -163,7 +167,7 @@ type Engine struct {
 	wake    chan struct{} // makes the claimer read the database at once
 
 	mu          sync.Mutex
-	window      *fairqueue.Window[*item]
+	window      windows
 	held        map[uuid.UUID]*item // all deliveries in the window or in an attempt
 	hops        []*hop              // redirects that wait for a place, the oldest first
 	stopping    bool
@@ -174,6 +178,7 @@ type Engine struct {
 	loops       sync.WaitGroup        // the claimer and the membership
 	limited     map[*item]*time.Timer // deliveries that wait for their receiver's turn
 	ownFaults   ownFaults
+	backlog     backlog
 	probeTimer  *time.Timer // calls probe during a pause; nil before the first one
 	unrecorded  map[uuid.UUID]unrecorded
 }
@@ -182,6 +187,7 @@ type Engine struct {
 type item struct {
 	work.Item
 	cancelled bool
+	begun     bool // its attempt has begun
 }
 
 // size is how many of the window's bytes a delivery takes.
@@ -201,14 +207,15 @@ func New(o Options) *Engine {
 	e := &Engine{
 		Options: o,
 		wake:    make(chan struct{}, 1),
-		window:  fairqueue.New[*item](o.Limits),
+		window:  newWindows(o.Limits),
 		held:    make(map[uuid.UUID]*item),
 		limited: make(map[*item]*time.Timer),
 
 		unrecorded: make(map[uuid.UUID]unrecorded),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
-	e.metrics = newMetrics(o.Metrics, e.stats, func() bool { return e.Paused() != "" }, o.Clock)
+	e.backlog.at = time.Now()
+	e.metrics = newMetrics(e)
 	e.measureLimited(o.Metrics)
 	return e
 }
@@ -234,6 +241,11 @@ func (e *Engine) Start(ctx context.Context) error {
 		return err
 	}
 	e.loops.Go(func() { c.run(e.sending) })
+	if e.Queue != nil {
+		n := &counter{Engine: e}
+		n.start(ctx)
+		e.loops.Go(func() { n.run(e.sending) })
+	}
 	if e.Nodes.Shared() {
 		m := &membership{Engine: e, seen: make(map[int64]heartbeat), readAt: time.Now(), freedAt: time.Now()}
 		e.loops.Go(func() { m.run(e.sending) })
@@ -295,6 +307,7 @@ func (e *Engine) AfterCommit(events []work.PreparedEvent, committed func(i int) 
 	if spilled {
 		e.wakeClaimer()
 	}
+	e.metrics.accepted(events, committed)
 }
 
 // returnUnsent hands back deliveries that were not sent. If it cannot, another node makes them
@@ -339,6 +352,7 @@ func (e *Engine) startReady() {
 			return
 		}
 		e.ownFaults.started(time.Now())
+		i.begun = true
 		e.attempts.Go(func() { e.attempt(i) })
 	}
 }

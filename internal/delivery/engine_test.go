@@ -77,6 +77,9 @@ func newFixture(t *testing.T, dir string, o delivery.Options, answer func(contex
 	} else {
 		o.Nodes = f.store
 	}
+	if o.Queue == nil {
+		o.Queue = f.store
+	}
 	o.Random = func() float64 { return 0 }
 	if o.Policy.Transient == nil {
 		o.Policy = policy.Rules(policy.RulesSchedule())
@@ -456,7 +459,7 @@ func TestCancelledWhileWaitingIsNotSent(t *testing.T) {
 			return status(200)
 		}).withClient("https://a.example/")
 		ids := f.publish(2)
-		if _, err := f.control.Cancel(t.Context(), f.client.ID, ids[1]); err != nil {
+		if _, err := f.control.Cancel(t.Context(), herald.Caller{}, f.client.ID, ids[1]); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)

@@ -35,7 +35,11 @@ func cleanAttempt(a *herald.Attempt) {
 		r.Headers = cleanRequestHeaders(r.Headers)
 		r.Hops = r.Hops[:min(len(r.Hops), maxHopsText)]
 		for i := range r.Hops {
-			r.Hops[i].URL = safetext.Line(r.Hops[i].URL, maxURLText)
+			hop := &r.Hops[i]
+			hop.Method = safetext.Line(hop.Method, maxWordText)
+			hop.URL = safetext.Line(hop.URL, maxURLText)
+			hop.Headers = cleanRequestHeaders(hop.Headers)
+			hop.AuthorizationDropped = safetext.Line(hop.AuthorizationDropped, maxErrorText)
 		}
 	}
 	if r := a.Response; r != nil {

@@ -71,6 +71,10 @@ func (e *Engine) attemptMail(i *item, client *clientcache.Snapshot) {
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
 		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: body, Data: data, RaisedAt: herald.TimeOf(i.ID), Digest: entries,
 	}))
+	if result.Wait > 0 { // the service stops
+		e.waitTurn(i, result.Wait)
+		return
+	}
 	e.countOwnFault(result.Reason, result.Error)
 	e.finish(i, at, result, save)
 }

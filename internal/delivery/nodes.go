@@ -68,6 +68,7 @@ func (m *membership) heartbeatOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.metrics.nodes.Set(float64(len(others) + 1))
 	now := time.Now()
 	if now.Sub(m.readAt) > m.DeadAfter/2 {
 		clear(m.seen) // this node could not read the counts, so the others may have made heartbeats
@@ -81,6 +82,7 @@ func (m *membership) heartbeatOnce(ctx context.Context) error {
 		}
 		delete(m.seen, node)
 		if declared {
+			m.metrics.dead.Inc()
 			m.Log.Warn("this node declared another node dead; the deliveries that it held are made again", "node", node, "silentFor", m.DeadAfter)
 		}
 	}

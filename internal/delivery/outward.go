@@ -122,6 +122,7 @@ func (e *Engine) waitTurn(i *item, wait time.Duration) {
 	e.window.Ended(i.Lane(), fairqueue.Result{Skipped: true})
 	unsent := e.stopping || i.Node < e.incarnation // else others may hold it already
 	if !unsent {
+		i.begun = false
 		e.limited[i] = time.AfterFunc(wait, func() { e.turnCame(i) })
 	}
 	e.startReady()
@@ -186,7 +187,7 @@ func (e *Engine) askMailbox(i *item) {
 	result := webhook.Result(e.Mailer.Send(e.sending, mail.Request{
 		DeliveryID: i.ID, ClientID: i.ClientID, Mailbox: i.mailbox(), Body: body, Data: data, RaisedAt: herald.TimeOf(i.ID), AskToConfirm: true,
 	}))
-	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason), Skipped: result.Reason == herald.ReasonLocal})
+	e.endAttempt(i, fairqueue.Result{Took: time.Since(at), TimedOut: timedOut(result.Reason), Skipped: result.Reason == herald.ReasonLocal || result.Wait > 0})
 	e.countOwnFault(result.Reason, result.Error)
 	e.release(i)
 	e.Log.Info("a mailbox was asked to confirm", "deliveryId", i.ID, "clientId", i.ClientID, "status", result.Status, "reason", result.Reason)
@@ -200,6 +201,9 @@ func (e *Engine) askMailbox(i *item) {
 
 // certainlyNotTaken reports whether a mail was not taken and can be sent again.
 func certainlyNotTaken(r webhook.Result) bool {
+	if r.Wait > 0 { // it was not begun
+		return true
+	}
 	switch r.Reason {
 	case herald.ReasonStatus:
 		return r.Status >= 400 && r.Status < 500

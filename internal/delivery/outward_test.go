@@ -61,7 +61,7 @@ func TestCancelledWhileItWaitsForAnAddress(t *testing.T) {
 		}).withClient("https://busy.example/")
 		id := f.publish(1)[0]
 		time.Sleep(time.Second)
-		if _, err := f.control.Cancel(t.Context(), f.client.ID, id); err != nil {
+		if _, err := f.control.Cancel(t.Context(), herald.Caller{}, f.client.ID, id); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)

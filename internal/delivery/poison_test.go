@@ -475,7 +475,7 @@ func TestEveryEndIsCounted(t *testing.T) {
 		answer.Store(503)
 		waits := f.publish(1)[0]
 		time.Sleep(time.Second)
-		if _, err := f.control.Cancel(t.Context(), f.client.ID, waits); err != nil {
+		if _, err := f.control.Cancel(t.Context(), herald.Caller{}, f.client.ID, waits); err != nil {
 			t.Fatal(err)
 		}
 		change(t, dir, `CREATE TRIGGER gone AFTER INSERT ON queue BEGIN DELETE FROM events; END`)

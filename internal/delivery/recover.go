@@ -21,7 +21,7 @@ const (
 // Recover makes another delivery of every failed one that f selects and whose alert has not reached its
 // receiver since. With dryRun it makes none and counts them all. It begins behind f.After. Recovery.Next
 // is where the next call continues: after recoverPage deliveries, or after a time.
-func (c *Control) Recover(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error) {
+func (c *Control) Recover(ctx context.Context, by herald.Caller, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error) {
 	failed := herald.Failed
 	f.State, f.Unrepeated, f.Limit = &failed, true, recoverPage
 	var sum herald.Recovery
@@ -41,7 +41,7 @@ func (c *Control) Recover(ctx context.Context, client uuid.UUID, f herald.Delive
 		}
 		n := len(again)
 		if !dryRun && n > 0 {
-			n, err = c.History.Recover(ctx, client, again)
+			n, err = c.History.Recover(ctx, by, client, again)
 			c.Engine.Added()
 		}
 		if sum.Count += n; err != nil {

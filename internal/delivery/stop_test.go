@@ -37,7 +37,7 @@ func TestStopDuringAClaim(t *testing.T) {
 		f := newFixture(t, dir, delivery.Options{Store: slow}, always(200)).withClient("https://a.example/")
 		old := f.publish(1)[0]
 		synctest.Wait()
-		again, err := f.control.Redeliver(t.Context(), f.client.ID, old)
+		again, err := f.control.Redeliver(t.Context(), herald.Caller{}, f.client.ID, old)
 		if err != nil {
 			t.Fatal(err)
 		}

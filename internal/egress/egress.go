@@ -10,6 +10,7 @@ package egress
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -52,8 +53,10 @@ type Options struct {
 	// 443 and 1024 to 65535.
 	Ports Ports
 	// Proxy makes the connections and resolves the names instead of this program;
-	// nil means no proxy. See Guard.Proxy.
+	// nil means no proxy. See ProxyError.
 	Proxy *url.URL
+	// ProxyRootCAs are trusted for a Proxy with https; nil means those of the system.
+	ProxyRootCAs *x509.CertPool
 	// ConnectTimeout bounds the making of one connection; 0 means
 	// DefaultConnectTimeout.
 	ConnectTimeout time.Duration
@@ -73,6 +76,7 @@ type Guard struct {
 	public      *ssrf.Guardian
 	dialer      net.Dialer
 	proxy       *url.URL
+	proxyRoots  *x509.CertPool
 	direct      net.Dialer // to the proxy
 	own         atomic.Pointer[[]netip.AddrPort]
 	attempts    float64 // per second to one address; 0: any number
@@ -82,7 +86,7 @@ type Guard struct {
 // New returns a Guard.
 func New(o Options) *Guard {
 	g := &Guard{
-		allow: o.Allow, deny: o.Deny, ports: o.Ports, proxy: o.Proxy,
+		allow: o.Allow, deny: o.Deny, ports: o.Ports, proxy: o.Proxy, proxyRoots: o.ProxyRootCAs,
 		attempts: float64(o.AttemptsPerAddress), limiter: pace.New[netip.Addr](),
 		public: ssrf.New(ssrf.WithAnyPort(), ssrf.WithNetworks("tcp4", "tcp6"),
 			ssrf.WithDeniedV4Prefixes(azureWireServer)),
@@ -138,13 +142,13 @@ func contains(networks []netip.Prefix, addr netip.Addr) bool {
 
 // DialContext connects to host:port. The error's chain has ErrNotAllowed when the guard
 // refused, ErrConnectTimeout when the connection was not made in time, and a *LimitError
-// when all addresses of the host have had their attempts for now.
+// when all addresses of the host have had their attempts for now. With a proxy the connection is a tunnel
+// through it, and the chain can have a *ProxyError.
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := &g.dialer
-	if g.isProxy(address) {
-		dialer = &g.direct
+	if g.proxy != nil {
+		return g.tunnel(ctx, address)
 	}
-	conn, err := dialer.DialContext(ctx, network, address)
+	conn, err := g.dialer.DialContext(ctx, network, address)
 	var op *net.OpError
 	var dns *net.DNSError
 	if errors.As(err, &op) && op.Op == "dial" && op.Timeout() && !errors.As(err, &dns) && ctx.Err() == nil {

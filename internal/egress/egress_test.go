@@ -154,7 +154,7 @@ func FuzzAcceptedAddressesStayPublic(f *testing.F) {
 		if err != nil {
 			return
 		}
-		port, err := portOf(u)
+		port, err := parsePort(u.Scheme, u.Port())
 		if err != nil || !g.allowed(netip.AddrPortFrom(addr, port)) {
 			t.Errorf("%q was accepted, and the dial refuses it", raw)
 		}

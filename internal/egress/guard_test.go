@@ -164,7 +164,7 @@ func TestEgressProxyIsAskedForWhatIsNotPlainlyForbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := New(Options{Proxy: address})
-	transport := &http.Transport{Proxy: g.Proxy, DialContext: g.DialContext}
+	transport := &http.Transport{Proxy: g.Proxy, DialContext: g.DialProxy}
 	defer transport.CloseIdleConnections()
 	call := func(target string) error {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, nil)

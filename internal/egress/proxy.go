@@ -1,12 +1,20 @@
 package egress
 
 import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"strings"
+	"time"
 )
 
 // ParseProxy parses the address of an egress proxy, http or https, with an optional user
@@ -22,15 +30,110 @@ func ParseProxy(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// Proxy is for http.Transport.Proxy. It returns the operator's proxy or nil, and ignores the
-// environment. The proxy resolves the names, so the proxy must refuse names with forbidden
-// addresses. Proxy itself refuses forbidden IP addresses, and names that are certainly
-// forbidden, before the proxy gets a request.
+// ProxyError says that the operator's proxy refused to connect to a receiver. The receiver got nothing.
+type ProxyError struct {
+	// Status is what the proxy answered; 0 if it closed the connection or did not answer in HTTP.
+	Status int
+}
+
+// Error says it to a person.
+func (e *ProxyError) Error() string {
+	switch e.Status {
+	case 0:
+		return "the egress proxy of this service did not answer in HTTP"
+	case http.StatusProxyAuthRequired:
+		return "the egress proxy of this service does not take its credentials: it answered 407 Proxy Authentication Required"
+	}
+	return strings.TrimSpace(fmt.Sprintf("the egress proxy of this service answered %d %s", e.Status, http.StatusText(e.Status)))
+}
+
+// maxProxyHeader bounds the headers of the proxy's answer, in bytes.
+const maxProxyHeader = 64 << 10
+
+// tunnel asks the operator's proxy for a connection to host:port, with CONNECT for http too: what comes
+// through a tunnel is the receiver's, so the proxy's own answers are told apart. The proxy resolves the
+// names, so it must refuse names with forbidden addresses. tunnel itself refuses forbidden IP addresses,
+// and names that are certainly forbidden, before the proxy gets a request.
+//
+// The error's chain has ErrNotAllowed, ErrConnectTimeout or a *ProxyError. It has a *net.OpError
+// "proxyconnect", as that of net/http, if the proxy cannot be reached.
+func (g *Guard) tunnel(ctx context.Context, address string) (net.Conn, error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, ErrNotAllowed
+	}
+	port, err := parsePort("", portText)
+	if err != nil || g.checkHost(host, port) != nil {
+		return nil, ErrNotAllowed
+	}
+	conn, err := g.DialProxy(ctx, "tcp", g.proxyAddress())
+	if err != nil {
+		return nil, &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err}
+	}
+	if g.proxy.Scheme == "https" {
+		conn = tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: g.proxy.Hostname(), RootCAs: g.proxyRoots})
+	}
+	_ = conn.SetDeadline(time.Now().Add(g.direct.Timeout)) // an error shows at the next write
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	err = g.connect(ctx, conn, address)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// connect makes a tunnel of a connection to the proxy.
+func (g *Guard) connect(ctx context.Context, conn net.Conn, address string) error {
+	if secure, ok := conn.(*tls.Conn); ok {
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err}
+		}
+	}
+	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: make(http.Header)}
+	if user := g.proxy.User; user != nil {
+		password, _ := user.Password()
+		request.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
+	}
+	err := request.Write(conn)
+	var response *http.Response
+	reader := bufio.NewReader(io.LimitReader(conn, maxProxyHeader))
+	if err == nil {
+		response, err = http.ReadResponse(reader, request)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w within %v: %w", ErrConnectTimeout, g.direct.Timeout, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", &ProxyError{}, err)
+	case response.StatusCode < 200 || response.StatusCode > 299:
+		return &ProxyError{Status: response.StatusCode}
+	case reader.Buffered() > 0: // a receiver says nothing before it is asked
+		return &ProxyError{}
+	default:
+		return nil
+	}
+}
+
+// Proxied reports whether the operator's proxy makes the connections.
+func (g *Guard) Proxied() bool { return g.proxy != nil }
+
+// Proxy is for http.Transport.Proxy of a transport that hands whole http requests to the operator's proxy,
+// with DialProxy. It returns the proxy or nil, and ignores the environment. It refuses what tunnel
+// refuses.
 func (g *Guard) Proxy(r *http.Request) (*url.URL, error) {
 	if g.proxy == nil {
 		return nil, nil
 	}
-	port, err := portOf(r.URL)
+	port, err := parsePort(r.URL.Scheme, r.URL.Port())
 	if err == nil {
 		err = g.checkHost(r.URL.Hostname(), port)
 	}
@@ -40,16 +143,20 @@ func (g *Guard) Proxy(r *http.Request) (*url.URL, error) {
 	return g.proxy, nil
 }
 
-// isProxy reports whether an address to dial is the operator's proxy.
-func (g *Guard) isProxy(address string) bool {
-	if g.proxy == nil {
-		return false
+// DialProxy connects to the operator's proxy, which may have any address, and to nothing else.
+func (g *Guard) DialProxy(ctx context.Context, network, address string) (net.Conn, error) {
+	if g.proxy == nil || address != g.proxyAddress() {
+		return nil, ErrNotAllowed
 	}
+	return g.direct.DialContext(ctx, network, address)
+}
+
+func (g *Guard) proxyAddress() string {
 	port := g.proxy.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[g.proxy.Scheme]
 	}
-	return address == net.JoinHostPort(g.proxy.Hostname(), port)
+	return net.JoinHostPort(g.proxy.Hostname(), port)
 }
 
 // DenyOwn refuses an address that the service listens on, even if its network is allowed.

@@ -2,11 +2,8 @@ package egress
 
 import (
 	"net/netip"
-	"net/url"
-	"strconv"
 	"strings"
-
-	"golang.org/x/net/idna"
+	"unicode"
 
 	"herald"
 )
@@ -17,77 +14,57 @@ const maxURL = 2048
 // CheckURL returns a CodeInvalid Error for a webhook's address that cannot be called. The
 // address must be an absolute http or https URI (spec section 5.5) without user info. Its
 // host must not be an address or a name that is certainly forbidden. The dial refuses a
-// name that resolves to a forbidden address.
+// name that resolves to a forbidden address. What programs read differently, or what would be left out
+// when it is sent, is refused here although ParseAddress takes it.
 func (g *Guard) CheckURL(raw string) error {
 	if len(raw) > maxURL {
 		return refuse("the address has %d bytes, more than %d", len(raw), maxURL)
 	}
-	for _, r := range raw {
-		if r <= ' ' || r == 0x7f {
-			return refuse("the address %q has a blank or a control character; percent-encode it", raw)
-		}
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return refuse("%q is not an address: %v", raw, err)
-	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return refuse("%q: want an absolute address that begins with https:// or http://", raw)
-	case u.User != nil:
-		return refuse("the address has a user name in it; set alertAuthHeader in the profile instead")
-	case u.Hostname() == "":
-		return refuse("%q names no host", raw)
-	}
-	port, err := portOf(u)
-	if err != nil {
+	if err := checkCharacters(raw); err != nil {
 		return err
+	}
+	u, err := ParseAddress(raw)
+	if err != nil {
+		return refuse("%q cannot be called: %v", raw, err)
+	}
+	if rest := raw[strings.IndexByte(raw, ':')+1:]; !strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "///") {
+		return refuse("%q names no host after https:// or http://", raw)
+	}
+	port, err := parsePort(u.Scheme, u.Port())
+	if err != nil {
+		return refuse("%v", err)
 	}
 	return g.checkHost(u.Hostname(), port)
 }
 
-func portOf(u *url.URL) (uint16, error) {
-	text := u.Port()
-	if text == "" {
-		if u.Scheme == "http" {
-			return 80, nil
+// checkCharacters refuses the characters that can only be a mistake in an address, and says which.
+func checkCharacters(raw string) error {
+	for i, r := range raw {
+		switch {
+		case unicode.IsSpace(r) || unicode.IsControl(r):
+			return refuse("the address %q has a blank or a control character (%q, byte %d); percent-encode it", raw, r, i+1)
+		case r == '\\':
+			return refuse(`the address %q has a \ (byte %d); write / or %%5C`, raw, i+1)
+		case r == '#':
+			return refuse("the address %q has a # (byte %d), and what follows it is never sent; leave it out, or write %%23", raw, i+1)
+		case r == '%' && !(i+2 < len(raw) && isHex(raw[i+1]) && isHex(raw[i+2])):
+			return refuse("the address %q has a %% without two hexadecimal digits after it (byte %d); write %%25", raw, i+1)
 		}
-		return 443, nil
 	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || port == 0 {
-		return 0, refuse("port %q: want a number from 1 to 65535", text)
-	}
-	return uint16(port), nil
+	return nil
 }
 
+// checkHost refuses a host, without brackets, that is certainly forbidden.
 func (g *Guard) checkHost(host string, port uint16) error {
-	if strings.Contains(host, "%") {
-		return refuse("%q: an address with a zone is not allowed", host)
-	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return g.checkAddr(host, addr, port)
-	}
-	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(host, "."))
+	name, err := serialiseName(host)
 	if err != nil {
-		// IDNA refuses an underscore, but names in private networks may have one.
-		if ascii, err = strings.ToLower(strings.TrimSuffix(host, ".")), nil; !plainName(ascii) {
-			return refuse("%q is not the name of a host", host)
-		}
+		return refuse("%v", err)
 	}
-	// IDNA maps other full stops to dots, so the dot of the root comes off here. More of them, or
-	// two in a row, are no name: some resolvers drop all of them, and localhost.. is localhost.
-	ascii = strings.TrimSuffix(ascii, ".")
-	if ascii == "" || strings.HasPrefix(ascii, ".") || strings.HasSuffix(ascii, ".") || strings.Contains(ascii, "..") {
-		return refuse("%q is not the name of a host: it has an empty part between dots", host)
-	}
-	if addr, ok := looseIPv4(ascii); ok {
+	if addr, err := netip.ParseAddr(name); err == nil {
 		return g.checkAddr(host, addr, port)
 	}
-	if lastLabelIsNumeric(ascii) {
-		return refuse("%q is neither an IP address nor the name of a host", host)
-	}
-	if name := ascii; name == "localhost" || strings.HasSuffix(name, ".localhost") {
+	name = strings.TrimSuffix(name, ".")
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return g.checkAddr(host, netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
 	} else if name == "metadata.google.internal" {
 		return g.checkAddr(host, netip.AddrFrom4([4]byte{169, 254, 169, 254}), port)
@@ -103,51 +80,6 @@ func (g *Guard) checkAddr(shown string, addr netip.Addr, port uint16) error {
 		return refuse("%s, port %d, is not allowed as a receiver: receivers have public addresses and ports %s, unless the operator allows more.", shown, port, g.ports)
 	}
 	return nil
-}
-
-func plainName(name string) bool {
-	for _, r := range name {
-		if !(r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z') {
-			return false
-		}
-	}
-	return name != ""
-}
-
-func lastLabelIsNumeric(name string) bool {
-	last := name[strings.LastIndexByte(name, '.')+1:]
-	_, err := strconv.ParseUint(last, 0, 64)
-	return err == nil
-}
-
-// looseIPv4 parses what inet_aton accepts as an IPv4 address: one to four parts, each
-// decimal, octal or hexadecimal. The last part fills the remaining bytes.
-func looseIPv4(host string) (netip.Addr, bool) {
-	parts := strings.Split(host, ".")
-	if len(parts) > 4 {
-		return netip.Addr{}, false
-	}
-	var value uint64
-	for i, part := range parts {
-		bits := 8
-		if i == len(parts)-1 {
-			bits = 32 - 8*i
-		}
-		n, err := strconv.ParseUint(octal(part), 0, bits)
-		if err != nil {
-			return netip.Addr{}, false
-		}
-		value = value<<bits | n
-	}
-	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)}), true
-}
-
-// octal returns a number that Go parses as C does: C has neither 0o17 nor 1_7.
-func octal(part string) string {
-	if strings.ContainsAny(part, "_oObB") && !strings.HasPrefix(strings.ToLower(part), "0x") {
-		return ""
-	}
-	return part
 }
 
 func refuse(format string, args ...any) error {

@@ -3,6 +3,7 @@
 package explain
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -61,6 +62,10 @@ func failure(d herald.Delivery, attempts []herald.Attempt, a herald.Attempt) str
 		return "It failed for good because it had been pending for longer than Herald keeps trying, which is seven days or more."
 	case herald.ReasonNoMailServer:
 		return "It failed because it is an e-mail and no mail server is configured."
+	case herald.ReasonAddress:
+		if strings.HasPrefix(d.Address, herald.MailScheme) {
+			return "It failed for good because no mail can be sent to this mailbox; correct the rule's mailboxes."
+		}
 	case herald.ReasonMailLimit:
 		return "It failed because the client had had all its mails or mailboxes of the day; it can be sent again on the next day in UTC."
 	case herald.ReasonStatus:
@@ -86,7 +91,13 @@ func refusesCaller(a herald.Attempt) bool {
 // authorization says which Authorization header an attempt carried: its scheme, and never the secret.
 // The record holds a masked value.
 func authorization(a herald.Attempt) string {
-	switch value, sent := sentAuthorization(a); {
+	value, sent := sentAuthorization(a)
+	if sent && len(a.Request.Hops) > 0 {
+		if last := a.Request.Hops[len(a.Request.Hops)-1]; last.AuthorizationDropped != "" {
+			return fmt.Sprintf("the receiver had redirected to %s, and the Authorization header was not sent there, because %s", last.URL, last.AuthorizationDropped)
+		}
+	}
+	switch {
 	case a.Request == nil:
 		return "whether the request carried an Authorization header is not on record"
 	case !sent:
@@ -111,6 +122,28 @@ func sentAuthorization(a herald.Attempt) (string, bool) {
 	return "", false
 }
 
+// RefusesCaller reports whether a receiver refused a delivery's last attempt because of who called.
+func RefusesCaller(attempts []herald.Attempt) bool {
+	a, tried := last(attempts)
+	return tried && refusesCaller(a)
+}
+
+// HeaderChanged returns when the client's Authorization header was changed last, by the newest entries of
+// the audit log; the zero time if none of them did.
+func HeaderChanged(changes []herald.Change) time.Time {
+	for _, c := range changes {
+		var before, after struct{ AlertAuthHeader string }
+		if c.Action != herald.ProfileUpdated || json.Unmarshal(c.Before, &before) != nil || json.Unmarshal(c.After, &after) != nil {
+			continue
+		}
+		// A changed header is marked, because masked ones look alike.
+		if strings.HasSuffix(after.AlertAuthHeader, "(changed)") || before.AlertAuthHeader != "" && after.AlertAuthHeader == "" {
+			return c.At
+		}
+	}
+	return time.Time{}
+}
+
 // LacksAuthorization reports whether a receiver refused a delivery's last attempt because of who called,
 // and the attempt carried no Authorization header.
 func LacksAuthorization(attempts []herald.Attempt) bool {
@@ -124,6 +157,9 @@ func LacksAuthorization(attempts []herald.Attempt) bool {
 
 // Attempt returns the end of a sentence that says what went wrong in an attempt.
 func Attempt(a herald.Attempt) string {
+	if a.Request != nil && a.Request.Method == smtpMethod {
+		return mailAttempt(a)
+	}
 	switch a.Reason {
 	case herald.ReasonStatus:
 		return fmt.Sprintf("the receiver answered %d", a.Status)
@@ -135,6 +171,8 @@ func Attempt(a herald.Attempt) string {
 		return "the receiver did not answer when connecting; it may be down or behind a firewall"
 	case herald.ReasonConnect:
 		return "no connection to the receiver could be made"
+	case herald.ReasonProxy:
+		return "the egress proxy of Herald refused to connect to the receiver, which was not called; Herald's operator can change that in the proxy"
 	case herald.ReasonTLS:
 		return "the TLS connection to the receiver could not be set up"
 	case herald.ReasonTimeout:

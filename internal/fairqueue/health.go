@@ -1,6 +1,10 @@
 package fairqueue
 
-import "time"
+import (
+	"time"
+
+	"herald/internal/work"
+)
 
 // slowAfter is the mean duration above which a lane is slow. Such an attempt holds its place a
 // hundred times longer than one that is answered within 10 ms.
@@ -46,4 +50,11 @@ func (r *health) observe(result Result, most int) {
 	if r.answers >= r.limit && r.limit < most {
 		r.limit, r.answers = r.limit+1, 0
 	}
+}
+
+// Slow reports whether a lane shares half of all places and slots with the other slow lanes. A lane that
+// the window does not know is slow.
+func (w *Window[T]) Slow(key work.Lane) bool {
+	l := w.lanes[key]
+	return l == nil || l.slow()
 }

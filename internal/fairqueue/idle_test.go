@@ -78,3 +78,20 @@ func TestKnownLanesAreRememberedBesideAnyNumberOfNewOnes(t *testing.T) {
 		t.Errorf("%d lanes are remembered, want no more of one client than are left for others", got)
 	}
 }
+
+// TestSlowUntilItAnswers: also a lane that the window does not know is slow.
+func TestSlowUntilItAnswers(t *testing.T) {
+	w := fairqueue.New[int](fairqueue.Limits{})
+	lane := laneOf(1, 1)
+	if !w.Slow(lane) {
+		t.Error("not slow before the first answer")
+	}
+	send(t, w, lane, quick)
+	if w.Slow(lane) {
+		t.Error("slow after an answer")
+	}
+	send(t, w, lane, timedOut)
+	if !w.Slow(lane) {
+		t.Error("not slow after an attempt without an answer")
+	}
+}

@@ -50,8 +50,7 @@ func TestRealMTA(t *testing.T) {
 		t.Skip("it needs Exim and root: make soak runs it")
 	}
 	dir, port := startExim(t)
-	from := sender(t, fmt.Sprintf("smtp://127.0.0.1:%d?tls=none", port))
-	from.Timeout = 30 * time.Second
+	from := sender(t, fmt.Sprintf("smtp://127.0.0.1:%d?tls=none", port), func(o *Options) { o.Timeouts = Timeouts{} })
 	for box, want := range map[string]struct {
 		status int
 		reason herald.Reason

@@ -1,23 +1,24 @@
 // Package mail sends one alert, or one digest of alerts, to one mailbox. It renders the message and
 // makes one SMTP transaction with the operator's mail server. internal/policy decides what the
 // result means. internal/delivery decides when and how often to try.
+//
+// message.go, digest.go and confirm.go render with go-mail. session.go has the SMTP dialogue, with
+// go-mail's mechanisms of login (login.go). go-mail's own client does not say at which step a failure
+// came, reads no reply after a write has failed, and has one timeout for all. failure.go decides whom
+// a failure concerns. pool.go has the connections.
 package mail
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/mail"
-	"net/textproto"
-	"syscall"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
 	gomail "github.com/wneessen/go-mail"
 
 	"herald"
-	"herald/internal/localfault"
 	"herald/internal/safetext"
 	"herald/internal/work"
 )
@@ -36,8 +37,11 @@ type Options struct {
 	Confirm func(client uuid.UUID, box string) string
 	// PublicURL is where people reach the service. If it is empty, mails have no links.
 	PublicURL string
-	// Timeout bounds a transaction, including the set-up of the connection.
-	Timeout time.Duration
+	// Timeouts bound the steps of the dialogue with the server.
+	Timeouts Timeouts
+	// Hello is the name that EHLO tells the server, as ParseHello returns it. If it is empty, it is
+	// the machine's name, or the domain of From if that name is not fully qualified.
+	Hello string
 	// Product is the value of the User-Agent header.
 	Product string
 }
@@ -49,21 +53,28 @@ type Sender struct {
 	pool *pool
 }
 
-// New returns a Sender. It connects when there is something to send.
+// New returns a Sender. It connects when there is something to send. It fails if nobody could send
+// mail from Options.From.
 func New(o Options) (*Sender, error) {
 	s := &Sender{Options: o}
 	if o.Server == nil {
 		return s, nil
 	}
-	client, err := o.Server.client(o.Timeout)
+	from, err := herald.ParseMailbox(o.From.Address)
 	if err != nil {
-		return nil, fmt.Errorf("mail server: %w", err)
+		return nil, fmt.Errorf("the sender of mail: %w", err)
 	}
-	s.pool = newPool(client)
+	s.From.Address = from
+	if o.Hello == "" {
+		machine, _ := os.Hostname() // without a name the sender's domain is used
+		s.Hello = defaultHello(machine, from)
+	}
+	timeouts := o.Timeouts.withDefaults()
+	s.pool = newPool(func(ctx context.Context) (*session, error) { return openSession(ctx, o.Server, timeouts, s.Hello) })
 	return s, nil
 }
 
-// Close closes the idle connections.
+// Close closes the idle connections. It takes at most quitTimeout.
 func (s *Sender) Close() {
 	if s.pool != nil {
 		s.pool.close()
@@ -86,8 +97,8 @@ type Request struct {
 	AskToConfirm bool
 }
 
-// Result is the result of a transaction. Status is the reply code of a server that refused the
-// message, or 250 if it accepted the message.
+// Result is the result of a transaction. Status is the code of the server's reply that decided about
+// the mail, 0 if there was none.
 type Result struct {
 	Status     int
 	Reason     herald.Reason
@@ -96,82 +107,51 @@ type Result struct {
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
-	Wait       time.Duration // always 0: the mail server has no limit here
+	// Wait is more than 0 if ctx ended while the mail waited for a connection. Then there was no
+	// attempt, and nothing else is set.
+	Wait time.Duration
 }
 
-// Send makes the transaction. A refusal by the server is a Result too, not an error. If ctx ends,
-// the Reason is ReasonInterrupted.
+// notBegun is the Wait of a mail that did not get a connection before its context ended.
+const notBegun = time.Second
+
+// Send makes the transaction. A refusal by the server is a Result too, not an error. If ctx ends
+// before the server's reply has decided, the Reason is ReasonInterrupted.
 func (s *Sender) Send(ctx context.Context, r Request) Result {
 	if s.Server == nil {
 		return Result{Reason: herald.ReasonNoMailServer, Error: "No mail server is configured (--smtp)."}
 	}
 	leave, err := s.pool.enter(ctx)
 	if err != nil {
-		return Result{Reason: herald.ReasonInterrupted, Error: err.Error()}
+		return Result{Wait: notBegun}
 	}
 	defer leave()
 	// Few messages are rendered at once, because decoded data takes many times its size.
-	message, err := s.message(r)
+	to, err := herald.ParseMailbox(r.Mailbox)
 	if err != nil {
 		return Result{Reason: herald.ReasonAddress, Error: err.Error()}
 	}
-	// The timeout starts after the wait for a place, because that wait is not the server's fault.
-	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
+	message, err := s.message(r, to)
+	if err != nil {
+		return Result{Reason: herald.ReasonAddress, Error: err.Error()}
+	}
+	text, err := dotted(message)
+	if err != nil {
+		return Result{Reason: herald.ReasonAddress, Error: err.Error()}
+	}
 	began := time.Now()
-	err = s.pool.send(deadline, message)
-	result := classify(ctx, deadline, err)
+	answer, redialled, err := s.pool.send(ctx, envelope{s.From.Address, to, text})
+	result := Result{Status: answer.code}
+	if failed := failureOf(err); failed != nil {
+		answer, result = failed.reply, failed.result(ctx)
+	}
 	result.Timings.Total = float64(time.Since(began).Microseconds()) / 1000
 	result.Request = record(s.Server, r, message)
-	if err == nil {
-		result.Response = &herald.ResponseRecord{Body: clean(message.ServerResponse())}
+	result.Request.Redialled = redialled
+	if result.Status != 0 {
+		result.Response = &herald.ResponseRecord{Body: clean(answer.text)}
 	}
 	return result
-}
-
-// classify returns the result for an error of a transaction. A reply with a code concerns this
-// message. Any failure before that concerns the server and is temporary.
-func classify(outer, deadline context.Context, err error) Result {
-	var (
-		refused *gomail.SendError
-		reply   *textproto.Error
-		dns     *net.DNSError
-		network *net.OpError
-	)
-	if err == nil {
-		return Result{Status: 250}
-	}
-	result := Result{Error: clean(err.Error())}
-	switch {
-	case outer.Err() != nil:
-		result.Reason = herald.ReasonInterrupted
-	case localfault.Text(err) != "":
-		result.Reason, result.Error = herald.ReasonLocal, localfault.Text(err)+"; nothing was sent"
-	case errors.As(err, &refused) && refused.ErrorCode() > 0:
-		result.Status, result.Reason = refused.ErrorCode(), herald.ReasonStatus
-	case errors.Is(err, errReplyTooLong):
-		result.Reason = herald.ReasonProtocol
-	case deadline.Err() != nil, isTimeout(err):
-		result.Reason = herald.ReasonTimeout
-	case errors.As(err, &dns):
-		result.Reason = herald.ReasonDNS
-	case errors.Is(err, syscall.ECONNREFUSED):
-		result.Reason = herald.ReasonConnectRefused
-	case isTLS(err):
-		result.Reason = herald.ReasonTLS
-	case errors.As(err, &reply): // a reply to the greeting or the login, not to the message
-		result.Reason = herald.ReasonConnect
-	case errors.As(err, &network) && network.Op == "dial":
-		result.Reason = herald.ReasonConnect
-	default:
-		result.Reason = herald.ReasonReset
-	}
-	return result
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // record returns what an attempt records of a message.

@@ -13,8 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	gomail "github.com/wneessen/go-mail"
-
-	"herald"
 )
 
 // alert is the alert that a message shows. It is decoded from the body that a webhook would get.
@@ -49,17 +47,13 @@ const (
 	maxPath = 8 * maxValue
 )
 
-// message renders an alert for a mailbox.
-func (s *Sender) message(r Request) (*gomail.Msg, error) {
-	box, err := herald.ParseMailbox(r.Mailbox)
-	if err != nil {
-		return nil, err
-	}
+// message renders an alert for a mailbox. to is the mailbox as ParseMailbox returns it.
+func (s *Sender) message(r Request, to string) (m *gomail.Msg, err error) {
 	stop := ""
 	if s.Unsubscribe != nil {
 		stop = s.Unsubscribe(r.ClientID, r.Mailbox)
 	}
-	m := gomail.NewMsg()
+	m = gomail.NewMsg()
 	id := r.DeliveryID.String()
 	switch {
 	case r.AskToConfirm:
@@ -74,8 +68,8 @@ func (s *Sender) message(r Request) (*gomail.Msg, error) {
 		return nil, err
 	}
 	m.FromMailAddress(&s.From)
-	if err := m.To(box); err != nil {
-		return nil, fmt.Errorf("the mailbox %.200q: %w", box, err)
+	if err := m.To(to); err != nil {
+		return nil, fmt.Errorf("the mailbox %.200q: %w", to, err)
 	}
 	// The id is the same for each attempt, so that a reader's program can recognise a repeat.
 	m.SetMessageIDWithValue(id + "@" + s.From.Address[strings.LastIndexByte(s.From.Address, '@')+1:])

@@ -2,39 +2,56 @@ package mail
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
-
-	gomail "github.com/wneessen/go-mail"
-	"github.com/wneessen/go-mail/smtp"
 )
 
-// Bounds of the connections to the server. Most servers allow few from one host, and close those
-// that are idle for some minutes.
+// Bounds of the connections to the server. Most servers allow few from one host, close those that are
+// idle for some minutes, and refuse mails after some hundred on one connection.
 const (
-	maxConnections = 4
+	// MaxConnections is how many mails are sent at once.
+	MaxConnections = 4
 	idleFor        = 30 * time.Second
+	maxMails       = 50
+	maxAge         = 5 * time.Minute
 )
 
-// pool keeps connections open for the next messages.
-type pool struct {
-	client *gomail.Client
-	places chan struct{} // one for each connection that is in use
+// resetTimeout bounds the question whether an idle connection can be used. A server that does not
+// answer it soon is replaced by a new connection.
+const resetTimeout = 10 * time.Second
 
-	mu     sync.Mutex
-	idle   []*connection // the one that is idle for the longest first
-	closed bool
+// quitTimeout bounds the end of a session. Nothing depends on the reply.
+const quitTimeout = time.Second
+
+// pool keeps connections open for the next mails:
+//
+//	open ──▶ transact ──▶ the server's reply decides about the mail ──▶ idle ──▶ RSET ──▶ transact
+//	             │                                                        │        │
+//	             └─ closed, silent, 421, out of step, or a reply that     │        └─ anything but 2xx
+//	                concerns the connection: closed                       └─ idle for long, old, or
+//	                                                                         after many mails: QUIT
+//
+// A connection is used again only after the server has confirmed to RSET that it is clean. So it does
+// not matter in which state its last user left it.
+type pool struct {
+	open         func(context.Context) (*session, error)
+	places       chan struct{} // one for each connection that is in use
+	resetTimeout time.Duration
+
+	mu       sync.Mutex
+	idle     []idleSession // the one that is idle for the longest first
+	closed   bool
+	quitting sync.WaitGroup
 }
 
-type connection struct {
-	*smtp.Client
-	opened *dialed
+// idleSession is a session that ends at its expiry.
+type idleSession struct {
+	*session
 	expiry *time.Timer
 }
 
-func newPool(client *gomail.Client) *pool {
-	return &pool{client: client, places: make(chan struct{}, maxConnections)}
+func newPool(open func(context.Context) (*session, error)) *pool {
+	return &pool{open: open, places: make(chan struct{}, MaxConnections), resetTimeout: resetTimeout}
 }
 
 // enter waits for a place among the connections. leave releases it.
@@ -47,72 +64,103 @@ func (p *pool) enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// send makes a transaction on an idle connection or on a new one. If the server has closed the idle
-// one, that is found before any part of the message is sent, and a new one replaces it.
-func (p *pool) send(ctx context.Context, m *gomail.Msg) error {
-	if c := p.take(); c != nil {
-		err := p.transact(ctx, c, m)
-		if broken := (*gomail.SendError)(nil); !errors.As(err, &broken) || broken.Reason != gomail.ErrConnCheck {
-			return err
+// send makes a transaction on an idle connection or on a new one, and a second one on a new connection
+// if failure.again says so: then redialled is true. The error is a *failure.
+func (p *pool) send(ctx context.Context, m envelope) (r reply, redialled bool, err error) {
+	s := p.take(ctx)
+	if s == nil {
+		if s, err = p.open(ctx); err != nil {
+			return r, false, err
 		}
 	}
-	opened := &dialed{}
-	c, err := p.client.DialToSMTPClientWithContext(context.WithValue(ctx, dialedKey{}, opened))
-	if err != nil {
-		return opened.failed(err)
+	used := s.mails > 0
+	r, err = p.transact(ctx, s, m)
+	first := failureOf(err)
+	if first == nil || ctx.Err() != nil || !first.again(used) {
+		return r, false, err
 	}
-	return p.transact(ctx, &connection{Client: c, opened: opened}, m)
+	if s, err = p.open(ctx); err != nil {
+		if first.ofMail() {
+			err = first // it says more about this mail
+		}
+		return r, true, err
+	}
+	r, err = p.transact(ctx, s, m)
+	return r, true, err
 }
 
-// transact sends the message. It keeps the connection if it can be used again: after any reply but
-// 421, also after a refusal.
-func (p *pool) transact(ctx context.Context, c *connection, m *gomail.Msg) error {
-	interrupt := context.AfterFunc(ctx, func() { _ = c.Client.Close() }) // closing ends a read that waits
-	err := p.client.SendWithSMTPClient(c.Client, m)
-	refused := (*gomail.SendError)(nil)
-	if interrupt() && (err == nil || errors.As(err, &refused) && refused.ErrorCode() > 0 && refused.ErrorCode() != 421) {
-		p.give(c)
-		return err
+// transact sends a mail and keeps the connection if it can be used again.
+func (p *pool) transact(ctx context.Context, s *session, m envelope) (reply, error) {
+	used := s.mails > 0
+	interrupt := context.AfterFunc(ctx, s.close) // closing ends a read that waits
+	r, err := s.transact(m)
+	failed := failureOf(err)
+	switch {
+	case !interrupt() || s.broken || failed != nil && !failed.keeps():
+		s.close()
+	case failed != nil && failed.again(used): // it takes no more mails
+		p.quitting.Go(s.quit)
+	default:
+		p.give(s)
 	}
-	_ = c.Client.Close() // an error means that it is closed already
-	if err != nil {
-		return c.opened.failed(err)
-	}
-	return nil
+	return r, err
 }
 
-func (p *pool) take() *connection {
+// take returns an idle session that the server has confirmed to be clean, or nil. If the latest one
+// is not clean, the others are not asked.
+func (p *pool) take(ctx context.Context) *session {
+	s := p.latest()
+	if s == nil {
+		return nil
+	}
+	defer context.AfterFunc(ctx, s.close)()
+	if !s.isClean(p.resetTimeout) {
+		s.close()
+		return nil
+	}
+	return s
+}
+
+func (p *pool) latest() *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.idle) > 0 {
-		c := p.idle[len(p.idle)-1]
+		last := p.idle[len(p.idle)-1]
 		p.idle = p.idle[:len(p.idle)-1]
-		if c.expiry.Stop() {
-			return c
+		switch {
+		case !last.expiry.Stop(): // it quits already
+		case time.Since(last.opened) > maxAge:
+			p.quitting.Go(last.quit)
+		default:
+			return last.session
 		}
 	}
 	return nil
 }
 
-func (p *pool) give(c *connection) {
+func (p *pool) give(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		_ = c.Quit() // the process ends, so an error does not matter
-		return
+	switch {
+	case p.closed:
+		s.close()
+	case s.mails >= maxMails || time.Since(s.opened) > maxAge:
+		p.quitting.Go(s.quit)
+	default:
+		p.idle = append(p.idle, idleSession{s, time.AfterFunc(idleFor, s.quit)})
 	}
-	c.expiry = time.AfterFunc(idleFor, func() { _ = c.Quit() })
-	p.idle = append(p.idle, c)
 }
 
+// close ends all idle sessions at once, and waits until they have ended.
 func (p *pool) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
-	for _, c := range p.idle {
-		if c.expiry.Stop() {
-			_ = c.Quit()
+	for _, s := range p.idle {
+		if s.expiry.Stop() {
+			p.quitting.Go(s.quit)
 		}
 	}
 	p.idle = nil
+	p.mu.Unlock()
+	p.quitting.Wait()
 }

@@ -1,16 +1,12 @@
 package mail
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
-
-	gomail "github.com/wneessen/go-mail"
 )
 
 // Server is a mail server that accepts messages for all destinations (a submission server, RFC
@@ -68,30 +64,5 @@ func (s *Server) String() string {
 	return scheme + s.host + ":" + strconv.Itoa(s.port)
 }
 
-func (s *Server) client(timeout time.Duration) (*gomail.Client, error) {
-	options := []gomail.Option{gomail.WithPort(s.port), gomail.WithTimeout(timeout), gomail.WithTLSPolicy(gomail.TLSMandatory), gomail.WithDialContextFunc(s.dial)}
-	if s.implicit { // dial returns a connection that is encrypted already
-		options = append(options, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
-	}
-	if s.plain {
-		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
-	}
-	if s.user != "" {
-		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(s.user), gomail.WithPassword(s.password))
-	}
-	return gomail.NewClient(s.host, options...)
-}
-
-// isTLS reports whether an error concerns the server's certificate, the handshake, or a server
-// without STARTTLS. For the last go-mail has only a text.
-func isTLS(err error) bool {
-	var (
-		record      tls.RecordHeaderError
-		certificate *tls.CertificateVerificationError
-		alert       tls.AlertError
-		unknown     x509.UnknownAuthorityError
-		host        x509.HostnameError
-	)
-	return errors.As(err, &record) || errors.As(err, &certificate) || errors.As(err, &alert) || errors.As(err, &unknown) || errors.As(err, &host) ||
-		strings.Contains(err.Error(), "does not support STARTTLS")
-}
+// address returns host:port.
+func (s *Server) address() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }

@@ -99,7 +99,7 @@ func newServer(t *testing.T, set func(*server, *smtp.Server)) *server {
 		defer s.mu.Unlock()
 		s.sessions++
 		s.open++
-		return &session{server: s}, nil
+		return &visit{server: s}, nil
 	}))
 	backend.Domain, backend.ErrorLog = "mail.example", quiet{}
 	backend.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
@@ -132,19 +132,19 @@ type quiet struct{}
 func (quiet) Printf(string, ...any) {}
 func (quiet) Println(...any)        {}
 
-type session struct {
+type visit struct {
 	*server
 	delivered
 }
 
-func (s *session) AuthMechanisms() []string {
+func (s *visit) AuthMechanisms() []string {
 	if s.password == "" {
 		return nil
 	}
 	return []string{sasl.Plain}
 }
 
-func (s *session) Auth(string) (sasl.Server, error) {
+func (s *visit) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, _, password string) error {
 		if password != s.password {
 			return &smtp.SMTPError{Code: 535, Message: "wrong password"}
@@ -160,17 +160,17 @@ func call(fn func() error) error {
 	return fn()
 }
 
-func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+func (s *visit) Mail(from string, _ *smtp.MailOptions) error {
 	s.from = from
 	return call(s.onMail)
 }
 
-func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+func (s *visit) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.to = to
 	return call(s.onRcpt)
 }
 
-func (s *session) Data(r io.Reader) error {
+func (s *visit) Data(r io.Reader) error {
 	s.enter(1)
 	defer s.enter(-1)
 	text, err := io.ReadAll(r)
@@ -186,9 +186,9 @@ func (s *session) Data(r io.Reader) error {
 	return nil
 }
 
-func (s *session) Reset() {}
+func (s *visit) Reset() {}
 
-func (s *session) Logout() error {
+func (s *visit) Logout() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open--
@@ -213,23 +213,35 @@ func refuse(code int) func() error {
 	return func() error { return &smtp.SMTPError{Code: code, Message: "so it is"} }
 }
 
-// sender returns a Sender to an address, with a timeout that a test can wait for.
-func sender(t *testing.T, address string) *Sender {
+// sender returns a Sender to an address, with timeouts that a test can wait for.
+func sender(t *testing.T, address string, set ...func(*Options)) *Sender {
 	t.Helper()
 	parsed, err := ParseServer(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Options{
+	o := Options{
 		Server: parsed, From: netmail.Address{Name: "Herald", Address: "alerts@herald.example"}, PublicURL: "https://herald.example",
 		Unsubscribe: func(uuid.UUID, string) string { return "https://herald.example/unsubscribe/" + token },
-		Timeout:     time.Second, Product: "Herald/test",
-	})
+		Timeouts:    allTimeouts(time.Second), Product: "Herald/test",
+	}
+	for _, change := range set {
+		change(&o)
+	}
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
 	return s
+}
+
+// allTimeouts returns timeouts that all are limit.
+func allTimeouts(limit time.Duration) (t Timeouts) {
+	for _, n := range timeoutNames {
+		*n.of(&t) = limit
+	}
+	return t
 }
 
 // token is as long as a real unsubscribe token.
@@ -382,8 +394,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s.peak > maxConnections || len(s.got) != 40 {
-		t.Errorf("%d messages, %d at once; want 40, at most %d", len(s.got), s.peak, maxConnections)
+	if s.peak > MaxConnections || len(s.got) != 40 {
+		t.Errorf("%d messages, %d at once; want 40, at most %d", len(s.got), s.peak, MaxConnections)
 	}
 }
 

@@ -23,14 +23,17 @@ type deliveryView struct {
 	// Cause and Next are sentences.
 	Cause, Next string
 	LastSuccess lastSuccess
-	Attempts    []attemptView
+	// HeaderChanged is when the Authorization header was changed last, for a receiver that refused who called.
+	HeaderChanged time.Time
+	Attempts      []attemptView
 	// Shown is the attempt whose request and response the page shows.
 	Shown *attemptView
 	Body  payload
 	// Curl is the request as a command, secrets masked.
-	Curl                      string
-	Redeliver, Retry, Cancel  action
-	RuleHref, AlertHref, Self string
+	Curl                     string
+	Redeliver, Retry, Cancel action
+	Self                     string
+	now                      time.Time
 }
 
 // lastSuccess is the newest delivery that reached the same receiver.
@@ -100,7 +103,7 @@ func (p *portal) delivery(r *http.Request, v visit) (answer, error) {
 	}
 	values := r.URL.Query()
 	self := v.client.path("/deliveries/" + d.ID.String())
-	show := deliveryView{Delivery: d, Client: v.client, Self: self, Cause: explain.Cause(d, attempts), Next: explain.Next(d, attempts, p.Now(), utcClock),
+	show := deliveryView{Delivery: d, Client: v.client, Self: self, now: p.Now(), Cause: explain.Cause(d, attempts), Next: explain.Next(d, attempts, p.Now(), utcClock),
 		Attempts: attemptsOf(attempts, self)}
 	if show.Shown, err = shownAttempt(show.Attempts, values.Get("attempt")); err != nil {
 		return answer{}, err
@@ -122,6 +125,11 @@ func (p *portal) delivery(r *http.Request, v visit) (answer, error) {
 	show.actions(v)
 	if show.LastSuccess, err = p.lastSuccess(r.Context(), v, d); err != nil {
 		return answer{}, err
+	}
+	if explain.RefusesCaller(attempts) {
+		if show.HeaderChanged, err = p.headerChanged(r.Context(), v); err != nil {
+			return answer{}, err
+		}
 	}
 	return page("delivery.html", d.Type+" to "+d.Address, show), nil
 }
@@ -206,6 +214,42 @@ func (d *deliveryView) actions(v visit) {
 	}
 }
 
+// Took is how long the last answer took, in milliseconds; 0 without an answer.
+func (d deliveryView) Took() float64 {
+	if n := len(d.Attempts); n > 0 && d.Attempts[n-1].Status != 0 {
+		return d.Attempts[n-1].Timings.Total
+	}
+	return 0
+}
+
+// NotRetried is the status that made the delivery fail for good, where the cause does not say so; 0 otherwise.
+func (d deliveryView) NotRetried() int {
+	if d.State == herald.Failed && d.Reason == herald.ReasonStatus && explain.RefusesCaller(d.records()) {
+		return d.LastStatus
+	}
+	return 0
+}
+
+func (d deliveryView) records() (all []herald.Attempt) {
+	for _, a := range d.Attempts {
+		all = append(all, a.Attempt)
+	}
+	return all
+}
+
+// NextSoon reports whether the time of the next attempt is known, which the page shows in the reader's zone.
+func (d deliveryView) NextSoon() bool {
+	return d.State == herald.Pending && !d.InFlight && d.NextAttemptAt.After(d.now)
+}
+
+// Version changes with what the page shows of the delivery's state.
+func (d deliveryView) Version() string {
+	return fmt.Sprintf("%s %t %d %s", d.State, d.InFlight, len(d.Attempts), d.Waiting)
+}
+
+// NextN is the number of the next attempt.
+func (d deliveryView) NextN() int { return len(d.Attempts) + 1 }
+
 // Pending reports whether the delivery can still be retried or cancelled.
 func (d deliveryView) Pending() bool { return d.State == herald.Pending }
 
@@ -223,6 +267,19 @@ func (p *portal) lastSuccess(ctx context.Context, v visit, d herald.Delivery) (l
 		return lastSuccess{Asked: true}, err
 	}
 	return lastSuccess{true, found[0].DoneAt, v.client.path("/deliveries/" + found[0].ID.String())}, nil
+}
+
+// auditEntries is how many of the newest entries of the audit log are looked through.
+const auditEntries = 100
+
+// headerChanged returns when the client's Authorization header was changed last, or the zero time: if it was too long ago, or
+// the visitor does not see the audit log.
+func (p *portal) headerChanged(ctx context.Context, v visit) (time.Time, error) {
+	if v.caller.MaySeeAudit() != nil {
+		return time.Time{}, nil
+	}
+	changes, _, err := p.Audit.Changes(ctx, v.client.ID, uuid.Nil, auditEntries)
+	return explain.HeaderChanged(changes), err
 }
 
 // utcClock writes a time in a sentence.
@@ -292,12 +349,12 @@ func (p *portal) cancel(r *http.Request, v visit) (answer, error) {
 	return p.change(r, v, "cancelled", p.Sender.Cancel)
 }
 
-func (p *portal) change(r *http.Request, v visit, notice string, change func(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)) (answer, error) {
+func (p *portal) change(r *http.Request, v visit, notice string, change func(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)) (answer, error) {
 	d, _, err := p.deliveryOf(r, v)
 	if err != nil {
 		return answer{}, err
 	}
-	changed, err := change(r.Context(), v.client.ID, d.ID)
+	changed, err := change(r.Context(), v.caller, v.client.ID, d.ID)
 	if err != nil {
 		return answer{}, err
 	}

@@ -37,7 +37,7 @@ type fake struct {
 	changed    []string // which changes were made
 	filter     herald.DeliveryFilter
 	fail       error
-	made       int
+	made, uses int
 }
 
 func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
@@ -61,8 +61,11 @@ func (f *fake) CreateSession(_ context.Context, by herald.Caller) (string, error
 	return token, nil
 }
 
-func (f *fake) Session(_ context.Context, token string) (herald.Session, error) {
+func (f *fake) Session(_ context.Context, token string, used bool) (herald.Session, error) {
 	s, known := f.sessions[token]
+	if used {
+		f.uses++
+	}
 	if !known {
 		return s, herald.Errorf(herald.CodeUnauthorized, "You are not signed in.")
 	}
@@ -135,15 +138,15 @@ func (f *fake) change(what string, client, id uuid.UUID) (herald.Delivery, error
 	return f.deliveries[i], nil
 }
 
-func (f *fake) Redeliver(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Redeliver(_ context.Context, _ herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	return f.change("redeliver", client, id)
 }
 
-func (f *fake) Retry(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Retry(_ context.Context, _ herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	return f.change("retry", client, id)
 }
 
-func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Cancel(_ context.Context, _ herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	return f.change("cancel", client, id)
 }
 
@@ -185,6 +188,10 @@ func (f *fake) Rule(_ context.Context, client, id uuid.UUID) (herald.Rule, error
 
 func (f *fake) Clients(context.Context, uuid.UUID, int) ([]herald.Client, error) {
 	return []herald.Client{{ID: rival, Profile: herald.Profile{Name: "Rival"}}, {ID: acme, Profile: herald.Profile{Name: "Acme"}}}, nil
+}
+
+func (f *fake) Changes(_ context.Context, client, _ uuid.UUID, _ int) ([]herald.Change, uuid.UUID, error) {
+	return []herald.Change{{At: noon.Add(-10 * time.Minute), ClientID: client, Action: herald.ProfileUpdated, Before: []byte(`{"alertAuthHeader":"Bearer …"}`), After: []byte(`{"alertAuthHeader":"Bearer … (changed)"}`)}}, uuid.Nil, nil
 }
 
 func (f *fake) Client(_ context.Context, id uuid.UUID) (herald.Client, error) {
@@ -238,7 +245,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Now: func() time.Time { return noon }, Version: "1.2.3",
+	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Audit: f, Now: func() time.Time { return noon }, Version: "1.2.3",
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil }}
 	for _, c := range change {
 		c(&o)

@@ -39,9 +39,7 @@ func (p *portal) find(r *http.Request, v visit) (answer, error) {
 }
 
 func nothingFound(text, hint string) answer {
-	a := page("find.html", "Nothing found", findView{text, hint})
-	a.status = http.StatusNotFound
-	return a
+	return page("find.html", "Nothing found", findView{text, hint})
 }
 
 func listOf(v visit, filter url.Values) answer {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -18,7 +20,7 @@ func (p *portal) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset": p.assets.path, "id": func(id uuid.UUID) idView { return idView{id.String()} },
 		"time": func(at time.Time) timeView { return timeView{at, p.Now(), false} }, "moment": func(at time.Time) timeView { return timeView{at, p.Now(), true} },
-		"badge": badgeOf, "millis": millis, "plural": plural, "byteSize": byteSize, "reason": reasonWord,
+		"badge": badgeOf, "millis": millis, "plural": plural, "byteSize": byteSize, "reason": reasonWord, "sentence": sentence,
 		"now": func() int64 { return p.Now().UnixMilli() }, "notNil": func(id uuid.UUID) bool { return id != uuid.Nil },
 		"post":   func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
 		"filter": func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
@@ -158,6 +160,12 @@ func plural(n int, one, many string) string {
 		return "1 " + one
 	}
 	return number(n) + " " + many
+}
+
+// sentence begins a text with a capital letter.
+func sentence(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[size:]
 }
 
 func byteSize(n int) string {

@@ -81,27 +81,27 @@ func health(failed []deliveryRow, moreFailed bool, waiting []deliveryRow, moreWa
 	default:
 		text, good = "Nothing failed in the last 24 hours.", true
 	}
-	retrying := 0
+	if len(waiting) == 0 && !moreWaiting {
+		return text + " Nothing waits.", good
+	}
+	retrying, verb := 0, " wait"
 	for _, d := range waiting {
 		if d.AttemptCount > 0 {
 			retrying++
 		}
 	}
+	if len(waiting) == 1 && !moreWaiting {
+		verb = " waits"
+	}
+	text += " " + count(waiting, moreWaiting) + verb
 	switch {
-	case len(waiting) == 0 && !moreWaiting:
-		return text + " Nothing waits.", good
-	case retrying > 0:
-		return text + " " + count(waiting, moreWaiting) + waitVerb(waiting, moreWaiting) + ", some for a retry.", false
+	case retrying == 0:
+		return text + " for a first attempt.", good
+	case retrying == len(waiting) && !moreWaiting:
+		return text + " for a retry.", false
 	default:
-		return text + " " + count(waiting, moreWaiting) + waitVerb(waiting, moreWaiting) + ".", good
+		return text + ", some of them for a retry.", false
 	}
-}
-
-func waitVerb(rows []deliveryRow, more bool) string {
-	if len(rows) == 1 && !more {
-		return " waits"
-	}
-	return " wait"
 }
 
 // steps returns the checklist rule, receiver, first event; nil once an event has come.

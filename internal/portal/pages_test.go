@@ -150,6 +150,9 @@ func TestPagesGoForthAndBack(t *testing.T) {
 	at, text := of(acme, "/deliveries?state=failed&notice=retried"), ""
 	for at != "" {
 		text = f.page(session, http.StatusOK, at)
+		if len(text) > 55_000 {
+			t.Errorf("a whole page of a list has %d bytes", len(text))
+		}
 		var page []string
 		for _, row := range rows.FindAllStringSubmatch(text, -1) {
 			page = append(page, row[1])
@@ -195,7 +198,7 @@ func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
 	session, one := f.signedIn("acme"), of(acme, "/deliveries/"+deliveryID(acme).String())
 	text := f.page(session, http.StatusOK, one)
 	for _, want := range []string{"It failed for good because the receiver answered 401; the request carried an Authorization header of the scheme Bearer, which the receiver does not accept.",
-		"Nothing was ever delivered to this receiver.", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
+		"Nothing was ever delivered to this receiver.", "The answer took 12 ms.", "401 is not retried. Nothing more by itself.", "The Authorization header was changed <time", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
 		"curl -X POST &#39;https://x.example&#39;", "Authorization: Bearer …", `action="` + one + `/redeliver"`, "&#34;Message&#34;: &#34;for Acme&#34;", `rel="noreferrer noopener"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of a failed delivery does not have %s", want)
@@ -207,7 +210,7 @@ func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
 	d := &f.deliveries[0]
 	d.State, d.Reason, d.DoneAt, d.NextAttemptAt = herald.Pending, "", time.Time{}, noon.Add(90*time.Second)
 	text = f.page(session, http.StatusOK, one)
-	for _, want := range []string{"It is being retried because the receiver answered 401.", "Attempt 3 at 12:01:30 UTC, in 1m30s.", `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
+	for _, want := range []string{"It is being retried because the receiver answered 401.", `Attempt 3 <time datetime="2026-05-03T12:01:30.000Z" title="3 May 2026, 12:01:30 UTC">in 1 min</time>, at <time datetime="2026-05-03T12:01:30.000Z" data-exact>3 May 2026, 12:01:30 UTC</time>.`, `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
 		`disabled aria-describedby="no-redeliver"`, "A retry is scheduled already."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of a delivery to be retried does not have %s", want)
@@ -281,8 +284,37 @@ func TestFindLeadsToAnyID(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]string{"": "takes a whole id", "no id": "takes a whole id", uuid.NewString(): "Nothing of this client", strings.Repeat("a1", 16): "correlation id"} {
-		if text := f.page(session, http.StatusNotFound, of(acme, "/find?id="+url.QueryEscape(id))); !strings.Contains(text, want) {
+		if text := f.page(session, http.StatusOK, of(acme, "/find?id="+url.QueryEscape(id))); !strings.Contains(text, want) {
 			t.Errorf("%q: the page does not say %q", id, want)
+		}
+	}
+}
+
+func TestHealthIsASentence(t *testing.T) {
+	rows := func(n, attempts int) []deliveryRow {
+		all := make([]deliveryRow, n)
+		for i := range all {
+			all[i].AttemptCount = attempts
+		}
+		return all
+	}
+	for _, test := range []struct {
+		failed      []deliveryRow
+		moreFailed  bool
+		waiting     []deliveryRow
+		moreWaiting bool
+		want        string
+		good        bool
+	}{
+		{nil, false, nil, false, "Nothing failed in the last 24 hours. Nothing waits.", true},
+		{nil, false, rows(1, 0), false, "Nothing failed in the last 24 hours. 1 delivery waits for a first attempt.", true},
+		{nil, false, rows(2, 1), false, "Nothing failed in the last 24 hours. 2 deliveries wait for a retry.", false},
+		{rows(1, 1), false, rows(10, 1), true, "1 delivery failed in the last 24 hours and did not arrive since. More than 10 deliveries wait, some of them for a retry.", false},
+		{rows(10, 1), true, nil, false, "More than 10 deliveries failed in the last 24 hours and did not arrive since. Nothing waits.", false},
+		{nil, true, nil, false, "Not all of the last 24 hours could be looked through. Nothing waits.", false},
+	} {
+		if got, good := health(test.failed, test.moreFailed, test.waiting, test.moreWaiting); got != test.want || good != test.good {
+			t.Errorf("%q, %v; want %q, %v", got, good, test.want, test.good)
 		}
 	}
 }

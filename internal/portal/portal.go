@@ -46,8 +46,8 @@ type Keys interface {
 type Sessions interface {
 	// CreateSession makes a session and returns the secret that finds it, this once.
 	CreateSession(ctx context.Context, by herald.Caller) (token string, err error)
-	// Session returns the session that a secret finds and notes its use; CodeUnauthorized for one that has ended.
-	Session(ctx context.Context, token string) (herald.Session, error)
+	// Session returns the session that a secret finds, and notes its use if used; CodeUnauthorized for one that has ended.
+	Session(ctx context.Context, token string, used bool) (herald.Session, error)
 	EndSession(ctx context.Context, token string) error
 	// EndSessions ends all sessions of the caller's key; CodeConflict after a portal link.
 	EndSessions(ctx context.Context, by herald.Caller) error
@@ -69,9 +69,9 @@ type Deliveries interface {
 // Sender changes deliveries. Its calls are CodeNotFound when the client has no such delivery, and
 // CodeConflict when its state does not allow the change.
 type Sender interface {
-	Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
-	Retry(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
-	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	Redeliver(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
+	Retry(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
+	Cancel(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
 }
 
 // Events reads a client's events.
@@ -87,6 +87,12 @@ type Rules interface {
 	Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error)
 	// Rule returns a rule; CodeNotFound when the client has no such rule.
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
+}
+
+// Audit reads the audit log.
+type Audit interface {
+	// Changes lists up to limit changes of a client, newest first, after the change after.
+	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
 }
 
 // Clients reads the clients.
@@ -106,6 +112,7 @@ type Options struct {
 	Events     Events
 	Rules      Rules
 	Clients    Clients
+	Audit      Audit
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// Secure says that people reach the portal by https; cookies are for https alone then.

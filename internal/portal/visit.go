@@ -15,6 +15,9 @@ import (
 	"herald/internal/api"
 )
 
+// refreshHeader is on the requests of a page that refreshes itself: a page that is left open keeps no session alive.
+const refreshHeader = "Herald-Refresh"
+
 // maxForm bounds a form, in bytes.
 const maxForm = 64 << 10
 
@@ -76,7 +79,7 @@ func (p *portal) admit(w http.ResponseWriter, r *http.Request, at route, v *visi
 	if at.scope == public {
 		return nil
 	}
-	session, err := p.Sessions.Session(r.Context(), p.sessionCookie(r))
+	session, err := p.Sessions.Session(r.Context(), p.sessionCookie(r), r.Header.Get(refreshHeader) == "")
 	if err != nil {
 		return err
 	}

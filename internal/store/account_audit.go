@@ -35,6 +35,14 @@ type (
 	auditedClient struct {
 		Name string `json:"name"`
 	}
+	auditedDelivery struct {
+		Receiver string    `json:"receiver"`
+		Repeats  uuid.UUID `json:"repeats,omitzero"`
+	}
+	auditedRecovery struct {
+		Deliveries int       `json:"deliveries"`
+		Last       uuid.UUID `json:"last"`
+	}
 )
 
 func auditRule(r herald.Rule) *auditedRule {

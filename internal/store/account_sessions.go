@@ -92,10 +92,11 @@ func scanSession(rows *sql.Rows) (o herald.Session, err error) {
 	return o, err
 }
 
-// Session returns the session that a secret finds, and notes its use. It ends with its key: when that
+// Session returns the session that a secret finds. used notes its use, which keeps it from ending for want of it;
+// a page that refreshes itself is no use. It ends with its key: when that
 // is revoked or gets another role, when its client is deleted, and when the operator's key is none of
 // this node's any more. The error is CodeUnauthorized for every session that has ended or never was.
-func (s *Store) Session(ctx context.Context, token string) (herald.Session, error) {
+func (s *Store) Session(ctx context.Context, token string, used bool) (herald.Session, error) {
 	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
 	hash, now := secret.HashToken(token), s.clock.Now()
@@ -108,7 +109,7 @@ func (s *Store) Session(ctx context.Context, token string) (herald.Session, erro
 	case !s.knowsOperator(found.Caller):
 		return herald.Session{}, errNoSession()
 	}
-	if now.Sub(found.LastUse) >= useStep {
+	if used && now.Sub(found.LastUse) >= useStep {
 		if err := s.noteUse(ctx, hash, now); err != nil {
 			s.log.Warn("the use of a session was not noted", "error", err) // it may end early, no more
 		}

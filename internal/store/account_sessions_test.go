@@ -36,7 +36,7 @@ func (f *fixture) session(by herald.Caller) (token string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if _, err := f.Session(f.t.Context(), token); err != nil {
+	if _, err := f.Session(f.t.Context(), token, true); err != nil {
 		f.t.Fatalf("a new session: %v", err)
 	}
 	return token
@@ -51,7 +51,7 @@ func (f *fixture) exec(text string, args ...any) {
 
 func wantEnded(t *testing.T, what string, s *Store, token string) {
 	t.Helper()
-	if _, err := s.Session(t.Context(), token); herald.CodeOf(err) != herald.CodeUnauthorized {
+	if _, err := s.Session(t.Context(), token, true); herald.CodeOf(err) != herald.CodeUnauthorized {
 		t.Errorf("%s: the session is found (%v)", what, err)
 	}
 }
@@ -63,7 +63,7 @@ func testSessionHasItsKey(t *testing.T, f *fixture) {
 	by := f.keyOf(f.client, herald.Analyst)
 	for _, by := range []herald.Caller{by, signedOperator} {
 		token := f.session(by)
-		got, err := f.Session(t.Context(), token)
+		got, err := f.Session(t.Context(), token, true)
 		if err != nil || got.Caller != by || got.FromLink() {
 			t.Errorf("session %+v (%v), want the caller %+v", got, err, by)
 		}
@@ -121,7 +121,7 @@ func testSessionEndsWithItsKey(t *testing.T, f *fixture, other *Store) {
 		c := f.newClient(what)
 		by, neighbour := f.keyOf(c, herald.Developer), f.keyOf(f.client, herald.Developer)
 		token, kept := f.session(by), f.session(neighbour)
-		if _, err := other.Session(t.Context(), token); err != nil {
+		if _, err := other.Session(t.Context(), token, true); err != nil {
 			t.Fatalf("%s: the other node does not know the session: %v", what, err)
 		}
 		if err := end(c, by, token); err != nil {
@@ -129,7 +129,7 @@ func testSessionEndsWithItsKey(t *testing.T, f *fixture, other *Store) {
 		}
 		wantEnded(t, what, f.Store, token)
 		wantEnded(t, what+", on the other node", other, token)
-		if _, err := other.Session(t.Context(), kept); err != nil {
+		if _, err := other.Session(t.Context(), kept, true); err != nil {
 			t.Errorf("%s ended another's session: %v", what, err)
 		}
 		if err := f.DeleteKey(t.Context(), operator, f.client.ID, neighbour.Key.ID); err != nil {
@@ -159,11 +159,15 @@ func testUseOfASession(t *testing.T, f *fixture) {
 		return n
 	}
 	before := used()
-	if _, err := f.Session(t.Context(), token); err != nil || used() != before {
+	if _, err := f.Session(t.Context(), token, true); err != nil || used() != before {
 		t.Errorf("a use within the minute was written (%v)", err)
 	}
 	f.exec(`UPDATE sessions SET used_at = $1`, micros(time.Now().Add(-useStep)))
-	if _, err := f.Session(t.Context(), token); err != nil || used() < before {
+	before = used()
+	if _, err := f.Session(t.Context(), token, false); err != nil || used() != before {
+		t.Errorf("a page that refreshes itself counts as a use (%v)", err)
+	}
+	if _, err := f.Session(t.Context(), token, true); err != nil || used() <= before {
 		t.Errorf("a use after a minute was not written: %d after %d (%v)", used(), before, err)
 	}
 }
@@ -225,7 +229,7 @@ func testPortalLinkSignsInOnce(t *testing.T, f *fixture) {
 	if redeems.Load() != 1 {
 		t.Fatalf("the link was used %d times, want once", redeems.Load())
 	}
-	got, err := f.Session(t.Context(), session)
+	got, err := f.Session(t.Context(), session, true)
 	if want := (herald.Key{ClientID: f.client.ID, Role: herald.Analyst}); err != nil || got.Caller.Key != want || got.Caller.Operator || !got.FromLink() {
 		t.Errorf("session %+v (%v), want the link's client and role", got, err)
 	}

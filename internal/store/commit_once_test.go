@@ -75,7 +75,7 @@ var changesOnce = map[string]func(*fixture) (times func() int64, change func(con
 		e := f.prepare(f.client, true)
 		f.accept(e)
 		return f.counted("queue WHERE node IS NULL"), func(ctx context.Context) error {
-			_, err := f.AddDelivery(ctx, f.client.ID, work.Redelivery{Repeats: alertID(e), Origin: origin, Address: hook})
+			_, err := f.AddDelivery(ctx, herald.Caller{}, f.client.ID, work.Redelivery{Repeats: alertID(e), Origin: origin, Address: hook})
 			return err
 		}
 	},
@@ -83,7 +83,7 @@ var changesOnce = map[string]func(*fixture) (times func() int64, change func(con
 		e := f.prepare(f.client, false)
 		f.accept(e)
 		return f.counted("deliveries"), func(ctx context.Context) error {
-			return f.CancelDelivery(ctx, f.client.ID, e.Alerts[0].Items[0].ID)
+			return f.CancelDelivery(ctx, herald.Caller{}, f.client.ID, e.Alerts[0].Items[0].ID)
 		}
 	},
 	"a mail is decided on": func(f *fixture) (func() int64, func(context.Context) error) {

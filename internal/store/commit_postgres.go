@@ -190,6 +190,10 @@ func (t *postgresWriting) all() {
 		t.Queue(addLateSQL, args...)
 		return nil
 	})
+	_ = t.indexLate(func(args ...any) error {
+		t.Queue(addLateAlertSQL, args...)
+		return nil
+	})
 	t.issues() // last: the rows are locked until the commit
 }
 

@@ -31,6 +31,7 @@ type statements struct {
 	addAttempt  *sql.Stmt
 	addLate     *sql.Stmt
 	anyOpen     *sql.Stmt
+	indexLate   *sql.Stmt
 }
 
 const (
@@ -81,7 +82,8 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
 		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
-		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL}, {&s.anyOpen, anyOpenSQL},
+		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
+		{&s.indexLate, addLateAlertSQL}, {&s.anyOpen, anyOpenSQL},
 	} {
 		if err := fn(row.stmt, row.text); err != nil {
 			return err
@@ -196,6 +198,9 @@ func (t *sqliteWriting) all() error {
 		}
 	}
 	if err := t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) }); err != nil {
+		return err
+	}
+	if err := t.batch.indexLate(func(args ...any) error { return t.exec(t.statements.indexLate, args...) }); err != nil {
 		return err
 	}
 	return t.issues()

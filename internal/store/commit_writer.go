@@ -34,8 +34,9 @@ const (
 // transaction, and answers each once it is synced. A batch takes requests from clients in
 // turn, so that a client that publishes without pause delays others by one batch at most.
 type writer struct {
-	store *Store
-	ended chan struct{}
+	store   *Store
+	metrics commitMetrics
+	ended   chan struct{}
 
 	mu       sync.Mutex
 	waiting  map[uuid.UUID]*clientQueue
@@ -78,6 +79,7 @@ func newWriter(s *Store) *writer {
 		waiting: make(map[uuid.UUID]*clientQueue),
 		wake:    make(chan struct{}, 1),
 	}
+	w.metrics = newCommitMetrics(w, s.options.Metrics)
 	go w.run()
 	return w
 }
@@ -184,7 +186,7 @@ func (w *writer) run() {
 // each half of the batch by itself, and so on, so that one bad request fails alone.
 func (w *writer) commit(batch []*request) {
 	// A batch belongs to many callers, so no caller's context may end it.
-	ctx := context.Background()
+	ctx, began := context.Background(), time.Now()
 	node, end := w.store.holding.begin()
 	err := w.store.retry(ctx, func() error {
 		err := w.transaction(ctx, batch, node)
@@ -201,6 +203,7 @@ func (w *writer) commit(batch []*request) {
 		return
 	}
 	err = w.store.failed("commit", err)
+	w.metrics.committed(began, err)
 	for _, req := range batch {
 		if err != nil {
 			req.answer <- err

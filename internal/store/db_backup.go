@@ -151,3 +151,19 @@ func (s *Store) NoteBackup(ctx context.Context, by herald.Caller, withSecretKey 
 		return s.audit(ctx, tx, by, auditEntry{uuid.Nil, herald.BackupTaken, "backup", nil, contents})
 	})
 }
+
+// LastBackup returns when a backup was taken last, from the audit log; zero if it has no entry. On
+// PostgreSQL it is zero: backups are the operator's own there.
+func (s *Store) LastBackup(ctx context.Context) (time.Time, error) {
+	ctx, cancel := withReadDeadline(ctx)
+	defer cancel()
+	// The index of the audit log has the entries without a client together, and they are few.
+	id, err := first(ctx, s.read, scanID, `SELECT id FROM audit WHERE client_id IS NULL AND action = $1 ORDER BY id DESC LIMIT 1`, string(herald.BackupTaken))
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, s.failed("read when a backup was taken last", err)
+	}
+	return herald.TimeOf(id), nil
+}

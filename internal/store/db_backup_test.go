@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -118,5 +119,24 @@ func TestDamagedCopyIsRefused(t *testing.T) {
 		if summary, err := CheckFile(t.Context(), path); err == nil {
 			t.Errorf("%s: %+v is taken for a backup", name, summary)
 		}
+	}
+}
+
+func TestLastBackupIsKnown(t *testing.T) {
+	f := newFixture(t, Options{Dir: t.TempDir()})
+	if at, err := f.LastBackup(t.Context()); err != nil || !at.IsZero() {
+		t.Errorf("before the first backup: %v, %v; want none", at, err)
+	}
+	began := time.Now()
+	for range 2 {
+		if err := f.NoteBackup(t.Context(), operator, true); err != nil {
+			t.Fatal(err)
+		}
+		f.newClient("Other") // an entry of the audit log that is newer, and no backup
+		at, err := f.LastBackup(t.Context())
+		if err != nil || at.Before(began.Truncate(time.Millisecond)) || at.After(time.Now().Add(time.Second)) {
+			t.Errorf("last backup %v, %v; want between %v and now", at, err, began)
+		}
+		began = at
 	}
 }

@@ -33,6 +33,8 @@ type dialect struct {
 	// withPrefix returns an SQL condition: an id has the same first n bytes as another,
 	// which ends in zeros. It is a range of the key.
 	withPrefix func(id, zeros string, n int) string
+	// idList is a SELECT of the ids in a parameter %s, which is a JSON array of their texts.
+	idList string
 	// joinOfAlert returns the text that joins a table of deliveries to the alerts
 	// a. The database reads the alerts first and finds the deliveries of each by
 	// their ids.

@@ -49,6 +49,7 @@ func postgresDialect() dialect {
 ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + alias
 		},
 		alertOf: postgresAlertOf,
+		idList:  `SELECT value::uuid AS id FROM json_array_elements_text(%s::json)`,
 		withPrefix: func(id, zeros string, n int) string {
 			end := strings.Repeat("ff", 16-n)
 			return fmt.Sprintf(`%s BETWEEN %s AND overlay(%[2]s::text placing '%[3]s' from %[4]d)::uuid`, id, zeros, end, 37-len(end))

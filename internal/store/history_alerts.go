@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -62,10 +61,14 @@ func listAlerts(ctx context.Context, q querier, text string, args []any, more ..
 	return alerts, err
 }
 
-// alertsOf returns the alerts whose ids the statement ids selects.
-func alertsOf(ctx context.Context, tx *sql.Tx, ids string, args []any, o query.Order) ([]herald.Alert, error) {
-	return listAlerts(ctx, tx, `SELECT `+alertColumns+` FROM (`+ids+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
-ORDER BY p.id`+direction(o), args)
+// alertsOf returns the alerts with these ids. Given as values, the ids leave PostgreSQL no choice but to find
+// each by its key. For a statement that selects many it may read all alerts and events instead.
+func (s *Store) alertsOf(ctx context.Context, tx *sql.Tx, ids []uuid.UUID, o query.Order) ([]herald.Alert, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return listAlerts(ctx, tx, `SELECT `+alertColumns+` FROM (`+fmt.Sprintf(s.dialect.idList, "$1")+`) p JOIN alerts a ON a.id = p.id JOIN events e ON e.id = a.event_id
+ORDER BY p.id`+direction(o), []any{jsonIDs(ids)})
 }
 
 // direction returns the text after ORDER BY id. Alerts are always ordered by id.
@@ -75,19 +78,6 @@ func direction(o query.Order) string {
 	}
 	return ""
 }
-
-// adviseTimeRange adds advice to the error of a list that took too long: to limit its time
-// range, with example as an example.
-func adviseTimeRange(err error, example string) error {
-	if known := (*herald.Error)(nil); errors.As(err, &known) && errors.Is(err, context.DeadlineExceeded) {
-		advised := *known
-		advised.Message = "The list takes too long to search. Limit its time range, for example with " + example + "."
-		return &advised
-	}
-	return err
-}
-
-func aDayAgo() string { return time.Now().UTC().Add(-24 * time.Hour).Format("2006-01-02T15:04:05Z") }
 
 // Alert returns a client's alert. The error is CodeNotFound when there is none.
 func (s *Store) Alert(ctx context.Context, client, id uuid.UUID) (herald.Alert, error) {

@@ -5,7 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,11 +14,18 @@ import (
 	"herald/internal/query"
 )
 
-// searchLimit is how many alerts a list may search one by one. A list over more is refused,
-// or returned in parts. So the result does not depend on the machine's speed, as it would
-// with a deadline alone. Both databases search this many in well under 100 ms
+// searchLimit is how many alerts of a range a list may search one by one. A list over more is
+// refused, or returned in parts. So the result does not depend on the machine's speed, as it
+// would with a deadline alone. Both databases search this many in well under 100 ms
 // (docs/performance.md).
 const searchLimit = 40_000
+
+// setLimit is searchLimit for the alerts of sets that the index has: they are scattered over the
+// table, so that each takes longer.
+const setLimit = 10_000
+
+// maxSets is how many sets a search may unite: each is looked for in every segment.
+const maxSets = 8
 
 // span is a range of ids: from is included, to is not.
 type span struct{ from, to uuid.UUID }
@@ -44,7 +51,8 @@ func (s *span) before(id uuid.UUID) {
 type search struct {
 	client, rule uuid.UUID // uuid.Nil means every rule
 	span
-	rest query.Node // the part that has to be searched alert by alert; nil for none
+	// rest has conditions that must all hold. Neither an id nor a tally answers them.
+	rest []query.Node
 }
 
 // addQuery adds the condition of a query. The conditions that an index or a tally answers
@@ -65,6 +73,11 @@ func (s *search) addQuery(n query.Node) {
 		case id == uuid.Nil: // nothing has this id, and in rule it means every rule
 			s.before(uuid.Nil)
 			return
+		case n.Field.Name == "clientId": // whose alerts are searched anyway
+			if id != s.client {
+				s.before(uuid.Nil)
+			}
+			return
 		case n.Field.Name == "ruleId" && (s.rule == uuid.Nil || s.rule == id):
 			s.rule = id
 			return
@@ -77,11 +90,61 @@ func (s *search) addQuery(n query.Node) {
 			return
 		}
 	}
-	if s.rest == nil {
-		s.rest = n
-	} else {
-		s.rest = query.And{Left: s.rest, Right: n}
+	if !slices.Contains(s.rest, n) {
+		s.rest = append(s.rest, n)
 	}
+}
+
+// setOf returns the set of alerts that a clause describes, if the index has it.
+func (s *search) setOf(n query.Node) (set alertSet, found bool) {
+	c, ok := n.(query.Clause)
+	if !ok || c.Op != query.Equal {
+		return alertSet{}, false
+	}
+	set.client = s.client
+	switch c.Field.Name {
+	case "companyId":
+		set.company, found = c.Value.(uuid.UUID)
+		found = found && set.company != uuid.Nil
+	case "ruleType":
+		set.kind, found = c.Value.(string)
+	}
+	return set, found
+}
+
+// exactSet returns the set whose alerts are exactly those of the search, if the index has it.
+func (s *search) exactSet() (alertSet, bool) {
+	all := alertSet{client: s.client}
+	for _, n := range s.rest {
+		set, found := s.setOf(n)
+		switch {
+		case found && set.kind == "" && all.company == uuid.Nil:
+			all.company = set.company
+		case found && set.kind != "" && all.kind == "":
+			all.kind = set.kind
+		default:
+			return alertSet{}, false
+		}
+	}
+	return all, s.rule == uuid.Nil && len(s.rest) > 0
+}
+
+// unions returns unions of sets of the index. Every alert that meets the condition is in each of them.
+func (s *search) unions(n query.Node) [][]alertSet {
+	switch n := n.(type) {
+	case query.And:
+		return slices.Concat(s.unions(n.Left), s.unions(n.Right))
+	case query.Or:
+		left, right := s.unions(n.Left), s.unions(n.Right)
+		if len(left) == 0 || len(right) == 0 || len(left[0])+len(right[0]) > maxSets {
+			return nil
+		}
+		return [][]alertSet{slices.Concat(left[0], right[0])}
+	}
+	if set, found := s.setOf(n); found {
+		return [][]alertSet{{set}}
+	}
+	return nil
 }
 
 // raised limits the span to alerts raised before, at or after an instant. It reports false
@@ -113,7 +176,7 @@ func instantOf(at time.Time) span {
 
 // Alerts returns a page of a client's alerts and the number of all that match. Unless they
 // are uuid.Nil, only alerts by rule and of company match. When more alerts than searchLimit
-// would have to be searched, the error is CodeUnavailable and says how to limit the query.
+// would have to be searched one by one, the error is CodeInvalid and says how to narrow the query.
 func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) (alerts []herald.Alert, total int, err error) {
 	ctx, done, err := s.readTurn(ctx, client)
 	if err != nil {
@@ -131,11 +194,15 @@ func (s *Store) Alerts(ctx context.Context, client, rule, company uuid.UUID, l q
 // and its page must belong together. It ends with its reads, because an open snapshot keeps
 // dead rows.
 func (s *Store) inSnapshot(ctx context.Context, fn func(*sql.Tx) error) error {
+	return s.snapshot(ctx, s.lists, fn)
+}
+
+func (s *Store) snapshot(ctx context.Context, pool *sql.DB, fn func(*sql.Tx) error) error {
 	o := sql.TxOptions{ReadOnly: true} // a transaction of SQLite is a snapshot
 	if s.dialect.shared {
 		o.Isolation = sql.LevelRepeatableRead
 	}
-	tx, err := s.lists.BeginTx(ctx, &o)
+	tx, err := pool.BeginTx(ctx, &o)
 	if err != nil {
 		return withContextError(ctx, err)
 	}
@@ -152,17 +219,89 @@ func (s *Store) alertsIn(ctx context.Context, tx *sql.Tx, client, rule, company 
 	}
 	q := search{client: client, rule: rule, span: span{keptFrom, lastID}}
 	q.addQuery(l.Where)
+	if company != uuid.Nil {
+		q.addQuery(query.Clause{Field: query.Field{Name: "companyId", Kind: query.UUID}, Op: query.Equal, Value: company})
+	}
 	count, err := countAlerts(ctx, tx, q)
 	if err != nil {
 		return nil, 0, s.failed("count alerts", err)
 	}
-	if q.rest == nil && company == uuid.Nil {
+	if len(q.rest) == 0 {
 		return s.pageByTallies(ctx, tx, q, l, count)
+	}
+	if set, exact := q.exactSet(); exact {
+		if alerts, total, found, err := s.pageBySet(ctx, tx, q, set, l); found || err != nil {
+			return alerts, total, s.failed("list alerts by their index", err)
+		}
+	} else if ids, found, err := s.candidates(ctx, tx, q, count.total); found || err != nil {
+		if err != nil {
+			return nil, 0, s.failed("search the index of alerts", err)
+		}
+		return s.pageBySearch(ctx, tx, q, ids, l)
 	}
 	if count.total > s.searchLimit {
 		return nil, 0, s.tooManyAlerts(ctx, tx, q, count)
 	}
-	return s.pageBySearch(ctx, tx, q, company, l)
+	return s.pageBySearch(ctx, tx, q, nil, l)
+}
+
+// pageBySet returns a page of a set that the index has. It reports false when too many alerts are open.
+func (s *Store) pageBySet(ctx context.Context, tx *sql.Tx, q search, set alertSet, l query.List) (alerts []herald.Alert, total int, found bool, err error) {
+	k, err := findIndexed(ctx, tx, set, q.span)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	if found, err = s.addOpen(ctx, tx, k); !found || err != nil {
+		return nil, 0, false, err
+	}
+	ids, err := k.pick(ctx, tx, l.Order.Desc, l.Offset(), l.PageSize)
+	if err == nil {
+		alerts, err = s.alertsOf(ctx, tx, ids, l.Order)
+	}
+	return alerts, k.total(), true, err
+}
+
+// candidates returns the ids of at most setLimit alerts that the index has, among which are all that
+// match. It reports false when there is no union of sets with so few, or with fewer than inRange,
+// the alerts in the range of the search.
+func (s *Store) candidates(ctx context.Context, tx *sql.Tx, q search, inRange int) (ids []uuid.UUID, found bool, err error) {
+	for _, n := range q.rest {
+		for _, union := range q.unions(n) {
+			some, ok, err := s.idsOfUnion(ctx, tx, q, union, min(s.setLimit, inRange))
+			if err != nil {
+				return nil, false, err
+			}
+			if ok && (!found || len(some) < len(ids)) {
+				ids, found = some, true
+			}
+		}
+	}
+	return ids, found, nil
+}
+
+// idsOfUnion returns the ids of the alerts in a union of sets. It reports false when they are limit or more.
+func (s *Store) idsOfUnion(ctx context.Context, tx *sql.Tx, q search, union []alertSet, limit int) (all []uuid.UUID, ok bool, err error) {
+	all = []uuid.UUID{} // nil would mean every alert
+	for _, set := range union {
+		k, err := findIndexed(ctx, tx, set, q.span)
+		if err != nil {
+			return nil, false, err
+		}
+		if k.total() >= limit {
+			return nil, false, nil
+		}
+		if ok, err = s.addOpen(ctx, tx, k); !ok || err != nil || k.total() >= limit {
+			return nil, false, err
+		}
+		ids, err := k.pick(ctx, tx, false, 0, limit)
+		if err != nil {
+			return nil, false, err
+		}
+		all = append(all, ids...)
+	}
+	slices.SortFunc(all, compareIDs)
+	all = slices.Compact(all)
+	return all, len(all) < limit, nil
 }
 
 // pageByTallies returns a page of a search without rest. The tallies count it.
@@ -177,8 +316,12 @@ func (s *Store) pageByTallies(ctx context.Context, tx *sql.Tx, q search, l query
 	c := q.conditions()
 	c.add("a.id >= %s", page.from)
 	c.add("a.id < %s", page.to)
-	alerts, err := alertsOf(ctx, tx, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
-		` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(skip), c.args, l.Order)
+	ids, err := list(ctx, tx, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id`+direction(l.Order)+
+		` LIMIT `+c.bind(l.PageSize)+` OFFSET `+c.bind(skip), c.args...)
+	if err != nil {
+		return nil, 0, s.failed("find a page of alerts", err)
+	}
+	alerts, err := s.alertsOf(ctx, tx, ids, l.Order)
 	return alerts, count.total, s.failed("list alerts", err)
 }
 
@@ -195,18 +338,21 @@ func (s *search) conditions() *conditions {
 	return c
 }
 
-// pageBySearch returns a page of a search that reads every alert of its span.
-func (s *Store) pageBySearch(ctx context.Context, tx *sql.Tx, q search, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {
+// pageBySearch returns a page of a search that reads every alert of its span, or only those among
+// that are not nil.
+func (s *Store) pageBySearch(ctx context.Context, tx *sql.Tx, q search, among []uuid.UUID, l query.List) ([]herald.Alert, int, error) {
 	c := q.conditions()
 	c.add("a.id >= %s", q.from)
 	c.add("a.id < %s", q.to)
-	if company != uuid.Nil {
-		c.add("a.company_id = %s", company)
+	for _, n := range q.rest {
+		c.addQuery(n)
 	}
-	c.addQuery(q.rest)
 	from := ` FROM alerts a`
+	if among != nil {
+		from = ` FROM ` + s.alertsAmong(among)(c)
+	}
 	if c.uses("e") {
-		from = alertsFrom
+		from += ` JOIN events e ON e.id = a.event_id`
 		c.add("e.id >= %s", herald.EventOf(q.from)) // follows from a.id, which the planner does not know
 		c.add("e.id < %s", q.to)
 	}
@@ -229,19 +375,25 @@ func (s *Store) tooManyAlerts(ctx context.Context, tx *sql.Tx, q search, count a
 	if err != nil {
 		return s.failed("count alerts", err)
 	}
-	var since time.Time
-	n := count.tail + count.open
+	since, n := q.to, count.tail+count.open
 	for _, h := range hours {
 		if n += h.n; n > s.searchLimit {
 			break
 		}
-		since = h.at
+		since = herald.FirstIDAt(h.at)
 	}
 	example := ""
-	if !since.IsZero() {
-		example = ", for example raisedOnUtc>=" + since.Format(time.RFC3339)
+	if since != q.to {
+		example = ", for example raisedOnUtc>=" + herald.TimeOf(since).Format(time.RFC3339)
+	} else { // the last hour alone has too many
+		c := q.conditions()
+		c.add("a.id < %s", q.to)
+		last, err := first(ctx, tx, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT 1 OFFSET `+c.bind(s.searchLimit), c.args...)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return s.failed("find when alerts were raised", err)
+		}
+		example = ", for example raisedOnUtc>" + herald.TimeOf(last).Format(time.RFC3339Nano)
 	}
-	return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: -1, Message: fmt.Sprintf(
-		"This query would search %d alerts, and a list searches at most %d. Say in it when they were raised%s, or by which rule (ruleId).",
-		count.total, s.searchLimit, example)}
+	return herald.Invalid("query", "This query would search %d alerts one by one, and a list searches at most %d. Narrow it: add when they were raised%s, "+
+		"of which company they are (companyId), or by which rule (ruleId).", count.total, s.searchLimit, example)
 }

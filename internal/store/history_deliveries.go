@@ -74,7 +74,7 @@ func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.Deliv
 	if err == nil {
 		err = memory.Reserve(ctx, int64(deliveriesSize(found)))
 	}
-	return found, next, adviseTimeRange(s.failed("list deliveries", err), "since="+aDayAgo())
+	return found, next, s.failed("list deliveries", err)
 }
 
 func (s *Store) mergedDeliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, *place, error) {
@@ -101,13 +101,23 @@ func (s *Store) mergedDeliveries(ctx context.Context, client uuid.UUID, f herald
 
 // firstDeliveries lists the deliveries that are no redeliveries, like Deliveries.
 //
-// The list reads the table where its rows are few: the queue for pending deliveries, an
-// index of their own for failed and cancelled ones, and the alerts for the rest, because
-// most alerts have a delivery to list.
+// The list reads the table where its rows are few: the index of alerts for a company or a type with
+// few alerts, the queue for pending deliveries, an index of their own for failed and cancelled ones,
+// and the alerts for the rest, because most alerts have a delivery to list.
 func (s *Store) firstDeliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+	byAlert := f.State == nil || *f.State == herald.Delivered
+	if f.Company != uuid.Nil || f.Type != "" {
+		set, err := s.alertsToList(ctx, client, f)
+		if err != nil {
+			return nil, uuid.Nil, err
+		}
+		if byAlert || set.total() <= s.setLimit {
+			return s.deliveriesBySet(ctx, client, set, f)
+		}
+	}
 	switch {
-	case f.State == nil || *f.State == herald.Delivered:
-		return s.deliveriesByAlert(ctx, client, f)
+	case byAlert:
+		return s.deliveriesByAlert(ctx, client, uuid.Nil, f)
 	case *f.State == herald.Pending:
 		return s.deliveriesIn(ctx, pendingColumns, "queue q", client, f)
 	default:
@@ -132,9 +142,9 @@ const (
 )
 
 // collectNewest collects f.Limit deliveries, newest first, chunk by chunk. ids returns the n
-// newest ids, of alerts or of deliveries, that are smaller than before. between returns the
-// deliveries that match f for the ids from from to to, both included.
-func (s *Store) collectNewest(f herald.DeliveryFilter, ids func(before uuid.UUID, n int) ([]uuid.UUID, error), between func(from, to uuid.UUID) ([]herald.Delivery, error)) (found []herald.Delivery, next uuid.UUID, err error) {
+// newest ids, of alerts or of deliveries, that are smaller than before. among returns the
+// deliveries that match f for ids that it returned.
+func (s *Store) collectNewest(f herald.DeliveryFilter, ids func(before uuid.UUID, n int) ([]uuid.UUID, error), among func([]uuid.UUID) ([]herald.Delivery, error)) (found []herald.Delivery, next uuid.UUID, err error) {
 	before, chunk, began := lastID, f.Limit, time.Now()
 	for searched := 0; searched < s.searchLimit && time.Since(began) < searchTime; chunk = min(2*chunk, longestChunk) {
 		some, err := ids(before, chunk)
@@ -143,7 +153,7 @@ func (s *Store) collectNewest(f herald.DeliveryFilter, ids func(before uuid.UUID
 		}
 		before = some[len(some)-1]
 		searched += len(some)
-		more, err := between(before, some[0])
+		more, err := among(some)
 		if found = append(found, more...); err != nil || len(found) >= f.Limit || len(some) < chunk {
 			return found[:min(len(found), f.Limit)], uuid.Nil, err
 		}
@@ -158,7 +168,6 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 	matching := func() conditions {
 		c := conditions{parts: append(slices.Clone(more), isNoRedelivery(alias))}
 		c.add(alias+".client_id = %s", client)
-		c.receiver(alias, f)
 		return c
 	}
 	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
@@ -172,58 +181,45 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 		c.idRange(alias, bounds)
 		return list(ctx, s.lists, scanID, `SELECT `+alias+`.id FROM `+table+` WHERE `+c.where()+` ORDER BY `+alias+`.id DESC LIMIT `+c.bind(n), c.args...)
 	}
-	between := func(from, to uuid.UUID) ([]herald.Delivery, error) {
+	among := func(ids []uuid.UUID) ([]herald.Delivery, error) {
 		c := matching()
-		c.add(alias+".id BETWEEN %s AND %s", from, to)
+		c.add(alias+".id BETWEEN %s AND %s", ids[len(ids)-1], ids[0])
+		c.receiver(alias, f)
 		c.ofAlert(f)
 		s.ended(&c, alias, f)
 		return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (SELECT `+columns+` FROM `+table+`
 LEFT JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
 ORDER BY `+alias+`.id DESC LIMIT `+c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 	}
-	return s.collectNewest(f, ids, between)
+	return s.collectNewest(f, ids, among)
 }
 
-// deliveriesByAlert lists the deliveries of the newest alerts.
-func (s *Store) deliveriesByAlert(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+// deliveriesByAlert lists the deliveries of the newest alerts, without those of alerts with ids before from.
+func (s *Store) deliveriesByAlert(ctx context.Context, client, from uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
 		var c conditions
 		end := span{to: before} // one bound, because SQLite may choose the worse of two
-		if f.After != uuid.Nil {
-			end.before(herald.DeliveryID(herald.AlertOf(f.After), 1)) // includes the alert of f.After itself
-		}
+		end.before(alertsUpTo(f))
 		c.add("a.client_id = %s", client)
 		c.add("a.id < %s", end.to)
+		if from != uuid.Nil {
+			c.add("a.id >= %s", from)
+		}
 		c.idRange("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
 		return list(ctx, s.lists, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.bind(n), c.args...)
 	}
-	return s.collectNewest(f, ids, func(from, to uuid.UUID) ([]herald.Delivery, error) { return s.deliveriesOf(ctx, client, from, to, f) })
+	return s.collectNewest(f, ids, func(ids []uuid.UUID) ([]herald.Delivery, error) {
+		return s.deliveriesOf(ctx, client, alertsBetween(ids), f)
+	})
 }
 
-// deliveriesOf lists the deliveries of the alerts with ids from from to to, both included.
-func (s *Store) deliveriesOf(ctx context.Context, client, from, to uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, error) {
-	var c conditions
-	part := func(columns, table, alias string) string {
-		c.parts = nil
-		c.add("a.client_id = %s", client)
-		c.add("a.id BETWEEN %s AND %s", from, to)
-		if f.After != uuid.Nil {
-			c.add("NOT "+alias+".id >= %s", f.After) // SQLite would use "id < x" as the index bound, which is worse than the alert's
-		}
-		c.ofAlert(f)
-		c.receiver(alias, f)
-		s.ended(&c, alias, f)
-		c.parts = append(c.parts, isNoRedelivery(alias))
-		return `SELECT ` + columns + ` FROM alerts a ` + s.dialect.joinOfAlert(table, alias) + ` WHERE ` + c.where()
+// alertsUpTo returns an id that is greater than those of all alerts with deliveries behind f.After,
+// the alert of f.After itself included.
+func alertsUpTo(f herald.DeliveryFilter) uuid.UUID {
+	if f.After == uuid.Nil {
+		return lastID
 	}
-	text := part(endedColumns, "deliveries d", "d")
-	if f.State == nil {
-		text += ` UNION ALL ` + part(pendingColumns, "queue q", "q")
-	} else {
-		text += ` AND d.state = ` + c.bind(int(*f.State))
-	}
-	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
-		c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
+	return herald.DeliveryID(herald.AlertOf(f.After), 1)
 }
 
 // ofAlert adds the conditions on the columns of the alert.

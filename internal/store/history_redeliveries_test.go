@@ -50,7 +50,7 @@ func (f *fixture) redeliver(id uuid.UUID) work.Item {
 	if d.Address == box {
 		lane = herald.MailScheme
 	}
-	again, err := f.AddDelivery(f.t.Context(), f.client.ID, work.Redelivery{Repeats: id, Origin: lane, Address: d.Address})
+	again, err := f.AddDelivery(f.t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: id, Origin: lane, Address: d.Address})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func testUnrepeatedDeliveriesAreThoseStillLost(t *testing.T, f *fixture) {
 	f.redeliver(fail(f.raisedAt(40*time.Minute, hook))) // is pending
 
 	cancelled := f.redeliver(fail(f.raisedAt(30*time.Minute, hook)))
-	if err := f.CancelDelivery(t.Context(), f.client.ID, cancelled.ID); err != nil {
+	if err := f.CancelDelivery(t.Context(), herald.Caller{}, f.client.ID, cancelled.ID); err != nil {
 		t.Fatal(err)
 	}
 
@@ -309,13 +309,13 @@ func testUnrepeatedDeliveriesAreThoseStillLost(t *testing.T, f *fixture) {
 
 	// Its webhook has moved: a delivery to the new address is one to the same receiver.
 	moved := fail(f.raisedAt(20*time.Minute, hook))
-	if _, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: moved, Origin: origin, Address: hook + "/moved"}); err != nil {
+	if _, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: moved, Origin: origin, Address: hook + "/moved"}); err != nil {
 		t.Fatal(err)
 	}
 
 	// A mailbox of the same alert is another receiver.
 	both := fail(f.raisedAt(10*time.Minute, hook))
-	if _, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: both, Origin: herald.MailScheme, Address: box}); err != nil {
+	if _, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: both, Origin: herald.MailScheme, Address: box}); err != nil {
 		t.Fatal(err)
 	}
 	want = append(want, both)
@@ -340,7 +340,7 @@ func testUnrepeatedDeliveriesAreThoseStillLost(t *testing.T, f *fixture) {
 	made := make(chan int)
 	for range 2 {
 		go func() {
-			n, err := f.Recover(t.Context(), f.client.ID, redeliveries)
+			n, err := f.Recover(t.Context(), herald.Caller{}, f.client.ID, redeliveries)
 			if err != nil {
 				t.Error(err)
 			}

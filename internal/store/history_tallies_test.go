@@ -57,6 +57,20 @@ func (f *fixture) tallyAll() {
 	}
 }
 
+// indexAll writes all whole segments of the index of alerts.
+func (f *fixture) indexAll() {
+	f.t.Helper()
+	for {
+		n, err := f.IndexAlerts(f.t.Context())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+	}
+}
+
 func alertID(e work.PreparedEvent) uuid.UUID { return e.Alerts[0].ID }
 
 // TestEveryPageAndTotalIsAsIfCounted compares pages found by tallies with a plain list: in both

@@ -107,8 +107,8 @@ func (s *Store) moveRetention(ctx context.Context) (keptFrom uuid.UUID, err erro
 	return keptFrom, err
 }
 
-// countAgain deletes the tallies since from, so that Tally counts those alerts again: some of
-// them may have been deleted while the kept history began later than from.
+// countAgain deletes the tallies and the index of alerts since from, so that Tally and IndexAlerts
+// make them again: some of the alerts may have been deleted while the kept history began later than from.
 func (s *Store) countAgain(ctx context.Context, tx *sql.Tx, from time.Time) error {
 	if err := s.dialect.pauseBatches(ctx, tx); err != nil {
 		return err
@@ -117,8 +117,10 @@ func (s *Store) countAgain(ctx context.Context, tx *sql.Tx, from time.Time) erro
 	if _, err := tx.ExecContext(ctx, `UPDATE history SET tallied_to = $1 WHERE tallied_to > $1`, id[:]); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM tallies WHERE hour >= $1`, micros(from))
-	return err
+	if _, err := tx.ExecContext(ctx, `DELETE FROM tallies WHERE hour >= $1`, micros(from)); err != nil {
+		return err
+	}
+	return indexAgain(ctx, tx, id)
 }
 
 // How many bytes of an id are its event's, and its alert's.

@@ -99,7 +99,7 @@ func testHistoryExpires(t *testing.T, f *fixture) {
 	}
 	_, _, err := f.Event(t.Context(), f.client.ID, gone[0].Event.ID)
 	wantCode(t, err, herald.CodeNotFound)
-	_, err = f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: alertID(gone[0]), Origin: origin, Address: hook})
+	_, err = f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: alertID(gone[0]), Origin: origin, Address: hook})
 	wantCode(t, err, herald.CodeNotFound)
 	f.deliverAll() // the pending delivery still finds its body
 	f.expireAll()

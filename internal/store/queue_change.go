@@ -34,8 +34,8 @@ func (s *Store) cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, re
 
 // CancelDelivery cancels a client's pending delivery. An attempt that is under way may still
 // arrive at the receiver. The error is CodeNotFound when there is no such delivery, and
-// CodeConflict when it has ended.
-func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error {
+// CodeConflict when it has ended. The audit log says by whom it was cancelled.
+func (s *Store) CancelDelivery(ctx context.Context, by herald.Caller, client, id uuid.UUID) error {
 	d, _, err := s.Delivery(ctx, client, id)
 	if err != nil {
 		return err
@@ -48,16 +48,19 @@ func (s *Store) CancelDelivery(ctx context.Context, client, id uuid.UUID) error 
 		if err == nil && !cancelled {
 			return herald.Errorf(herald.CodeConflict, "The delivery %s has just ended. Only a pending one can be cancelled.", id)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, by, auditEntry{client, herald.DeliveryCancelled, id.String(), nil, auditedDelivery{Receiver: d.Address}})
 	})
 }
 
 // RetryDelivery makes a client's pending delivery due now, and reports whether that is earlier than it
-// was. One that a node holds is being made anyway.
+// was. One that a node holds is being made anyway. The audit log says by whom it was made due earlier.
 //
 // Errors: CodeNotFound when there is no such delivery, CodeConflict when it has ended, or is a mail that
 // was not tried yet: it waits for its digest or for its mailbox.
-func (s *Store) RetryDelivery(ctx context.Context, client, id uuid.UUID) (earlier bool, err error) {
+func (s *Store) RetryDelivery(ctx context.Context, by herald.Caller, client, id uuid.UUID) (earlier bool, err error) {
 	d, _, err := s.Delivery(ctx, client, id)
 	switch {
 	case err != nil:
@@ -73,20 +76,25 @@ func (s *Store) RetryDelivery(ctx context.Context, client, id uuid.UUID) (earlie
 			return err
 		}
 		n, err := affected(tx.ExecContext(ctx, `UPDATE queue SET due_at = $1 WHERE id = $2 AND node IS NULL AND due_at > $1`, now, id[:]))
-		earlier = n > 0
-		return err
+		if earlier = n > 0; err != nil || !earlier {
+			return err
+		}
+		return s.audit(ctx, tx, by, auditEntry{client, herald.DeliveryRetried, id.String(), nil, auditedDelivery{Receiver: d.Address}})
 	})
 	return earlier, err
 }
 
 // AddDelivery makes another delivery of the alert of a delivery, which waits to be claimed, and
 // returns its id. The error is CodeNotFound when there is no such alert, and CodeConflict when the
-// alert has herald.MaxDeliveries. The caller must check that the delivery is the client's.
-func (s *Store) AddDelivery(ctx context.Context, client uuid.UUID, r work.Redelivery) (uuid.UUID, error) {
+// alert has herald.MaxDeliveries. The audit log says by whom it was made. The caller must check that the
+// delivery is the client's.
+func (s *Store) AddDelivery(ctx context.Context, by herald.Caller, client uuid.UUID, r work.Redelivery) (uuid.UUID, error) {
 	var id uuid.UUID
 	err := s.changeInTurn(ctx, client, "make a delivery", func(ctx context.Context, tx *sql.Tx) (err error) {
-		id, err = s.addDelivery(ctx, tx, client, r)
-		return err
+		if id, err = s.addDelivery(ctx, tx, client, r); err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, by, auditEntry{client, herald.DeliveryRedelivered, id.String(), nil, auditedDelivery{r.Address, r.Repeats}})
 	})
 	return id, err
 }

@@ -18,11 +18,11 @@ func testCancelledDeliveryKeepsTheAttemptThatWasUnderWay(t *testing.T, f *fixtur
 	prepared := f.prepare(f.client, true)
 	f.accept(prepared)
 	item := prepared.Alerts[0].Items[0]
-	if err := f.CancelDelivery(t.Context(), f.client.ID, item.ID); err != nil {
+	if err := f.CancelDelivery(t.Context(), herald.Caller{}, f.client.ID, item.ID); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, f.CancelDelivery(t.Context(), f.client.ID, item.ID), herald.CodeConflict)
-	wantCode(t, f.CancelDelivery(t.Context(), f.newClient("Other").ID, item.ID), herald.CodeNotFound)
+	wantCode(t, f.CancelDelivery(t.Context(), herald.Caller{}, f.client.ID, item.ID), herald.CodeConflict)
+	wantCode(t, f.CancelDelivery(t.Context(), herald.Caller{}, f.newClient("Other").ID, item.ID), herald.CodeNotFound)
 	if err := f.Record(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200), State: herald.Delivered}); !errors.Is(err, work.ErrNotHeld) {
 		t.Errorf("recording: %v, want ErrNotHeld", err)
 	}
@@ -39,7 +39,7 @@ func testRetryIsMadeNow(t *testing.T, f *fixture) {
 	mail.Alerts[0].Items[0].Origin, mail.Alerts[0].Items[0].Address = herald.MailScheme, herald.MailScheme+"ann@acme.test"
 	f.accept(prepared, mail)
 	item := prepared.Alerts[0].Items[0]
-	if earlier, err := f.RetryDelivery(t.Context(), f.client.ID, item.ID); earlier || err != nil {
+	if earlier, err := f.RetryDelivery(t.Context(), herald.Caller{}, f.client.ID, item.ID); earlier || err != nil {
 		t.Errorf("of an attempt that is being made: %v, %v", earlier, err)
 	}
 	retry := work.Result{Item: item, Attempt: attempt(item, herald.OutcomeRetry, 503), State: herald.Pending, Delay: time.Hour, Retries: 1}
@@ -49,20 +49,20 @@ func testRetryIsMadeNow(t *testing.T, f *fixture) {
 	if got := f.claim(1); len(got) != 0 {
 		t.Fatalf("claimed %v before it was due", got)
 	}
-	_, err := f.RetryDelivery(t.Context(), f.newClient("Other").ID, item.ID)
+	_, err := f.RetryDelivery(t.Context(), herald.Caller{}, f.newClient("Other").ID, item.ID)
 	wantCode(t, err, herald.CodeNotFound)
-	if earlier, err := f.RetryDelivery(t.Context(), f.client.ID, item.ID); !earlier || err != nil {
+	if earlier, err := f.RetryDelivery(t.Context(), herald.Caller{}, f.client.ID, item.ID); !earlier || err != nil {
 		t.Errorf("RetryDelivery = %v, %v, want it made due", earlier, err)
 	}
 	if got := f.claim(1); len(got) != 1 || got[0].ID != item.ID || got[0].Attempt != 2 {
 		t.Errorf("claimed %+v, want the second attempt", got)
 	}
-	_, err = f.RetryDelivery(t.Context(), f.client.ID, mail.Alerts[0].Items[0].ID)
+	_, err = f.RetryDelivery(t.Context(), herald.Caller{}, f.client.ID, mail.Alerts[0].Items[0].ID)
 	wantCode(t, err, herald.CodeConflict)
-	if err := f.CancelDelivery(t.Context(), f.client.ID, item.ID); err != nil {
+	if err := f.CancelDelivery(t.Context(), herald.Caller{}, f.client.ID, item.ID); err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.RetryDelivery(t.Context(), f.client.ID, item.ID)
+	_, err = f.RetryDelivery(t.Context(), herald.Caller{}, f.client.ID, item.ID)
 	wantCode(t, err, herald.CodeConflict)
 }
 
@@ -73,12 +73,12 @@ func testRedeliveriesAreNumberedOn(t *testing.T, f *fixture) {
 	f.accept(prepared)
 	alert := prepared.Alerts[0].ID
 	for n := 1; n < herald.MaxDeliveries; n++ {
-		id, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
+		id, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
 		if err != nil || id != herald.DeliveryID(alert, n) {
 			t.Fatalf("redelivery %d: %v, %v", n, id, err)
 		}
 	}
-	_, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
+	_, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: alert, Origin: origin, Address: hook})
 	wantCode(t, err, herald.CodeConflict)
 }
 
@@ -91,7 +91,7 @@ func testRedeliveriesAtOnceAllCount(t *testing.T, f *fixture) {
 	var wg sync.WaitGroup
 	for range many {
 		wg.Go(func() {
-			if _, err := f.AddDelivery(t.Context(), f.client.ID, work.Redelivery{Repeats: prepared.Alerts[0].ID, Origin: origin, Address: hook}); err != nil {
+			if _, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: prepared.Alerts[0].ID, Origin: origin, Address: hook}); err != nil {
 				t.Error(err)
 			}
 		})

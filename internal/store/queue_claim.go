@@ -267,7 +267,7 @@ func scanClaimed(node int64) func(*sql.Rows) (claimedRow, error) {
 			body sql.NullInt64
 		)
 		err = rows.Scan(&r.ID, &r.ClientID, &r.Origin, &r.Address, &made, &r.dueAt, &r.Attempt, &r.Retries, &body)
-		r.MadeAt, r.Held, r.Node = fromMicros(made), true, node
+		r.MadeAt, r.DueAt, r.Held, r.Node = fromMicros(made), fromMicros(r.dueAt), true, node
 		r.size = r.Size() + int(body.Int64)
 		return r, err
 	}

@@ -105,7 +105,7 @@ func (s *Store) claimFrom(b *testing.B, lanes []work.WaitingLane, n int, commit 
 }
 
 // openBacklog opens a database with so many due deliveries, spread evenly over the lanes.
-func openBacklog(b *testing.B, database string, rows, lanes int) *Store {
+func openBacklog(b testing.TB, database string, rows, lanes int) *Store {
 	b.Helper()
 	o := Options{Dir: b.TempDir()}
 	fill := `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)

@@ -118,7 +118,7 @@ func testDigestWithoutACarrierFindsAnother(t *testing.T, f *fixture) {
 	for _, d := range all {
 		f.decideMail(d, time.Hour)
 	}
-	if err := f.CancelDelivery(t.Context(), f.client.ID, all[3].ID); err != nil {
+	if err := f.CancelDelivery(t.Context(), herald.Caller{}, f.client.ID, all[3].ID); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := f.RepairDigests(t.Context()); n != 1 || err != nil {

@@ -17,12 +17,12 @@ const recoverStep = 100
 
 // Recover makes other deliveries of failed ones, like AddDelivery, and returns how many. It leaves out
 // a delivery whose alert has reached its receiver since, or is on its way there, and one whose alert
-// has herald.MaxDeliveries.
-func (s *Store) Recover(ctx context.Context, client uuid.UUID, again []work.Redelivery) (n int, err error) {
+// has herald.MaxDeliveries. The audit log says by whom they were made, in one entry for each transaction.
+func (s *Store) Recover(ctx context.Context, by herald.Caller, client uuid.UUID, again []work.Redelivery) (n int, err error) {
 	for part := range slices.Chunk(again, recoverStep) {
-		var made int
+		var made []uuid.UUID
 		err := s.changeInTurn(ctx, client, "make deliveries again", func(ctx context.Context, tx *sql.Tx) error {
-			made = 0
+			made = nil
 			for _, r := range part {
 				lost, err := s.isUnrepeated(ctx, tx, r.Repeats)
 				if err != nil {
@@ -31,20 +31,23 @@ func (s *Store) Recover(ctx context.Context, client uuid.UUID, again []work.Rede
 				if !lost {
 					continue
 				}
-				_, err = s.addDelivery(ctx, tx, client, r)
+				id, err := s.addDelivery(ctx, tx, client, r)
 				switch code := herald.CodeOf(err); {
 				case err == nil:
-					made++
+					made = append(made, id)
 				case code != herald.CodeConflict && code != herald.CodeNotFound:
 					return err
 				}
 			}
-			return nil
+			if len(made) == 0 {
+				return nil
+			}
+			return s.audit(ctx, tx, by, auditEntry{client, herald.DeliveriesRecovered, made[0].String(), nil, auditedRecovery{len(made), made[len(made)-1]}})
 		})
 		if err != nil {
 			return n, err
 		}
-		n += made
+		n += len(made)
 	}
 	return n, nil
 }

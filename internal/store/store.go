@@ -48,6 +48,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
 	"herald/internal/clock"
@@ -89,6 +90,8 @@ type Options struct {
 	// Logger logs lost answers of commits, which no caller learns of. nil
 	// discards them.
 	Logger *slog.Logger
+	// Metrics gets the metrics of commits; nil measures nothing.
+	Metrics prometheus.Registerer
 	// Changed is called, if set, after a transaction that raised a client's
 	// Revision. It is not called for changes by other nodes.
 	Changed func(client uuid.UUID)
@@ -116,12 +119,14 @@ type Store struct {
 	floors      floors
 	changes     changeGate
 	locks       chan struct{} // has one value for each LockClients under way on PostgreSQL
+	segments    segmentCheck
 	readTurns   *turns
 	changeTurns *turns
-	searchLimit int          // the constant searchLimit, or less in tests
-	node        atomic.Int64 // this node's incarnation, 0 before Register
-	holding     holding
-	probe       probe
+	// The constants of the same names, or less in tests.
+	searchLimit, setLimit, openLimit, segmentAlerts int
+	node                                            atomic.Int64 // this node's incarnation, 0 before Register
+	holding                                         holding
+	probe                                           probe
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool
@@ -136,7 +141,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.MaxRules == 0 {
 		o.MaxRules = DefaultMaxRules
 	}
-	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, locks: make(chan struct{}, clientLocks),
+	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, setLimit: setLimit, openLimit: openLimit, segmentAlerts: segmentAlerts, locks: make(chan struct{}, clientLocks),
 		readTurns: newTurns(listsAtOnce, listsAtOnce/2), changeTurns: newTurns(changesAtOnce, changesAtOnce/2)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"herald/internal/webhook"
 )
@@ -31,7 +32,8 @@ func TestBodyInPartsIsOneBody(t *testing.T) {
 			}
 		}))
 		data := []byte(`"` + strings.Repeat("x", size) + `"`)
-		result := newSender(t).Send(t.Context(), webhook.Request{URL: server.URL, Body: []byte(`{"Data":`), Data: data})
+		sender := newSender(t, func(o *webhook.Options) { o.Timeout = 10 * time.Second })
+		result := sender.Send(t.Context(), webhook.Request{URL: server.URL, Body: []byte(`{"Data":`), Data: data})
 		server.Close()
 		want := `{"Data":` + string(data) + `}`
 		if result.Status != 200 || len(got) != 2 || got[0] != want || got[1] != want {

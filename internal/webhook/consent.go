@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -41,9 +40,9 @@ const (
 // Web Hooks for Event Delivery" of CloudEvents. origin is the DNS name of this service. perMinute is
 // how many requests a minute it wants to send; 0 asks for no rate. Redirects are not followed.
 func (s *Sender) AskConsent(ctx context.Context, address, origin string, perMinute int) Consent {
-	target, err := url.Parse(address)
-	if err != nil || target.Host == "" {
-		return Consent{Reason: herald.ReasonAddress, Why: fmt.Sprintf("%.200q is not an address that can be called", address)}
+	target, err := egress.ParseAddress(address)
+	if err != nil {
+		return Consent{Reason: herald.ReasonAddress, Why: fmt.Sprintf("%.200q is not an address that can be called: %v", address, err)}
 	}
 	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -93,16 +92,9 @@ func readConsent(r *http.Response, origin string) Consent {
 
 // Receiver returns the part of a webhook's address that consents: the origin and the path.
 func Receiver(address string) (string, error) {
-	u, err := url.Parse(address)
+	u, err := egress.ParseAddress(address)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%.200q: %w", address, err)
 	}
-	if u.Host == "" {
-		return "", fmt.Errorf("%.200q names no host", address)
-	}
-	path := u.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	return originOf(u) + path, nil
+	return originOf(u) + u.EscapedPath(), nil
 }

@@ -8,8 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/url"
+	"os"
 	"strings"
 	"syscall"
 
@@ -37,6 +36,7 @@ func (a *attempt) failure(err error) Result {
 func (a *attempt) classify(err error) (herald.Reason, string) {
 	var (
 		limit       *egress.LimitError
+		proxy       *egress.ProxyError
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
 		record      tls.RecordHeaderError
@@ -51,12 +51,16 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonAttemptLimit, limit.Error()
 	case a.localFault(err) != "":
 		return herald.ReasonLocal, a.localFault(err) + "; nothing was sent"
+	case errors.As(err, &proxy):
+		return herald.ReasonProxy, proxy.Error() + " to the connection; the receiver was not called"
 	case errors.As(err, &dns):
 		return herald.ReasonDNS, dnsText(dns)
 	case errors.Is(err, egress.ErrConnectTimeout):
 		return herald.ReasonConnectTimeout, fmt.Sprintf("no answer to the connection within %v", egress.DefaultConnectTimeout)
 	case errors.Is(err, context.DeadlineExceeded):
 		return herald.ReasonTimeout, fmt.Sprintf("no response within %v (%s)", a.sender.Timeout, a.clock.phase())
+	case errors.Is(err, os.ErrDeadlineExceeded), hasText(err, "http2: client connection lost"):
+		return herald.ReasonTimeout, "the receiver's connection stopped working: it took no bytes, or did not answer a ping of HTTP/2"
 	case errors.As(err, &certificate):
 		return herald.ReasonTLS, certificateText(certificate)
 	case errors.As(err, &record):
@@ -81,23 +85,11 @@ func (a *attempt) localFault(err error) string {
 	switch {
 	case len(a.hops) > 0 || a.redialled:
 		return ""
-	case errors.Is(err, errProxyLogin):
-		return errProxyLogin.Error()
 	case errors.As(err, &proxy) && proxy.Op == "proxyconnect":
 		return "this service cannot reach its egress proxy"
 	default:
 		return localfault.Text(err)
 	}
-}
-
-// errProxyLogin says that the operator's proxy does not take the credentials that it was given.
-var errProxyLogin = errors.New("the egress proxy of this service refuses its credentials (407)")
-
-func checkProxyLogin(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
-	if r.StatusCode == http.StatusProxyAuthRequired {
-		return errProxyLogin
-	}
-	return nil
 }
 
 func isDial(err error) bool {
@@ -146,9 +138,9 @@ func plainText(err error) string {
 	return printable([]byte(err.Error()))
 }
 
-// closedWhileIdle reports whether the connection was closed before the first byte of the response.
-func closedWhileIdle(err error) bool {
-	return errors.Is(err, io.EOF) || isReset(err) || hasText(err, "server closed idle connection")
+// isClosed reports whether an error says that the receiver closed the connection.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isReset(err) || hasText(err, "server closed idle connection")
 }
 
 // hasText is the only place of this package that matches the text of an error: net/http and crypto/tls export

@@ -309,15 +309,27 @@ func TestRedirectsToForbiddenPlaces(t *testing.T) {
 }
 
 // TestRetryAfterIsHandedOn is the part of fault 23 before the policy: the header reaches the policy
-// unchanged.
+// unchanged, but for a date in a response that says its own Date. The receiver's clock counts then.
 func TestRetryAfterIsHandedOn(t *testing.T) {
-	for _, value := range []string{"315360000", "-5", "soon", "Fri, 31 Dec 1999 23:59:59 GMT"} {
+	for _, test := range []struct{ date, value, want string }{
+		{"Fri, 31 Dec 1999 23:59:00 GMT", "315360000", "315360000"}, {"", "-5", "-5"}, {"", "soon", "soon"},
+		{"", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 1999 23:59:59 GMT"},
+		{"yesterday", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 1999 23:59:59 GMT"},
+		{"Fri, 31 Dec 1999 23:59:29 GMT", "Fri, 31 Dec 1999 23:59:59 GMT", "30"},
+		{"Sun, 06 Nov 2094 08:49:37 GMT", "Saturday, 06-Nov-94 08:50:37 GMT", "0"}, // the obsolete form means 1994
+		{"Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 31 Dec 1999 23:59:59 GMT", "0"},
+		{"Mon, 01 Jan 2090 00:00:00 GMT", "Mon, 01 Jan 2090 00:01:30 GMT", "90"},
+	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Retry-After", value)
+			w.Header()["Date"] = nil
+			if test.date != "" {
+				w.Header().Set("Date", test.date)
+			}
+			w.Header().Set("Retry-After", test.value)
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}))
-		if got := send(t, server.URL); got.RetryAfter != value || got.Status != 503 {
-			t.Errorf("Retry-After %q arrives as %q", value, got.RetryAfter)
+		if got := send(t, server.URL); got.RetryAfter != test.want || got.Status != 503 {
+			t.Errorf("Date %q, Retry-After %q: %q is handed on, want %q", test.date, test.value, got.RetryAfter, test.want)
 		}
 		server.Close()
 	}

@@ -107,13 +107,13 @@ func refuse(chosen net.Conn, limit *egress.LimitError) {
 	}
 }
 
-// dialWithGate returns the guard's dialer. Its connections can be refused if attempts are bounded.
-func dialWithGate(guard *egress.Guard) func(ctx context.Context, network, address string) (net.Conn, error) {
+// dialWithGate returns a dialer whose connections can be refused if attempts are bounded.
+func dialWithGate(guard *egress.Guard, with dialer) dialer {
 	if !guard.Limited() {
-		return guard.DialContext
+		return with
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := guard.DialContext(ctx, network, address)
+		conn, err := with(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ import (
 )
 
 func TestRedirectsKeepMethodAndBody(t *testing.T) {
-	for _, status := range []int{301, 302, 303, 307, 308, 305, 399} {
+	for _, status := range []int{300, 301, 302, 303, 307, 308, 305, 399} {
 		var method, body, authorization string
 		end := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			text, _ := io.ReadAll(r.Body)
@@ -81,7 +81,7 @@ func TestRedirectsThatMayNotBeFollowed(t *testing.T) {
 		reason         herald.Reason
 	}{
 		{"none", "", 302, herald.ReasonRedirect},
-		{"300", "/x", 300, herald.ReasonRedirect},
+		{"300 without one", "", 300, herald.ReasonRedirect},
 		{"304", "/x", 304, herald.ReasonRedirect},
 		{"not an address", "http://%zz/", 302, herald.ReasonRedirect},
 		{"another scheme", "ftp://example.com/", 302, herald.ReasonRedirect},

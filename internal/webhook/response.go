@@ -3,6 +3,7 @@ package webhook
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,4 +77,19 @@ func recordHeaders(h http.Header, mask secret.Mask) map[string][]string {
 // neither invalid UTF-8 nor NUL.
 func printable(raw []byte) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(string(raw), "\ufffd"), "\x00", "\ufffd")
+}
+
+// retryAfter returns a response's Retry-After. A date is that of the receiver's clock, which may differ
+// from ours, so it is read against the response's own Date and returned in seconds.
+func retryAfter(h http.Header) string {
+	value := h.Get("Retry-After")
+	at, err := http.ParseTime(strings.TrimSpace(value))
+	if err != nil {
+		return value
+	}
+	sent, err := http.ParseTime(strings.TrimSpace(h.Get("Date")))
+	if err != nil {
+		return value
+	}
+	return strconv.FormatInt(max(int64(at.Sub(sent)/time.Second), 0), 10)
 }

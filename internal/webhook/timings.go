@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"net/http/httptrace"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 // that run longer than the attempt, hence the mutex.
 type clock struct {
 	mu     sync.Mutex
+	conn   net.Conn // that of the last hop; nil if it got none
 	reused bool
 
 	dnsStart, dnsDone, connectStart, connectDone time.Time
@@ -21,12 +23,6 @@ type clock struct {
 }
 
 func (c *clock) trace(ctx context.Context) context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.reused = false
-	for _, t := range []*time.Time{&c.dnsStart, &c.dnsDone, &c.connectStart, &c.connectDone, &c.tlsStart, &c.tlsDone, &c.wrote, &c.firstByte} {
-		*t = time.Time{}
-	}
 	stamp := func(t *time.Time) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -44,9 +40,19 @@ func (c *clock) trace(ctx context.Context) context.Context {
 		GotConn: func(info httptrace.GotConnInfo) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.reused = info.Reused
+			c.conn, c.reused = info.Conn, info.Reused
 		},
 	})
+}
+
+// reset forgets the hop before.
+func (c *clock) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn, c.reused = nil, false
+	for _, t := range []*time.Time{&c.dnsStart, &c.dnsDone, &c.connectStart, &c.connectDone, &c.tlsStart, &c.tlsDone, &c.wrote, &c.firstByte} {
+		*t = time.Time{}
+	}
 }
 
 // phase returns what the attempt was waiting for when it ended.
@@ -65,6 +71,30 @@ func (c *clock) phase() string {
 	default:
 		return "sending the request"
 	}
+}
+
+// connected reports whether the last hop got a connection. From then on something may have been sent.
+func (c *clock) connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn != nil
+}
+
+// idleBefore reports whether the last hop was on a kept-alive connection, and nothing of a response came.
+func (c *clock) idleBefore() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reused && c.firstByte.IsZero()
+}
+
+// onShared reports whether the last hop was on a connection that others use too, or that is one of
+// several kept-alive ones: they may be of no use for the same cause. net/http itself closes a connection
+// of HTTP/1.1 on which a request was not answered.
+func (c *clock) onShared() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	secure, ok := c.conn.(*tls.Conn)
+	return c.reused || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 func (c *clock) timings(started time.Time) herald.Timings {

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,6 +39,10 @@ const (
 	// the receiver seldom closes one first.
 	idlePerHost = 128
 	idleFor     = 30 * time.Second
+	// minPing and maxPing bound how long an HTTP/2 connection may be silent before it is asked whether
+	// it still works, how long it has to answer, and how long it may take no bytes. In between, each is
+	// a third of the timeout. So an attempt on a dead connection learns it before its time is over.
+	minPing, maxPing = time.Second, 10 * time.Second
 	// maxLoggedOrigin bounds an origin in the log, in bytes. A redirect may have named it.
 	maxLoggedOrigin = 300
 )
@@ -66,10 +69,11 @@ type Options struct {
 // Sender is safe for concurrent use.
 type Sender struct {
 	Options
-	transport *http.Transport
-	unpooled  *http.Transport // opens a new connection for each request
-	remotes   remotes
-	masks     masks
+	pools    *pools
+	unpooled *http.Transport // opens a new connection for each request
+	forward  *http.Transport // hands whole requests to the operator's proxy
+	remotes  remotes
+	masks    masks
 }
 
 // New returns a Sender.
@@ -88,16 +92,18 @@ func New(o Options) *Sender {
 		// there was no descriptor for their file at the first handshake.
 		_, _ = x509.SystemCertPool() // without roots each attempt says so
 	}
-	s := &Sender{Options: o, transport: newTransport(o), unpooled: newTransport(o)}
+	s := &Sender{Options: o, pools: newPools(o), unpooled: newTransport(o), forward: newTransport(o)}
 	s.unpooled.DisableKeepAlives = true
+	s.forward.DisableKeepAlives = true
+	s.forward.Proxy, s.forward.DialContext = o.Guard.Proxy, dial(o.Guard.DialProxy)
 	return s
 }
 
 func newTransport(o Options) *http.Transport {
+	ping := min(max(o.Timeout/3, minPing), maxPing)
 	return &http.Transport{
-		Proxy:                  o.Guard.Proxy, // not the environment's proxy, which would bypass the guard
-		OnProxyConnectResponse: checkProxyLogin,
-		DialContext:            dialWithGate(o.Guard),
+		Proxy:                  nil, // the guard goes through the operator's; the environment's would bypass it
+		DialContext:            dialWithGate(o.Guard, dial(o.Guard.DialContext)),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
 		ForceAttemptHTTP2:      true,
@@ -106,11 +112,12 @@ func newTransport(o Options) *http.Transport {
 		MaxIdleConnsPerHost:    idlePerHost,
 		IdleConnTimeout:        idleFor,
 		MaxResponseHeaderBytes: maxHeader,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping, WriteByteTimeout: ping},
 	}
 }
 
 // Close closes the connections that are kept alive.
-func (s *Sender) Close() { s.transport.CloseIdleConnections() }
+func (s *Sender) Close() { s.pools.close() }
 
 // Request is what one attempt sends.
 type Request struct {
@@ -133,10 +140,12 @@ type Request struct {
 // Result is the result of one attempt. Status is that of the final response. If Reason is other
 // than ReasonNone and ReasonStatus, Reason and Error say what failed, and Status does not decide.
 type Result struct {
-	Status     int
-	Reason     herald.Reason
-	Error      string
-	RetryAfter string // the response's header, as received
+	Status int
+	Reason herald.Reason
+	Error  string
+	// RetryAfter is the response's header as received. If it is a date and the response says its own
+	// Date, it is the seconds between them.
+	RetryAfter string
 	Timings    herald.Timings
 	Request    *herald.RequestRecord
 	Response   *herald.ResponseRecord
@@ -185,17 +194,18 @@ type attempt struct {
 	clock   clock
 	mask    secret.Mask // of the Authorization header
 
-	header    http.Header
-	hops      []herald.Hop
+	header    http.Header  // of the present hop
+	url       string       // the address as it was sent
+	hops      []herald.Hop // without headers until record adds them
 	redialled bool
 }
 
 func (a *attempt) run(ctx context.Context) Result {
-	target, err := url.Parse(a.URL)
-	if err != nil || target.Host == "" {
-		return Result{Reason: herald.ReasonAddress, Error: fmt.Sprintf("%q is not an address that can be called", a.URL)}
+	target, err := egress.ParseAddress(a.URL)
+	if err != nil {
+		return Result{Reason: herald.ReasonAddress, Error: fmt.Sprintf("%.200q is not an address that can be called: %v", a.URL, err)}
 	}
-	a.header = a.headers()
+	a.header, a.url = a.headers(), target.String()
 	leave := func() {}
 	defer func() { leave() }()
 	for hop := 0; ; hop++ {
@@ -222,11 +232,11 @@ func (a *attempt) run(ctx context.Context) Result {
 			}
 		}
 		discard(response)
-		a.hops = append(a.hops, herald.Hop{Status: response.StatusCode, URL: next.String()})
+		a.hops = append(a.hops, a.hop(response.StatusCode, target, next))
 		if origin := originOf(next); origin != originOf(target) {
-			a.header.Del("Authorization") // also for later hops, even back to the first origin
 			leave()
 			if leave, err = a.enter(ctx, origin); err != nil {
+				a.clock.reset() // no request went there
 				return a.failure(err)
 			}
 		}
@@ -251,6 +261,7 @@ func (a *attempt) headers() http.Header {
 	h := http.Header{
 		"Content-Type": {"application/json; charset=utf-8"},
 		"User-Agent":   {a.sender.UserAgent},
+		"Accept":       {"*/*"}, // some firewalls refuse a request without it
 	}
 	h[a.sender.ClientIDHeader] = []string{a.ClientID.String()} // in the vendor's upper and lower case, which Set would change
 	if a.Authorization != "" {
@@ -261,18 +272,26 @@ func (a *attempt) headers() http.Header {
 
 // post sends the request to one hop. If the receiver has closed a kept-alive connection, post
 // repeats the request once on a new one: most probably the receiver did not see the first. The
-// record shows that.
+// record shows that. A connection on which the attempt timed out gets no more requests.
 func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, error) {
-	response, err := a.roundTrip(ctx, a.sender.transport, target)
-	if err != nil && !a.redialled && a.clock.reused && closedWhileIdle(err) && ctx.Err() == nil {
+	pool := a.sender.pools.of(receiverOf(target))
+	response, err := a.roundTrip(ctx, pool.Transport, target)
+	switch {
+	case err == nil:
+	case !a.redialled && a.clock.idleBefore() && isClosed(err) && ctx.Err() == nil:
 		a.redialled = true
 		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", safetext.Line(originOf(target), maxLoggedOrigin))
 		return a.roundTrip(ctx, a.sender.unpooled, target)
+	case errors.Is(err, context.DeadlineExceeded) && a.clock.onShared():
+		a.sender.pools.retire(receiverOf(target), pool)
+	case target.Scheme == "http" && a.sender.Guard.Proxied():
+		return a.forwarded(ctx, target, err)
 	}
 	return response, err
 }
 
 func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target *url.URL) (*http.Response, error) {
+	a.clock.reset()
 	request := &http.Request{
 		Method: http.MethodPost, URL: target, Host: target.Host, Header: a.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -318,7 +337,7 @@ func (a *attempt) finish(r *http.Response) Result {
 	if r.StatusCode < 200 || r.StatusCode > 299 {
 		result.Reason = herald.ReasonStatus
 		result.Error = fmt.Sprintf("the receiver answered %s", statusText(r.StatusCode))
-		result.RetryAfter = r.Header.Get("Retry-After")
+		result.RetryAfter = retryAfter(r.Header)
 	}
 	return result
 }
@@ -348,41 +367,23 @@ func statusText(status int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }
 
-func (a *attempt) record() *herald.RequestRecord {
-	headers := make(map[string]string, len(a.header)+1)
-	for name, values := range a.header {
-		headers[name] = values[0]
-	}
-	if a.Authorization != "" {
-		headers["Authorization"] = secret.MaskAuthorization(a.Authorization)
-	}
-	for i := range a.hops { // a receiver may redirect to an address that repeats the secret
-		a.hops[i].URL = a.mask.Text(a.hops[i].URL)
-	}
-	return &herald.RequestRecord{Method: http.MethodPost, URL: a.URL, Headers: headers, Hops: a.hops, Redialled: a.redialled}
-}
-
 // Origin returns the origin of an address: scheme, host and port, in lower case and always with the
 // port. With the client it names a lane.
 func Origin(raw string) (string, error) {
-	u, err := url.Parse(raw)
+	u, err := egress.ParseAddress(raw)
 	if err != nil {
-		return "", err
-	}
-	if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", fmt.Errorf("%q is not an absolute http or https address", raw)
+		return "", fmt.Errorf("%.200q: %w", raw, err)
 	}
 	return originOf(u), nil
 }
 
+// originOf returns the origin of a URL of egress.ParseAddress, which is in lower case.
 func originOf(u *url.URL) string {
-	port := u.Port()
-	switch {
-	case port != "":
-	case strings.EqualFold(u.Scheme, "http"):
-		port = "80"
-	default:
-		port = "443"
+	if u.Port() != "" {
+		return u.Scheme + "://" + u.Host
 	}
-	return strings.ToLower(u.Scheme) + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	if u.Scheme == "http" {
+		return "http://" + u.Host + ":80"
+	}
+	return "https://" + u.Host + ":443"
 }

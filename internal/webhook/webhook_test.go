@@ -206,7 +206,7 @@ func TestRequestHasTheExpectedHeaders(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { header = r.Header.Clone() }))
 	defer server.Close()
 	got := send(t, server.URL)
-	if got.Status != 200 || header.Get("X-Codat-ClientId") != clientID.String() || header.Get("Authorization") != "Basic c2VjcmV0" {
+	if got.Status != 200 || header.Get("X-Codat-ClientId") != clientID.String() || header.Get("Authorization") != "Basic c2VjcmV0" || header.Get("Accept") != "*/*" {
 		t.Errorf("status %d, headers %v", got.Status, header)
 	}
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key", "Accept-Encoding"} {

@@ -94,6 +94,8 @@ type Item struct {
 	Retries int
 	// MadeAt is when the delivery was made: with its alert, or by a redelivery.
 	MadeAt time.Time
+	// DueAt is when a claimed delivery was due; zero for one that was due when it was made.
+	DueAt time.Time
 	// Held is true if this node holds the delivery in memory after the commit. If it is false, the
 	// delivery waits in the database until a node claims it.
 	Held bool
@@ -170,6 +172,22 @@ type Claim struct {
 	Lane
 	N     int
 	Bytes int
+}
+
+// Waiting counts the deliveries in the database that no node holds. Those that a dead node held count
+// as ready.
+type Waiting struct {
+	// Ready are due. Retry are due later: for a retry, or as the carrier of a digest. Postponed are due
+	// later and show why. Digest wait for a digest and end with its carrier.
+	Ready, Retry, Postponed, Digest int
+}
+
+// Add adds the numbers of another part of the queue.
+func (w *Waiting) Add(o Waiting) {
+	w.Ready += o.Ready
+	w.Retry += o.Retry
+	w.Postponed += o.Postponed
+	w.Digest += o.Digest
 }
 
 // Claimed is the result of claims.

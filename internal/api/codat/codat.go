@@ -128,7 +128,7 @@ func Register(mux *http.ServeMux, o Options) {
 type request struct {
 	*http.Request
 	caller herald.Caller
-	client uuid.UUID // the caller's
+	client uuid.UUID // the caller's, or the one that the operator names
 }
 
 // reply is a call's answer; a nil body means a status without a body.
@@ -159,10 +159,39 @@ func (s *surface) authenticated(r *http.Request, serve handler) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if caller.Operator {
-		return reply{}, herald.Errorf(herald.CodeForbidden, "This call is about one client: it needs a client's API key, and the key given is the operator's.")
+	if caller.Operator && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return reply{}, herald.Errorf(herald.CodeForbidden, "This call changes something of a client: it needs a client's API key, and the key given is the operator's.")
 	}
-	return serve(request{r, caller, caller.Key.ClientID})
+	if caller, err = s.about(r, caller); err != nil {
+		return reply{}, err
+	}
+	return serve(request{r, caller, caller.Client()})
+}
+
+// about returns the caller of a call about the client that the parameter client names. The operator must
+// name one.
+func (s *surface) about(r *http.Request, caller herald.Caller) (herald.Caller, error) {
+	named, err := query.Parameter(r.URL.Query(), "client")
+	if err != nil {
+		return caller, err
+	}
+	client, ok := uuid.Nil, true
+	if named != "" {
+		client, ok = parseID(named)
+	}
+	switch {
+	case !ok && caller.Operator:
+		return caller, invalid("client", "client %.50q: want a GUID.", named)
+	case !ok:
+		return caller, herald.Errorf(herald.CodeNotFound, "No client was found with ID %.50s", named)
+	case client == uuid.Nil && caller.Operator:
+		return caller, invalid("client", "client is missing: with the operator's key, say which client the call is about: ?client=GUID, or --client ID of a command.")
+	}
+	caller, err = caller.For(client)
+	if err == nil && caller.Operator {
+		_, err = s.Profiles.Client(r.Context(), client)
+	}
+	return caller, err
 }
 
 // underRules distinguishes the two calls of this shape, which a ServeMux cannot. The
@@ -300,12 +329,13 @@ func pathID(s, thing string) (uuid.UUID, error) {
 type listing struct {
 	query.List
 	path    string
+	client  uuid.UUID // the one that the operator named, or uuid.Nil
 	company uuid.UUID // selects what is about it, unless uuid.Nil
 }
 
 // readListing parses the parameters of a paged list.
 func readListing(r request, s query.Schema) (listing, error) {
-	l := listing{path: r.URL.EscapedPath()}
+	l := listing{path: r.URL.EscapedPath(), client: r.caller.About}
 	// Request.URL.Query drops parameters that it cannot parse. A list without
 	// its filter would answer another question.
 	values, err := url.ParseQuery(r.URL.RawQuery)
@@ -344,6 +374,9 @@ func page[T, V any](l listing, items []T, total int, view func(T) V) reply {
 	extra := url.Values{}
 	if l.company != uuid.Nil {
 		extra.Set("companyId", l.company.String())
+	}
+	if l.client != uuid.Nil {
+		extra.Set("client", l.client.String())
 	}
 	body := envelope[V]{
 		Results: make([]V, len(items)), PageNumber: l.Page, PageSize: l.PageSize, TotalResults: total,

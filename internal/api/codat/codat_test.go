@@ -173,12 +173,55 @@ func TestEveryCallNeedsAClientsKey(t *testing.T) {
 			}
 		}
 		f := failed(t, r.as(operatorKey, c.method, c.path, c.body))
-		if f.Status != 403 || !strings.Contains(f.Error, "needs a client's API key") {
+		switch {
+		case c.method == "GET" && (f.Status != 400 || f.ItemID != "client" || !strings.Contains(f.Error, "?client=")):
+			t.Errorf("%s %s with the operator's key: %+v, want 400 that asks for a client", c.method, c.path, f)
+		case c.method != "GET" && (f.Status != 403 || !strings.Contains(f.Error, "needs a client's API key")):
 			t.Errorf("%s %s with the operator's key: %+v, want 403 that says why", c.method, c.path, f)
+		}
+		f = failed(t, r.as(operatorKey, c.method, c.path+"?client="+someID, c.body))
+		if want := map[bool]int{true: 404, false: 403}[c.method == "GET"]; f.Status != want {
+			t.Errorf("%s %s with the operator's key, about an unknown client: %+v, want %d", c.method, c.path, f, want)
+		}
+		for _, other := range []string{someID, herald.NewID().String(), "x"} { // another client's id is like an unknown one
+			if f := failed(t, r.as(acmeKey, c.method, c.path+"?client="+other, c.body)); f.Status != 404 || f.Error != "No client was found with ID "+other {
+				t.Errorf("%s %s about another client: %+v, want 404", c.method, c.path, f)
+			}
 		}
 	}
 	if len(r.rules) > 0 || len(r.keys) != 2 || r.clients[r.acme].Profile.Name != "Acme" {
 		t.Error("a refused call changed something")
+	}
+}
+
+// TestTheOperatorReadsForAClient makes every reading call for acme, with acme's key and the operator's.
+func TestTheOperatorReadsForAClient(t *testing.T) {
+	r := newFixture(t)
+	r.must(200, "PUT", "/profile", `{"name":"Acme","redirectUrl":"https://acme.example","alertAuthHeader":"Bearer hunter2"}`)
+	rule := r.create(`{"type":"Sync Failed"}`)
+	alert := r.raise(rule, herald.Event{})
+	for _, path := range []string{
+		"/rules", "/rules/" + rule.ID.String(), "/rules/alerts", "/rules/alerts/" + alert.ID.String(), "/rules/" + rule.ID.String() + "/alerts",
+		"/profile", "/profile/syncSettings", "/apiKeys", "/rules?page=1&pageSize=1",
+	} {
+		named := path + map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")] + "client=" + r.acme.String()
+		own := r.must(200, "GET", path, "")
+		if same := r.must(200, "GET", strings.Replace(named, "client", "CLIENT", 1), ""); same != own {
+			t.Errorf("%s: acme gets %s, and with its own id %s", path, own, same)
+		}
+		answer := r.as(operatorKey, "GET", named, "")
+		got := strings.TrimSuffix(strings.ReplaceAll(answer.Body.String(), "&client="+r.acme.String(), ""), "\n")
+		want := strings.Replace(own, "Bearer hunter2", "…", 1) // the operator needs no secret of a client's
+		if answer.Code != 200 || got != want {
+			t.Errorf("%s: the operator gets %d %s, want %s", named, answer.Code, got, want)
+		}
+		if strings.Contains(own, "_links") && !strings.Contains(answer.Body.String(), "&client="+r.acme.String()) {
+			t.Errorf("%s: the links do not name the client: %s", named, answer.Body)
+		}
+	}
+	f := failed(t, r.as(operatorKey, "GET", "/rules?client=x", ""))
+	if f.Status != 400 || f.ItemID != "client" {
+		t.Errorf("an id that is none: %+v", f)
 	}
 }
 

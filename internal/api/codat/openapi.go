@@ -74,7 +74,13 @@ func describeCall[Out any](doc *huma.OpenAPI, op huma.Operation) {
 	if op.DefaultStatus == 0 {
 		op.DefaultStatus = http.StatusOK
 	}
-	openapi.Describe[Out](doc, &op, openapi.Caller{Needs: "Needs a client's API key.", Limited: true})
+	needs := "Needs a client's API key."
+	if op.Method == http.MethodGet {
+		needs = "Needs a client's API key, or the operator's with client."
+		op.Parameters = append(op.Parameters, openapi.ClientParameter())
+	}
+	op.Errors = append(op.Errors, http.StatusNotFound) // for another client, see about
+	openapi.Describe[Out](doc, &op, openapi.Caller{Needs: needs, Limited: true})
 }
 
 func describeRules(doc *huma.OpenAPI) {

@@ -157,6 +157,10 @@ func TestWrongMemberIsNamed(t *testing.T) {
 		`{"type":"Sync Failed","notifiers":{"emails":[""]}}`:                                                                                          "notifiers.emails[0]",
 		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test",null]}}`:                                                                             "notifiers.emails[1]",
 		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test"," , ,"]}}`:                                                                           "notifiers.emails[1]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@[192.0.2.1]"]}}`:                                                                             "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@192.0.2.1"]}}`:                                                                               "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@b_c.test"]}}`:                                                                                "notifiers.emails[0]",
+		`{"type":"Sync Failed","notifiers":{"emails":["jörg@x.test"]}}`:                                                                               "notifiers.emails[0]",
 		`{"type":"Sync Failed","notifiers":{"emails":["nobody"]}}`:                                                                                    "notifiers.emails[0]",
 		`{"type":"Sync Failed","notifiers":{"emails":["A <a@x.test>"]}}`:                                                                              "notifiers.emails[0]",
 		`{"type":"Sync Failed","notifiers":{"emails":["a@x.test, nobody"]}}`:                                                                          "notifiers.emails[0]",
@@ -217,7 +221,7 @@ func TestEmailsAreEchoedAsPosted(t *testing.T) {
 	}{
 		{`["a@x.test, b@x.test"]`, []string{"a@x.test", "b@x.test"}},
 		{`["a@x.test,","A@X.test"," b@x.test "]`, []string{"a@x.test", "b@x.test"}},
-		{`["jörg@bücher.example","o'neil+x@x.test"]`, []string{"jörg@bücher.example", "o'neil+x@x.test"}},
+		{`["joerg@bücher.example","o'neil+x@x.test"]`, []string{"joerg@bücher.example", "o'neil+x@x.test"}},
 		{`["` + strings.Join(addresses(50), `","`) + `"]`, addresses(50)},
 	} {
 		r := newFixture(t)

@@ -15,7 +15,7 @@ func (s *surface) registerAudit() {
 		OperationID: "listChanges", Method: http.MethodGet, Path: "/audit", Tags: []string{"Audit"},
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
 		Summary: "List the audit log",
-		Description: "Newest first: changes of rules, API keys, profiles, mailboxes, clients and event types. A client sees its own; " +
+		Description: "Newest first: changes of rules, API keys, profiles, mailboxes, clients and event types, and deliveries that were sent again or cancelled. A client sees its own; " +
 			"an analyst's key sees none.",
 		Parameters: append([]*huma.Param{
 			openapi.QueryParameter("client", huma.Schema{Type: "string", Format: "uuid"}, "Only this client's changes; for the operator."),
@@ -33,13 +33,11 @@ func (s *surface) listChanges(r *http.Request, caller herald.Caller) (page[heral
 	if p.err != nil {
 		return none, p.err
 	}
-	if !caller.Operator {
-		if client != uuid.Nil && client != caller.Key.ClientID {
-			return none, herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", client)
-		}
-		client = caller.Key.ClientID
+	caller, err := caller.For(client)
+	if err != nil {
+		return none, err
 	}
-	changes, next, err := s.Audit.Changes(r.Context(), client, after, limit+1)
+	changes, next, err := s.Audit.Changes(r.Context(), caller.Client(), after, limit+1)
 	if err != nil {
 		return none, err
 	}

@@ -19,6 +19,8 @@ const (
 	withAnyKey access = iota
 	withClientKey
 	withOperatorKey
+	// aboutOneClient is for a client's key, and for the operator's with the parameter client.
+	aboutOneClient
 )
 
 // needs returns a sentence that names the key that a call needs.
@@ -28,6 +30,8 @@ func (a access) needs() string {
 		return "Needs a client's API key."
 	case withOperatorKey:
 		return "Needs the operator's key."
+	case aboutOneClient:
+		return "Needs a client's API key, or the operator's with client."
 	default:
 		return "Needs a client's API key or the operator's."
 	}
@@ -47,6 +51,10 @@ func (a access) admit(caller herald.Caller) error {
 // describeCall describes a call that answers with Out, and returns what makes it: serve
 // behind authentication and the check of the parameters.
 func describeCall[Out, Answer any](s *surface, op *huma.Operation, who access, serve func(*http.Request, herald.Caller) (Answer, error)) func(*http.Request) (Answer, error) {
+	if who == aboutOneClient {
+		op.Parameters = append(op.Parameters, openapi.ClientParameter())
+		op.Errors = append(op.Errors, http.StatusNotFound) // for a client that there is not
+	}
 	op.Errors = append(op.Errors, http.StatusBadRequest) // for parameters that the call does not have
 	openapi.Describe[Out](s.API.OpenAPI(), op, openapi.Caller{Needs: who.needs(), Limited: who != withOperatorKey})
 	return func(r *http.Request) (out Answer, err error) {
@@ -60,8 +68,41 @@ func describeCall[Out, Answer any](s *surface, op *huma.Operation, who access, s
 		if err := checkParameters(r, op.Parameters); err != nil {
 			return out, err
 		}
+		if who == aboutOneClient {
+			if caller, err = s.about(r, caller); err != nil {
+				return out, err
+			}
+		}
 		return serve(r, caller)
 	}
+}
+
+// about returns the caller of a call about one client, which the operator names with the parameter
+// client. A call about one event or delivery finds the client of that by itself.
+func (s *surface) about(r *http.Request, caller herald.Caller) (herald.Caller, error) {
+	p := parametersOf(r)
+	client := p.id("client")
+	if p.err != nil {
+		return caller, p.err
+	}
+	caller, err := caller.For(client)
+	if err != nil || !caller.Operator {
+		return caller, err
+	}
+	if client != uuid.Nil {
+		_, err := s.Clients.Client(r.Context(), client)
+		return caller, err
+	}
+	if r.PathValue("id") == "" {
+		return caller, nameMember(herald.Invalid("client", "missing; with the operator's key, say which client the call is about: ?client=ID, or --client ID of a command"))
+	}
+	if id, err := parseID(r.PathValue("id")); err == nil {
+		caller.About, err = s.Owners.Owner(r.Context(), id)
+		if err != nil && herald.CodeOf(err) != herald.CodeNotFound { // the call itself says what was not found
+			return caller, err
+		}
+	}
+	return caller, nil
 }
 
 // call registers one call. It adds the description to the OpenAPI document, and serve with

@@ -38,6 +38,19 @@ type newKey struct {
 	CreatedDate time.Time   `json:"createdDate"`
 }
 
+// clientKey is a key in an answer to the operator.
+type clientKey struct {
+	ID          uuid.UUID   `json:"id"`
+	Name        string      `json:"name,omitempty"`
+	Role        herald.Role `json:"role" enum:"administrator,developer,analyst"`
+	CreatedDate time.Time   `json:"createdDate"`
+}
+
+// clientKeyList has no pages: a client has at most herald.MaxKeys.
+type clientKeyList struct {
+	Results []clientKey `json:"results"`
+}
+
 // keyRequest describes the body that makes an API key.
 type keyRequest struct {
 	_    struct{}    `additionalProperties:"false"`
@@ -74,6 +87,16 @@ func (s *surface) registerClients() {
 		Summary: "Make an API key for a client", Description: "For a client that has lost its keys, or needs an administrator's. At most 10; the eleventh is a 409. It needs no body.",
 		RequestBody: openapi.OptionalRequestOf[keyRequest](s.API.OpenAPI()),
 	}, withOperatorKey, s.createClientKey)
+	call(s, huma.Operation{
+		OperationID: "listClientKeys", Method: http.MethodGet, Path: "/clients/{id}/apiKeys", Tags: tags,
+		DefaultStatus: http.StatusOK,
+		Summary:       "List a client's API keys", Description: "Oldest first, without the keys themselves.",
+	}, withOperatorKey, s.listClientKeys)
+	call(s, huma.Operation{
+		OperationID: "deleteClientKey", Method: http.MethodDelete, Path: "/clients/{id}/apiKeys/{keyId}", Tags: tags,
+		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusConflict},
+		Summary: "Revoke a client's API key", Description: "At once and for good. The last key cannot be revoked: 409. Make another one first.",
+	}, withOperatorKey, s.deleteClientKey)
 	call(s, huma.Operation{
 		OperationID: "listClients", Method: http.MethodGet, Path: "/clients", Tags: tags,
 		DefaultStatus: http.StatusOK,
@@ -158,6 +181,34 @@ func (s *surface) createClientKey(r *http.Request, caller herald.Caller) (newKey
 	}
 	k, plain, err := s.Keys.CreateKey(r.Context(), caller, id, name, role)
 	return newKey{ID: k.ID, Name: k.Name, Role: k.Role, APIKey: plain, CreatedDate: k.CreatedAt}, err
+}
+
+func (s *surface) listClientKeys(r *http.Request, _ herald.Caller) (clientKeyList, error) {
+	id, err := pathID(r, "id", "client")
+	if err == nil {
+		_, err = s.Clients.Client(r.Context(), id)
+	}
+	if err != nil {
+		return clientKeyList{}, err
+	}
+	keys, err := s.Keys.Keys(r.Context(), id)
+	listed := clientKeyList{Results: make([]clientKey, len(keys))}
+	for i, k := range keys {
+		listed.Results[i] = clientKey{ID: k.ID, Name: k.Name, Role: k.Role, CreatedDate: k.CreatedAt}
+	}
+	return listed, err
+}
+
+func (s *surface) deleteClientKey(r *http.Request, caller herald.Caller) (openapi.NoBody, error) {
+	id, err := pathID(r, "id", "client")
+	if err != nil {
+		return openapi.NoBody{}, err
+	}
+	key, err := pathID(r, "keyId", "API key")
+	if err != nil {
+		return openapi.NoBody{}, err
+	}
+	return openapi.NoBody{}, s.Keys.DeleteKey(r.Context(), caller, id, key)
 }
 
 func (s *surface) listClients(r *http.Request, _ herald.Caller) (page[account], error) {

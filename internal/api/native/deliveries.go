@@ -26,20 +26,20 @@ func (s *surface) registerDeliveries() {
 		Summary:       "List the client's deliveries",
 		Description:   "Newest first. A delivery must meet all filters. A page can have fewer deliveries than its limit, or none, and still have a next: the search continues there.",
 		Parameters:    append(deliveryFilters(), pageParameters()...),
-	}, withClientKey, s.listDeliveries)
+	}, aboutOneClient, s.listDeliveries)
 	call(s, huma.Operation{
 		OperationID: "getDelivery", Method: http.MethodGet, Path: "/deliveries/{id}", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK,
 		Summary:       "Look up a delivery",
 		Description:   "With every attempt: the request with secrets masked, the response, the timings and the error.",
 		Parameters:    []*huma.Param{openapi.QueryParameter("body", huma.Schema{Type: "boolean"}, "Whether to add the body that every attempt sends.")},
-	}, withClientKey, s.getDelivery)
+	}, aboutOneClient, s.getDelivery)
 	call(s, huma.Operation{
 		OperationID: "redeliver", Method: http.MethodPost, Path: "/deliveries/{id}/redeliver", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusConflict},
 		Summary:     "Send an alert again",
 		Description: "Makes a new delivery of the same alert, due now, to the rule's present address. Each call makes another one.",
-	}, withClientKey, s.changeDelivery(s.Sender.Redeliver))
+	}, aboutOneClient, s.changeDelivery(s.Sender.Redeliver))
 	call(s, huma.Operation{
 		OperationID: "recoverDeliveries", Method: http.MethodPost, Path: "/deliveries/redeliver", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusAccepted,
@@ -48,20 +48,20 @@ func (s *surface) registerDeliveries() {
 			"has reached the same receiver since or is on its way there. With dryRun it counts them and makes none. " +
 			"A call makes at most 500; a next in the answer is the after of the call that continues.",
 		RequestBody: openapi.RequestOf[recoverRequest](s.API.OpenAPI()),
-	}, withClientKey, s.recoverDeliveries)
+	}, aboutOneClient, s.recoverDeliveries)
 	call(s, huma.Operation{
 		OperationID: "retryDelivery", Method: http.MethodPost, Path: "/deliveries/{id}/retry", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusConflict},
 		Summary: "Make the next attempt of a pending delivery now",
 		Description: "The attempt uses up the retry that was scheduled. A delivery that has ended is a 409: redeliver it. " +
 			"So is a mail that was not tried yet, which waits for its digest or its mailbox.",
-	}, withClientKey, s.changeDelivery(s.Sender.Retry))
+	}, aboutOneClient, s.changeDelivery(s.Sender.Retry))
 	call(s, huma.Operation{
 		OperationID: "cancelDelivery", Method: http.MethodPost, Path: "/deliveries/{id}/cancel", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusConflict},
 		Summary:     "Cancel a pending delivery",
 		Description: "An attempt that is under way may still arrive. A delivery that has ended is a 409.",
-	}, withClientKey, s.changeDelivery(s.Sender.Cancel))
+	}, aboutOneClient, s.changeDelivery(s.Sender.Cancel))
 }
 
 func deliveryFilters() []*huma.Param {
@@ -104,7 +104,7 @@ func (s *surface) listDeliveries(r *http.Request, caller herald.Caller) (page[he
 	}
 	limit := f.Limit
 	f.Limit = limit + 1
-	deliveries, next, err := s.Deliveries.Deliveries(r.Context(), caller.Key.ClientID, f)
+	deliveries, next, err := s.Deliveries.Deliveries(r.Context(), caller.Client(), f)
 	if err != nil {
 		return page[herald.Delivery]{}, err
 	}
@@ -121,14 +121,14 @@ func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDe
 	if p.err != nil {
 		return deliveryDetail{}, p.err
 	}
-	d, attempts, err := s.Deliveries.Delivery(r.Context(), caller.Key.ClientID, id)
+	d, attempts, err := s.Deliveries.Delivery(r.Context(), caller.Client(), id)
 	if attempts == nil {
 		attempts = []herald.Attempt{} // an empty list in JSON, not null
 	}
 	detail := deliveryDetail{Delivery: d, Attempts: explain.WithoutMailServer(attempts)}
 	if err == nil && withBody {
 		var body []byte
-		body, err = s.Deliveries.DeliveryBody(r.Context(), caller.Key.ClientID, id)
+		body, err = s.Deliveries.DeliveryBody(r.Context(), caller.Client(), id)
 		if herald.CodeOf(err) == herald.CodeNotFound {
 			err = nil // the content is missing, and the delivery and its attempts are still there
 		}
@@ -139,12 +139,12 @@ func (s *surface) getDelivery(r *http.Request, caller herald.Caller) (deliveryDe
 
 // changeDelivery returns the handler of a call that changes one delivery and answers with
 // the result.
-func (s *surface) changeDelivery(change func(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)) func(*http.Request, herald.Caller) (herald.Delivery, error) {
+func (s *surface) changeDelivery(change func(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)) func(*http.Request, herald.Caller) (herald.Delivery, error) {
 	return func(r *http.Request, caller herald.Caller) (herald.Delivery, error) {
 		id, err := pathID(r, "id", "delivery")
 		if err != nil {
 			return herald.Delivery{}, err
 		}
-		return change(r.Context(), caller.Key.ClientID, id)
+		return change(r.Context(), caller, caller.Client(), id)
 	}
 }

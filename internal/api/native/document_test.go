@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"herald"
 	"herald/internal/api/openapi"
 )
 
@@ -54,7 +55,7 @@ func TestTheDocumentHasEveryCallOfBothSurfaces(t *testing.T) {
 func TestEveryCallOfThisSurfaceIsServed(t *testing.T) {
 	r := newFixture(t)
 	for _, c := range calls {
-		request := httptest.NewRequest(c.method, strings.NewReplacer("{id}", uuid.NewString(), "{ruleId}", uuid.NewString(), "{name}", "x").Replace(c.path), nil)
+		request := httptest.NewRequest(c.method, strings.NewReplacer("{id}", uuid.NewString(), "{ruleId}", uuid.NewString(), "{keyId}", uuid.NewString(), "{name}", "x").Replace(c.path), nil)
 		if _, pattern := r.mux.Handler(request); pattern != c.method+" "+c.path {
 			t.Errorf("%s %s is served by %q", c.method, c.path, pattern)
 		}
@@ -229,6 +230,14 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 	}
 	r.rules[uuid.New()] = acme
 	r.publish("Sync Failed")
+	r.clients = []herald.Client{{ID: acme}}
+	event := r.events[0].ID.String()
+	of := func(path string) string {
+		for thing, id := range map[string]string{"/events/{id}": event, "/deliveries/{id}": r.deliveries[0].ID.String()} {
+			path = strings.Replace(path, thing, strings.Replace(thing, "{id}", id, 1), 1)
+		}
+		return path
+	}
 	eachOperation(document(t), func(method, path string, op object) {
 		own := func(c aCall) bool { return c.method == method && c.path == path }
 		if method != "GET" || !slices.ContainsFunc(calls, own) {
@@ -243,7 +252,7 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 			if p := p.(object); p["in"] == "query" {
 				name := p["name"].(string)
 				value := cmp.Or(values[path+" "+name], values[name])
-				r.must(http.StatusOK, key, method, strings.Replace(path, "{id}", r.deliveries[0].ID.String(), 1)+"?"+name+"="+strings.ReplaceAll(value, " ", "+"), "")
+				r.must(http.StatusOK, key, method, of(path)+"?"+name+"="+strings.ReplaceAll(value, " ", "+"), "")
 			}
 		}
 	})

@@ -40,12 +40,12 @@ func (s *surface) registerEvents() {
 		DefaultStatus: http.StatusOK,
 		Summary:       "List the client's events", Description: "Newest first.",
 		Parameters: pageParameters(),
-	}, withClientKey, s.listEvents)
+	}, aboutOneClient, s.listEvents)
 	call(s, huma.Operation{
 		OperationID: "getEvent", Method: http.MethodGet, Path: "/events/{id}", Tags: []string{"Events"},
 		DefaultStatus: http.StatusOK,
 		Summary:       "Look up an event", Description: "With the alerts that it raised.",
-	}, withClientKey, s.getEvent)
+	}, aboutOneClient, s.getEvent)
 }
 
 func (s *surface) listEvents(r *http.Request, caller herald.Caller) (page[acceptedEvent], error) {
@@ -54,7 +54,7 @@ func (s *surface) listEvents(r *http.Request, caller herald.Caller) (page[accept
 	if p.err != nil {
 		return page[acceptedEvent]{}, p.err
 	}
-	events, next, err := s.Events.Events(r.Context(), caller.Key.ClientID, after, limit+1)
+	events, next, err := s.Events.Events(r.Context(), caller.Client(), after, limit+1)
 	if err != nil {
 		return page[acceptedEvent]{}, err
 	}
@@ -66,7 +66,7 @@ func (s *surface) getEvent(r *http.Request, caller herald.Caller) (eventDetail, 
 	if err != nil {
 		return eventDetail{}, err
 	}
-	event, alerts, err := s.Events.Event(r.Context(), caller.Key.ClientID, id)
+	event, alerts, err := s.Events.Event(r.Context(), caller.Client(), id)
 	if err != nil {
 		return eventDetail{}, err
 	}

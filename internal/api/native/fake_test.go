@@ -42,10 +42,13 @@ type fake struct {
 	notReady    error
 	notice      string
 	publishFail error
-	recovered   recovery // what Recover was called with
+	recovered   recovery      // what Recover was called with
+	by          herald.Caller // of the last change of a delivery
+	keys        []herald.Key
 	link        herald.PortalLink
 	issues      []herald.Issue
 	notified    map[uuid.UUID]herald.Notifications // by client
+	ended       []herald.Caller                    // whose sessions have ended
 }
 
 type recovery struct {
@@ -175,11 +178,12 @@ func (f *fake) find(client, id uuid.UUID) (int, error) {
 	return i, nil
 }
 
-func (f *fake) Redeliver(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Redeliver(_ context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	i, err := f.find(client, id)
 	if err != nil {
 		return herald.Delivery{}, err
 	}
+	f.by = by
 	again := f.deliveries[i]
 	again.ID = herald.DeliveryID(again.AlertID, int(again.ID[15])+1)
 	again.State, again.DoneAt, again.Reason = herald.Pending, time.Time{}, ""
@@ -187,8 +191,8 @@ func (f *fake) Redeliver(_ context.Context, client, id uuid.UUID) (herald.Delive
 	return again, nil
 }
 
-func (f *fake) Recover(_ context.Context, client uuid.UUID, q herald.DeliveryFilter, dryRun bool) (herald.Recovery, error) {
-	f.recovered = recovery{client, q, dryRun}
+func (f *fake) Recover(_ context.Context, by herald.Caller, client uuid.UUID, q herald.DeliveryFilter, dryRun bool) (herald.Recovery, error) {
+	f.recovered, f.by = recovery{client, q, dryRun}, by
 	return herald.Recovery{Count: 7, Skipped: 2, Next: company}, nil
 }
 
@@ -197,20 +201,22 @@ func (f *fake) DeliveryBody(_ context.Context, client, id uuid.UUID) ([]byte, er
 	return []byte(`{"AlertId": "1"}`), err
 }
 
-func (f *fake) Retry(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Retry(_ context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	i := slices.IndexFunc(f.deliveries, func(d herald.Delivery) bool { return d.ID == id && d.ClientID == client })
 	if i < 0 {
 		return herald.Delivery{}, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
 	}
+	f.by = by
 	f.deliveries[i].NextAttemptAt = f.now
 	return f.deliveries[i], nil
 }
 
-func (f *fake) Cancel(_ context.Context, client, id uuid.UUID) (herald.Delivery, error) {
+func (f *fake) Cancel(_ context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
 	i, err := f.find(client, id)
 	if err != nil {
 		return herald.Delivery{}, err
 	}
+	f.by = by
 	d := &f.deliveries[i]
 	if d.State != herald.Pending {
 		return herald.Delivery{}, herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s.", id, d.State)
@@ -287,6 +293,27 @@ func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, n
 	return herald.Key{ID: herald.NewID(), ClientID: client, Name: name, Role: cmp.Or(role, herald.Developer)}, "key " + name, err
 }
 
+func (f *fake) Keys(_ context.Context, client uuid.UUID) ([]herald.Key, error) {
+	return newest(f.keys, uuid.Nil, len(f.keys), func(k herald.Key) uuid.UUID { return k.ID }, func(k herald.Key) bool { return k.ClientID == client }), nil
+}
+
+func (f *fake) DeleteKey(_ context.Context, _ herald.Caller, client, key uuid.UUID) error {
+	i := slices.IndexFunc(f.keys, func(k herald.Key) bool { return k.ID == key && k.ClientID == client })
+	if i < 0 {
+		return herald.Errorf(herald.CodeNotFound, "No API key was found with ID %s", key)
+	}
+	f.keys = slices.Delete(f.keys, i, i+1)
+	return nil
+}
+
+func (f *fake) Owner(_ context.Context, id uuid.UUID) (uuid.UUID, error) {
+	i := slices.IndexFunc(f.events, func(e herald.Event) bool { return e.ID == herald.EventOf(id) })
+	if i < 0 {
+		return uuid.Nil, herald.Errorf(herald.CodeNotFound, "Nothing was found with ID %s", id)
+	}
+	return f.events[i].ClientID, nil
+}
+
 func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, uuid.UUID, error) {
 	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
 		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), uuid.Nil, nil
@@ -336,6 +363,11 @@ func (f *fake) SetNotifications(_ context.Context, _ herald.Caller, client uuid.
 
 func (f *fake) StopNotifications(_ context.Context, _ herald.Caller, client uuid.UUID) error {
 	delete(f.notified, client)
+	return nil
+}
+
+func (f *fake) EndSessions(_ context.Context, by herald.Caller) error {
+	f.ended = append(f.ended, by)
 	return nil
 }
 

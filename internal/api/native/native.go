@@ -67,19 +67,26 @@ type Deliveries interface {
 	DeliveryBody(ctx context.Context, client, id uuid.UUID) ([]byte, error)
 }
 
+// Owners finds whom things belong to.
+type Owners interface {
+	// Owner returns the client of an event, or of the event that an alert or a delivery
+	// comes from; CodeNotFound when there is none.
+	Owner(ctx context.Context, id uuid.UUID) (uuid.UUID, error)
+}
+
 // Sender redelivers and cancels. Its calls are CodeNotFound when the client has no such
 // delivery.
 type Sender interface {
 	// Redeliver makes a new delivery of the same alert; every call makes another.
-	Redeliver(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	Redeliver(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
 	// Recover makes new deliveries of the failed ones that the filter selects and whose
 	// alert has not reached its receiver since; with dryRun it only counts them.
-	Recover(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error)
+	Recover(ctx context.Context, by herald.Caller, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error)
 	// Retry makes the next attempt of a pending delivery now; CodeConflict when it is not
 	// pending, or is a mail that was not tried yet.
-	Retry(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	Retry(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
 	// Cancel cancels a pending delivery; CodeConflict when it is not pending.
-	Cancel(ctx context.Context, client, id uuid.UUID) (herald.Delivery, error)
+	Cancel(ctx context.Context, by herald.Caller, client, id uuid.UUID) (herald.Delivery, error)
 }
 
 // Rules changes what a rule sends.
@@ -102,8 +109,12 @@ type Clients interface {
 	DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID) error
 }
 
-// Keys makes clients' API keys.
+// Keys stores clients' API keys.
 type Keys interface {
+	Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error)
+	// DeleteKey is CodeConflict for the last key, and CodeNotFound when the client has
+	// no such key.
+	DeleteKey(ctx context.Context, by herald.Caller, client, key uuid.UUID) error
 	// CreateKey returns the new key and its plain text; CodeNotFound when there
 	// is no such client, CodeConflict when it has herald.MaxKeys. An empty name
 	// means one that it makes up.
@@ -162,6 +173,7 @@ type Options struct {
 	Publisher   Publisher
 	Events      Events
 	Deliveries  Deliveries
+	Owners      Owners
 	Sender      Sender
 	Rules       Rules
 	Clients     Clients
@@ -172,6 +184,7 @@ type Options struct {
 	EventTypes  EventTypes
 	Backups     Backups
 	PortalLinks PortalLinks
+	Sessions    Sessions
 	// Notifications is who hears when a receiver fails, and CheckURL refuses a webhook's address that may
 	// not be called.
 	Notifications Notifications
@@ -182,6 +195,8 @@ type Options struct {
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// SendsMail says that a mail server is configured.
 	SendsMail bool
+	// Status returns how the service is.
+	Status func(ctx context.Context) (herald.Status, error)
 	// Ready returns why the service cannot serve now, or nil.
 	Ready func(ctx context.Context) error
 	// Notice returns a line that the answer of /readyz adds after "ok", or "".
@@ -210,6 +225,7 @@ func Register(o Options) error {
 	s.registerService()
 	s.registerBackup()
 	s.registerPortalLinks()
+	s.registerSessions()
 	return s.serveDocument()
 }
 

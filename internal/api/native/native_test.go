@@ -43,7 +43,7 @@ func newFixture(t *testing.T) *fixture {
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Issues: f, Notifications: f,
+		Auth: f, Publisher: f, Events: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Sessions: f, Issues: f, Notifications: f,
 		CheckURL: func(raw string) error {
 			if !strings.HasPrefix(raw, "https://") {
 				return herald.Invalid("", "%q is no https address", raw)
@@ -55,9 +55,12 @@ func newFixture(t *testing.T) *fixture {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
 		},
 		SendsMail: true,
-		Ready:     func(context.Context) error { return f.notReady },
-		Notice:    func() string { return f.notice },
-		API:       described,
+		Status: func(context.Context) (herald.Status, error) {
+			return herald.Status{Attention: []string{}, Version: "1.2.3", SlowReceivers: []herald.SlowReceiver{}}, nil
+		},
+		Ready:  func(context.Context) error { return f.notReady },
+		Notice: func() string { return f.notice },
+		API:    described,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -165,14 +168,14 @@ type aCall struct {
 // calls are all calls except the health checks and the document.
 var calls = []aCall{
 	{"POST", "/events", withAnyKey, `{"type":"Data sync completed","clientId":"` + acme.String() + `"}`},
-	{"GET", "/events", withClientKey, ""},
-	{"GET", "/events/{id}", withClientKey, ""},
-	{"GET", "/deliveries", withClientKey, ""},
-	{"GET", "/deliveries/{id}", withClientKey, ""},
-	{"POST", "/deliveries/{id}/redeliver", withClientKey, ""},
-	{"POST", "/deliveries/redeliver", withClientKey, `{"since":"2026-05-03T09:00:00Z"}`},
-	{"POST", "/deliveries/{id}/retry", withClientKey, ""},
-	{"POST", "/deliveries/{id}/cancel", withClientKey, ""},
+	{"GET", "/events", aboutOneClient, ""},
+	{"GET", "/events/{id}", aboutOneClient, ""},
+	{"GET", "/deliveries", aboutOneClient, ""},
+	{"GET", "/deliveries/{id}", aboutOneClient, ""},
+	{"POST", "/deliveries/{id}/redeliver", aboutOneClient, ""},
+	{"POST", "/deliveries/redeliver", aboutOneClient, `{"since":"2026-05-03T09:00:00Z"}`},
+	{"POST", "/deliveries/{id}/retry", aboutOneClient, ""},
+	{"POST", "/deliveries/{id}/cancel", aboutOneClient, ""},
 	{"GET", "/unsubscribed", withClientKey, ""},
 	{"DELETE", "/unsubscribed/{address}", withClientKey, ""},
 	{"PUT", "/rules/{ruleId}/security", withClientKey, `{"authorization":"none"}`},
@@ -182,7 +185,11 @@ var calls = []aCall{
 	{"PUT", "/clients/{id}", withOperatorKey, `{"name":"Acme"}`},
 	{"DELETE", "/clients/{id}", withOperatorKey, ""},
 	{"POST", "/clients/{id}/apiKeys", withOperatorKey, `{"role":"analyst"}`},
+	{"GET", "/clients/{id}/apiKeys", withOperatorKey, ""},
+	{"DELETE", "/clients/{id}/apiKeys/{keyId}", withOperatorKey, ""},
+	{"GET", "/status", withOperatorKey, ""},
 	{"POST", "/clients/{id}/portalLinks", withOperatorKey, `{"role":"analyst"}`},
+	{"DELETE", "/sessions", withAnyKey, ""},
 	{"GET", "/audit", withAnyKey, ""},
 	{"GET", "/issues", withAnyKey, ""},
 	{"GET", "/issues/{id}", withAnyKey, ""},
@@ -215,7 +222,7 @@ func TestTheWrongKindOfKeyIsToldWhichIsNeeded(t *testing.T) {
 			r.refused(http.StatusForbidden, "", "needs a client's API key", operatorKey, c.method, c.path, c.body)
 		case withOperatorKey:
 			r.refused(http.StatusForbidden, "", "needs the operator's key", acmeKey, c.method, c.path, c.body)
-		case withAnyKey:
+		case withAnyKey, aboutOneClient:
 			for _, key := range []string{operatorKey, acmeKey} {
 				if status, _ := r.do(key, c.method, c.path, c.body); status == http.StatusForbidden {
 					t.Errorf("%s %s is forbidden to %s", c.method, c.path, key)
@@ -253,9 +260,94 @@ func TestOtherClientsIdsAreNotFound(t *testing.T) {
 	}
 }
 
+// TestTheOperatorLooksAcrossClients makes every call about one client with the operator's key, and with
+// clients' keys that name themselves and others.
+func TestTheOperatorLooksAcrossClients(t *testing.T) {
+	r := newFixture(t)
+	r.clients = []herald.Client{{ID: acme}, {ID: rival}}
+	r.rules[uuid.New()] = acme
+	tried := 0
+	for _, c := range calls {
+		if c.who != aboutOneClient {
+			continue
+		}
+		tried++
+		id := r.publish("Data sync completed")
+		if strings.HasPrefix(c.path, "/deliveries") {
+			id = r.deliveries[len(r.deliveries)-1].ID.String()
+		}
+		one := strings.Contains(c.path, "{id}")
+		path := strings.Replace(c.path, "{id}", id, 1)
+		r.by = herald.Caller{}
+		for _, key := range []string{operatorKey, acmeKey} {
+			if status, answer := r.do(key, c.method, path+"?client="+acme.String(), c.body); status >= 300 && !(status == http.StatusConflict && key == acmeKey) {
+				t.Errorf("%s %s with the key of %s: status %d, %v", c.method, path, key, status, answer)
+			}
+			if key == operatorKey && c.method == "POST" && (!r.by.Operator || r.by.Client() != acme) {
+				t.Errorf("%s %s is made by %+v", c.method, path, r.by)
+			}
+		}
+		if c.method == "GET" && !one {
+			answer := r.must(http.StatusOK, operatorKey, c.method, path+"?client="+acme.String(), "")
+			if results := answer["results"].([]any); len(results) == 0 {
+				t.Errorf("%s %s lists nothing", c.method, path)
+			}
+			if answer := r.must(http.StatusOK, operatorKey, c.method, path+"?client="+rival.String(), ""); len(answer["results"].([]any)) != 0 {
+				t.Errorf("%s %s lists another client's: %v", c.method, path, answer)
+			}
+		}
+		unknown := uuid.NewString()
+		r.refused(http.StatusNotFound, "", "No client was found with ID "+unknown, operatorKey, c.method, path+"?client="+unknown, c.body)
+		for _, other := range []string{acme.String(), unknown} { // the key is a rival's: another client's id is like an unknown one
+			r.refused(http.StatusNotFound, "", "No client was found with ID "+other, rivalKey, c.method, path+"?client="+other, c.body)
+		}
+		for _, wrong := range []string{"x", uuid.Nil.String()} {
+			r.refused(http.StatusBadRequest, "client", "", operatorKey, c.method, path+"?client="+wrong, c.body)
+			r.refused(http.StatusBadRequest, "client", "", acmeKey, c.method, path+"?client="+wrong, c.body)
+		}
+		if one { // its client is found by itself
+			if status, answer := r.do(operatorKey, c.method, path, c.body); status >= 300 && status != http.StatusConflict {
+				t.Errorf("%s %s without a client: status %d, %v", c.method, path, status, answer)
+			}
+			r.refused(http.StatusNotFound, "", "was found with ID", operatorKey, c.method, path+"?client="+rival.String(), c.body)
+			r.refused(http.StatusNotFound, "", "was found with ID", operatorKey, c.method, strings.Replace(c.path, "{id}", unknown, 1), c.body)
+			r.refused(http.StatusNotFound, "", "was found with ID", operatorKey, c.method, strings.Replace(c.path, "{id}", "no-guid", 1), c.body)
+		} else {
+			r.refused(http.StatusBadRequest, "client", "?client=ID", operatorKey, c.method, path, c.body)
+		}
+	}
+	if tried < 7 {
+		t.Errorf("only %d calls are about one client", tried)
+	}
+}
+
+func TestTheOperatorListsAndRevokesKeys(t *testing.T) {
+	r := newFixture(t)
+	r.clients = []herald.Client{{ID: acme}, {ID: rival}}
+	key := herald.Key{ID: uuid.New(), ClientID: acme, Name: "reports", Role: herald.Analyst, CreatedAt: r.now}
+	r.keys = []herald.Key{key}
+	listed := r.must(http.StatusOK, operatorKey, "GET", "/clients/"+acme.String()+"/apiKeys", "")
+	want := object{"results": []any{object{"id": key.ID.String(), "name": "reports", "role": "analyst", "createdDate": "2026-05-03T09:00:00Z"}}}
+	if diff := cmp.Diff(want, listed); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(object{"results": []any{}}, r.must(http.StatusOK, operatorKey, "GET", "/clients/"+rival.String()+"/apiKeys", "")); diff != "" {
+		t.Error(diff)
+	}
+	for _, wrong := range []string{uuid.NewString(), "x"} {
+		r.refused(http.StatusNotFound, "", "No client was found with ID "+wrong, operatorKey, "GET", "/clients/"+wrong+"/apiKeys", "")
+		r.refused(http.StatusNotFound, "", "was found with ID", operatorKey, "DELETE", "/clients/"+acme.String()+"/apiKeys/"+wrong, "")
+	}
+	r.refused(http.StatusNotFound, "", "No API key was found", operatorKey, "DELETE", "/clients/"+rival.String()+"/apiKeys/"+key.ID.String(), "")
+	r.must(http.StatusNoContent, operatorKey, "DELETE", "/clients/"+acme.String()+"/apiKeys/"+key.ID.String(), "")
+	if len(r.keys) != 0 {
+		t.Error("the key is still there")
+	}
+}
+
 func TestUnknownAndRepeatedParametersAreNamed(t *testing.T) {
 	r := newFixture(t)
-	r.refused(http.StatusBadRequest, "colour", "this call has limit, after", acmeKey, "GET", "/events?colour=red", "")
+	r.refused(http.StatusBadRequest, "colour", "this call has limit, after, client", acmeKey, "GET", "/events?colour=red", "")
 	r.refused(http.StatusBadRequest, "limit", "this call has none", acmeKey, "GET", "/eventTypes?limit=1", "")
 	r.refused(http.StatusBadRequest, "limit", "given 2 times", acmeKey, "GET", "/events?limit=1&limit=2", "")
 	r.refused(http.StatusBadRequest, "", "cannot be read", acmeKey, "GET", "/events?limit=%zz", "")

@@ -56,3 +56,13 @@ func TestPortalLinkIsMadeAsAsked(t *testing.T) {
 	}
 	r.refused(http.StatusNotFound, "", "was found with ID", operatorKey, "POST", "/clients/"+rival.String()+"/portalLinks", "")
 }
+
+func TestSessionsOfAKeyEnd(t *testing.T) {
+	r := newFixture(t)
+	for _, key := range []string{acmeKey, operatorKey} {
+		r.must(http.StatusNoContent, key, "DELETE", "/sessions", "")
+	}
+	if len(r.ended) != 2 || r.ended[0].Key.ClientID != acme || !r.ended[1].Operator {
+		t.Errorf("sessions of %+v have ended", r.ended)
+	}
+}

@@ -32,7 +32,7 @@ func (s *surface) recoverDeliveries(r *http.Request, caller herald.Caller) (hera
 	if err != nil {
 		return herald.Recovery{}, err
 	}
-	return s.Sender.Recover(r.Context(), caller.Key.ClientID, f, dryRun)
+	return s.Sender.Recover(r.Context(), caller, caller.Client(), f, dryRun)
 }
 
 func (s *surface) readRecovery(r *http.Request) (f herald.DeliveryFilter, dryRun bool, err error) {

@@ -30,6 +30,12 @@ func (s *surface) registerService() {
 		Summary:       "What the service is configured to do",
 		Description:   "Without mail, deliveries to mailboxes fail with the reason no_mail_server.",
 	}, withAnyKey, func(*http.Request, herald.Caller) (capabilities, error) { return capabilities{Mail: s.SendsMail}, nil })
+	call(s, huma.Operation{
+		OperationID: "getStatus", Method: http.MethodGet, Path: "/status", Tags: []string{"Service"},
+		DefaultStatus: http.StatusOK,
+		Summary:       "How the service is",
+		Description:   "What needs attention, in words, and the figures behind it. Without its database it answers too, with less.",
+	}, withOperatorKey, func(r *http.Request, _ herald.Caller) (herald.Status, error) { return s.Status(r.Context()) })
 }
 
 // capabilities say what the service can do with its present configuration.

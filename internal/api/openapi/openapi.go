@@ -129,6 +129,12 @@ func QueryParameter(name string, schema huma.Schema, description string) *huma.P
 	return &huma.Param{Name: name, In: "query", Schema: &schema, Description: description}
 }
 
+// ClientParameter describes the parameter with which the operator's key names a client.
+func ClientParameter() *huma.Param {
+	return QueryParameter("client", huma.Schema{Type: "string", Format: "uuid"},
+		"The client that the call is about, for the operator's key. With a client's key it may be left out; another client's id is a 404.")
+}
+
 func header(kind, format, description string) *huma.Header {
 	return &huma.Header{Description: description, Schema: &huma.Schema{Type: kind, Format: format}}
 }

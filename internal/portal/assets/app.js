@@ -2,22 +2,45 @@
 import { writeTimes } from "./times.js";
 import { enableCopying } from "./copy.js";
 import { enableDialogs } from "./dialog.js";
+import { enableLive } from "./live.js";
 import { enableShortcuts } from "./shortcuts.js";
-import { toast } from "./toast.js";
+import { say } from "./toast.js";
 
 document.documentElement.classList.add("scripted");
 writeTimes(document);
 enableCopying();
 enableDialogs();
+enableLive();
+document.addEventListener("click", (event) => { if (event.target.closest("#new-rows")) location.reload(); });
 if (!("nokeys" in document.documentElement.dataset)) enableShortcuts();
 
 // What htmx has put into the page.
 document.addEventListener("htmx:load", (event) => writeTimes(event.target));
 
-// A list that could not be loaded says so, and offers to try again.
+// Filters that select nothing stay out of the address.
+document.addEventListener("htmx:configRequest", (event) => {
+  const values = event.detail.parameters;
+  for (const name of Object.keys(values)) if (values[name] === "") delete values[name];
+});
+
+// A list that was loaded says how long it is; one that could not be loaded says so, and offers to try again.
+document.addEventListener("htmx:afterSettle", () => {
+  const rows = document.querySelectorAll("#results tbody tr").length;
+  if (document.getElementById("results")) say(rows === 1 ? "1 row is shown." : `${rows} rows are shown.`);
+});
 for (const kind of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
-  document.addEventListener(kind, () => toast("That could not be loaded. Try again."));
+  document.addEventListener(kind, (event) => {
+    const error = document.getElementById("load-error").content.cloneNode(true);
+    error.querySelector("a").href = event.detail.pathInfo.finalRequestPath;
+    event.detail.target.replaceChildren(error);
+  });
 }
+
+// What htmx has loaded is in the address, and forms come back to it.
+document.addEventListener("submit", (event) => {
+  const back = event.target.elements.namedItem("back");
+  if (back) back.value = location.pathname + location.search;
+});
 
 // Choices that count at once.
 document.addEventListener("change", (event) => {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,7 +86,8 @@ func newNode(t *testing.T, binary string, args ...string) *node {
 func (n *node) start() {
 	n.t.Helper()
 	n.process = exec.Command(n.binary, n.args...)
-	n.process.Env = append(os.Environ(), "HERALD_OPERATOR_KEY="+operatorKey)
+	isOwn := func(setting string) bool { return strings.HasPrefix(setting, "HERALD_") } // such as HERALD_KILLS
+	n.process.Env = append(slices.DeleteFunc(os.Environ(), isOwn), "HERALD_OPERATOR_KEY="+operatorKey)
 	n.process.Stdout, n.process.Stderr = n.log, n.log
 	if err := n.process.Start(); err != nil {
 		n.t.Fatal(err)

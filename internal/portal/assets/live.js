@@ -1,0 +1,89 @@
+// Keeps a page up to date by asking for it again: soon while something happens, and ever more rarely, so that a page that is
+// left open costs next to nothing. Nothing that one reads moves.
+//
+//   data-live="rows"  rows that are shown change in place; others are announced: "12 new"
+//   data-live="page"  the main part is replaced; data-due is when something is expected, in ms since 1970
+import { say } from "./toast.js";
+import { writeTimes } from "./times.js";
+
+const soonest = 5e3, latest = 120e3;
+let wait = soonest, timer = 0;
+
+export function enableLive() {
+  if (!document.querySelector("[data-live]")) return;
+  plan();
+  document.addEventListener("visibilitychange", () => { wait = soonest; plan(); });
+}
+
+function plan() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  const due = Number(document.querySelector("[data-due]")?.dataset.due) - Date.now() + 1500;
+  timer = setTimeout(refresh, due > 0 && due < latest ? due : wait);
+}
+
+// busy is true while the visitor reads or chooses something that a change would disturb.
+function busy() {
+  const chosen = getSelection();
+  return document.querySelector("dialog[open], details.menu[open], .htmx-request") ||
+    chosen && !chosen.isCollapsed || document.activeElement.closest("main form input, main form select");
+}
+
+async function refresh() {
+  const live = document.querySelector("[data-live]");
+  if (!live) return;
+  if (!busy()) {
+    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "error" }).catch(() => null);
+    if (response?.ok && !busy()) {
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+      const changed = live.dataset.live === "rows" ? refreshRows(live, fresh) : refreshPage(fresh);
+      wait = changed ? soonest : Math.min(wait * 1.5, latest);
+    } else {
+      wait = Math.min(wait * 1.5, latest);
+    }
+  }
+  plan();
+}
+
+// contentOf is what a cell says: of a time itself, not how long ago it is.
+function contentOf(cell) {
+  return cell.querySelector("time")?.dateTime ?? cell.textContent;
+}
+
+// refreshRows changes the rows that are shown, and returns whether any has.
+function refreshRows(live, fresh) {
+  const shown = new Map([...document.querySelectorAll("#results tbody tr")].map((row) => [row.querySelector("a").getAttribute("href"), row]));
+  let fresher = 0, changed = false;
+  for (const row of fresh.querySelectorAll("#results tbody tr")) {
+    const old = shown.get(row.querySelector("a").getAttribute("href"));
+    if (!old) { fresher++; continue; }
+    for (const [i, cell] of [...row.cells].entries()) {
+      if (contentOf(old.cells[i]) === contentOf(cell)) continue;
+      old.cells[i].replaceChildren(...document.importNode(cell, true).childNodes);
+      writeTimes(old.cells[i]);
+      changed = true;
+    }
+  }
+  const button = document.getElementById("new-rows");
+  const text = fresher === 0 ? "" : `${fresher}${fresher >= shown.size ? " or more" : ""} new`;
+  if (button && button.textContent !== text) {
+    button.hidden = !text;
+    button.textContent = text;
+    if (text) say(text);
+    changed = true;
+  }
+  return changed;
+}
+
+// refreshPage replaces the main part if its state has changed, and returns whether it has.
+function refreshPage(fresh) {
+  const old = document.querySelector("[data-live]"), now = fresh.querySelector("[data-live]");
+  if (now && old.dataset.version === now.dataset.version) return false;
+  const main = document.querySelector("main"), open = main.contains(document.activeElement);
+  main.replaceChildren(...document.importNode(fresh.querySelector("main"), true).childNodes);
+  for (const one of main.querySelectorAll("[data-unscripted]")) one.hidden = true;
+  writeTimes(main);
+  if (open) main.focus({ preventScroll: true });
+  say(main.querySelector(".badge")?.textContent ?? "");
+  return true;
+}
