@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,11 @@ func (c *issuesList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.WritePage(out.stdout, out.stderr, c.Output, issueColumns, page.Results, page, moreAfter(page.Next))
+	columns := issueColumns
+	if slices.ContainsFunc(page.Results, func(i herald.Issue) bool { return i.ClientID != page.Results[0].ClientID }) {
+		columns = append(columns[:len(columns):len(columns)], cli.Column[herald.Issue]{Head: "CLIENT", Cell: func(i herald.Issue) string { return cli.ID(i.ClientID) }})
+	}
+	return cli.WritePage(out.stdout, out.stderr, c.Output, columns, page.Results, page, moreAfter(page.Next))
 }
 
 // oneIssue are the flags of commands about one issue.

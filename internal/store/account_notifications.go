@@ -48,7 +48,7 @@ func (s *Store) Notifications(ctx context.Context, client uuid.UUID) (herald.Not
 
 func notifications(ctx context.Context, q querier, client uuid.UUID) (herald.Notifications, error) {
 	n, err := first(ctx, q, func(rows *sql.Rows) (n herald.Notifications, err error) {
-		n.On = true
+		n.On = true // a rule of their types alone is not enough
 		err = rows.Scan(&n.AfterMinutes, &n.AfterDeliveries)
 		return n, err
 	}, `SELECT after_minutes, after_deliveries FROM notifications WHERE client_id = $1`, client[:])

@@ -115,7 +115,8 @@ func (t *postgresWriting) endIssues(successes []success) {
 	}
 }
 
-const postgresEndIssuesSQL = `UPDATE issues SET ended_at = $4 WHERE id = ANY(ARRAY(
+// A condition on ended_at outside would let the plan read all open rows.
+const postgresEndIssuesSQL = `UPDATE issues SET ended_at = coalesce(ended_at, $4) WHERE id = ANY(ARRAY(
 SELECT i.id FROM unnest($1::uuid[], $2::bytea[], $3::uuid[]) r(client_id, receiver_key, delivery_id),
 LATERAL (SELECT i.id FROM issues i WHERE i.client_id = r.client_id AND i.receiver_key = r.receiver_key AND i.ended_at IS NULL LIMIT 100) i
-WHERE (EXISTS (SELECT 1 FROM deliveries d WHERE d.id = r.delivery_id AND d.xmin = pg_current_xact_id()::xid)) IS TRUE)) AND ended_at IS NULL`
+WHERE (EXISTS (SELECT 1 FROM deliveries d WHERE d.id = r.delivery_id AND d.xmin = pg_current_xact_id()::xid)) IS TRUE))`
