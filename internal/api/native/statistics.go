@@ -48,7 +48,7 @@ func (s *surface) registerStatistics() {
 	call(s, huma.Operation{
 		OperationID: "getStatistics", Method: http.MethodGet, Path: "/statistics", Tags: []string{"Deliveries"},
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
-		Summary:       "Count attempts and deliveries",
+		Summary: "Count attempts and deliveries",
 		Description: "An attempt counts in the hour in which it began, a delivery in the hour in which it ended. The counts follow within some seconds, and are exact then. " +
 			"They are kept for 35 days, or as long as history if that is shorter. In each hour, the 1000 busiest receivers of a client have counts of their own.",
 		Parameters: []*huma.Param{
