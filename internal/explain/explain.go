@@ -207,6 +207,22 @@ func Attempt(a herald.Attempt) string {
 	}
 }
 
+// Issue returns the end of a sentence that says why the deliveries of an issue fail.
+func Issue(i herald.Issue) string {
+	switch i.Reason {
+	case herald.ReasonNone:
+		return "of several reasons"
+	case herald.ReasonExpired:
+		return "they had been pending for longer than Herald keeps trying"
+	case herald.ReasonNoMailServer:
+		return "no mail server is configured"
+	case herald.ReasonMailLimit:
+		return "the client had had all its mails or mailboxes of the day"
+	default:
+		return Attempt(herald.Attempt{Reason: i.Reason, Status: i.LastStatus})
+	}
+}
+
 // Attempts returns a number of attempts in words.
 func Attempts(n int) string {
 	if n == 1 {

@@ -113,6 +113,10 @@ type Options struct {
 	Rules      Rules
 	Clients    Clients
 	Audit      Audit
+	Issues     Issues
+	Recoverer  Recoverer
+	Statistics Statistics
+	Operator   Operator
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// Secure says that people reach the portal by https; cookies are for https alone then.
@@ -129,6 +133,7 @@ type portal struct {
 	assets   *assets
 	pages    map[string]*template.Template // by file
 	failures api.Guesses                   // of signing in
+	seen     seen                          // by the operator
 	policy   string                        // the Content-Security-Policy
 }
 

@@ -19,7 +19,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 // pathValues are what the variables of routes stand for, of one client.
 func pathValues(of uuid.UUID) map[string]string {
-	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1"}
+	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "issue": issueID(of).String()}
 }
 
 // filled returns the method and the address of a route, with its variables filled in.
@@ -63,7 +63,7 @@ func TestNoPageShowsAnotherClientsData(t *testing.T) {
 		mixed["client"] = acme.String()
 		method, target = filled(t, at.pattern, mixed)
 		w := f.request(f.signedIn("acme"), method, target, form(method))
-		if own := !strings.Contains(at.pattern, "{delivery}"); !own && w.Code != http.StatusNotFound {
+		if own := !strings.Contains(at.pattern, "{delivery}") && !strings.Contains(at.pattern, "{issue}"); !own && w.Code != http.StatusNotFound {
 			t.Errorf("%s with another client's id: status %d", target, w.Code)
 		}
 		if strings.Contains(w.Body.String(), "secret of "+rival.String()) || strings.Contains(w.Body.String(), rival.String()+".example") {
