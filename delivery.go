@@ -120,6 +120,8 @@ type Delivery struct {
 	AlertID  uuid.UUID `json:"alertId"`
 	EventID  uuid.UUID `json:"eventId"`
 	RuleID   uuid.UUID `json:"ruleId"`
+	// Test says that it comes from a test of its rule.
+	Test bool `json:"test,omitempty" doc:"It is a test of its rule."`
 	// Type is the event's type; CompanyID is the company that the event is about.
 	Type      string    `json:"eventType"`
 	CompanyID uuid.UUID `json:"companyId,omitzero"`

@@ -53,6 +53,9 @@ type Publication struct {
 	// IdempotencyKey makes the same publication count once per client within
 	// IdempotencyTTL; empty means no such check.
 	IdempotencyKey string
+	// TestOf makes the event a test of the rule with that id: it meets this rule alone and has the rule's
+	// type. What it lacks of data, company and connection is filled in. uuid.Nil means no test.
+	TestOf uuid.UUID
 }
 
 // Receipt answers one publication after it was stored.

@@ -34,6 +34,8 @@ import (
 //	alert     …                            aaaa 00    a = 1…65535, one a rule met
 //	delivery  …                            aaaa dd    d = 0 the webhook, then mailboxes, then redeliveries
 //
+// In the ids of a test of a rule the version is 8 instead of 7.
+//
 // t and s are UUIDv7's milliseconds and, after RFC 9562 section 6.2 method 3,
 // the time within the millisecond in steps of 256 ns; r is random.
 const (
@@ -92,6 +94,21 @@ func (s *IDs) New() uuid.UUID {
 // NewEvent returns a new id whose last three bytes are zero. They number the
 // event's alerts and deliveries.
 func (s *IDs) NewEvent() uuid.UUID { return EventOf(s.New()) }
+
+// NewTest returns a new id like NewEvent, for a test of a rule. Its version is 8 instead of 7 (RFC 9562
+// section 5.8), so the ids of its alerts and deliveries show that they are of a test, see IsTest.
+func (s *IDs) NewTest() uuid.UUID {
+	id := s.NewEvent()
+	id[6] = id[6]&0x0f | testVersion<<4
+	return id
+}
+
+// testVersion is the version of the ids of tests.
+const testVersion = 8
+
+// IsTest reports whether an event, or the event that an alert or a delivery comes from, is a test of a
+// rule.
+func IsTest(id uuid.UUID) bool { return id[6]>>4 == testVersion }
 
 // systemIDs makes the ids whose times do not matter.
 var systemIDs = NewIDs(time.Now)

@@ -124,3 +124,20 @@ func TestRuleMeets(t *testing.T) {
 		})
 	}
 }
+
+// TestIDsOfTestsAreTold: with the same time and the same relations as other ids.
+func TestIDsOfTestsAreTold(t *testing.T) {
+	at := time.Date(2026, 5, 3, 9, 0, 0, 123456000, time.UTC)
+	ids := herald.NewIDs(func() time.Time { return at })
+	usual, test := ids.NewEvent(), ids.NewTest()
+	if herald.IsTest(usual) || herald.IsTest(herald.DeliveryID(herald.AlertID(usual, 7), 255)) || herald.IsTest(uuid.Nil) {
+		t.Errorf("%s looks like a test", usual)
+	}
+	delivery := herald.DeliveryID(herald.AlertID(test, 7), 255)
+	if !herald.IsTest(test) || !herald.IsTest(delivery) || herald.EventOf(delivery) != test || test.Version() != 8 || test.Variant() != uuid.RFC4122 {
+		t.Errorf("%s and its delivery %s", test, delivery)
+	}
+	if got := herald.TimeOf(test).Sub(at).Abs(); got > time.Microsecond {
+		t.Errorf("the time of %s is %v off", test, got)
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"herald"
 )
 
 // Rule says which events raise an alert, and where the alert is sent.
@@ -120,6 +122,28 @@ func (c *API) CreateRule(ctx context.Context, r Rule) (Rule, error) {
 	var made Rule
 	err := c.do(ctx, call{method: http.MethodPost, path: "/rules", body: r, into: &made})
 	return made, err
+}
+
+// PreviewRule says which events of the last seven days a rule would have met. It makes no rule.
+func (c *API) PreviewRule(ctx context.Context, r Rule) (herald.Preview, error) {
+	var preview herald.Preview
+	err := c.do(ctx, call{method: http.MethodPost, path: "/rules/preview", body: r, into: &preview, repeatable: true})
+	return preview, err
+}
+
+// TestOptions are what a test sends. Their zero values mean the event type's example.
+type TestOptions struct {
+	Data             json.RawMessage `json:"data,omitempty"`
+	CompanyID        uuid.UUID       `json:"companyId,omitzero"`
+	DataConnectionID uuid.UUID       `json:"dataConnectionId,omitzero"`
+}
+
+// TestRule sends a test to a rule's receivers, as real deliveries that are marked as a test. It is not
+// retried.
+func (c *API) TestRule(ctx context.Context, id uuid.UUID, o TestOptions) (herald.Receipt, error) {
+	var r herald.Receipt
+	err := c.do(ctx, call{method: http.MethodPost, path: "/rules/" + id.String() + "/test", body: o, into: &r})
+	return r, err
 }
 
 // UpdateRule replaces a rule's type, company and notifiers.

@@ -33,7 +33,7 @@ var deliveryColumns = []cli.Column[client.Delivery]{
 	{Head: "STATUS", Cell: statusOf},
 	{Head: "REASON", Cell: reasonOf},
 	{Head: "NEXT", Cell: func(d client.Delivery) string { return cli.Time(d.NextAttemptAt) }},
-	{Head: "TYPE", Cell: func(d client.Delivery) string { return d.Type }},
+	{Head: "TYPE", Cell: func(d client.Delivery) string { return typeOf(d.Type, d.Test) }},
 	{Head: "RECEIVER", Cell: func(d client.Delivery) string { return d.Address }},
 	{Head: "REPEATS", Cell: func(d client.Delivery) string { return cli.ID(d.Repeats) }},
 }

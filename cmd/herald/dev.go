@@ -251,11 +251,8 @@ func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, erro
 			fmt.Fprintf(out, "%s  mail to %s  %s\n", r.At.Local().Format("15:04:05.000"), cli.Clean(r.To), cli.Clean(r.Headers.Get("Subject")))
 			return
 		}
-		var body struct{ RuleType, Message string }
-		if json.Unmarshal(r.Body, &body) != nil {
-			body.RuleType = "(not an alert)"
-		}
-		fmt.Fprintf(out, "%s  %d  %s  %s\n", r.At.Local().Format("15:04:05.000"), r.Status, cli.Clean(body.RuleType), cli.Clean(body.Message))
+		kind, message := shown(r)
+		fmt.Fprintf(out, "%s  %s  %s  %s\n", r.At.Local().Format("15:04:05.000"), r.Outcome(), cli.Clean(kind), cli.Clean(message))
 	})
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go server.Serve(listener)   //nolint:errcheck // ends with Close

@@ -17,15 +17,24 @@ import (
 type eventsCommand struct {
 	List    eventsList    `cmd:"" help:"List the events, newest first."`
 	Get     eventsGet     `cmd:"" help:"Show an event and the alerts it raised."`
+	Why     eventsWhy     `cmd:"" help:"Say which rules an event met, and why not the others."`
 	Publish eventsPublish `cmd:"" help:"Publish an event."`
 }
 
 var eventColumns = []cli.Column[client.AcceptedEvent]{
 	{Head: "ID", Cell: func(e client.AcceptedEvent) string { return cli.ID(e.ID) }},
 	{Head: "ACCEPTED", Cell: func(e client.AcceptedEvent) string { return cli.Time(e.AcceptedAt) }},
-	{Head: "TYPE", Cell: func(e client.AcceptedEvent) string { return e.Type }},
+	{Head: "TYPE", Cell: func(e client.AcceptedEvent) string { return typeOf(e.Type, e.Test) }},
 	{Head: "COMPANY", Cell: func(e client.AcceptedEvent) string { return cli.ID(e.CompanyID) }},
 	{Head: "DATA", Cell: func(e client.AcceptedEvent) string { return cli.Brief(string(e.Data), 60) }},
+}
+
+// typeOf is an event's type in a table.
+func typeOf(name string, test bool) string {
+	if test {
+		return name + " (test)"
+	}
+	return name
 }
 
 type eventsList struct {
@@ -72,6 +81,41 @@ func (c *eventsGet) Run(ctx context.Context, out *streams) error {
 			Cell: func(client.AcceptedEvent) string { return "rule " + a.RuleID.String() }})
 	}
 	return cli.WriteOne(out.stdout, c.Output, fields, event)
+}
+
+var verdictColumns = []cli.Column[herald.Verdict]{
+	{Head: "RULE", Cell: func(v herald.Verdict) string { return cli.ID(v.RuleID) }},
+	{Head: "MET", Cell: func(v herald.Verdict) string {
+		if v.Met {
+			return "yes"
+		}
+		return "no"
+	}},
+	{Head: "WHY", Cell: func(v herald.Verdict) string { return v.Why }},
+}
+
+type eventsWhy struct {
+	connection
+	forClient
+	ID    uuid.UUID `arg:"" help:"The event's id."`
+	Limit int       `help:"Rules to show, at most 500." default:"50"`
+	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
+}
+
+// Run says which rules an event met.
+func (c *eventsWhy) Run(ctx context.Context, out *streams) error {
+	service, err := c.of(c.client())
+	if err != nil {
+		return err
+	}
+	page, err := service.EventRules(ctx, c.ID, client.Cursor{Limit: c.Limit, After: c.After})
+	if err != nil {
+		return err
+	}
+	if c.Output == cli.Table {
+		fmt.Fprintf(out.stderr, "The event met %d of %d rules.\n", page.Met, page.Rules)
+	}
+	return cli.WritePage(out.stdout, out.stderr, c.Output, verdictColumns, page.Results, page, moreAfter(page.Next))
 }
 
 var receiptColumns = []cli.Column[herald.Receipt]{

@@ -30,6 +30,7 @@ type commands struct {
 	Restore       restoreCommand       `cmd:"" help:"Restore a backup into an empty data directory, or check it."`
 	Secrets       secretsCommand       `cmd:"" help:"Change the key that secrets are sealed with."`
 	Dev           devCommand           `cmd:"" help:"Try it out: the service with a client, a receiver and rules in place."`
+	Inbox         inboxCommand         `cmd:"" help:"Show what came to the inbox of herald dev, and set what it answers."`
 	Trigger       triggerCommand       `cmd:"" help:"Publish an example event of a type."`
 	Tail          tailCommand          `cmd:"" help:"Show deliveries as they happen."`
 	Rules         rulesCommand         `cmd:"" help:"Manage the rules: which events are sent to which receivers."`

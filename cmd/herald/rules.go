@@ -8,17 +8,20 @@ import (
 
 	"github.com/google/uuid"
 
+	"herald"
 	"herald/client"
 	"herald/internal/cli"
 )
 
 // rulesCommand is `herald rules`.
 type rulesCommand struct {
-	List   rulesList   `cmd:"" help:"List the rules."`
-	Get    rulesGet    `cmd:"" help:"Show a rule."`
-	Create rulesCreate `cmd:"" help:"Make a rule."`
-	Update rulesUpdate `cmd:"" help:"Change a rule: what is given, and nothing else."`
-	Delete rulesDelete `cmd:"" help:"Delete a rule; what it raised is still delivered."`
+	List    rulesList    `cmd:"" help:"List the rules."`
+	Get     rulesGet     `cmd:"" help:"Show a rule."`
+	Create  rulesCreate  `cmd:"" help:"Make a rule."`
+	Preview rulesPreview `cmd:"" help:"Say which events of the last seven days a rule would have met, without making it."`
+	Test    rulesTest    `cmd:"" help:"Send a test to a rule's receivers, as a real delivery."`
+	Update  rulesUpdate  `cmd:"" help:"Change a rule: what is given, and nothing else."`
+	Delete  rulesDelete  `cmd:"" help:"Delete a rule; what it raised is still delivered."`
 }
 
 var ruleColumns = []cli.Column[client.Rule]{
@@ -75,12 +78,49 @@ func (c *rulesGet) Run(ctx context.Context, out *streams) error {
 	return cli.WriteOne(out.stdout, c.Output, ruleColumns, rule)
 }
 
-type rulesCreate struct {
-	connection
+// newRule is a rule as the command line describes it.
+type newRule struct {
 	Type    string    `arg:"" predictor:"type" help:"Type of event, in any spelling; herald types list shows them."`
 	Company uuid.UUID `help:"Only events of this company; left out, of all." placeholder:"ID"`
 	Webhook string    `help:"Address to post alerts to." placeholder:"URL"`
 	Email   []string  `help:"Mailbox that gets the alerts; repeatable." placeholder:"ADDRESS"`
+}
+
+func (n *newRule) rule() client.Rule {
+	return client.Rule{Type: n.Type, CompanyID: n.Company, Notifiers: client.Notifiers{Webhook: n.Webhook, Emails: n.Email}}
+}
+
+type rulesPreview struct {
+	connection
+	newRule
+}
+
+var exampleColumns = []cli.Column[herald.Example]{
+	{Head: "ID", Cell: func(e herald.Example) string { return cli.ID(e.ID) }},
+	{Head: "ACCEPTED", Cell: func(e herald.Example) string { return cli.Time(e.AcceptedAt) }},
+	{Head: "TYPE", Cell: func(e herald.Example) string { return e.Type }},
+	{Head: "COMPANY", Cell: func(e herald.Example) string { return cli.ID(e.CompanyID) }},
+}
+
+// Run says which events a rule would have met.
+func (c *rulesPreview) Run(ctx context.Context, out *streams) error {
+	service, err := c.client()
+	if err != nil {
+		return err
+	}
+	preview, err := service.PreviewRule(ctx, c.rule())
+	if err != nil {
+		return err
+	}
+	if c.Output == cli.Table {
+		fmt.Fprintln(out.stderr, cli.Clean(preview.Summary))
+	}
+	return cli.WritePage(out.stdout, out.stderr, c.Output, exampleColumns, preview.Examples, preview, "")
+}
+
+type rulesCreate struct {
+	connection
+	newRule
 }
 
 // Run makes a rule.
@@ -89,8 +129,7 @@ func (c *rulesCreate) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	rule := client.Rule{Type: c.Type, CompanyID: c.Company, Notifiers: client.Notifiers{Webhook: c.Webhook, Emails: c.Email}}
-	made, err := service.CreateRule(ctx, rule)
+	made, err := service.CreateRule(ctx, c.rule())
 	if err != nil {
 		return err
 	}

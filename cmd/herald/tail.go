@@ -121,7 +121,7 @@ func (t *tail) line(d client.Delivery) error {
 		return cli.WriteOne(t.out.stdout, cli.JSONL, nil, d)
 	}
 	line := fmt.Sprintf("%s  %-9s  %s", cli.Time(madeAt(d)), d.State, explain.Attempts(d.AttemptCount))
-	for _, part := range []string{statusOf(d), reasonOf(d), d.ID.String(), d.Type, d.Address} {
+	for _, part := range []string{statusOf(d), reasonOf(d), d.ID.String(), typeOf(d.Type, d.Test), d.Address} {
 		if part != "" {
 			line += "  " + cli.Clean(part)
 		}

@@ -100,6 +100,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	}
 	p.control = &delivery.Control{Engine: a.engine, History: a.store, Origin: webhook.Origin}
 	p.intake = intake.New(p.clients, a.store, a.engine, webhook.Origin).WithIDs(ids)
+	p.explainer = &intake.Explainer{Clients: p.clients, History: a.store, Now: a.clock.Now}
 	if c.MaxFanOut > 0 {
 		p.intake.MaxFanOut = c.MaxFanOut
 	}

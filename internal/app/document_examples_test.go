@@ -111,11 +111,12 @@ func (w *walker) examples() *examples {
 	return &examples{walker: w,
 		ids: map[string]string{
 			"ruleId": rule.ID.String(), "deleteRule ruleId": spare.ID.String(), "alertId": receipt.AlertIDs[0].String(), "apiKeyId": key.ID.String(), "keyId": otherKey.ID.String(),
-			"/events/{id} id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "/issues/{id} id": issue, "acknowledgeIssue id": issue, "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(), "retryDelivery id": waits.AlertIDs[0].String(),
+			"/events/{id} id": receipt.EventID.String(), "/events/{id}/rules id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "/issues/{id} id": issue, "acknowledgeIssue id": issue, "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(), "retryDelivery id": waits.AlertIDs[0].String(),
 			"id": other.ID.String(), "name": "own", "deleteEventType name": "old", "address": "a@acme.example",
 		},
 		bodies: map[string]string{
-			"createRule": ruleBody(uuid.NewString()), "updateRule": ruleBody(rule.ID.String()),
+			"testRule":    `{"companyId":"` + company + `","dataConnectionId":"` + company + `","data":{"syncId":"s","syncType":"Expense","FailureStage":"Pushing"}}`,
+			"previewRule": ruleBody(uuid.NewString()), "createRule": ruleBody(uuid.NewString()), "updateRule": ruleBody(rule.ID.String()),
 			"updateProfile": `{"name":"Acme","redirectUrl":"https://acme.example/{companyId}","logoUrl":"https://acme.example/l","iconUrl":"https://acme.example/i","whiteListUrls":["https://acme.example"],"alertAuthHeader":"Bearer t","confirmCompanyName":true}`,
 			"createKey":     `{"name":"walker","role":"analyst"}`, "createClientKey": `{"name":"walker","role":"analyst"}`,
 			"publish": `{"type":"Sync Failed","clientId":"` + w.account.ID.String() + `","companyId":"` + company + `","data":{"syncId":"s-1","syncType":"Expense","FailureStage":"Pushing"},` +

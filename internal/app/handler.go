@@ -31,12 +31,13 @@ import (
 
 // parts are what the APIs call.
 type parts struct {
-	guard    *egress.Guard
-	clients  *clientcache.Cache
-	registry *prometheus.Registry
-	box      *secret.Box
-	intake   *intake.Intake
-	control  *delivery.Control
+	guard     *egress.Guard
+	clients   *clientcache.Cache
+	registry  *prometheus.Registry
+	box       *secret.Box
+	intake    *intake.Intake
+	explainer *intake.Explainer
+	control   *delivery.Control
 }
 
 // handler puts both APIs on one mux, inside the middleware.
@@ -50,7 +51,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow).WithEvents(a.limitEvents)
 	}
 	codat.Register(mux, codat.Options{
-		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store,
+		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store, Previewer: p.explainer,
 		Catalogue: p.clients.Catalogue, CheckURL: p.guard.CheckURL,
 	})
 	described := openapi.New(mux, a.config.Version)
@@ -61,7 +62,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
 	err = native.Register(native.Options{
-		Auth: auth, Publisher: p.intake, Events: a.store, Deliveries: a.store, Owners: a.store, Sender: p.control, Rules: a.store,
+		Auth: auth, Publisher: p.intake, Events: a.store, Explainer: p.explainer, Deliveries: a.store, Owners: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Issues: a.store, Notifications: a.store, CheckURL: p.guard.CheckURL, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
 		PortalLinks: a.store, Sessions: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
 		SendsMail: a.config.MailServer != nil, Status: a.status, Statistics: a.store, Now: a.clock.Now,

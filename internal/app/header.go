@@ -14,7 +14,7 @@ import (
 var takenHeaders = []string{
 	"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Access-Control-Request-Headers", "Access-Control-Request-Method",
 	"Age", "Authorization", "Cache-Control", "Connection", "Cookie", "Cookie2", "Date", "Digest", "Dnt", "Expect", "Expires", "Forwarded",
-	"From", "Host", "Http2-Settings", "Idempotency-Key", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since",
+	"From", "Herald-Test", "Host", "Http2-Settings", "Idempotency-Key", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since",
 	"Keep-Alive", "Link", "Location", "Max-Forwards", "Mime-Version", "Origin", "Pragma", "Prefer", "Priority", "Range", "Referer",
 	"Retry-After", "Set-Cookie", "Te", "Traceparent", "Tracestate", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent", "Via",
 	"Warning", "Www-Authenticate", "X-Http-Method-Override", "X-Real-Ip",

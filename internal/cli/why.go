@@ -43,6 +43,9 @@ func WriteWhy(out io.Writer, e Explanation) error {
 
 func evidence(d client.Delivery) []string {
 	lines := []string{"to " + d.Address, fmt.Sprintf("raised %s, %s", Time(d.RaisedAt), explain.Attempts(len(d.Attempts)))}
+	if d.Test {
+		lines = append(lines, "a test of the rule "+d.RuleID.String())
+	}
 	for _, a := range d.Attempts {
 		line := fmt.Sprintf("attempt %d at %s: %s", a.N, Time(a.At), a.Outcome)
 		if a.Status != 0 {

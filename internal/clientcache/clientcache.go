@@ -11,6 +11,8 @@ package clientcache
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"reflect"
 	"sync"
 	"time"
@@ -58,6 +60,15 @@ type Snapshot struct {
 
 // Rules returns the rules of an event type, in the order of their creation.
 func (s *Snapshot) Rules(eventType string) []herald.Rule { return s.byType[eventType] }
+
+// Rule returns a rule of the client.
+func (s *Snapshot) Rule(id uuid.UUID) (herald.Rule, bool) {
+	r, ok := s.byID[id]
+	return r, ok
+}
+
+// AllRules returns the rules of all event types, in no order.
+func (s *Snapshot) AllRules() iter.Seq[herald.Rule] { return maps.Values(s.byID) }
 
 // HasKey reports whether an API key of the client is valid.
 func (s *Snapshot) HasKey(id uuid.UUID) bool { return s.keys[id] }

@@ -55,7 +55,7 @@ func (e *Engine) attempt(i *item) {
 	body, data := i.Body()
 	at := time.Now()
 	result := e.Sender.Send(e.sending, webhook.Request{
-		URL: i.Address, Body: body, Data: data, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address),
+		URL: i.Address, Body: body, Data: data, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address), Test: herald.IsTest(i.ID),
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 		Allow: e.allowHop(i),
 	})

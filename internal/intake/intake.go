@@ -282,6 +282,8 @@ func authorize(caller herald.Caller, client *clientcache.Snapshot) error {
 		return nil
 	case caller.Key.ClientID != client.ID:
 		return herald.Errorf(herald.CodeForbidden, "The API key does not belong to client %s", client.ID)
+	case caller.Actor() == herald.ActorPortalLink:
+		return nil // has no key; its session was found for this request
 	case !client.HasKey(caller.Key.ID):
 		return herald.Errorf(herald.CodeUnauthorized, "The API key has been revoked")
 	default:

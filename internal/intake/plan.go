@@ -60,10 +60,23 @@ func (m *match) receivers() (n, bytes int) {
 // plan finds the rules that an event meets. It only computes; nothing is stored or sent.
 func (in *Intake) plan(budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (plan, error) {
 	e := p.Event
+	if p.TestOf != uuid.Nil {
+		return in.planTest(budget, client, p)
+	}
 	kind, ok := client.Catalogue.Lookup(e.Type)
 	if !ok {
 		return plan{}, herald.Invalid("type", "Unknown event type %q.%s GET /eventTypes lists those there are.", e.Type, client.Catalogue.Hint(e.Type))
 	}
+	made, err := in.made(budget, client, kind, p, in.ids.NewEvent)
+	if err != nil {
+		return plan{}, err
+	}
+	return made, in.match(&made, client.Rules(kind.Name))
+}
+
+// made checks an event of a type and words its message. newID makes the event's id.
+func (in *Intake) made(budget *catalogue.Budget, client *clientcache.Snapshot, kind *catalogue.Type, p herald.Publication, newID func() uuid.UUID) (plan, error) {
+	e := p.Event
 	e.Type = kind.Name
 	if err := kind.Validate(budget, e); err != nil {
 		return plan{}, err
@@ -71,7 +84,7 @@ func (in *Intake) plan(budget *catalogue.Budget, client *clientcache.Snapshot, p
 	if kind.BuiltIn && !kind.Connection {
 		e.ConnectionID = uuid.Nil // the alerts of such a type have none, on the wire and in the API
 	}
-	e.ID = in.ids.NewEvent()
+	e.ID = newID()
 	prepared := work.PreparedEvent{ClientVersion: client.Version, IdempotencyKey: p.IdempotencyKey}
 	if p.IdempotencyKey != "" {
 		prepared.Fingerprint = fingerprint(e)
@@ -83,7 +96,7 @@ func (in *Intake) plan(budget *catalogue.Budget, client *clientcache.Snapshot, p
 	e.Data = kind.Data(e.Data)
 	prepared.Event = e
 	made.event = prepared
-	return made, in.match(&made, client.Rules(e.Type))
+	return made, nil
 }
 
 // match adds the rules that the event meets, and counts what they make. Over the limit it goes on

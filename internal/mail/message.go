@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	gomail "github.com/wneessen/go-mail"
+
+	"herald"
 )
 
 // alert is the alert that a message shows. It is decoded from the body that a webhook would get.
@@ -111,7 +113,11 @@ func (s *Sender) fillAlert(m *gomail.Msg, r Request, stop string) error {
 	if s.PublicURL != "" {
 		c.Link = strings.TrimSuffix(s.PublicURL, "/") + "/rules/alerts/" + a.AlertID.String()
 	}
-	m.Subject(subject(a))
+	text := subject(a)
+	if herald.IsTest(r.DeliveryID) {
+		text = oneLine("Test: " + text)
+	}
+	m.Subject(text)
 	return bodies(m, asText, asHTML, c)
 }
 

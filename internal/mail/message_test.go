@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -90,6 +91,20 @@ func TestMessage(t *testing.T) {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 	golden(t, parts, "message")
+}
+
+func TestSubjectSaysTest(t *testing.T) {
+	s := newServer(t, nil)
+	from := sender(t, "smtp://"+s.address)
+	r := request("joe@acme.example")
+	r.DeliveryID = herald.AlertID(herald.NewIDs(time.Now).NewTest(), 1)
+	if result := from.Send(t.Context(), r); result.Status != 250 {
+		t.Fatalf("%+v", result)
+	}
+	header, _ := parse(t, s.got[len(s.got)-1].message)
+	if got := header.Get("Subject"); !strings.HasPrefix(got, "Test: Data sync completed") {
+		t.Errorf("Subject %q", got)
+	}
 }
 
 // golden compares the parts of a message with files.

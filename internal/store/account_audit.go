@@ -130,6 +130,24 @@ FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...
 	return changes, next, s.failed("list the audit log", err)
 }
 
+// RuleChanges lists up to limit changes of a client's rules that were made after an event, oldest first.
+// complete is false if there are more, because of the limit or because they have more than maxCursorPage
+// bytes.
+func (s *Store) RuleChanges(ctx context.Context, client, event uuid.UUID, limit int) (changes []herald.Change, complete bool, err error) {
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
+	changes, full, err := listWithin(ctx, s.lists, scanChange, `SELECT id, client_id, action, subject, actor, key_id, address, before, after
+FROM audit WHERE client_id = $1 AND id > $2 AND action IN ($3, $4, $5) ORDER BY id LIMIT $6`,
+		client[:], event[:], string(herald.RuleCreated), string(herald.RuleUpdated), string(herald.RuleDeleted), limit+1)
+	if len(changes) > limit {
+		changes, full = changes[:limit], true
+	}
+	return changes, !full, s.failed("list the changes of rules", err)
+}
+
 // scanChange also returns the size of the change, in bytes.
 func scanChange(rows *sql.Rows) (c herald.Change, size int, err error) {
 	var before, after []byte

@@ -356,3 +356,41 @@ func TestKeyWithoutANameGetsOneOfItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// TestRuleChangesSinceAnEventAreListedOldestFirst also checks that another client's changes, and other
+// changes than those of rules, are left out.
+func TestRuleChangesSinceAnEventAreListedOldestFirst(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		event := f.ids.NewEvent()
+		if _, _, err := f.CreateKey(t.Context(), operator, f.client.ID, "more", ""); err != nil {
+			t.Fatal(err)
+		}
+		made := f.newRule(f.client)
+		f.newRule(f.newClient("Rival"))
+		made.CompanyID = uuid.New()
+		if _, err := f.UpdateRule(t.Context(), operator, made); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.DeleteRule(t.Context(), operator, f.client.ID, f.rule.ID); err != nil {
+			t.Fatal(err)
+		}
+		changes, complete, err := f.RuleChanges(t.Context(), f.client.ID, event, 3)
+		if err != nil || !complete || len(changes) != 3 {
+			t.Fatalf("%+v, %v, %v", changes, complete, err)
+		}
+		for i, want := range []struct {
+			action  herald.Action
+			subject uuid.UUID
+		}{{herald.RuleCreated, made.ID}, {herald.RuleUpdated, made.ID}, {herald.RuleDeleted, f.rule.ID}} {
+			if changes[i].Action != want.action || changes[i].Subject != want.subject.String() {
+				t.Errorf("change %d is %s of %s, want %s of %s", i, changes[i].Action, changes[i].Subject, want.action, want.subject)
+			}
+		}
+		if some, complete, err := f.RuleChanges(t.Context(), f.client.ID, event, 2); err != nil || complete || len(some) != 2 || some[0].ID != changes[0].ID {
+			t.Errorf("two of three: %+v, complete %v, %v", some, complete, err)
+		}
+		if rest, complete, err := f.RuleChanges(t.Context(), f.client.ID, f.ids.NewEvent(), 3); err != nil || !complete || len(rest) != 0 {
+			t.Errorf("after the last: %+v, %v, %v", rest, complete, err)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -132,6 +133,36 @@ func (s *Store) Events(ctx context.Context, client, after uuid.UUID, limit int) 
 	}
 	return events, next, s.failed("list events", err)
 }
+
+// RecentEvents lists the ids, types and companies of up to limit of a client's events that were accepted
+// since a time, newest first. from is that time, or when the kept history begins, if that is later.
+func (s *Store) RecentEvents(ctx context.Context, client uuid.UUID, since time.Time, limit int) (events []herald.Event, from time.Time, err error) {
+	ctx, done, err := s.readTurn(ctx, client)
+	if err != nil {
+		return nil, since, err
+	}
+	defer done()
+	kept, err := first(ctx, s.lists, scanID, `SELECT kept_from FROM history`)
+	if err != nil {
+		return nil, since, s.failed("read when the kept history begins", err)
+	}
+	begin, from := herald.FirstIDAt(since), since
+	if bytes.Compare(kept[:], begin[:]) > 0 {
+		begin, from = kept, herald.TimeOf(kept)
+	}
+	if err := memory.Reserve(ctx, int64(limit*recentEventSize)); err != nil {
+		return nil, from, err
+	}
+	events, err = list(ctx, s.lists, func(rows *sql.Rows) (herald.Event, error) {
+		e := herald.Event{ClientID: client}
+		err := rows.Scan(&e.ID, &e.Type, &e.CompanyID)
+		return e, err
+	}, `SELECT id, type, company_id FROM events WHERE client_id = $1 AND id >= $2 ORDER BY id DESC LIMIT $3`, client[:], begin[:], limit)
+	return events, from, s.failed("list recent events", err)
+}
+
+// recentEventSize is about what one of RecentEvents takes in memory, in bytes.
+const recentEventSize = 256
 
 // raisedAlertSize is the size of an alert in the answer with its event, in bytes.
 const raisedAlertSize = 100

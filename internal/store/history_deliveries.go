@@ -47,7 +47,7 @@ func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 	}
 	d.State = herald.State(state)
 	d.AlertID, d.EventID = herald.AlertOf(d.ID), herald.EventOf(d.ID)
-	d.RaisedAt = herald.TimeOf(d.ID)
+	d.RaisedAt, d.Test = herald.TimeOf(d.ID), herald.IsTest(d.ID)
 	if due != 0 {
 		d.NextAttemptAt = fromMicros(due)
 	}

@@ -304,3 +304,37 @@ func testEveryReasonFindsItsDeliveries(t *testing.T, f *fixture) {
 		}
 	}
 }
+
+func TestRecentEventsAreTheClientsNewest(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		rival := f.newClient("Rival")
+		var ids []uuid.UUID // newest first
+		for range 5 {
+			prepared := f.prepare(f.client, true)
+			prepared.Event.CompanyID = uuid.New()
+			f.accept(prepared)
+			f.accept(f.prepare(rival, true))
+			ids = append([]uuid.UUID{prepared.Event.ID}, ids...)
+		}
+		since := time.Now().Add(-time.Hour)
+		for limit, want := range map[int][]uuid.UUID{10: ids, 3: ids[:3]} {
+			events, from, err := f.RecentEvents(t.Context(), f.client.ID, since, limit)
+			if err != nil || !from.Equal(since) {
+				t.Fatalf("from %v, %v; want %v", from, err, since)
+			}
+			var got []uuid.UUID
+			for _, e := range events {
+				if e.ClientID != f.client.ID || e.Type != "Sync Failed" || e.CompanyID == uuid.Nil {
+					t.Errorf("%+v", e)
+				}
+				got = append(got, e.ID)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		}
+		if events, _, err := f.RecentEvents(t.Context(), f.client.ID, time.Now().Add(time.Hour), 10); err != nil || len(events) != 0 {
+			t.Errorf("since later: %d, %v", len(events), err)
+		}
+	})
+}

@@ -47,6 +47,10 @@ const (
 	maxLoggedOrigin = 300
 )
 
+// TestHeader is the header that tells receivers of a test; it is absent otherwise. The vendor's format has
+// no place for that.
+const TestHeader = "Herald-Test"
+
 // DefaultClientIDHeader is the header that names the client to receivers (spec section 9.1).
 const DefaultClientIDHeader = "X-Codat-ClientId"
 
@@ -128,6 +132,8 @@ type Request struct {
 	ClientID   uuid.UUID
 	// Authorization is the value of the Authorization header; empty sends none.
 	Authorization string
+	// Test says that the delivery is a test of its rule.
+	Test bool
 	// Enter, if set, is called before a redirect to another origin is followed. leave is called
 	// when that hop ends. An error of Enter ends the attempt.
 	Enter func(ctx context.Context, origin string) (leave func(), err error)
@@ -266,6 +272,9 @@ func (a *attempt) headers() http.Header {
 	h[a.sender.ClientIDHeader] = []string{a.ClientID.String()} // in the vendor's upper and lower case, which Set would change
 	if a.Authorization != "" {
 		h["Authorization"] = []string{a.Authorization}
+	}
+	if a.Test {
+		h[TestHeader] = []string{"true"}
 	}
 	return h
 }

@@ -47,6 +47,11 @@ type Rules interface {
 	DeleteRule(ctx context.Context, by herald.Caller, client, id uuid.UUID) error
 }
 
+// Previewer says which events a rule would have met.
+type Previewer interface {
+	Preview(ctx context.Context, r herald.Rule) (herald.Preview, error)
+}
+
 // Alerts reads a client's alerts. Its calls are CodeNotFound when the client has no such
 // alert.
 type Alerts interface {
@@ -82,11 +87,12 @@ type Keys interface {
 
 // Options are the surface's dependencies; all are required.
 type Options struct {
-	Auth     Authenticator
-	Rules    Rules
-	Alerts   Alerts
-	Profiles Profiles
-	Keys     Keys
+	Auth      Authenticator
+	Rules     Rules
+	Previewer Previewer
+	Alerts    Alerts
+	Profiles  Profiles
+	Keys      Keys
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// CheckURL refuses a webhook's address that may not be called. The error is
@@ -103,6 +109,7 @@ func Register(mux *http.ServeMux, o Options) {
 	for pattern, serve := range map[string]handler{
 		"GET /rules":                  s.listRules,
 		"POST /rules":                 s.createRule,
+		"POST /rules/preview":         s.previewRule,
 		"GET /rules/{ruleId}":         s.getRule,
 		"PUT /rules/{ruleId}":         s.updateRule,
 		"DELETE /rules/{ruleId}":      s.deleteRule,
@@ -119,7 +126,7 @@ func Register(mux *http.ServeMux, o Options) {
 	}
 	// What the patterns with a {ruleId} would take, though the word in its place is none (spec
 	// section 5.8), and what underRules would.
-	for _, pattern := range []string{"PUT /rules/alerts", "DELETE /rules/alerts", "GET /rules/{ruleId}/security"} {
+	for _, pattern := range []string{"PUT /rules/alerts", "DELETE /rules/alerts", "GET /rules/preview", "PUT /rules/preview", "DELETE /rules/preview", "GET /rules/{ruleId}/security", "GET /rules/{ruleId}/test"} {
 		mux.Handle(pattern, api.NotAllowed{})
 	}
 }

@@ -49,7 +49,7 @@ func newFixture(t testing.TB, own ...herald.EventType) *fixture {
 	r := &fixture{fake: f, t: t, acme: f.addClient("Acme", acmeKey), rival: f.addClient("Rival", rivalKey)}
 	mux := http.NewServeMux()
 	codat.Register(mux, codat.Options{
-		Auth: api.NewAuth(f, []string{operatorKey}), Rules: f, Alerts: f, Profiles: f, Keys: f,
+		Auth: api.NewAuth(f, []string{operatorKey}), Rules: f, Previewer: f, Alerts: f, Profiles: f, Keys: f,
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil },
 		CheckURL:  egress.New(egress.Options{}).CheckURL,
 	})
@@ -150,6 +150,7 @@ func (r *fixture) refused(member, method, target, body string) {
 var calls = []struct{ method, path, body string }{
 	{"GET", "/rules", ""},
 	{"POST", "/rules", `{"type":"Sync Failed"}`},
+	{"POST", "/rules/preview", `{"type":"Sync Failed"}`},
 	{"GET", "/rules/" + someID, ""},
 	{"PUT", "/rules/" + someID, `{"type":"Sync Failed"}`},
 	{"DELETE", "/rules/" + someID, ""},
@@ -285,6 +286,9 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		"POST /rules/alerts/" + someID:       405,
 		"PUT /rules/alerts":                  405, // the word is no id: spec section 5.8
 		"DELETE /rules/alerts":               405,
+		"GET /rules/preview":                 405,
+		"PUT /rules/preview":                 405,
+		"DELETE /rules/preview":              405,
 		"PATCH /rules/" + someID:             405, // there is no PATCH: spec section 5.9
 		"DELETE /rules":                      405,
 		"POST /profile":                      405,

@@ -69,6 +69,11 @@ func (f *fake) KeyByHash(_ context.Context, hash [32]byte) (herald.Key, error) {
 	return herald.Key{}, unknown("API key", id)
 }
 
+// Preview shows the rule that it got.
+func (f *fake) Preview(_ context.Context, r herald.Rule) (herald.Preview, error) {
+	return herald.Preview{Examples: []herald.Example{{Type: r.Type, CompanyID: r.CompanyID}}, Summary: r.ClientID.String()}, nil
+}
+
 func (f *fake) Rules(_ context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

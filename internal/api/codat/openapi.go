@@ -89,6 +89,10 @@ func describeRules(doc *huma.OpenAPI) {
 		Summary: "List the client's rules", Parameters: append(pageParameters(), companyParameter())})
 	describeCall[rule](doc, huma.Operation{OperationID: "createRule", Method: http.MethodPost, Path: "/rules", Tags: tags,
 		Summary: "Make a rule", Description: "A client has a limit of rules; beyond it is a 409.", Errors: []int{http.StatusConflict}, RequestBody: openapi.RequestOf[ruleRequest](doc)})
+	describeCall[herald.Preview](doc, huma.Operation{OperationID: "previewRule", Method: http.MethodPost, Path: "/rules/preview", Tags: tags,
+		Summary:     "Say which events a rule would have met",
+		Description: "Takes what making a rule takes, with the same checks, and stores nothing. It examines the newest 10,000 events of the last seven days.",
+		RequestBody: openapi.RequestOf[ruleRequest](doc)})
 	describeCall[rule](doc, huma.Operation{OperationID: "getRule", Method: http.MethodGet, Path: "/rules/{ruleId}", Tags: tags,
 		Summary: "Look up a rule"})
 	describeCall[rule](doc, huma.Operation{OperationID: "updateRule", Method: http.MethodPut, Path: "/rules/{ruleId}", Tags: tags,

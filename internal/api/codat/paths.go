@@ -8,7 +8,7 @@ import (
 
 // literals are the words in the surface's paths, by their lower case. An id is none of them.
 var literals = map[string]string{
-	"rules": "rules", "alerts": "alerts", "security": "security",
+	"rules": "rules", "alerts": "alerts", "security": "security", "preview": "preview", "test": "test",
 	"profile": "profile", "syncsettings": "syncSettings", "apikeys": "apiKeys",
 }
 

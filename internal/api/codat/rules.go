@@ -84,6 +84,20 @@ func (s *surface) createRule(r request) (reply, error) {
 	return reply{http.StatusOK, viewRule(made)}, nil // 200, not 201: spec section 5.6
 }
 
+// previewRule is Herald's own call. It is here because it reads a rule as createRule does.
+func (s *surface) previewRule(r request) (reply, error) {
+	members, err := r.object()
+	if err != nil {
+		return reply{}, err
+	}
+	rule, err := s.readRule(r, members)
+	if err != nil {
+		return reply{}, err
+	}
+	preview, err := s.Previewer.Preview(r.Context(), rule)
+	return reply{http.StatusOK, preview}, err
+}
+
 func (s *surface) updateRule(r request) (reply, error) {
 	id, err := pathID(r.PathValue("ruleId"), "rule")
 	if err != nil {

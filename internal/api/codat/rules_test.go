@@ -337,3 +337,28 @@ func TestBlanksAroundATypeAreNotKept(t *testing.T) {
 		}
 	}
 }
+
+// TestAPreviewReadsARuleAsMakingOneDoes sends each body to both calls.
+func TestAPreviewReadsARuleAsMakingOneDoes(t *testing.T) {
+	r := newFixture(t)
+	for body, member := range map[string]string{
+		`{}`: "type", `{"type":"no such type"}`: "type", `{"type":"Sync Failed","companyId":"x"}`: "companyId",
+		`{"type":"Sync Failed","notifiers":{"webhook":"ftp://x"}}`:                 "notifiers.webhook",
+		`{"type":"Sync Failed","notifiers":{"webhook":"https://10.0.0.1/"}}`:       "notifiers.webhook",
+		`{"type":"Sync Failed","notifiers":{"emails":["a@acme.example","no@@x"]}}`: "notifiers.emails[1]",
+	} {
+		made, previewed := failed(t, r.as(acmeKey, "POST", "/rules", body)), failed(t, r.as(acmeKey, "POST", "/rules/preview", body))
+		if made.Status != 400 || made.ItemID != member || previewed != made {
+			t.Errorf("%s: a rule is refused with %+v, a preview with %+v", body, made, previewed)
+		}
+	}
+	got := r.must(200, "POST", "/rules/preview", `{"TYPE":"sync-failed","companyId":"`+someID+`","notifiers":{"webhook":"https://acme.example/"}}`)
+	for _, want := range []string{`"type":"Sync Failed"`, `"companyId":"` + someID + `"`, `"summary":"` + r.acme.String() + `"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s has no %s", got, want)
+		}
+	}
+	if len(r.rules) != 0 {
+		t.Errorf("a preview made %d rules", len(r.rules))
+	}
+}

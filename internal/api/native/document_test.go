@@ -34,7 +34,7 @@ func eachOperation(doc object, f func(method, path string, op object)) {
 func TestTheDocumentHasEveryCallOfBothSurfaces(t *testing.T) {
 	want := []string{
 		"GET /healthz", "GET /readyz",
-		"GET /rules", "POST /rules", "GET /rules/{ruleId}", "PUT /rules/{ruleId}", "DELETE /rules/{ruleId}",
+		"GET /rules", "POST /rules", "POST /rules/preview", "GET /rules/{ruleId}", "PUT /rules/{ruleId}", "DELETE /rules/{ruleId}",
 		"GET /rules/alerts", "GET /rules/alerts/{alertId}", "GET /rules/{ruleId}/alerts",
 		"GET /profile", "PUT /profile", "GET /profile/syncSettings", "GET /apiKeys", "POST /apiKeys", "DELETE /apiKeys/{apiKeyId}",
 	}
@@ -228,7 +228,8 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 		"client": acme.String(), "reason": "timeout", "body": "true",
 		"/issues state": "ended",
 	}
-	r.rules[uuid.New()] = acme
+	rule := uuid.New()
+	r.rules[rule] = acme
 	r.publish("Sync Failed")
 	r.clients = []herald.Client{{ID: acme}}
 	event := r.events[0].ID.String()
@@ -251,7 +252,11 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 		for _, p := range parameters {
 			if p := p.(object); p["in"] == "query" {
 				name := p["name"].(string)
-				r.must(http.StatusOK, key, method, of(path)+"?"+name+"="+strings.ReplaceAll(cmp.Or(values[path+" "+name], values[name]), " ", "+"), "")
+				value := strings.ReplaceAll(cmp.Or(values[path+" "+name], values[name]), " ", "+")
+				if path == "/events/{id}/rules" && name == "after" {
+					value = rule.String()
+				}
+				r.must(http.StatusOK, key, method, of(path)+"?"+name+"="+value, "")
 			}
 		}
 	})

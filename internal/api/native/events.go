@@ -2,6 +2,7 @@ package native
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,12 +15,14 @@ import (
 type acceptedEvent struct {
 	herald.Event
 	AcceptedAt time.Time `json:"acceptedAt" doc:"When the event was accepted."`
+	Test       bool      `json:"test,omitempty" doc:"It is a test of one rule."`
 }
 
 // eventDetail is one event with the alerts that it raised.
 type eventDetail struct {
 	herald.Event
 	AcceptedAt time.Time     `json:"acceptedAt" doc:"When the event was accepted."`
+	Test       bool          `json:"test,omitempty" doc:"It is a test of one rule."`
 	Alerts     []raisedAlert `json:"alerts" doc:"The alerts that the event raised, one for every rule it met."`
 }
 
@@ -30,7 +33,7 @@ type raisedAlert struct {
 }
 
 func acceptedEventOf(e herald.Event) acceptedEvent {
-	return acceptedEvent{Event: e, AcceptedAt: herald.TimeOf(e.ID)}
+	return acceptedEvent{Event: e, AcceptedAt: herald.TimeOf(e.ID), Test: herald.IsTest(e.ID)}
 }
 
 func (s *surface) registerEvents() {
@@ -46,6 +49,21 @@ func (s *surface) registerEvents() {
 		DefaultStatus: http.StatusOK,
 		Summary:       "Look up an event", Description: "With the alerts that it raised.",
 	}, aboutOneClient, s.getEvent)
+	call(s, huma.Operation{
+		OperationID: "listEventRules", Method: http.MethodGet, Path: "/events/{id}/rules", Tags: []string{"Events"},
+		DefaultStatus: http.StatusOK,
+		Summary:       "Say which rules an event met, and why not the others",
+		Description: "One verdict for each rule that the client has now or had when the event came: those that the event met first, then those that missed it by the least. " +
+			"A rule that has changed since is judged by what it was then.",
+		Parameters: pageParameters(),
+	}, aboutOneClient, s.listEventRules)
+}
+
+// eventRules is a page of the verdicts on an event's rules.
+type eventRules struct {
+	page[herald.Verdict]
+	Met   int `json:"met" doc:"How many rules the event met."`
+	Rules int `json:"rules" doc:"How many rules there are a verdict for."`
 }
 
 func (s *surface) listEvents(r *http.Request, caller herald.Caller) (page[acceptedEvent], error) {
@@ -70,9 +88,40 @@ func (s *surface) getEvent(r *http.Request, caller herald.Caller) (eventDetail, 
 	if err != nil {
 		return eventDetail{}, err
 	}
-	detail := eventDetail{Event: event, AcceptedAt: herald.TimeOf(event.ID), Alerts: make([]raisedAlert, len(alerts))}
+	detail := eventDetail{Event: event, AcceptedAt: herald.TimeOf(event.ID), Test: herald.IsTest(event.ID), Alerts: make([]raisedAlert, len(alerts))}
 	for i, a := range alerts {
 		detail.Alerts[i] = raisedAlert{ID: a.ID, RuleID: a.RuleID}
 	}
 	return detail, nil
+}
+
+func (s *surface) listEventRules(r *http.Request, caller herald.Caller) (eventRules, error) {
+	id, err := pathID(r, "id", "event")
+	if err != nil {
+		return eventRules{}, err
+	}
+	p := parametersOf(r)
+	limit, after := p.limit(), p.id("after")
+	if p.err != nil {
+		return eventRules{}, p.err
+	}
+	all, err := s.Explainer.EventRules(r.Context(), caller.Client(), id)
+	if err != nil {
+		return eventRules{}, err
+	}
+	answer := eventRules{Rules: len(all)}
+	for _, v := range all {
+		if v.Met {
+			answer.Met++
+		}
+	}
+	if after != uuid.Nil {
+		at := slices.IndexFunc(all, func(v herald.Verdict) bool { return v.RuleID == after })
+		if at < 0 {
+			return eventRules{}, nameMember(herald.Invalid("after", "there is no verdict on a rule %s any more; begin again without it", after))
+		}
+		all = all[at+1:]
+	}
+	answer.page = pageOf(all, limit, uuid.Nil, func(v herald.Verdict) uuid.UUID { return v.RuleID }, func(v herald.Verdict) herald.Verdict { return v })
+	return answer, nil
 }

@@ -3,6 +3,7 @@ package native
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -171,4 +172,33 @@ func TestAPageHasFiftyResultsUnlessAskedOtherwise(t *testing.T) {
 			t.Errorf("%q: %d results, want %d", query, len(got), want)
 		}
 	}
+}
+
+func TestVerdictsArePaged(t *testing.T) {
+	r := newFixture(t)
+	met, missed, others := uuid.New(), []uuid.UUID{uuid.New(), uuid.New()}, uuid.New()
+	r.rules[met] = acme
+	event := r.publish("Data sync completed")
+	r.rules[missed[0]], r.rules[missed[1]], r.rules[others] = acme, acme, rival
+	path := "/events/" + event + "/rules?limit=1"
+	var seen []string
+	for after := ""; ; {
+		answer := r.must(http.StatusOK, acmeKey, "GET", path+after, "")
+		if answer["met"] != 1.0 || answer["rules"] != 3.0 {
+			t.Fatalf("%v", answer)
+		}
+		for _, v := range answer["results"].([]any) {
+			seen = append(seen, v.(object)["ruleId"].(string))
+		}
+		next, more := answer["next"].(string)
+		if !more || len(seen) > 3 {
+			break
+		}
+		after = "&after=" + next
+	}
+	if len(seen) != 3 || seen[0] != met.String() || seen[1] == seen[2] || slices.Contains(seen, others.String()) {
+		t.Errorf("verdicts on %v", seen)
+	}
+	r.refused(http.StatusBadRequest, "after", "begin again", acmeKey, "GET", path+"&after="+others.String(), "")
+	r.refused(http.StatusBadRequest, "limit", "whole number", acmeKey, "GET", "/events/"+event+"/rules?limit=0", "")
 }

@@ -77,6 +77,9 @@ func (f *fake) Publish(_ context.Context, _ herald.Caller, pubs []herald.Publica
 		return nil, f.publishFail
 	}
 	for i, p := range pubs {
+		if client, ok := f.rules[p.TestOf]; p.TestOf != uuid.Nil && (!ok || client != p.ClientID) {
+			return nil, &herald.ItemError{Index: i, Err: herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", p.TestOf)}
+		}
 		if p.Type == "unheard of" {
 			return nil, &herald.ItemError{Index: i, Err: herald.Invalid("type", "no event type %q", p.Type)}
 		}
@@ -147,6 +150,23 @@ func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []h
 		}
 	}
 	return f.events[i], alerts, nil
+}
+
+// EventRules has a verdict for each rule of the client.
+func (f *fake) EventRules(ctx context.Context, client, id uuid.UUID) (verdicts []herald.Verdict, err error) {
+	_, alerts, err := f.Event(ctx, client, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range alerts {
+		verdicts = append(verdicts, herald.Verdict{RuleID: a.RuleID, Met: true, AlertID: a.ID, Why: "met"})
+	}
+	for _, rule := range slices.SortedFunc(maps.Keys(f.rules), func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) }) {
+		if f.rules[rule] == client && !slices.ContainsFunc(alerts, func(a herald.Alert) bool { return a.RuleID == rule }) {
+			verdicts = append(verdicts, herald.Verdict{RuleID: rule, Reason: herald.MissType, Why: "missed"})
+		}
+	}
+	return verdicts, nil
 }
 
 func (f *fake) Deliveries(_ context.Context, client uuid.UUID, q herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {

@@ -54,6 +54,13 @@ type Events interface {
 	Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error)
 }
 
+// Explainer says which rules events meet, and why not the others.
+type Explainer interface {
+	// EventRules returns a verdict for each of the client's rules, those that the event met first;
+	// CodeNotFound when the client has no such event.
+	EventRules(ctx context.Context, client, event uuid.UUID) ([]herald.Verdict, error)
+}
+
 // Deliveries reads a client's deliveries.
 type Deliveries interface {
 	// Deliveries lists the deliveries that meet the filter, newest first. A
@@ -173,6 +180,7 @@ type Options struct {
 	Auth        Authenticator
 	Publisher   Publisher
 	Events      Events
+	Explainer   Explainer
 	Deliveries  Deliveries
 	Owners      Owners
 	Sender      Sender

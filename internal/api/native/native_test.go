@@ -43,7 +43,7 @@ func newFixture(t *testing.T) *fixture {
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Sessions: f, Statistics: f, Issues: f, Notifications: f,
+		Auth: f, Publisher: f, Events: f, Explainer: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Sessions: f, Statistics: f, Issues: f, Notifications: f,
 		Now: func() time.Time { return f.now },
 		CheckURL: func(raw string) error {
 			if !strings.HasPrefix(raw, "https://") {
@@ -171,6 +171,7 @@ var calls = []aCall{
 	{"POST", "/events", withAnyKey, `{"type":"Data sync completed","clientId":"` + acme.String() + `"}`},
 	{"GET", "/events", aboutOneClient, ""},
 	{"GET", "/events/{id}", aboutOneClient, ""},
+	{"GET", "/events/{id}/rules", aboutOneClient, ""},
 	{"GET", "/deliveries", aboutOneClient, ""},
 	{"GET", "/deliveries/{id}", aboutOneClient, ""},
 	{"POST", "/deliveries/{id}/redeliver", aboutOneClient, ""},
@@ -180,6 +181,7 @@ var calls = []aCall{
 	{"GET", "/unsubscribed", withClientKey, ""},
 	{"DELETE", "/unsubscribed/{address}", withClientKey, ""},
 	{"PUT", "/rules/{ruleId}/security", withClientKey, `{"authorization":"none"}`},
+	{"POST", "/rules/{ruleId}/test", withClientKey, `{}`},
 	{"POST", "/clients", withOperatorKey, `{"name":"Acme"}`},
 	{"GET", "/clients", withOperatorKey, ""},
 	{"GET", "/clients/{id}", withOperatorKey, ""},
@@ -241,15 +243,15 @@ func TestOtherClientsIdsAreNotFound(t *testing.T) {
 	event := r.publish("Data sync completed")
 	delivery := r.deliveries[0].ID.String()
 	for path, id := range map[string]string{
-		"GET /events/{}": event, "GET /deliveries/{}": delivery, "POST /deliveries/{}/redeliver": delivery,
-		"POST /deliveries/{}/cancel": delivery, "POST /deliveries/{}/retry": delivery, "PUT /rules/{}/security": rule.String(),
+		"GET /events/{}": event, "GET /events/{}/rules": event, "GET /deliveries/{}": delivery, "POST /deliveries/{}/redeliver": delivery,
+		"POST /deliveries/{}/cancel": delivery, "POST /deliveries/{}/retry": delivery, "PUT /rules/{}/security": rule.String(), "POST /rules/{}/test": rule.String(),
 	} {
 		method, pattern, _ := strings.Cut(path, " ")
 		for _, wrong := range []struct{ key, id string }{
 			{rivalKey, id}, {acmeKey, uuid.NewString()}, {acmeKey, "no-guid"}, {acmeKey, "%7B" + id + "%7D"}, {acmeKey, uuid.Nil.String()},
 		} {
 			target := strings.Replace(pattern, "{}", wrong.id, 1)
-			r.refused(http.StatusNotFound, "", "was found with ID", wrong.key, method, target, `{"authorization":"none"}`)
+			r.refused(http.StatusNotFound, "", "was found with ID", wrong.key, method, target, map[bool]string{true: `{"authorization":"none"}`}[method == "PUT"])
 		}
 	}
 	for _, filter := range []string{"alert=" + r.deliveries[0].AlertID.String(), "receiver=" + r.deliveries[0].Address, "after=" + delivery} {
