@@ -161,6 +161,7 @@ type DeliveryFilter struct {
 	Type     string // canonical name of the event type
 	Company  uuid.UUID
 	Alert    uuid.UUID
+	Event    uuid.UUID
 	Since    time.Time // raised, or made again, at or after
 	Until    time.Time // raised, or made again, before
 	Reason   Reason    // of the delivery, of its last attempt, or for which it waits

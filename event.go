@@ -46,6 +46,26 @@ type Event struct {
 	OccurredAt time.Time `json:"occurredAt"`
 }
 
+// ListedEvent is an event in a list.
+type ListedEvent struct {
+	Event
+	// AlertCount is how many alerts the event raised, one for every rule that it met.
+	AlertCount int
+}
+
+// EventFilter selects events. A member with the zero value selects all.
+type EventFilter struct {
+	Type    string // canonical name of the event type
+	Company uuid.UUID
+	Since   time.Time // accepted at or after
+	Until   time.Time // accepted before
+	// After is the last id of the previous page. The list is newest first.
+	After uuid.UUID
+	Limit int
+	// WithoutData leaves Data out, so that large events do not cut the list short.
+	WithoutData bool
+}
+
 // Publication is an event as a publisher sends it. The Event has no ID yet, its
 // Type may be any accepted spelling, and its OccurredAt may be zero.
 type Publication struct {

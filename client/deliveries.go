@@ -30,6 +30,7 @@ type DeliveryFilter struct {
 	Type     string // of the event
 	Company  uuid.UUID
 	Alert    uuid.UUID
+	Event    uuid.UUID
 	Reason   herald.Reason // of the delivery, of its last attempt, or for which it waits
 	// Since and Until bound when the alert was raised, or a redelivery was made.
 	Since, Until time.Time
@@ -44,7 +45,7 @@ func (c *API) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery],
 			v.Set(name, value)
 		}
 	}
-	for name, id := range map[string]uuid.UUID{"company": f.Company, "alert": f.Alert} {
+	for name, id := range map[string]uuid.UUID{"company": f.Company, "alert": f.Alert, "event": f.Event} {
 		if id != uuid.Nil {
 			v.Set(name, id.String())
 		}

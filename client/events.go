@@ -62,6 +62,8 @@ func (c *API) PublishAll(ctx context.Context, events []Event) ([]herald.Receipt,
 type AcceptedEvent struct {
 	herald.Event
 	AcceptedAt time.Time `json:"acceptedAt"`
+	// AlertCount is how many alerts the event raised; only API.Events sets it.
+	AlertCount int `json:"alertCount,omitempty"`
 	// Test says that it is a test of one rule.
 	Test bool `json:"test,omitempty"`
 	// Alerts are the alerts that the event raised; only API.Event sets them.
@@ -98,9 +100,31 @@ func (u Cursor) values() url.Values {
 	return v
 }
 
-// Events lists events, newest first.
-func (c *API) Events(ctx context.Context, u Cursor) (Page[AcceptedEvent], error) {
-	return get[Page[AcceptedEvent]](ctx, c, "/events", u.values())
+// EventFilter selects events. A member with the zero value selects all.
+type EventFilter struct {
+	Cursor
+	Type    string
+	Company uuid.UUID
+	// Since and Until bound when the event was accepted.
+	Since, Until time.Time
+}
+
+// Events lists events, newest first. A page before the last can be short or even empty; only a Next of
+// uuid.Nil marks the last page.
+func (c *API) Events(ctx context.Context, f EventFilter) (Page[AcceptedEvent], error) {
+	v := f.values()
+	if f.Type != "" {
+		v.Set("type", f.Type)
+	}
+	if f.Company != uuid.Nil {
+		v.Set("company", f.Company.String())
+	}
+	for name, at := range map[string]time.Time{"since": f.Since, "until": f.Until} {
+		if !at.IsZero() {
+			v.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return get[Page[AcceptedEvent]](ctx, c, "/events", v)
 }
 
 // Event returns an event with the alerts that it raised.

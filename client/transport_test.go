@@ -44,7 +44,7 @@ func TestCallsOnTheWire(t *testing.T) {
 		"GET /apiKeys ":                                  func(c *client.API) error { _, err := c.Keys(ctx); return err },
 		`POST /apiKeys {"name":"ci"}`:                    func(c *client.API) error { _, err := c.CreateKey(ctx, "ci", ""); return err },
 		"DELETE /apiKeys/" + id + " ":                    func(c *client.API) error { return c.DeleteKey(ctx, anID) },
-		"GET /events ":                                   func(c *client.API) error { _, err := c.Events(ctx, client.Cursor{}); return err },
+		"GET /events ":                                   func(c *client.API) error { _, err := c.Events(ctx, client.EventFilter{}); return err },
 		"GET /events/" + id + " ":                        func(c *client.API) error { _, err := c.Event(ctx, anID); return err },
 		"GET /eventTypes ":                               func(c *client.API) error { _, err := c.EventTypes(ctx); return err },
 		"GET /eventTypes/a%2Fb%20%28%29%3F%25%20%C3%B6 ": func(c *client.API) error { _, err := c.EventType(ctx, "a/b ()?% ö"); return err },

@@ -324,7 +324,7 @@ func share(t *testing.T, nodes []*node, operatorKey string) {
 			t.Fatalf("publish at node %d: %v", i, err)
 		}
 		for j, lists := range nodes {
-			events, err := lists.client(account.APIKey).Events(t.Context(), client.Cursor{})
+			events, err := lists.client(account.APIKey).Events(t.Context(), client.EventFilter{})
 			if err != nil || !slices.ContainsFunc(events.Results, func(e client.AcceptedEvent) bool { return e.ID == receipt.EventID }) {
 				t.Errorf("node %d does not list %s, which node %d accepted (%v)", j, receipt.EventID, i, err)
 			}

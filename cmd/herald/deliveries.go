@@ -73,13 +73,14 @@ type deliveryFilter struct {
 	Type     string        `help:"Only of this type of event." predictor:"type"`
 	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
 	Alert    uuid.UUID     `help:"Only of this alert." placeholder:"ID"`
+	Event    uuid.UUID     `help:"Only of this event." placeholder:"ID"`
 	Reason   herald.Reason `help:"Only with this reason, of the delivery, of its last attempt, or for which it waits." placeholder:"REASON"`
 	Since    cli.Moment    `help:"Only made at this time or later: 2026-11-23T09:00:00Z, or 2h for two hours ago." placeholder:"TIME"`
 	Until    cli.Moment    `help:"Only made before this time." placeholder:"TIME"`
 }
 
 func (f deliveryFilter) filter() client.DeliveryFilter {
-	return client.DeliveryFilter{State: f.State, Receiver: f.Receiver, Type: f.Type, Company: f.Company, Alert: f.Alert, Reason: f.Reason,
+	return client.DeliveryFilter{State: f.State, Receiver: f.Receiver, Type: f.Type, Company: f.Company, Alert: f.Alert, Event: f.Event, Reason: f.Reason,
 		Since: f.Since.Time, Until: f.Until.Time}
 }
 

@@ -40,21 +40,35 @@ func typeOf(name string, test bool) string {
 type eventsList struct {
 	connection
 	forClient
-	Limit int       `help:"Events to show, at most 500." default:"50"`
-	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
+	Type    string     `help:"Only of this type." predictor:"type"`
+	Company uuid.UUID  `help:"Only about this company." placeholder:"ID"`
+	Since   cli.Moment `help:"Only accepted at this time or later: 2026-11-23T09:00:00Z, or 2h for two hours ago." placeholder:"TIME"`
+	Until   cli.Moment `help:"Only accepted before this time." placeholder:"TIME"`
+	Limit   int        `help:"Events to show, at most 500." default:"50"`
+	After   uuid.UUID  `help:"Only those after this one." placeholder:"ID"`
 }
 
-// Run lists events.
+// Run lists events. A page of the service can be short and still not be the last.
 func (c *eventsList) Run(ctx context.Context, out *streams) error {
 	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}
-	page, err := service.Events(ctx, client.Cursor{Limit: c.Limit, After: c.After})
-	if err != nil {
-		return err
+	columns := append([]cli.Column[client.AcceptedEvent](nil), eventColumns[:len(eventColumns)-1]...)
+	columns = append(columns, cli.Column[client.AcceptedEvent]{Head: "ALERTS", Cell: func(e client.AcceptedEvent) string { return fmt.Sprint(e.AlertCount) }}, eventColumns[len(eventColumns)-1])
+	filter := client.EventFilter{Cursor: client.Cursor{Limit: c.Limit, After: c.After}, Type: c.Type, Company: c.Company, Since: c.Since.Time, Until: c.Until.Time}
+	found := client.Page[client.AcceptedEvent]{Results: []client.AcceptedEvent{}}
+	for {
+		page, err := service.Events(ctx, filter)
+		if err != nil {
+			return err
+		}
+		found.Results, found.Next = append(found.Results, page.Results...), page.Next
+		filter.After, filter.Limit = page.Next, c.Limit-len(found.Results)
+		if page.Next == uuid.Nil || filter.Limit <= 0 {
+			return cli.WritePage(out.stdout, out.stderr, c.Output, columns, found.Results, found, moreAfter(found.Next))
+		}
 	}
-	return cli.WritePage(out.stdout, out.stderr, c.Output, eventColumns, page.Results, page, moreAfter(page.Next))
 }
 
 type eventsGet struct {

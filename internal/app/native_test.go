@@ -42,7 +42,7 @@ func TestRepeatedPublishCountsOnce(t *testing.T) {
 	}
 	f.ended(array.Results[1])
 	eventually(t, "two webhooks arrive", func() bool { return len(hook.got()) == 2 })
-	events, err := f.Events(t.Context(), client.Cursor{})
+	events, err := f.Events(t.Context(), client.EventFilter{})
 	if err != nil || len(events.Results) != 2 {
 		t.Errorf("%d events, %v; want 2", len(events.Results), err)
 	}

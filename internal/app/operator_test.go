@@ -34,7 +34,7 @@ func TestTheOperatorHelpsAClient(t *testing.T) {
 		},
 		"delivery": func(c *client.API) (int, error) { d, err := c.Delivery(t.Context(), id); return len(d.Attempts), err },
 		"events": func(c *client.API) (int, error) {
-			p, err := c.Events(t.Context(), client.Cursor{})
+			p, err := c.Events(t.Context(), client.EventFilter{})
 			return len(p.Results), err
 		},
 		"event": func(c *client.API) (int, error) {

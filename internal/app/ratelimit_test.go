@@ -44,7 +44,7 @@ func TestClientOverItsRateLimitGets429(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := f.as(other.APIKey).Events(t.Context(), client.Cursor{})
+	events, err := f.as(other.APIKey).Events(t.Context(), client.EventFilter{})
 	if err != nil || len(events.Results) != 0 {
 		t.Errorf("another client: %v", err)
 	}

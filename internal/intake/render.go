@@ -43,6 +43,25 @@ func renderHead(clientName string, t *catalogue.Type, e herald.Event, a work.Pre
 	return b
 }
 
+// The ids of what an example stands for.
+var (
+	exampleRule  = uuid.MustParse("70af3071-65d9-4ec3-b3cb-5283e8d55dac")
+	exampleAlert = uuid.MustParse("a9367074-b5c3-42c4-9be4-be129f43577e")
+)
+
+// ExampleBody returns the body that the receiver of a rule gets when it meets an event of a type. The ids of the rule and
+// of the alert are made up.
+func ExampleBody(clientName string, t *catalogue.Type, e herald.Event) []byte {
+	message := t.Message(e)
+	e.Data = t.Data(e.Data)
+	head := renderHead(clientName, t, e, work.PreparedAlert{ID: exampleAlert, RuleID: exampleRule, Message: message})
+	start, data := (&work.Item{Head: head, Data: e.Data}).Body()
+	if data == nil {
+		return start
+	}
+	return append(append(start, data...), '}')
+}
+
 func appendID(b []byte, id uuid.UUID) []byte {
 	text, _ := id.MarshalText() // MarshalText never returns an error
 	return append(b, text...)

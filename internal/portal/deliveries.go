@@ -2,16 +2,15 @@ package portal
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/catalogue"
 )
 
 // Bounds of the list of deliveries.
@@ -21,17 +20,12 @@ const (
 	maxSearches = 4
 	// maxBack is how many pages back a list remembers.
 	maxBack = 20
-	// maxFilter bounds the text of a filter, in bytes.
-	maxFilter = 2048
 )
-
-// filterField is one field of the filter form, with the message about what was typed.
-type filterField struct{ Value, Error string }
 
 // deliveryFilterForm is the filter as the form shows it. All of it is in the address, so that a link
 // shows the same list.
 type deliveryFilterForm struct {
-	State, Type, Receiver, Company, Reason, Since, Until, Alert filterField
+	State, Type, Receiver, Company, Reason, Since, Until, Alert, Event filterField
 	// More says that a filter beside state and type is set, so that the form shows all of them.
 	More bool
 	// Any says that any filter is set.
@@ -45,8 +39,7 @@ type deliveryListView struct {
 	Reasons []herald.Reason
 	Client  client
 	Rows    []deliveryRow
-	// Older and Newer are the addresses of the next pages, Newest that of the first one.
-	Older, Newer, Newest string
+	cursorLinks
 	// SearchedTo is how far an unfinished search came; zero if it is finished.
 	SearchedTo time.Time
 	Clear      string
@@ -81,16 +74,8 @@ func (p *portal) deliveries(r *http.Request, v visit) (answer, error) {
 		return answer{}, err
 	}
 	list := deliveryListView{Client: v.client, Reasons: herald.Reasons(), Clear: v.client.path("/deliveries")}
-	for _, t := range known.Types() {
-		list.Types = append(list.Types, t.Name)
-	}
-	slices.Sort(list.Types)
-	f, form := deliveryFilter(values, p.Now(), func(spelling string) (string, bool) {
-		if t, found := known.Lookup(spelling); found {
-			return t.Name, true
-		}
-		return known.Hint(spelling), false
-	})
+	list.Types = typeNames(known)
+	f, form := deliveryFilter(values, p.Now(), known)
 	list.Filter = form
 	if len(form.Errors()) > 0 {
 		list.Invalid = true
@@ -123,8 +108,7 @@ func (p *portal) search(ctx context.Context, of uuid.UUID, f herald.DeliveryFilt
 	return found, next, nil
 }
 
-// show fills in the rows and the links to the other pages. The pages before are in the address, so that
-// the way back needs no script and no session.
+// show fills in the rows and the links to the other pages.
 func (l *deliveryListView) show(found []herald.Delivery, next uuid.UUID, values url.Values) {
 	if len(found) > deliveryPage {
 		found = found[:deliveryPage]
@@ -135,6 +119,15 @@ func (l *deliveryListView) show(found []herald.Delivery, next uuid.UUID, values 
 	for _, d := range found {
 		l.Rows = append(l.Rows, deliveryRow{d, l.Client.path("/deliveries/" + d.ID.String())})
 	}
+	l.cursorLinks = linksOf(l.Client.path("/deliveries"), values, next)
+}
+
+// cursorLinks are the addresses of the next pages of a list, and that of its first one; empty without one.
+type cursorLinks struct{ Older, Newer, Newest string }
+
+// linksOf returns the links of a page of a list. next is the cursor of the page behind it, uuid.Nil at the end.
+// The pages before are in the address, so that the way back needs no script and no session.
+func linksOf(path string, values url.Values, next uuid.UUID) (l cursorLinks) {
 	after, back := values.Get("after"), strings.FieldsFunc(values.Get("back"), func(r rune) bool { return r == ',' })
 	at := func(after string, back []string) string {
 		q := url.Values{}
@@ -149,7 +142,7 @@ func (l *deliveryListView) show(found []herald.Delivery, next uuid.UUID, values 
 		if back = back[max(0, len(back)-maxBack):]; len(back) > 0 {
 			q.Set("back", strings.Join(back, ","))
 		}
-		return l.Client.path("/deliveries") + "?" + q.Encode()
+		return path + "?" + q.Encode()
 	}
 	if next != uuid.Nil {
 		if after != "" {
@@ -159,125 +152,46 @@ func (l *deliveryListView) show(found []herald.Delivery, next uuid.UUID, values 
 		}
 	}
 	if after == "" {
-		return
+		return l
 	}
 	l.Newest = at("", nil)
 	if l.Newer = l.Newest; len(back) > 0 {
 		l.Newer = at(back[len(back)-1], back[:len(back)-1])
 	}
+	return l
 }
 
 // deliveryFilter reads the filter from an address. What cannot be read is in the form, with a message.
-func deliveryFilter(values url.Values, now time.Time, typeOf func(string) (name string, found bool)) (f herald.DeliveryFilter, form deliveryFilterForm) {
+func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue) (f herald.DeliveryFilter, form deliveryFilterForm) {
+	reader := filterReader{values: values}
 	read := func(name string, into *filterField, parse func(text string) error) {
-		text := strings.TrimSpace(values.Get(name))
-		into.Value = text
-		switch {
-		case text == "":
-			return
-		case len(text) > maxFilter:
-			into.Value, into.Error = "", "That is longer than 2048 bytes."
-		default:
-			if err := parse(text); err != nil {
-				into.Error = messageOf(err)
-			}
+		if reader.read(name, into, parse) {
+			form.Any = true
+			form.More = form.More || name != "state" && name != "type"
 		}
-		form.Any = true
-		form.More = form.More || name != "state" && name != "type"
 	}
 	read("state", &form.State, func(text string) error {
 		f.State = new(herald.State)
 		return f.State.UnmarshalText([]byte(text))
 	})
-	read("type", &form.Type, func(text string) error {
-		name, found := typeOf(text)
-		if !found {
-			return herald.Invalid("", "There is no event type %.80q.%s", text, name)
-		}
-		f.Type = name
-		return nil
-	})
+	read("type", &form.Type, reader.kind(known, &f.Type))
 	read("receiver", &form.Receiver, func(text string) error {
 		f.Receiver = text
 		return nil
 	})
-	for name, field := range map[string]struct {
-		form *filterField
-		into *uuid.UUID
-	}{"company": {&form.Company, &f.Company}, "alert": {&form.Alert, &f.Alert}} {
-		read(name, field.form, func(text string) (err error) {
-			*field.into, err = optionalID(name, text)
-			return err
-		})
-	}
+	read("company", &form.Company, reader.id("company", &f.Company))
+	read("alert", &form.Alert, reader.id("alert", &f.Alert))
+	read("event", &form.Event, reader.id("event", &f.Event))
 	read("reason", &form.Reason, func(text string) (err error) {
 		f.Reason, err = herald.ParseReason(text)
 		return err
 	})
-	for name, field := range map[string]struct {
-		form *filterField
-		into *time.Time
-	}{"since": {&form.Since, &f.Since}, "until": {&form.Until, &f.Until}} {
-		read(name, field.form, func(text string) (err error) {
-			*field.into, err = parseMoment(text, now)
-			return err
-		})
-	}
+	read("since", &form.Since, reader.moment(now, &f.Since))
+	read("until", &form.Until, reader.moment(now, &f.Until))
 	return f, form
 }
 
 // Errors returns the messages about fields that cannot be read.
-func (f deliveryFilterForm) Errors() (messages []string) {
-	for _, field := range []filterField{f.State, f.Type, f.Receiver, f.Company, f.Reason, f.Since, f.Until, f.Alert} {
-		if field.Error != "" {
-			messages = append(messages, field.Error)
-		}
-	}
-	return messages
-}
-
-// messageOf returns what a person reads of an error.
-func messageOf(err error) string {
-	var e *herald.Error
-	if errors.As(err, &e) {
-		return e.Message
-	}
-	return err.Error()
-}
-
-// optionalID parses an id of an address; an empty text is uuid.Nil.
-func optionalID(name, text string) (uuid.UUID, error) {
-	if text == "" {
-		return uuid.Nil, nil
-	}
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != 36 || id == uuid.Nil {
-		return uuid.Nil, herald.Invalid(name, "%.80q is not an id such as 8a210b68-6988-11ed-a1eb-0242ac120002.", text)
-	}
-	return id, nil
-}
-
-// momentLayouts are the forms of a time in a filter. Without a zone it is in UTC, as on the pages without a script.
-var momentLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"}
-
-// parseMoment parses a time, or a duration such as 2h or 3d, which means so long ago.
-func parseMoment(text string, now time.Time) (time.Time, error) {
-	for _, layout := range momentLayouts {
-		if at, err := time.Parse(layout, text); err == nil && at.Year() > 0 && at.Year() < 9999 {
-			return at.UTC(), nil
-		}
-	}
-	duration := text
-	days, isDays := strings.CutSuffix(text, "d")
-	if isDays {
-		duration = days + "h"
-	}
-	ago, err := time.ParseDuration(duration)
-	if isDays && ago < 1000*365*time.Hour {
-		ago *= 24
-	}
-	if err != nil || ago < 0 {
-		return time.Time{}, herald.Invalid("", "%.80q is no time such as 2026-11-23 09:00, and no duration such as 2h or 3d.", text)
-	}
-	return now.Add(-ago), nil
+func (f deliveryFilterForm) Errors() []string {
+	return errorsOf(f.State, f.Type, f.Receiver, f.Company, f.Reason, f.Since, f.Until, f.Alert, f.Event)
 }

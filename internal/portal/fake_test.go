@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,6 +37,9 @@ type fake struct {
 	rules      []herald.Rule
 	changed    []string // which changes were made
 	filter     herald.DeliveryFilter
+	events     herald.EventFilter
+	published  []herald.Publication
+	publisher  herald.Caller
 	fail       error
 	made, uses int
 	issues     []herald.Issue // one of each client
@@ -106,7 +110,7 @@ func (f *fake) Deliveries(_ context.Context, client uuid.UUID, filter herald.Del
 	f.filter = filter
 	for _, d := range f.deliveries {
 		behind := filter.After == uuid.Nil || d.ID.String() < filter.After.String()
-		if d.ClientID == client && behind && (filter.State == nil || d.State == *filter.State) && (filter.Alert == uuid.Nil || d.AlertID == filter.Alert) &&
+		if d.ClientID == client && behind && (filter.State == nil || d.State == *filter.State) && (filter.Alert == uuid.Nil || d.AlertID == filter.Alert) && (filter.Event == uuid.Nil || d.EventID == filter.Event) &&
 			(filter.Company == uuid.Nil || d.CompanyID == filter.Company) && (filter.Receiver == "" || d.Address == filter.Receiver) && len(found) < filter.Limit {
 			found = append(found, d)
 		}
@@ -156,19 +160,30 @@ func (f *fake) Cancel(_ context.Context, _ herald.Caller, client, id uuid.UUID) 
 	return f.change("cancel", client, id)
 }
 
-func (f *fake) Events(_ context.Context, client, _ uuid.UUID, _ int) ([]herald.Event, uuid.UUID, error) {
+func (f *fake) Events(_ context.Context, client uuid.UUID, filter herald.EventFilter) (found []herald.ListedEvent, next uuid.UUID, err error) {
+	f.events = filter
 	for _, d := range f.deliveries {
-		if d.ClientID == client {
-			return []herald.Event{{ID: d.EventID, ClientID: client}}, uuid.Nil, nil
+		if d.ClientID == client && (filter.Company == uuid.Nil || d.CompanyID == filter.Company) && (filter.Type == "" || d.Type == filter.Type) && len(found) < filter.Limit {
+			found = append(found, herald.ListedEvent{Event: eventOf(d), AlertCount: 1})
 		}
 	}
-	return nil, uuid.Nil, nil
+	return found, uuid.Nil, f.fail
+}
+
+func eventOf(d herald.Delivery) herald.Event {
+	return herald.Event{ID: d.EventID, ClientID: d.ClientID, Type: d.Type, CompanyID: d.CompanyID, OccurredAt: d.RaisedAt, Data: []byte(`{"note":"secret of ` + d.ClientID.String() + `"}`)}
+}
+
+func (f *fake) Publish(_ context.Context, by herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
+	f.changed = append(f.changed, "publish")
+	f.published, f.publisher = append(f.published, pubs...), by
+	return []herald.Receipt{{EventID: eventID(acme)}}, f.fail
 }
 
 func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
 	for _, d := range f.deliveries {
 		if d.ClientID == client && d.EventID == id {
-			return herald.Event{ID: id}, []herald.Alert{{ID: d.AlertID}}, nil
+			return eventOf(d), []herald.Alert{{ID: d.AlertID, RuleID: d.RuleID}}, nil
 		}
 	}
 	return herald.Event{}, nil, herald.Errorf(herald.CodeNotFound, "No event was found with ID %s", id)
@@ -346,6 +361,15 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		Issues: f, Recoverer: f, Statistics: f,
 		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
 			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},
+		Publisher: f, ReadData: func(text []byte) (json.RawMessage, error) {
+			if !json.Valid(text) {
+				return nil, herald.Invalid("", "The body is not JSON")
+			}
+			return text, nil
+		},
+		ExampleBody: func(name string, t *catalogue.Type, e herald.Event) []byte {
+			return []byte(`{"ClientName":"` + name + `"}`)
+		},
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil }}
 	for _, c := range change {
 		c(&o)

@@ -52,15 +52,9 @@ func (p *portal) locate(ctx context.Context, v visit, id uuid.UUID) (answer, err
 	if herald.CodeOf(err) != herald.CodeNotFound {
 		return seeOther("%s", v.client.path("/deliveries/"+id.String())), err
 	}
-	_, alerts, err := p.Events.Event(ctx, v.client.ID, id)
+	_, _, err = p.Events.Event(ctx, v.client.ID, id)
 	if herald.CodeOf(err) != herald.CodeNotFound {
-		switch {
-		case err != nil:
-			return answer{}, err
-		case len(alerts) == 0:
-			return nothingFound(id.String(), "This is an event that met no rule, so nothing was delivered."), nil
-		}
-		return listOf(v, url.Values{"alert": {alerts[0].ID.String()}}), nil
+		return seeOther("%s", v.client.path("/events/"+id.String())), err
 	}
 	rule, err := p.Rules.Rule(ctx, v.client.ID, id)
 	if herald.CodeOf(err) != herald.CodeNotFound {

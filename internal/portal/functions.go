@@ -22,9 +22,10 @@ func (p *portal) functions() template.FuncMap {
 		"time": func(at time.Time) timeView { return timeView{at, p.Now(), false} }, "moment": func(at time.Time) timeView { return timeView{at, p.Now(), true} },
 		"badge": badgeOf, "millis": millis, "plural": plural, "number": number, "number64": func(n int64) string { return number(int(n)) }, "chartLegend": func() []badge { return chartLegend }, "article": article, "statement": statement, "byteSize": byteSize, "reason": reasonWord, "sentence": sentence,
 		"now": func() int64 { return p.Now().UnixMilli() }, "notNil": func(id uuid.UUID) bool { return id != uuid.Nil },
-		"post":   func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
-		"filter": func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
-		"states": func() []stateOption { return stateOptions }, "skeleton": func() [6]struct{} { return [6]struct{}{} },
+		"post":         func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
+		"filter":       func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
+		"filterChoice": func(f filterField, all []string) filterChoices { return filterChoices{f, all} },
+		"states":       func() []stateOption { return stateOptions }, "skeleton": func() [6]struct{} { return [6]struct{}{} },
 		"bannerOf": func(d herald.Delivery) string { return badgeOf(d).Kind }, "legend": func() []phase { return allPhases(herald.Timings{}) },
 	}
 }
@@ -39,6 +40,12 @@ type postButton struct {
 type filterInput struct {
 	Name, Label, Hint string
 	Field             filterField
+}
+
+// filterChoices is a field of a filter form with what it can be.
+type filterChoices struct {
+	filterField
+	Choices []string
 }
 
 // stateOption is a state to choose.

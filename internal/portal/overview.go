@@ -192,7 +192,7 @@ func health(failed []deliveryRow, moreFailed bool, waiting []deliveryRow, moreWa
 
 // steps returns the checklist rule, receiver, first event; nil once an event has come.
 func (p *portal) steps(ctx context.Context, v visit) ([]step, error) {
-	events, _, err := p.Events.Events(ctx, v.client.ID, uuid.Nil, 1)
+	events, _, err := p.Events.Events(ctx, v.client.ID, herald.EventFilter{Limit: 1, WithoutData: true})
 	if err != nil || len(events) > 0 {
 		return nil, err
 	}

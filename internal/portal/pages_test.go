@@ -273,7 +273,7 @@ func TestFindLeadsToAnyID(t *testing.T) {
 	for id, want := range map[string]string{
 		deliveryID(acme).String():           "/deliveries/" + deliveryID(acme).String(),
 		" " + again.ID.String() + " ":       "/deliveries/" + again.ID.String(),
-		eventID(acme).String():              "/deliveries?alert=" + alert.String(),
+		eventID(acme).String():              "/events/" + eventID(acme).String(),
 		acme.String():                       "/deliveries?receiver=" + receiver + "&type=Sync+Failed", // the rule's id
 		"https://acme.example/hook?a=1&b=2": "/deliveries?receiver=https%3A%2F%2Facme.example%2Fhook%3Fa%3D1%26b%3D2",
 		"ann@acme.example":                  "/deliveries?receiver=mailto%3Aann%40acme.example",

@@ -18,6 +18,7 @@ package portal
 
 import (
 	"context"
+	"encoding/json"
 	"html/template"
 	"net/http"
 	"time"
@@ -76,9 +77,18 @@ type Sender interface {
 
 // Events reads a client's events.
 type Events interface {
-	Events(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Event, next uuid.UUID, err error)
+	// Events lists the events that meet the filter, newest first. A long search is split:
+	// next is the cursor of the following part, uuid.Nil at the end.
+	Events(ctx context.Context, client uuid.UUID, f herald.EventFilter) (found []herald.ListedEvent, next uuid.UUID, err error)
 	// Event returns an event and its alerts; CodeNotFound when the client has no such event.
 	Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error)
+}
+
+// Publisher accepts events.
+type Publisher interface {
+	// Publish stores all publications or none. It returns after they are durable. An error about one of them is a
+	// *herald.ItemError.
+	Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error)
 }
 
 // Rules reads a client's rules.
@@ -110,6 +120,7 @@ type Options struct {
 	Deliveries Deliveries
 	Sender     Sender
 	Events     Events
+	Publisher  Publisher
 	Rules      Rules
 	Clients    Clients
 	Audit      Audit
@@ -119,6 +130,10 @@ type Options struct {
 	Operator   Operator
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
+	// ReadData reads an event's data as a publish does; CodeInvalid for what a publish refuses.
+	ReadData func(text []byte) (json.RawMessage, error)
+	// ExampleBody returns the body that a receiver would get of an event of a type.
+	ExampleBody func(clientName string, t *catalogue.Type, e herald.Event) []byte
 	// Secure says that people reach the portal by https; cookies are for https alone then.
 	Secure bool
 	// FrameAncestors are the origins whose pages may show the portal in a frame. They need Secure.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,7 +20,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 // pathValues are what the variables of routes stand for, of one client.
 func pathValues(of uuid.UUID) map[string]string {
-	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "issue": issueID(of).String()}
+	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "issue": issueID(of).String(), "event": eventID(of).String(), "type": "Sync%20Failed"}
 }
 
 // filled returns the method and the address of a route, with its variables filled in.
@@ -63,14 +64,19 @@ func TestNoPageShowsAnotherClientsData(t *testing.T) {
 		mixed["client"] = acme.String()
 		method, target = filled(t, at.pattern, mixed)
 		w := f.request(f.signedIn("acme"), method, target, form(method))
-		if own := !strings.Contains(at.pattern, "{delivery}") && !strings.Contains(at.pattern, "{issue}"); !own && w.Code != http.StatusNotFound {
+		if own := !regexp.MustCompile(`\{(delivery|event|issue)\}`).MatchString(at.pattern); !own && w.Code != http.StatusNotFound {
 			t.Errorf("%s with another client's id: status %d", target, w.Code)
 		}
 		if strings.Contains(w.Body.String(), "secret of "+rival.String()) || strings.Contains(w.Body.String(), rival.String()+".example") {
 			t.Errorf("%s shows another client's data", target)
 		}
 	}
-	if len(f.changed) != 0 {
+	for _, e := range f.published {
+		if e.ClientID != acme || f.publisher.Key.ClientID != acme {
+			t.Errorf("%v published for the client %s", f.publisher, e.ClientID)
+		}
+	}
+	if f.changed = slices.DeleteFunc(f.changed, func(what string) bool { return what == "publish" }); len(f.changed) != 0 {
 		t.Errorf("another client's session did %v", f.changed)
 	}
 	for _, filter := range []string{"alert=" + herald.AlertOf(deliveryID(rival)).String(), "company=" + rival.String(), "after=" + deliveryID(rival).String(),

@@ -206,6 +206,7 @@ func who(v visit) string {
 // notices are the sentences that a page shows after something was done. The address has their names.
 var notices = map[string]string{
 	"redelivered": "A new delivery of the same alert was made. This is it.",
+	"published":   "The event was published. This is it.",
 	"retried":     "The next attempt is made now.",
 	"cancelled":   "The delivery was cancelled.",
 	"signed-out":  "You are signed out.",

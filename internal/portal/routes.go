@@ -65,6 +65,13 @@ func (p *portal) routes() []route {
 		{"GET " + clientPath, ofClient, p.overview},
 		{"GET " + clientPath + "/{$}", ofClient, p.overview},
 		{"GET " + clientPath + "/find", ofClient, p.find},
+		{"GET " + clientPath + "/events", ofClient, p.events},
+		{"GET " + clientPath + "/events/{event}", ofClient, p.event},
+		{"GET " + clientPath + "/events/{event}/data", ofClient, p.eventData},
+		{"GET " + clientPath + "/catalogue", ofClient, p.catalogue},
+		{"GET " + clientPath + "/catalogue/{type}", ofClient, p.catalogueType},
+		{"POST " + clientPath + "/catalogue/{type}", ofClient, p.sendExample},
+
 		{"GET " + clientPath + "/deliveries", ofClient, p.deliveries},
 		{"GET " + clientPath + "/deliveries/{delivery}", ofClient, p.delivery},
 		{"GET " + clientPath + "/deliveries/{delivery}/compare", ofClient, p.compare},
@@ -84,7 +91,9 @@ func (p *portal) routes() []route {
 // there after g.
 var navigation = []navItem{
 	{Name: "Overview", Path: "", Key: "o"},
+	{Name: "Events", Path: "/events", Key: "e"},
 	{Name: "Deliveries", Path: "/deliveries", Key: "d"},
+	{Name: "Catalogue", Path: "/catalogue", Key: "c"},
 }
 
 // isCurrent reports whether a path is that of an item of the operator's, or below it.

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"herald"
 	"herald/internal/test/postgres"
 	"herald/internal/work"
 )
@@ -35,7 +35,7 @@ func TestStallInTheMiddleOfABatch(t *testing.T) {
 				return tx, found, err
 			}
 			receipts := f.accept(prepared)
-			events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10)
+			events, _, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 10})
 			if err != nil || len(events) != 1 || events[0].ID != receipts[0].EventID {
 				t.Errorf("events %v, %v; want the accepted one", events, err)
 			}

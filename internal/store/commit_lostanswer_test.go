@@ -137,7 +137,7 @@ func testLostAnswerToACommit(t *testing.T, reply []byte) {
 	if n := proxy.cuts.Load(); n != 10 {
 		t.Errorf("%d connections were cut, want 10", n)
 	}
-	events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
+	events, _, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 100})
 	if err != nil || len(events) != 10 {
 		t.Errorf("%d events, %v; want 10", len(events), err)
 	}

@@ -112,7 +112,7 @@ func testOneBadRequestFailsAlone(t *testing.T, f *fixture) {
 			t.Errorf("request %d: error %v", i, err)
 		}
 	}
-	events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
+	events, _, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func testRepeatedKeyIsAnsweredAsTheFirstTime(t *testing.T, f *fixture) {
 	if array[0].EventID != array[1].EventID || array[2].EventID != first[0].EventID {
 		t.Errorf("an array's repeats: %v", array)
 	}
-	events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 100)
+	events, _, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"herald"
 	"herald/internal/test/postgres"
 	"herald/internal/work"
@@ -125,7 +123,7 @@ func TestOpenConnectionsFreeze(t *testing.T) {
 			return err
 		},
 		"list": func(f *fixture) error {
-			_, _, err := f.Events(f.t.Context(), f.client.ID, uuid.Nil, 1)
+			_, _, err := f.Events(f.t.Context(), f.client.ID, herald.EventFilter{Limit: 1})
 			return err
 		},
 		"readiness": func(f *fixture) error { return f.Ping(f.t.Context()) },
@@ -173,7 +171,7 @@ func TestFrozenInTheMiddleOfABatch(t *testing.T) {
 	}
 	within(t, 2*(batchTimeout+lostAnswerTimeout), "publish", func() {
 		_, err := f.Accept([]work.PreparedEvent{prepared})
-		events, _, listErr := f.Events(t.Context(), f.client.ID, uuid.Nil, 10)
+		events, _, listErr := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 10})
 		if listErr != nil {
 			t.Error(listErr)
 		}

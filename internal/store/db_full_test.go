@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
-
 	"herald"
 	"herald/internal/work"
 )
@@ -54,7 +52,7 @@ func TestFullDiskIsUnavailableAndPasses(t *testing.T) {
 		t.Errorf("with room again: %v", err)
 	}
 	f.accept(f.prepare(f.client, true))
-	events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 20000)
+	events, _, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 20000})
 	if err != nil || len(events) != len(accepted)+1 {
 		t.Errorf("%d events, %v; want the %d that were acknowledged and one more", len(events), err, len(accepted))
 	}

@@ -119,7 +119,7 @@ func testSlowReadersDelayNobody(t *testing.T, f *fixture) {
 		"readiness": f.Ping,
 		"change":    func(ctx context.Context) error { return f.RenameClient(ctx, operator, f.client.ID, "Acme") },
 		"list of another": func(ctx context.Context) error {
-			_, _, err := f.Events(ctx, other.ID, uuid.Nil, 10)
+			_, _, err := f.Events(ctx, other.ID, herald.EventFilter{Limit: 10})
 			return err
 		},
 		"deliveries of another": func(ctx context.Context) error {

@@ -141,11 +141,11 @@ const (
 	searchTime   = 50 * time.Millisecond
 )
 
-// collectNewest collects f.Limit deliveries, newest first, chunk by chunk. ids returns the n
-// newest ids, of alerts or of deliveries, that are smaller than before. among returns the
-// deliveries that match f for ids that it returned.
-func (s *Store) collectNewest(f herald.DeliveryFilter, ids func(before uuid.UUID, n int) ([]uuid.UUID, error), among func([]uuid.UUID) ([]herald.Delivery, error)) (found []herald.Delivery, next uuid.UUID, err error) {
-	before, chunk, began := lastID, f.Limit, time.Now()
+// collectNewest collects limit deliveries or events, newest first, chunk by chunk. ids returns the n
+// newest ids, of events, alerts or deliveries, that are smaller than before. among returns those
+// that match for ids that it returned.
+func collectNewest[T any](s *Store, limit int, ids func(before uuid.UUID, n int) ([]uuid.UUID, error), among func([]uuid.UUID) ([]T, error)) (found []T, next uuid.UUID, err error) {
+	before, chunk, began := lastID, limit, time.Now()
 	for searched := 0; searched < s.searchLimit && time.Since(began) < searchTime; chunk = min(2*chunk, longestChunk) {
 		some, err := ids(before, chunk)
 		if err != nil || len(some) == 0 {
@@ -154,8 +154,8 @@ func (s *Store) collectNewest(f herald.DeliveryFilter, ids func(before uuid.UUID
 		before = some[len(some)-1]
 		searched += len(some)
 		more, err := among(some)
-		if found = append(found, more...); err != nil || len(found) >= f.Limit || len(some) < chunk {
-			return found[:min(len(found), f.Limit)], uuid.Nil, err
+		if found = append(found, more...); err != nil || len(found) >= limit || len(some) < chunk {
+			return found[:min(len(found), limit)], uuid.Nil, err
 		}
 	}
 	return found, before, nil
@@ -191,7 +191,7 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 LEFT JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
 ORDER BY `+alias+`.id DESC LIMIT `+c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 	}
-	return s.collectNewest(f, ids, among)
+	return collectNewest(s, f.Limit, ids, among)
 }
 
 // deliveriesByAlert lists the deliveries of the newest alerts, without those of alerts with ids before from.
@@ -205,10 +205,10 @@ func (s *Store) deliveriesByAlert(ctx context.Context, client, from uuid.UUID, f
 		if from != uuid.Nil {
 			c.add("a.id >= %s", from)
 		}
-		c.idRange("a", herald.DeliveryFilter{Alert: f.Alert, Since: f.Since, Until: f.Until})
+		c.idRange("a", herald.DeliveryFilter{Alert: f.Alert, Event: f.Event, Since: f.Since, Until: f.Until})
 		return list(ctx, s.lists, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.bind(n), c.args...)
 	}
-	return s.collectNewest(f, ids, func(ids []uuid.UUID) ([]herald.Delivery, error) {
+	return collectNewest(s, f.Limit, ids, func(ids []uuid.UUID) ([]herald.Delivery, error) {
 		return s.deliveriesOf(ctx, client, alertsBetween(ids), f)
 	})
 }
@@ -240,9 +240,7 @@ func (c *conditions) idRange(alias string, f herald.DeliveryFilter) {
 	if f.State == nil || *f.State != herald.Pending {
 		c.add(alias + ".id >= (SELECT kept_from FROM history)")
 	}
-	if f.Alert != uuid.Nil {
-		c.add(alias+".id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
-	}
+	c.ofEvent(alias, f)
 	if !f.Since.IsZero() {
 		c.add(alias+".id >= %s", herald.FirstIDAt(f.Since))
 	}
@@ -252,6 +250,21 @@ func (c *conditions) idRange(alias string, f herald.DeliveryFilter) {
 	if f.After != uuid.Nil {
 		c.add(alias+".id < %s", f.After)
 	}
+}
+
+// ofEvent adds the conditions on the id of an alert or of a delivery that select those of one alert or of one event.
+func (c *conditions) ofEvent(alias string, f herald.DeliveryFilter) {
+	if f.Alert != uuid.Nil {
+		c.add(alias+".id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
+	}
+	if f.Event != uuid.Nil {
+		c.add(alias+".id BETWEEN %s AND %s", f.Event, lastOf(f.Event))
+	}
+}
+
+// lastOf returns the greatest id that an event's deliveries can have.
+func lastOf(event uuid.UUID) uuid.UUID {
+	return herald.DeliveryID(herald.AlertID(event, herald.MaxAlerts), herald.MaxDeliveries-1)
 }
 
 // receiver adds the condition on a delivery's address.

@@ -29,6 +29,10 @@ func (s *Store) alertsToList(ctx context.Context, client uuid.UUID, f herald.Del
 			ids.after(f.Alert)
 			ids.before(herald.DeliveryID(f.Alert, 1))
 		}
+		if f.Event != uuid.Nil {
+			ids.after(f.Event)
+			ids.before(lastOf(f.Event))
+		}
 		if !f.Since.IsZero() {
 			ids.after(herald.FirstIDAt(f.Since))
 		}
@@ -56,7 +60,7 @@ func (s *Store) deliveriesBySet(ctx context.Context, client uuid.UUID, set liste
 	}
 	parts = append(parts, func(f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 		ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) { return set.before(ctx, s.lists, before, n) }
-		return s.collectNewest(f, ids, func(ids []uuid.UUID) ([]herald.Delivery, error) {
+		return collectNewest(s, f.Limit, ids, func(ids []uuid.UUID) ([]herald.Delivery, error) {
 			return s.deliveriesOf(ctx, client, s.alertsAmong(ids), f)
 		})
 	})

@@ -163,7 +163,7 @@ func testStoredTimesOutsideAreShown(t *testing.T, f *fixture) {
 	early, late := f.prepare(f.client, false), f.prepare(f.client, false)
 	early.Event.OccurredAt, late.Event.OccurredAt = time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 	f.accept(early, late)
-	events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10)
+	events, _, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 10})
 	if err != nil || len(events) != 2 {
 		t.Fatalf("%d events, %v", len(events), err)
 	}

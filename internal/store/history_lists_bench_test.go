@@ -67,7 +67,7 @@ func BenchmarkLists(b *testing.B) {
 			}
 			for _, after := range []uuid.UUID{uuid.Nil, herald.FirstIDAt(time.Now().Add(-15 * 24 * time.Hour))} {
 				measure(b, "events after "+after.String(), func() (int, error) {
-					events, _, err := f.Events(b.Context(), f.client.ID, after, 50)
+					events, _, err := f.Events(b.Context(), f.client.ID, herald.EventFilter{After: after, Limit: 50})
 					return len(events), err
 				})
 			}

@@ -109,7 +109,7 @@ func testPagesWithCursorsEndWhereTheyAreFull(t *testing.T, f *fixture) {
 	}
 	var events, pages int
 	for after, more := uuid.Nil, true; more; pages++ {
-		found, next, err := f.Events(t.Context(), f.client.ID, after, 100)
+		found, next, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{After: after, Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,9 +185,12 @@ func testAnswersTakeMemoryBeforeTheyAreMade(t *testing.T, f *fixture) {
 			_, _, err := f.Alerts(ctx, f.client.ID, uuid.Nil, uuid.Nil, listOf(t, query.Alerts(), ""))
 			return err
 		},
-		"alert":  func(ctx context.Context) error { _, err := f.Alert(ctx, f.client.ID, alert); return err },
-		"events": func(ctx context.Context) error { _, _, err := f.Events(ctx, f.client.ID, uuid.Nil, 10); return err },
-		"event":  func(ctx context.Context) error { _, _, err := f.Event(ctx, f.client.ID, prepared.Event.ID); return err },
+		"alert": func(ctx context.Context) error { _, err := f.Alert(ctx, f.client.ID, alert); return err },
+		"events": func(ctx context.Context) error {
+			_, _, err := f.Events(ctx, f.client.ID, herald.EventFilter{Limit: 10})
+			return err
+		},
+		"event": func(ctx context.Context) error { _, _, err := f.Event(ctx, f.client.ID, prepared.Event.ID); return err },
 		"rules": func(ctx context.Context) error {
 			_, _, err := f.Rules(ctx, f.client.ID, uuid.Nil, listOf(t, query.Rules(), ""))
 			return err

@@ -119,9 +119,7 @@ func (s *Store) redeliveryPlaces(ctx context.Context, client uuid.UUID, f herald
 	if f.State == nil || *f.State != herald.Pending { // as in idRange
 		c.add("r.id >= (SELECT kept_from FROM history)")
 	}
-	if f.Alert != uuid.Nil {
-		c.add("r.id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
-	}
+	c.ofEvent("r", f)
 	if !f.Since.IsZero() {
 		c.add("r.made_at >= %s", f.Since)
 	}
@@ -143,9 +141,7 @@ func (s *Store) redeliveriesBetween(ctx context.Context, client uuid.UUID, f her
 		c.add("r.made_at BETWEEN %s AND %s", from.at, to.at)
 		c.add("(r.made_at > %s OR r.id >= %s)", from.at, from.id)
 		c.add("(r.made_at < %s OR r.id <= %s)", to.at, to.id)
-		if f.Alert != uuid.Nil {
-			c.add("r.id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
-		}
+		c.ofEvent("r", f)
 		c.ofAlert(f)
 		c.receiver(alias, f)
 		s.ended(&c, alias, f)

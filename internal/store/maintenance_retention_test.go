@@ -80,7 +80,7 @@ func testHistoryExpires(t *testing.T, f *fixture) {
 		if err != nil || len(deliveries) != want {
 			t.Errorf("%d deliveries, %v; want %d", len(deliveries), err, want)
 		}
-		events, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10)
+		events, _, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 10})
 		if err != nil || len(events) != want {
 			t.Errorf("%d events, %v; want %d", len(events), err, want)
 		}
@@ -152,7 +152,7 @@ func TestOpenReaderDelaysOnlyDroppingPartitions(t *testing.T) {
 			waiting = false
 		default:
 			f.accept(f.prepare(f.client, true))
-			if _, _, err := f.Events(t.Context(), f.client.ID, uuid.Nil, 10); err != nil {
+			if _, _, err := f.Events(t.Context(), f.client.ID, herald.EventFilter{Limit: 10}); err != nil {
 				t.Error(err)
 			}
 		}

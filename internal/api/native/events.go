@@ -9,12 +9,14 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/api/openapi"
 )
 
 // acceptedEvent is an event in an answer.
 type acceptedEvent struct {
 	herald.Event
 	AcceptedAt time.Time `json:"acceptedAt" doc:"When the event was accepted."`
+	AlertCount int       `json:"alertCount" doc:"How many alerts the event raised, one for every rule it met."`
 	Test       bool      `json:"test,omitempty" doc:"It is a test of one rule."`
 }
 
@@ -32,8 +34,8 @@ type raisedAlert struct {
 	RuleID uuid.UUID `json:"ruleId"`
 }
 
-func acceptedEventOf(e herald.Event) acceptedEvent {
-	return acceptedEvent{Event: e, AcceptedAt: herald.TimeOf(e.ID), Test: herald.IsTest(e.ID)}
+func acceptedEventOf(e herald.ListedEvent) acceptedEvent {
+	return acceptedEvent{Event: e.Event, AcceptedAt: herald.TimeOf(e.ID), Test: herald.IsTest(e.ID), AlertCount: e.AlertCount}
 }
 
 func (s *surface) registerEvents() {
@@ -41,8 +43,8 @@ func (s *surface) registerEvents() {
 	call(s, huma.Operation{
 		OperationID: "listEvents", Method: http.MethodGet, Path: "/events", Tags: []string{"Events"},
 		DefaultStatus: http.StatusOK,
-		Summary:       "List the client's events", Description: "Newest first.",
-		Parameters: pageParameters(),
+		Summary:       "List the client's events", Description: "Newest first. An event must meet all filters. A page can have fewer events than its limit, or none, and still have a next: the search continues there.",
+		Parameters: append(eventFilters(), pageParameters()...),
 	}, aboutOneClient, s.listEvents)
 	call(s, huma.Operation{
 		OperationID: "getEvent", Method: http.MethodGet, Path: "/events/{id}", Tags: []string{"Events"},
@@ -66,17 +68,31 @@ type eventRules struct {
 	Rules int `json:"rules" doc:"How many rules there are a verdict for."`
 }
 
+func eventFilters() []*huma.Param {
+	instant := huma.Schema{Type: "string", Format: "date-time"}
+	return []*huma.Param{
+		openapi.QueryParameter("type", huma.Schema{Type: "string"}, "Only events of this type, in any accepted spelling."),
+		openapi.QueryParameter("company", huma.Schema{Type: "string", Format: "uuid"}, "Only events about this company."),
+		openapi.QueryParameter("since", instant, "Only events accepted then or later."),
+		openapi.QueryParameter("until", instant, "Only events accepted before then."),
+	}
+}
+
 func (s *surface) listEvents(r *http.Request, caller herald.Caller) (page[acceptedEvent], error) {
 	p := parametersOf(r)
-	limit, after := p.limit(), p.id("after")
+	limit := p.limit()
+	f := herald.EventFilter{
+		Type:    parameter(p, "type", func(text string) (string, error) { return s.canonicalType(r.Context(), text) }),
+		Company: p.id("company"), Since: p.time("since"), Until: p.time("until"), After: p.id("after"), Limit: limit + 1,
+	}
 	if p.err != nil {
 		return page[acceptedEvent]{}, p.err
 	}
-	events, next, err := s.Events.Events(r.Context(), caller.Client(), after, limit+1)
+	events, next, err := s.Events.Events(r.Context(), caller.Client(), f)
 	if err != nil {
 		return page[acceptedEvent]{}, err
 	}
-	return pageOf(events, limit, next, func(e herald.Event) uuid.UUID { return e.ID }, acceptedEventOf), nil
+	return pageOf(events, limit, next, func(e herald.ListedEvent) uuid.UUID { return e.ID }, acceptedEventOf), nil
 }
 
 func (s *surface) getEvent(r *http.Request, caller herald.Caller) (eventDetail, error) {

@@ -133,9 +133,16 @@ func newest[T any](items []T, after uuid.UUID, limit int, id func(T) uuid.UUID, 
 	return list
 }
 
-func (f *fake) Events(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Event, uuid.UUID, error) {
-	return newest(f.events, after, limit, func(e herald.Event) uuid.UUID { return e.ID },
-		func(e herald.Event) bool { return e.ClientID == client }), uuid.Nil, nil
+func (f *fake) Events(_ context.Context, client uuid.UUID, filter herald.EventFilter) (listed []herald.ListedEvent, next uuid.UUID, err error) {
+	for _, e := range newest(f.events, filter.After, filter.Limit, func(e herald.Event) uuid.UUID { return e.ID }, func(e herald.Event) bool {
+		at := herald.TimeOf(e.ID)
+		return e.ClientID == client && (filter.Type == "" || e.Type == filter.Type) && (filter.Company == uuid.Nil || e.CompanyID == filter.Company) &&
+			!at.Before(filter.Since) && (filter.Until.IsZero() || at.Before(filter.Until))
+	}) {
+		_, alerts, _ := f.Event(context.Background(), client, e.ID)
+		listed = append(listed, herald.ListedEvent{Event: e, AlertCount: len(alerts)})
+	}
+	return listed, uuid.Nil, nil
 }
 
 func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {

@@ -45,10 +45,10 @@ type Publisher interface {
 
 // Events reads a client's events.
 type Events interface {
-	// Events lists up to limit events, newest first. It begins after the
-	// event after, unless that is uuid.Nil. Large events end the list before:
-	// next is the cursor of the following part, uuid.Nil at the end.
-	Events(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Event, next uuid.UUID, err error)
+	// Events lists the events that meet the filter, newest first. A long search is
+	// split, and large events end the list before: next is the cursor of the
+	// following part, uuid.Nil at the end.
+	Events(ctx context.Context, client uuid.UUID, f herald.EventFilter) (found []herald.ListedEvent, next uuid.UUID, err error)
 	// Event returns an event and the ids and rules of its alerts; CodeNotFound
 	// when the client has no such event.
 	Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error)

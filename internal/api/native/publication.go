@@ -1,6 +1,8 @@
 package native
 
 import (
+	"encoding/json"
+
 	"herald"
 )
 
@@ -31,6 +33,17 @@ func decodePublish(body []byte) (pubs []herald.Publication, many bool, err error
 	default:
 		return nil, false, nameMember(c.mistyped("an event object or an array of them"))
 	}
+}
+
+// ReadData reads an event's data: one JSON object, which it returns without blanks. The error is CodeInvalid and
+// names the member, as in a publish.
+func ReadData(text []byte) (json.RawMessage, error) {
+	c, err := newCursor(text)
+	if err != nil {
+		return nil, err
+	}
+	data, err := c.compact()
+	return data, nameMember(err)
 }
 
 func (c *cursor) publications() ([]herald.Publication, error) {

@@ -1,0 +1,133 @@
+package portal
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/catalogue"
+)
+
+// maxFilter bounds the text of a filter, in bytes.
+const maxFilter = 2048
+
+// filterField is one field of a filter form, with the message about what was typed.
+type filterField struct{ Value, Error string }
+
+// filterReader reads the filter of a list from its address.
+type filterReader struct{ values url.Values }
+
+// read reads a field, and reports whether it is set. What cannot be read is in the field, with a message.
+func (r filterReader) read(name string, into *filterField, parse func(text string) error) bool {
+	text := strings.TrimSpace(r.values.Get(name))
+	into.Value = text
+	switch {
+	case text == "":
+		return false
+	case len(text) > maxFilter:
+		into.Value, into.Error = "", "That is longer than 2048 bytes."
+	default:
+		if err := parse(text); err != nil {
+			into.Error = messageOf(err)
+		}
+	}
+	return true
+}
+
+// id returns what parses an id.
+func (filterReader) id(name string, into *uuid.UUID) func(string) error {
+	return func(text string) (err error) {
+		*into, err = optionalID(name, text)
+		return err
+	}
+}
+
+// moment returns what parses a time, or how long ago it was.
+func (filterReader) moment(now time.Time, into *time.Time) func(string) error {
+	return func(text string) (err error) {
+		*into, err = parseMoment(text, now)
+		return err
+	}
+}
+
+// kind returns what parses an event type, in any accepted spelling.
+func (filterReader) kind(known *catalogue.Catalogue, into *string) func(string) error {
+	return func(text string) error {
+		t, found := known.Lookup(text)
+		if !found {
+			return herald.Invalid("", "There is no event type %.80q.%s", text, known.Hint(text))
+		}
+		*into = t.Name
+		return nil
+	}
+}
+
+// typeNames returns the names of the event types, sorted.
+func typeNames(known *catalogue.Catalogue) (names []string) {
+	for _, t := range known.Types() {
+		names = append(names, t.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// errorsOf returns the messages about fields that cannot be read.
+func errorsOf(fields ...filterField) (messages []string) {
+	for _, field := range fields {
+		if field.Error != "" {
+			messages = append(messages, field.Error)
+		}
+	}
+	return messages
+}
+
+// messageOf returns what a person reads of an error.
+func messageOf(err error) string {
+	var e *herald.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}
+
+// optionalID parses an id of an address; an empty text is uuid.Nil.
+func optionalID(name, text string) (uuid.UUID, error) {
+	if text == "" {
+		return uuid.Nil, nil
+	}
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 || id == uuid.Nil {
+		return uuid.Nil, herald.Invalid(name, "%.80q is not an id such as 8a210b68-6988-11ed-a1eb-0242ac120002.", text)
+	}
+	return id, nil
+}
+
+// momentLayouts are the forms of a time in a filter. Without a zone it is in UTC, as on the pages without a script.
+var momentLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"}
+
+// parseMoment parses a time, or a duration such as 2h or 3d, which means so long ago.
+func parseMoment(text string, now time.Time) (time.Time, error) {
+	for _, layout := range momentLayouts {
+		if at, err := time.Parse(layout, text); err == nil && at.Year() > 0 && at.Year() < 9999 {
+			return at.UTC(), nil
+		}
+	}
+	duration := text
+	days, isDays := strings.CutSuffix(text, "d")
+	if isDays {
+		duration = days + "h"
+	}
+	ago, err := time.ParseDuration(duration)
+	if isDays && ago < 1000*365*time.Hour {
+		ago *= 24
+	}
+	if err != nil || ago < 0 {
+		return time.Time{}, herald.Invalid("", "%.80q is no time such as 2026-11-23 09:00, and no duration such as 2h or 3d.", text)
+	}
+	return now.Add(-ago), nil
+}
