@@ -211,8 +211,10 @@ func deliveryFilter(values url.Values, now time.Time, typeOf func(string) (name 
 		})
 	}
 	read("reason", &form.Reason, func(text string) (err error) {
-		f.Reason, err = herald.ParseReason(text)
-		return err
+		if f.Reason, err = herald.ParseReason(text); err != nil {
+			return herald.Invalid("", "%.80q is not one of the reasons. Choose one from the list.", text)
+		}
+		return nil
 	})
 	for name, field := range map[string]struct {
 		form *filterField
