@@ -227,9 +227,16 @@ func (tab *Tab) Until(expression string) {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			tab.t.Fatalf("%s did not become true; the page at %s has: %.500s", expression, tab.Path(), tab.Text("body"))
+			tab.t.Fatalf("%s: did not become true within %v; the page at %s has: %.500s", expression, patience, tab.Path(), tab.Text("main"))
 		}
 	}
+}
+
+// Hurry makes the scripts of the next pages wait a hundredth of the time that they want to wait, from a second on.
+func (tab *Tab) Hurry() {
+	tab.t.Helper()
+	command(tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: `{ const wait = setTimeout; window.setTimeout = (f, ms, ...more) => wait(f, ms >= 1000 ? ms / 100 : ms, ...more); }`})
 }
 
 // Path returns the path and the query of the page.

@@ -42,10 +42,19 @@ const sideways = `(() => {
 	for (const e of all) {
 		if (/auto|scroll/.test(getComputedStyle(e).overflowX) && e.scrollWidth > e.clientWidth && !e.matches(".payload pre")) found.push(name(e) + " scrolls sideways");
 	}
+	// Controls do not cover each other. The link of a whole row has the row below it, and a link may be broken into lines.
+	const controls = all.filter((e) => e.matches("a[href]:not(.whole, .skip), button, input:not([type=hidden]), select, textarea, summary") && e.checkVisibility({visibilityProperty: true}));
+	const boxes = controls.map((e) => e.getClientRects()[0]);
+	for (let i = 0; i < controls.length; i++) for (let j = 0; j < i; j++) {
+		const a = boxes[i], b = boxes[j];
+		if (!a || !b || controls[i].contains(controls[j]) || controls[j].contains(controls[i]) || controls[i].closest("details.menu > div, dialog") || controls[j].closest("details.menu > div, dialog")) continue;
+		if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2
+			&& getComputedStyle(controls[i].closest(".top") ?? document.body).position === getComputedStyle(controls[j].closest(".top") ?? document.body).position) found.push(name(controls[i]) + " covers " + name(controls[j]));
+	}
 	return found;
 })()`
 
-// fits reports what does not fit the width.
+// fits reports what does not fit the width, and what covers something.
 func fits(t *testing.T, tab *browser.Tab, what string) {
 	t.Helper()
 	if found := browser.Ask[[]string](tab, sideways); len(found) > 0 {

@@ -44,6 +44,72 @@ func TestALinkSignsInOnce(t *testing.T) {
 	accessible(t, again, "a link that was used")
 }
 
+// TestAWrongKeyIsSaidBesideTheField: the message is there, and the field has the focus of whoever tries again.
+func TestAWrongKeyIsSaidBesideTheField(t *testing.T) {
+	s := startService(t)
+	tab := browser.NewTab(t, s.origin)
+	tab.Open("/portal/sign-in", http.StatusOK)
+	tab.Refused("/portal/sign-in")
+	tab.Type("#key", "hkwrong")
+	tab.Goes("sign in", click("button.primary"))
+	if text := tab.Text("#key-error"); !strings.Contains(text, "No one has this key.") {
+		t.Errorf("beside the field is %q", text)
+	}
+	if id := browser.Ask[string](tab, "document.activeElement.id"); id != "key" {
+		t.Errorf("the focus is in %q", id)
+	}
+	accessible(t, tab, "the sign-in after a wrong key")
+}
+
+// TestOpenPagesFollowWhatHappens: a list announces new rows and changes those that are shown, a delivery changes, and nothing
+// moves. When the session has ended, an open page stays as it is, says so, and asks no more.
+func TestOpenPagesFollowWhatHappens(t *testing.T) {
+	s := startService(t)
+	a := s.account("Acme")
+	a.seed(t)
+	key := a.key("developer")
+	waits := pick(a.attempted(2), herald.Pending)
+	tab := s.signedIn(t, key.APIKey)
+	tab.Hurry()
+	tab.Open(a.path("/deliveries"), http.StatusOK)
+	const firstRow = `document.querySelector("#results a.whole").getAttribute("href")`
+	first := browser.Ask[string](tab, firstRow)
+	if _, err := a.api.Publish(t.Context(), syncFailed(companies[2])); err != nil {
+		t.Fatal(err)
+	}
+	tab.Until(`document.getElementById("new-rows").textContent === "1 new" && document.getElementById("live").textContent === "1 new"`)
+	if now := browser.Ask[string](tab, firstRow); now != first {
+		t.Errorf("the first row was %q and is %q", first, now)
+	}
+	accessible(t, tab, "a list with new rows")
+	if _, err := a.api.Cancel(t.Context(), waits.ID); err != nil {
+		t.Fatal(err)
+	}
+	tab.Until(`document.querySelector('#results a[href$="` + waits.ID.String() + `"]').closest("tr").innerText.includes("Cancelled")`)
+	tab.Goes("see the new ones", click("#new-rows"))
+	if browser.Ask[string](tab, firstRow) == first {
+		t.Error("the new row is not shown")
+	}
+	other := pick(a.attempted(2), herald.Pending)
+	tab.Open(a.path("/deliveries/"+other.ID.String()), http.StatusOK)
+	if _, err := a.api.Cancel(t.Context(), other.ID); err != nil {
+		t.Fatal(err)
+	}
+	tab.Until(`document.querySelector("main .head").innerText.includes("Cancelled")`)
+	accessible(t, tab, "a delivery that changed")
+
+	tab.Open(a.path("/deliveries"), http.StatusOK)
+	if err := a.api.DeleteKey(t.Context(), key.ID); err != nil {
+		t.Fatal(err)
+	}
+	tab.Until(`document.querySelector("main .banner")?.innerText.includes("Your session has ended.")`)
+	accessible(t, tab, "a page whose session has ended")
+	tab.Goes("sign in again", click("main .banner a"))
+	if !strings.HasPrefix(tab.Path(), "/portal/sign-in?next=") {
+		t.Errorf("the link leads to %s", tab.Path())
+	}
+}
+
 // TestBackDoesWhatOneExpects: the browser's back button leads through filters and pages as they were.
 func TestBackDoesWhatOneExpects(t *testing.T) {
 	s := startService(t)
