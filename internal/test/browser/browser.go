@@ -207,6 +207,12 @@ func (tab *Tab) Press(keys string) {
 	run(tab, "press a key", chromedp.KeyEvent(keys))
 }
 
+// Do does something that leads to no other page.
+func (tab *Tab) Do(action chromedp.Action[chromedp.Void]) {
+	tab.t.Helper()
+	run(tab, "do", action)
+}
+
 // Ask returns the value of an expression in the page.
 func Ask[T any](tab *Tab, expression string) T {
 	tab.t.Helper()

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"herald/internal/test/browser"
@@ -81,7 +82,7 @@ const focus = `(() => {
 	if (!shows(getComputedStyle(e)) && !shows(getComputedStyle(e, "::after"))) wrong = "has no outline";
 	const box = e.getBoundingClientRect(), top = document.querySelector("header.top");
 	const under = top && getComputedStyle(top).position === "sticky" && !top.contains(e) && !e.matches(".skip") ? top.getBoundingClientRect().bottom : 0;
-	if (box.bottom <= under || box.top >= innerHeight) wrong = "is not on the screen, at " + Math.round(box.top) + " to " + Math.round(box.bottom) + " px";
+	if (box.bottom <= under || box.top >= innerHeight) wrong = "is under the header or off the screen, at " + Math.round(box.top) + " to " + Math.round(box.bottom) + " px";
 	else if (box.top < under && box.bottom - under < 20 && box.height >= 20) wrong = "is under the header, at " + Math.round(box.top) + " px";
 	if (box.width === 0 || box.height === 0) wrong = "has no size";
 	return {Name: name, Wrong: wrong};
@@ -90,11 +91,25 @@ const focus = `(() => {
 // mostTabs is how often Tab is pressed on one page at most.
 const mostTabs = 400
 
-// tabThrough presses Tab until the focus has been everywhere, and reports where one does not see it.
-// It returns the names of what had the focus.
+// tabThrough presses Tab until the focus has been everywhere, and then Shift+Tab all the way back, on which the header could
+// cover it. It reports where one does not see the focus, and returns the names of what had it.
 func tabThrough(t *testing.T, tab *browser.Tab, what string) []string {
 	t.Helper()
-	var all []string
+	all := tabbed(t, tab, what, chromedp.KeyEvent(kb.Tab))
+	tabbed(t, tab, what+", backwards", chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift)))
+	// What can be used has to be in that.
+	missed := browser.Ask[[]string](tab, `[...document.querySelectorAll("a[href], button, input, select, textarea, summary")]
+		.filter((e) => e.checkVisibility({visibilityProperty: true}) && !e.disabled && e.type !== "hidden" && e.type !== "radio" && e.tabIndex >= 0 && !(window.passed?.has(e)))
+		.map((e) => e.outerHTML.slice(0, 120))`)
+	if len(missed) > 0 {
+		t.Errorf("%s: the focus does not come to %s", what, fmt.Sprint(missed[:min(len(missed), 3)]))
+	}
+	return all
+}
+
+// tabbed moves the focus until it is where it was before.
+func tabbed(t *testing.T, tab *browser.Tab, what string, press chromedp.Action[chromedp.Void]) (all []string) {
+	t.Helper()
 	known := make(map[string]bool)
 	for range mostTabs {
 		at := browser.Ask[focused](tab, focus) // a page may have put the focus somewhere
@@ -108,14 +123,7 @@ func tabThrough(t *testing.T, tab *browser.Tab, what string) []string {
 		if at.Wrong != "" {
 			t.Errorf("%s: with the focus, %s %s", what, at.Name, at.Wrong)
 		}
-		tab.Press(kb.Tab)
-	}
-	// What can be used has to be in that.
-	missed := browser.Ask[[]string](tab, `[...document.querySelectorAll("a[href], button, input, select, textarea, summary")]
-		.filter((e) => e.checkVisibility({visibilityProperty: true}) && !e.disabled && e.type !== "hidden" && e.type !== "radio" && e.tabIndex >= 0 && !(window.passed?.has(e)))
-		.map((e) => e.outerHTML.slice(0, 120))`)
-	if len(missed) > 0 {
-		t.Errorf("%s: the focus does not come to %s", what, fmt.Sprint(missed[:min(len(missed), 3)]))
+		tab.Do(press)
 	}
 	return all
 }

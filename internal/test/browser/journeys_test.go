@@ -2,11 +2,13 @@ package browser_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
 
 	"herald"
 	"herald/client"
@@ -236,6 +238,31 @@ func TestPortalWorksWithoutScripts(t *testing.T) {
 	tab.Goes("sign out", click(`form[action="/portal/sign-out"] button`))
 	if text := tab.Text("main"); !strings.Contains(text, "You are signed out.") {
 		t.Errorf("after signing out the page says: %.300s", text)
+	}
+}
+
+// TestChosenColoursAreTheSystems: dark and light are the same whether the system or the visitor chose them.
+func TestChosenColoursAreTheSystems(t *testing.T) {
+	tab := browser.NewTab(t, startService(t).origin)
+	tab.Open("/portal/sign-in", http.StatusOK)
+	const colours = `(() => {
+		const style = getComputedStyle(document.documentElement);
+		return [...style].filter((name) => name.startsWith("--")).map((name) => name + " " + style.getPropertyValue(name)).concat(style.colorScheme);
+	})()`
+	seen := make(map[string][]string)
+	for scheme, other := range map[string]string{"light": "dark", "dark": "light"} {
+		tab.Look(1440, scheme)
+		browser.Ask[bool](tab, `delete document.documentElement.dataset.theme`)
+		of := browser.Ask[[]string](tab, colours)
+		tab.Look(1440, other)
+		browser.Ask[string](tab, `document.documentElement.dataset.theme = "`+scheme+`"`)
+		if diff := cmp.Diff(of, browser.Ask[[]string](tab, colours)); diff != "" {
+			t.Errorf("%s of the system and chosen:\n%s", scheme, diff)
+		}
+		seen[scheme] = of
+	}
+	if len(seen["light"]) < 20 || slices.Equal(seen["light"], seen["dark"]) {
+		t.Errorf("the colours are %v", seen)
 	}
 }
 
