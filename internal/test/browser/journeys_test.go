@@ -246,8 +246,13 @@ func TestChosenColoursAreTheSystems(t *testing.T) {
 	tab := browser.NewTab(t, startService(t).origin)
 	tab.Open("/portal/sign-in", http.StatusOK)
 	const colours = `(() => {
-		const style = getComputedStyle(document.documentElement);
-		return [...style].filter((name) => name.startsWith("--")).map((name) => name + " " + style.getPropertyValue(name)).concat(style.colorScheme);
+		const probe = document.body.appendChild(document.createElement("p"));
+		const found = [...getComputedStyle(document.documentElement)].filter((name) => name.startsWith("--")).sort().map((name) => {
+			probe.style.color = "var(" + name + ")";
+			return name + " " + getComputedStyle(probe).color;
+		});
+		probe.remove();
+		return found;
 	})()`
 	seen := make(map[string][]string)
 	for scheme, other := range map[string]string{"light": "dark", "dark": "light"} {
