@@ -70,6 +70,7 @@ var mayImport = map[string][]string{
 	"herald/examples/receiver-go": {},
 
 	// Packages for tests and measurements only. No package above imports them.
+	"herald/internal/test/browser":  {},
 	"herald/internal/test/bench":    {"herald", "herald/client", "herald/internal/secret", "herald/internal/test/postgres"},
 	"herald/internal/test/crash":    {"herald", "herald/client"},
 	"herald/internal/test/dns":      {},

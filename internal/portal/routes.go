@@ -87,6 +87,14 @@ func (p *portal) routes() []route {
 	}
 }
 
+// Patterns returns the patterns of all routes, for tests that open every page.
+func Patterns() (all []string) {
+	for _, at := range (&portal{}).routes() {
+		all = append(all, at.pattern)
+	}
+	return all
+}
+
 // navigation are the links on top of a client's pages, in their order. Key is the letter that goes
 // there after g.
 var navigation = []navItem{
