@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"herald/internal/safetext":  {},
 	"herald/internal/memory":    {},
 	"herald/internal/explain":   {"herald"},
+	"herald/internal/settings":  {"herald", "herald/internal/catalogue"},
 
 	// The engine.
 	"herald/internal/clientcache": {"herald", "herald/internal/catalogue", "herald/internal/work"},
@@ -49,9 +50,9 @@ var mayImport = map[string][]string{
 	// The API.
 	"herald/internal/api":             {"herald", "herald/internal/memory", "herald/internal/secret"},
 	"herald/internal/api/openapi":     {"herald", "herald/internal/api"},
-	"herald/internal/api/codat":       {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query"},
+	"herald/internal/api/codat":       {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query", "herald/internal/settings"},
 	"herald/internal/api/native":      {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/explain", "herald/internal/query"},
-	"herald/internal/portal":          {"herald", "herald/internal/api", "herald/internal/catalogue", "herald/internal/explain", "herald/internal/query"},
+	"herald/internal/portal":          {"herald", "herald/internal/api", "herald/internal/catalogue", "herald/internal/explain", "herald/internal/query", "herald/internal/settings"},
 	"herald/internal/api/welcome":     {"herald", "herald/internal/api"},
 	"herald/internal/api/unsubscribe": {"herald", "herald/internal/api", "herald/internal/secret"},
 	"herald/internal/ratelimit":       {"herald", "herald/internal/api"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -163,7 +164,11 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	why := cli.Why(d, time.Now())
+	past, err := c.past(ctx, d)
+	if err != nil {
+		return err
+	}
+	why := cli.Why(d, past, time.Now())
 	if explain.LacksAuthorization(d.Attempts) {
 		why.Evidence = append(why.Evidence, c.profileEvidence(ctx, d.ClientID))
 	}
@@ -171,6 +176,52 @@ func (c *deliveriesWhy) Run(ctx context.Context, out *streams) error {
 		return cli.WriteWhy(out.stdout, why)
 	}
 	return cli.WriteOne(out.stdout, c.Output, nil, why)
+}
+
+// auditEntries is how many of the newest entries of the audit log are looked through for changes of the header.
+const auditEntries = 100
+
+// past finds out what happened at the receiver of a delivery that has not arrived. What the service refuses to
+// tell is left out: an analyst does not see the audit log, and a search may take too long.
+func (c *deliveriesWhy) past(ctx context.Context, d client.Delivery) (explain.Past, error) {
+	service, err := forClient{d.ClientID}.of(c.client())
+	if err != nil {
+		return explain.Past{}, err
+	}
+	return pastOf(ctx, service, d)
+}
+
+// pastOf finds it for a delivery that did not arrive, with a service that asks for the delivery's client.
+func pastOf(ctx context.Context, service *client.API, d client.Delivery) (explain.Past, error) {
+	var past explain.Past
+	if d.State == herald.Delivered || len(d.Attempts) == 0 {
+		return past, nil
+	}
+	var refused *client.Error
+	found, err := service.Deliveries(ctx, client.DeliveryFilter{State: herald.Delivered.String(), Receiver: d.Address, Cursor: client.Cursor{Limit: 1}})
+	if errors.As(err, &refused) {
+		return past, nil
+	}
+	if err != nil {
+		return past, err
+	}
+	past.Searched = len(found.Results) > 0 || found.Next == uuid.Nil
+	if len(found.Results) > 0 {
+		past.LastSuccess = found.Results[0].DoneAt
+	}
+	if !explain.RefusesCaller(d.Attempts) {
+		return past, nil
+	}
+	changes, err := service.Changes(ctx, d.ClientID, client.Cursor{Limit: auditEntries})
+	if errors.As(err, &refused) {
+		return past, nil
+	}
+	for _, change := range changes.Results {
+		if explain.ChangesHeader(herald.Change{Action: herald.Action(change.Action), Before: change.Before, After: change.After}) {
+			past.HeaderChanges = append(past.HeaderChanges, change.At)
+		}
+	}
+	return past, err
 }
 
 func (c *oneDelivery) profile(ctx context.Context, of uuid.UUID) (client.Profile, error) {

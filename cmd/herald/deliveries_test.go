@@ -58,7 +58,7 @@ func TestListsSayWhetherThereIsMore(t *testing.T) {
 			}
 		}
 	}
-	for _, args := range [][]string{{"events", "list"}, {"clients", "list"}, {"audit"}} {
+	for _, args := range [][]string{{"events", "list", "--limit", "1"}, {"clients", "list"}, {"audit"}} {
 		pages[""] = `{"results":[{}],"next":"` + unknownID + `"}`
 		if _, stdout, _ := command(t, append(args, "-o", "json")...); !strings.Contains(stdout, unknownID) {
 			t.Errorf("%v loses next: %s", args, stdout)
@@ -179,19 +179,32 @@ func TestRecoverCountsFirstAndGoesOnToTheEnd(t *testing.T) {
 
 // TestWhyOnA401SaysWhetherAHeaderIsSet: of the attempt, and of the profile now.
 func TestWhyOnA401SaysWhetherAHeaderIsSet(t *testing.T) {
-	profile := `{"name":"Acme"}`
+	profile, analyst := `{"name":"Acme"}`, false
 	serving(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/profile" {
-			_, _ = io.WriteString(w, profile) // fails only when the caller has gone
-			return
+		answer := strings.NewReplacer(`"status":500`, `"status":401`, `"lastStatus":500`, `"lastStatus":401`).Replace(deliveryJSON)
+		switch r.URL.Path {
+		case "/profile":
+			answer = profile
+		case "/deliveries":
+			answer = `{"results":[{"id":"019ab0c1-2222-7333-8444-555555000200","state":"delivered","doneAt":"2026-11-23T02:58:00Z"}]}`
+		case "/audit":
+			answer = `{"results":[{"action":"profile.updated","at":"2026-11-23T02:59:00Z","before":{},"after":{"alertAuthHeader":"Bearer … (changed)"}}]}`
+			if analyst {
+				w.WriteHeader(http.StatusForbidden)
+				answer = `{"statusCode":403,"error":"an analyst"}`
+			}
 		}
-		_, _ = io.WriteString(w, strings.NewReplacer(`"status":500`, `"status":401`, `"lastStatus":500`, `"lastStatus":401`).Replace(deliveryJSON))
+		_, _ = io.WriteString(w, answer) // fails only when the caller has gone
 	})
-	if _, stdout, _ := command(t, "deliveries", "why", deliveryID); !strings.Contains(stdout, "carried no Authorization header") || !strings.Contains(stdout, "herald profile set --auth") {
+	if _, stdout, _ := command(t, "deliveries", "why", deliveryID); !strings.Contains(stdout, "No Authorization header was sent. The last success was at 2026-11-23T02:58:00.000Z; the header was changed at 2026-11-23T02:59:00.000Z.") || !strings.Contains(stdout, "herald profile set --auth") {
 		t.Errorf("without a header: %s", stdout)
 	}
 	profile = `{"name":"Acme","alertAuthHeader":"Bearer hunter2"}`
 	if _, stdout, _ := command(t, "deliveries", "why", deliveryID); !strings.Contains(stdout, "(Bearer …)") || strings.Contains(stdout, "hunter2") {
 		t.Errorf("with a header that was set since: %s", stdout)
+	}
+	analyst = true // who does not see the audit log
+	if code, stdout, stderr := command(t, "deliveries", "why", deliveryID); code != cli.OK || !strings.Contains(stdout, "The last success was at 2026-11-23T02:58:00.000Z.\n") {
+		t.Errorf("an analyst's: exit code %d, %s%s", code, stdout, stderr)
 	}
 }

@@ -32,10 +32,10 @@ func TestInboxAnswersAsItIsTold(t *testing.T) {
 		says   string
 		line   string
 	}{
-		{[]string{"503", "--retry-after", "1h"}, "503, Retry-After 3600", cli.General, "It is being retried because the receiver answered 503.", `  503  Sync Failed  Test: `},
-		{[]string{"500"}, "500", cli.General, "the receiver answered 500", `  500  Sync Failed  Test: `},
+		{[]string{"503", "--retry-after", "1h"}, "503, Retry-After 3600", cli.General, "Your server answered 503", `  503  Sync Failed  Test: `},
+		{[]string{"500"}, "500", cli.General, "Your server answered 500", `  500  Sync Failed  Test: `},
 		{[]string{"--close"}, "close", cli.General, "broke the connection", `  close  Sync Failed  Test: `},
-		{[]string{"200"}, "200", cli.OK, "It was delivered", `  200  Sync Failed  Test: `},
+		{[]string{"200"}, "200", cli.OK, "Your server answered 200", `  200  Sync Failed  Test: `},
 	} {
 		code, stdout, stderr := command(t, append([]string{"inbox", "answer"}, step.answer...)...)
 		if code != cli.OK || stdout != "The inbox answers webhooks with: "+step.set+"\n" {

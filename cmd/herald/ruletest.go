@@ -99,7 +99,11 @@ func (c *rulesTest) show(ctx context.Context, service *client.API, d client.Deli
 	if err != nil {
 		return fmt.Errorf("look up the delivery %s: %w", d.ID, err)
 	}
-	why := cli.Why(detail, time.Now())
+	past, err := pastOf(ctx, service, detail)
+	if err != nil {
+		return err
+	}
+	why := cli.Why(detail, past, time.Now())
 	if c.Output == cli.Table {
 		return cli.WriteWhy(out.stdout, why)
 	}

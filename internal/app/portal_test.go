@@ -89,7 +89,7 @@ func TestPersonSeesAndMendsADelivery(t *testing.T) {
 		t.Errorf("the overview answers %d: %s", status, text)
 	}
 	one := f.pagesOf() + "/deliveries/" + failed.ID.String()
-	if status, _, text := b.do(f, one, nil); status != http.StatusOK || !strings.Contains(text, "It failed for good because the receiver answered 401") {
+	if status, _, text := b.do(f, one, nil); status != http.StatusOK || !strings.Contains(text, "Your server answered 401 in ") {
 		t.Errorf("the delivery answers %d: %s", status, text)
 	}
 	status, to, _ := b.do(f, one+"/redeliver", url.Values{})

@@ -19,6 +19,7 @@ import (
 	"herald"
 	"herald/client"
 	"herald/internal/cli"
+	"herald/internal/explain"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
@@ -110,6 +111,10 @@ func TestWhy(t *testing.T) {
 		herald.ReasonTimeout, herald.ReasonReset, herald.ReasonProtocol, herald.ReasonNotAllowed, herald.ReasonRedirect, herald.ReasonAddress, herald.ReasonInterrupted} {
 		all = append(all, delivery(herald.Pending, herald.ReasonNone, failed(0, reason)))
 	}
+	refused := failed(401, herald.ReasonStatus)
+	refused.Request = &herald.RequestRecord{Method: "POST", URL: "https://acme.example/hook", Headers: map[string]string{"Authorization": "Bearer …"}}
+	all = append(all, delivery(herald.Failed, herald.ReasonStatus, refused))
+	past := explain.Past{Searched: true, LastSuccess: raised.Add(-2 * time.Minute), HeaderChanges: []time.Time{raised.Add(-time.Minute)}}
 	for _, text := range []string{
 		"unconfirmed: the mailbox ops@acme.example has not confirmed that it takes mail of this client",
 		"no_consent: the receiver has not consented to be called", "the proxy refuses connections",
@@ -120,7 +125,7 @@ func TestWhy(t *testing.T) {
 	}
 	var text bytes.Buffer
 	for _, d := range all {
-		explanation := cli.Why(d, now)
+		explanation := cli.Why(d, past, now)
 		if strings.Contains(explanation.Cause, "unknown reason") {
 			t.Errorf("%s (%s) is not explained", d.State, d.Reason)
 		}

@@ -178,7 +178,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 			}
 		}
 		for _, d := range all {
-			got := cli.Why(d, time.Now()).Cause
+			got := cli.Why(d, explain.Past{}, time.Now()).Cause
 			if strings.Contains(got, "unknown reason") || strings.Contains(got, " 0 ") || !strings.HasSuffix(got, ".") || strings.Contains(got, "1 attempts") {
 				t.Errorf("%s, %s, %d attempts: %q", d.State, reason, len(d.Attempts), got)
 			}
@@ -198,7 +198,7 @@ func TestWhatHappensNextDependsOnTheTurn(t *testing.T) {
 		"An attempt is under way or about to be.":          underWay,
 		"Nothing; it is done.":                             {State: herald.Delivered},
 	} {
-		if got := cli.Why(client.Delivery{Delivery: d, Attempts: []herald.Attempt{{N: 1, Reason: herald.ReasonDNS}}}, now).Next; got != want {
+		if got := cli.Why(client.Delivery{Delivery: d, Attempts: []herald.Attempt{{N: 1, Reason: herald.ReasonDNS}}}, explain.Past{}, now).Next; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -235,7 +235,7 @@ func TestEvidenceIsOfTheLastAttempt(t *testing.T) {
 		"the time went to: name lookup 0.04 ms, connecting 12.25 ms, waiting for the response 480.5 ms",
 		"the response began: moved",
 	}
-	if diff := cmp.Diff(want, cli.Why(d, at).Evidence); diff != "" {
+	if diff := cmp.Diff(want, cli.Why(d, explain.Past{}, at).Evidence); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -248,23 +248,23 @@ func TestRefusedCallerIsToldWhatWasSent(t *testing.T) {
 	}
 	for _, status := range []int{401, 403} {
 		for want, headers := range map[string]map[string]string{
-			"no Authorization header":                      {"Content-Type": "application/json"},
-			"an Authorization header of the scheme Basic":  {"Authorization": "Basic …"},
-			"an Authorization header of the scheme bearer": {"authorization": "bearer …"},
-			"without the scheme Basic or Bearer":           {"Authorization": "…"},
+			"No Authorization header was sent.": {"Content-Type": "application/json"},
+			"sent (Basic …).":                   {"Authorization": "Basic …"},
+			"sent (bearer …).":                  {"authorization": "bearer …"},
+			"neither Basic nor Bearer":          {"Authorization": "…"},
 		} {
 			d := delivery(status, headers)
-			if got := cli.Why(d, time.Now()).Cause; !strings.Contains(got, want) || !strings.Contains(got, strconv.Itoa(status)) {
+			if got := cli.Why(d, explain.Past{}, time.Now()).Cause; !strings.Contains(got, want) || !strings.Contains(got, strconv.Itoa(status)) {
 				t.Errorf("%d, %v: %q, want it to say %q", status, headers, got, want)
 			}
-			if got := explain.LacksAuthorization(d.Attempts); got != (want == "no Authorization header") {
+			if got := explain.LacksAuthorization(d.Attempts); got != (want == "No Authorization header was sent.") {
 				t.Errorf("%d, %v: lacks the header: %v", status, headers, got)
 			}
 		}
 	}
 	d := delivery(401, map[string]string{"Authorization": "Basic …"})
 	d.Attempts[0].Request.Hops = []herald.Hop{{Status: 307, URL: "https://b.example/", Method: "POST", AuthorizationDropped: "the redirect leads to another origin"}}
-	if got := cli.Why(d, time.Now()).Cause; !strings.Contains(got, "redirected to https://b.example/") || !strings.Contains(got, "not sent there, because the redirect leads to another origin") || explain.LacksAuthorization(d.Attempts) {
+	if got := cli.Why(d, explain.Past{}, time.Now()).Cause; !strings.Contains(got, "redirected to https://b.example/") || !strings.Contains(got, "not sent there, because the redirect leads to another origin") || explain.LacksAuthorization(d.Attempts) {
 		t.Errorf("after a redirect to another origin: %q, lacks the header: %v", got, explain.LacksAuthorization(d.Attempts))
 	}
 	if explain.LacksAuthorization(delivery(500, nil).Attempts) {

@@ -21,9 +21,13 @@ type Explanation struct {
 	Next     string   `json:"next"`
 }
 
-// Why explains a delivery with its attempts.
-func Why(d client.Delivery, now time.Time) Explanation {
-	return Explanation{Cause: explain.Cause(d.Delivery, d.Attempts), Evidence: evidence(d), Next: next(d, now)}
+// Why explains a delivery with its attempts and what is known of its receiver's past.
+func Why(d client.Delivery, past explain.Past, now time.Time) Explanation {
+	cause := explain.Cause(d.Delivery, d.Attempts)
+	if said := explain.Sentence(past.Parts(d.Delivery, d.Attempts), Time); said != "" {
+		cause += " " + said
+	}
+	return Explanation{Cause: cause, Evidence: evidence(d), Next: next(d, now)}
 }
 
 // WriteWhy writes an explanation for a person.

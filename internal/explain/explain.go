@@ -3,7 +3,6 @@
 package explain
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -12,15 +11,18 @@ import (
 	"herald"
 )
 
-// Cause returns a sentence that says why a delivery is in its state.
+// Cause returns sentences that say why a delivery is in its state.
 func Cause(d herald.Delivery, attempts []herald.Attempt) string {
 	a, tried := last(attempts)
 	switch d.State {
 	case herald.Delivered:
-		if !tried {
+		switch {
+		case !tried:
 			return "It was delivered."
+		case strings.HasPrefix(d.Address, herald.MailScheme):
+			return fmt.Sprintf("The mail server took the mail at attempt %d%s.", a.N, took(a))
 		}
-		return fmt.Sprintf("It was delivered: %s answered %d at attempt %d.", d.Address, a.Status, a.N)
+		return fmt.Sprintf("Your server answered %d%s, at attempt %d.", a.Status, took(a), a.N)
 	case herald.Cancelled:
 		if d.Reason == herald.ReasonClientDeleted {
 			return "It was cancelled because its client was deleted."
@@ -38,7 +40,10 @@ func Cause(d herald.Delivery, attempts []herald.Attempt) string {
 	if !tried {
 		return "It is waiting for its first attempt."
 	}
-	return fmt.Sprintf("It is being retried because %s.", Attempt(a))
+	if refusesCaller(a) {
+		return fmt.Sprintf("%s It will be retried. %s", Attempt(a), authorization(a))
+	}
+	return fmt.Sprintf("%s It will be retried.", Attempt(a))
 }
 
 // waiting returns the cause of a delivery that Herald holds back. Where its receiver has to agree
@@ -55,32 +60,37 @@ func waiting(text string) string {
 
 // failure returns the cause of a failed delivery; a is its last attempt.
 func failure(d herald.Delivery, attempts []herald.Attempt, a herald.Attempt) string {
+	mail := strings.HasPrefix(d.Address, herald.MailScheme)
 	switch d.Reason {
 	case herald.ReasonExhausted:
-		return fmt.Sprintf("It failed for good because all retries are used up; the last of %s failed because %s.", Attempts(len(attempts)), Attempt(a))
+		said := fmt.Sprintf("%s All retries are used up, after %s.", Attempt(a), Attempts(len(attempts)))
+		if refusesCaller(a) {
+			said += " " + authorization(a)
+		}
+		return said
 	case herald.ReasonExpired:
-		return "It failed for good because it had been pending for longer than Herald keeps trying, which is seven days or more."
+		return "It was pending for longer than Herald keeps trying, which is seven days or more."
 	case herald.ReasonNoMailServer:
-		return "It failed because it is an e-mail and no mail server is configured."
+		return "It is an e-mail, and no mail server is configured."
 	case herald.ReasonAddress:
-		if strings.HasPrefix(d.Address, herald.MailScheme) {
-			return "It failed for good because no mail can be sent to this mailbox; correct the rule's mailboxes."
+		if mail {
+			return "No mail can be sent to this mailbox. Correct the rule's mailboxes."
 		}
 	case herald.ReasonMailLimit:
-		return "It failed because the client had had all its mails or mailboxes of the day; it can be sent again on the next day in UTC."
+		return "The client had had all its mails or mailboxes of the day. It can be sent again on the next day in UTC."
 	case herald.ReasonStatus:
-		if strings.HasPrefix(d.Address, herald.MailScheme) {
-			return fmt.Sprintf("It failed for good because %s; of a mail server's replies only those that begin with 4 are retried.", Attempt(a))
+		switch {
+		case mail:
+			return fmt.Sprintf("%s Only replies that begin with 4 are retried.", Attempt(a))
+		case refusesCaller(a):
+			return fmt.Sprintf("%s %d is not retried. %s", Attempt(a), a.Status, authorization(a))
 		}
-		if d.State == herald.Failed && refusesCaller(a) {
-			return fmt.Sprintf("It failed for good because %s; %s.", Attempt(a), authorization(a))
-		}
-		return fmt.Sprintf("It failed for good because %s; only 408, 420, 429, 460, 502, 503, 504, 522 and 524 are retried.", Attempt(a))
+		return fmt.Sprintf("%s %d is not retried; only 408, 420, 429, 460, 502, 503, 504, 522 and 524 are.", Attempt(a), a.Status)
 	}
 	if a.Reason == herald.ReasonNone {
 		a.Reason = d.Reason // without an attempt the delivery has the reason
 	}
-	return fmt.Sprintf("It failed for good because %s; trying again would not change that.", Attempt(a))
+	return fmt.Sprintf("%s That is not retried.", Attempt(a))
 }
 
 // refusesCaller reports whether a receiver did not accept who called.
@@ -88,27 +98,25 @@ func refusesCaller(a herald.Attempt) bool {
 	return a.Reason == herald.ReasonStatus && (a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden)
 }
 
-// authorization says which Authorization header an attempt carried: its scheme, and never the secret.
-// The record holds a masked value.
+// authorization says in a sentence which Authorization header an attempt carried: its scheme, and never the
+// secret. The record holds a masked value.
 func authorization(a herald.Attempt) string {
 	value, sent := sentAuthorization(a)
 	if sent && len(a.Request.Hops) > 0 {
 		if last := a.Request.Hops[len(a.Request.Hops)-1]; last.AuthorizationDropped != "" {
-			return fmt.Sprintf("the receiver had redirected to %s, and the Authorization header was not sent there, because %s", last.URL, last.AuthorizationDropped)
+			return fmt.Sprintf("Your server had redirected to %s, and the Authorization header was not sent there, because %s.", last.URL, last.AuthorizationDropped)
 		}
 	}
 	switch {
 	case a.Request == nil:
-		return "whether the request carried an Authorization header is not on record"
+		return "Whether an Authorization header was sent is not on record."
 	case !sent:
-		return "the request carried no Authorization header"
-	default:
-		scheme, _, found := strings.Cut(value, " ")
-		if !found {
-			return "the request carried an Authorization header without the scheme Basic or Bearer, which the receiver does not accept"
-		}
-		return "the request carried an Authorization header of the scheme " + scheme + ", which the receiver does not accept"
+		return "No Authorization header was sent."
 	}
+	if scheme, _, found := strings.Cut(value, " "); found {
+		return fmt.Sprintf("The Authorization header was sent (%s …).", scheme)
+	}
+	return "The Authorization header was sent, with neither Basic nor Bearer before its value."
 }
 
 func sentAuthorization(a herald.Attempt) (string, bool) {
@@ -122,28 +130,6 @@ func sentAuthorization(a herald.Attempt) (string, bool) {
 	return "", false
 }
 
-// RefusesCaller reports whether a receiver refused a delivery's last attempt because of who called.
-func RefusesCaller(attempts []herald.Attempt) bool {
-	a, tried := last(attempts)
-	return tried && refusesCaller(a)
-}
-
-// HeaderChanged returns when the client's Authorization header was changed last, by the newest entries of
-// the audit log; the zero time if none of them did.
-func HeaderChanged(changes []herald.Change) time.Time {
-	for _, c := range changes {
-		var before, after struct{ AlertAuthHeader string }
-		if c.Action != herald.ProfileUpdated || json.Unmarshal(c.Before, &before) != nil || json.Unmarshal(c.After, &after) != nil {
-			continue
-		}
-		// A changed header is marked, because masked ones look alike.
-		if strings.HasSuffix(after.AlertAuthHeader, "(changed)") || before.AlertAuthHeader != "" && after.AlertAuthHeader == "" {
-			return c.At
-		}
-	}
-	return time.Time{}
-}
-
 // LacksAuthorization reports whether a receiver refused a delivery's last attempt because of who called,
 // and the attempt carried no Authorization header.
 func LacksAuthorization(attempts []herald.Attempt) bool {
@@ -155,55 +141,80 @@ func LacksAuthorization(attempts []herald.Attempt) bool {
 	return !sent
 }
 
-// Attempt returns the end of a sentence that says what went wrong in an attempt.
+// Attempt returns a sentence that says what went wrong in an attempt.
 func Attempt(a herald.Attempt) string {
-	if a.Request != nil && a.Request.Method == smtpMethod {
+	if isMail(a) {
 		return mailAttempt(a)
 	}
 	switch a.Reason {
 	case herald.ReasonStatus:
-		return fmt.Sprintf("the receiver answered %d", a.Status)
+		return fmt.Sprintf("Your server answered %d%s.", a.Status, took(a))
 	case herald.ReasonDNS:
-		return "the host name in the address could not be resolved"
+		return "The host name in the address could not be resolved."
 	case herald.ReasonConnectRefused:
-		return "the receiver refused the connection; nothing listens at its port"
+		return "Your server refused the connection; nothing listens at its port."
 	case herald.ReasonConnectTimeout:
-		return "the receiver did not answer when connecting; it may be down or behind a firewall"
+		return "Your server could not be reached; it may be down or behind a firewall."
 	case herald.ReasonConnect:
-		return "no connection to the receiver could be made"
+		return "No connection to your server could be made."
 	case herald.ReasonProxy:
-		return "the egress proxy of Herald refused to connect to the receiver, which was not called; Herald's operator can change that in the proxy"
+		return "The egress proxy of Herald refused to connect to your server, which was not called; Herald's operator can change that in the proxy."
 	case herald.ReasonTLS:
-		return "the TLS connection to the receiver could not be set up"
+		return "The TLS connection to your server could not be set up."
 	case herald.ReasonTimeout:
-		return "the receiver did not respond in time"
+		if a.Timings.Total > 0 {
+			return fmt.Sprintf("Your server had not answered after %s.", duration(a.Timings.Total))
+		}
+		return "Your server did not answer in time."
 	case herald.ReasonReset:
-		return "the receiver broke the connection before it answered"
+		return "Your server broke the connection before it answered."
 	case herald.ReasonProtocol:
-		return "the receiver's answer was not proper HTTP"
+		return "Your server's answer was not proper HTTP."
 	case herald.ReasonNotAllowed:
-		return "the address lies in a network that Herald may not call, such as a private one; its operator can allow it with --allow-target"
+		return "The address lies in a network that Herald may not call, such as a private one; its operator can allow it with --allow-target."
 	case herald.ReasonRedirect:
-		return "the receiver redirected to where Herald does not follow"
+		return "Your server redirected to where Herald does not follow."
 	case herald.ReasonAddress:
-		return "the address is not one that can be called; correct the rule's webhook"
+		return "The address is not one that can be called; correct the rule's webhook."
 	case herald.ReasonAttemptLimit:
-		return "the receiver redirected to one that takes no more requests for the moment"
+		return "Your server redirected to one that takes no more requests for the moment."
 	case herald.ReasonNoConsent:
-		return "the receiver redirected to one that has not consented to be called, or not yet"
+		return "Your server redirected to one that has not consented to be called, or not yet."
 	case herald.ReasonUnconfirmed:
-		return "the mailbox has not confirmed that it takes mail of the client"
+		return "The mailbox has not confirmed that it takes mail of the client."
 	case herald.ReasonLocal:
 		if a.Status != 0 {
-			return "Herald itself could not follow the receiver's redirect; its log has the cause"
+			return "Herald itself could not follow your server's redirect; its log has the cause."
 		}
-		return "Herald itself could not make the attempt, so nothing was sent; its log has the cause"
+		return "Herald itself could not make the attempt, so nothing was sent; its log has the cause."
 	case herald.ReasonInterrupted:
-		return "Herald stopped during the attempt; the receiver may have got the request"
+		return "Herald stopped during the attempt; your server may have got the request."
 	case herald.ReasonContentMissing:
-		return "its alert or event is not in the database any more, so there is nothing to send; Herald's log has a line for it"
+		return "Its alert or event is not in the database any more, so there is nothing to send; Herald's log has a line for it."
 	default:
-		return "of an unknown reason"
+		return "It failed for an unknown reason."
+	}
+}
+
+func isMail(a herald.Attempt) bool { return a.Request != nil && a.Request.Method == smtpMethod }
+
+// took says how long an attempt took, if that is known, to go behind what was answered.
+func took(a herald.Attempt) string {
+	if a.Timings.Total <= 0 {
+		return ""
+	}
+	return " in " + duration(a.Timings.Total)
+}
+
+// duration writes milliseconds with their unit.
+func duration(ms float64) string {
+	switch {
+	case ms < 1:
+		return "less than 1 ms"
+	case ms < 10_000:
+		return fmt.Sprintf("%.0f ms", ms)
+	default:
+		return fmt.Sprintf("%.1f s", ms/1000)
 	}
 }
 
@@ -239,7 +250,7 @@ func Next(d herald.Delivery, attempts []herald.Attempt, now time.Time, clock fun
 	case d.Reason == herald.ReasonClientDeleted:
 		return "Nothing; the client is gone."
 	case d.State != herald.Pending:
-		return "Nothing more by itself."
+		return "Nothing more happens by itself."
 	case d.InFlight:
 		return "An attempt is under way or about to be."
 	case d.NextAttemptAt.After(now):

@@ -22,10 +22,10 @@ type deliveryView struct {
 	Client client
 	// Cause and Next are sentences.
 	Cause, Next string
-	LastSuccess lastSuccess
-	// HeaderChanged is when the Authorization header was changed last, for a receiver that refused who called.
-	HeaderChanged time.Time
-	Attempts      []attemptView
+	// Past says what happened at the receiver before and after, with its times. SuccessHref is its last success.
+	Past        []explain.Part
+	SuccessHref string
+	Attempts    []attemptView
 	// Shown is the attempt whose request and response the page shows.
 	Shown *attemptView
 	Body  payload
@@ -34,13 +34,6 @@ type deliveryView struct {
 	Redeliver, Retry, Cancel action
 	Self                     string
 	now                      time.Time
-}
-
-// lastSuccess is the newest delivery that reached the same receiver.
-type lastSuccess struct {
-	Asked bool // for a delivery that did not arrive
-	At    time.Time
-	Href  string
 }
 
 // action is something that can be done, or the reason why it cannot.
@@ -123,13 +116,12 @@ func (p *portal) delivery(r *http.Request, v visit) (answer, error) {
 		}
 	}
 	show.actions(v)
-	if show.LastSuccess, err = p.lastSuccess(r.Context(), v, d); err != nil {
+	past, success, err := p.past(r.Context(), v, d, attempts)
+	if err != nil {
 		return answer{}, err
 	}
-	if explain.RefusesCaller(attempts) {
-		if show.HeaderChanged, err = p.headerChanged(r.Context(), v); err != nil {
-			return answer{}, err
-		}
+	if show.Past = past.Parts(d, attempts); success != uuid.Nil {
+		show.SuccessHref = v.client.path("/deliveries/" + success.String())
 	}
 	return page("delivery.html", d.Type+" to "+d.Address, show), nil
 }
@@ -214,29 +206,6 @@ func (d *deliveryView) actions(v visit) {
 	}
 }
 
-// Took is how long the last answer took, in milliseconds; 0 without an answer.
-func (d deliveryView) Took() float64 {
-	if n := len(d.Attempts); n > 0 && d.Attempts[n-1].Status != 0 {
-		return d.Attempts[n-1].Timings.Total
-	}
-	return 0
-}
-
-// NotRetried is the status that made the delivery fail for good, where the cause does not say so; 0 otherwise.
-func (d deliveryView) NotRetried() int {
-	if d.State == herald.Failed && d.Reason == herald.ReasonStatus && explain.RefusesCaller(d.records()) {
-		return d.LastStatus
-	}
-	return 0
-}
-
-func (d deliveryView) records() (all []herald.Attempt) {
-	for _, a := range d.Attempts {
-		all = append(all, a.Attempt)
-	}
-	return all
-}
-
 // NextSoon reports whether the time of the next attempt is known, which the page shows in the reader's zone.
 func (d deliveryView) NextSoon() bool {
 	return d.State == herald.Pending && !d.InFlight && d.NextAttemptAt.After(d.now)
@@ -253,33 +222,33 @@ func (d deliveryView) NextN() int { return len(d.Attempts) + 1 }
 // Pending reports whether the delivery can still be retried or cancelled.
 func (d deliveryView) Pending() bool { return d.State == herald.Pending }
 
-// lastSuccess finds the newest delivery that reached the receiver, for one that did not.
-func (p *portal) lastSuccess(ctx context.Context, v visit, d herald.Delivery) (lastSuccess, error) {
-	if d.State == herald.Delivered || d.AttemptCount == 0 {
-		return lastSuccess{}, nil
-	}
-	delivered := herald.Delivered
-	found, next, err := p.Deliveries.Deliveries(ctx, v.client.ID, herald.DeliveryFilter{State: &delivered, Receiver: d.Address, Limit: 1})
-	switch {
-	case herald.CodeOf(err) == herald.CodeUnavailable, err == nil && len(found) == 0 && next != uuid.Nil:
-		return lastSuccess{}, nil // the search is too long: say nothing rather than something wrong
-	case err != nil || len(found) == 0:
-		return lastSuccess{Asked: true}, err
-	}
-	return lastSuccess{true, found[0].DoneAt, v.client.path("/deliveries/" + found[0].ID.String())}, nil
-}
-
 // auditEntries is how many of the newest entries of the audit log are looked through.
 const auditEntries = 100
 
-// headerChanged returns when the client's Authorization header was changed last, or the zero time: if it was too long ago, or
-// the visitor does not see the audit log.
-func (p *portal) headerChanged(ctx context.Context, v visit) (time.Time, error) {
-	if v.caller.MaySeeAudit() != nil {
-		return time.Time{}, nil
+// past finds out what happened at the receiver of a delivery that has not arrived, as far as the visitor may know it, and
+// the id of the last delivery that reached it.
+func (p *portal) past(ctx context.Context, v visit, d herald.Delivery, attempts []herald.Attempt) (past explain.Past, success uuid.UUID, err error) {
+	if d.State == herald.Delivered || len(attempts) == 0 {
+		return past, success, nil
 	}
-	changes, _, err := p.Audit.Changes(ctx, v.client.ID, uuid.Nil, auditEntries)
-	return explain.HeaderChanged(changes), err
+	found, next, err := p.Deliveries.Deliveries(ctx, v.client.ID, herald.DeliveryFilter{State: new(herald.Delivered), Receiver: d.Address, Limit: 1})
+	switch {
+	case herald.CodeOf(err) == herald.CodeUnavailable:
+		return past, success, nil // the search takes too long: say nothing rather than something wrong
+	case err != nil:
+		return past, success, err
+	case len(found) > 0:
+		past.LastSuccess, success = found[0].DoneAt, found[0].ID
+	}
+	past.Searched = len(found) > 0 || next == uuid.Nil
+	if explain.RefusesCaller(attempts) && v.caller.MaySeeAudit() == nil {
+		changes, _, err := p.Audit.Changes(ctx, v.client.ID, uuid.Nil, auditEntries)
+		if err != nil {
+			return past, success, err
+		}
+		past.HeaderChanges = explain.HeaderChanges(changes)
+	}
+	return past, success, nil
 }
 
 // utcClock writes a time in a sentence.

@@ -29,25 +29,30 @@ var (
 
 // fake has what the store and the engine would. Each client has one delivery, event and rule.
 type fake struct {
-	sessions   map[string]herald.Session
-	links      map[string]herald.PortalLink
-	deliveries []herald.Delivery
-	attempts   map[uuid.UUID][]herald.Attempt
-	body       []byte
-	rules      []herald.Rule
-	changed    []string // which changes were made
-	filter     herald.DeliveryFilter
-	events     herald.EventFilter
-	published  []herald.Publication
-	publisher  herald.Caller
-	fail       error
-	made, uses int
-	issues     []herald.Issue // one of each client
-	counts     []herald.Statistics
-	recovery   herald.Recovery
-	recovered  []herald.DeliveryFilter
-	views      []string // what RecordView was called with
-	status     herald.Status
+	sessions     map[string]herald.Session
+	links        map[string]herald.PortalLink
+	deliveries   []herald.Delivery
+	attempts     map[uuid.UUID][]herald.Attempt
+	body         []byte
+	rules        []herald.Rule
+	saved        herald.Rule           // the rule that was saved last
+	profile      herald.Profile        // of every client, but for its name
+	keys         int                   // how many each client has, at most 2
+	unsubscribed []herald.Unsubscribed // besides one of each client
+	changes      []herald.Change       // of Acme's audit log, instead of the one
+	changed      []string              // which changes were made
+	filter       herald.DeliveryFilter
+	events       herald.EventFilter
+	published    []herald.Publication
+	publisher    herald.Caller
+	fail         error
+	made, uses   int
+	issues       []herald.Issue // one of each client
+	counts       []herald.Statistics
+	recovery     herald.Recovery
+	recovered    []herald.DeliveryFilter
+	views        []string // what RecordView was called with
+	status       herald.Status
 }
 
 func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
@@ -207,6 +212,79 @@ func (f *fake) Rule(_ context.Context, client, id uuid.UUID) (herald.Rule, error
 	return herald.Rule{}, herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", id)
 }
 
+func (f *fake) CreateRule(_ context.Context, _ herald.Caller, r herald.Rule) error {
+	f.changed, f.saved = append(f.changed, "create rule"), r
+	return f.fail
+}
+
+func (f *fake) UpdateRule(ctx context.Context, _ herald.Caller, r herald.Rule) (herald.Rule, error) {
+	if _, err := f.Rule(ctx, r.ClientID, r.ID); err != nil {
+		return r, err
+	}
+	f.changed, f.saved = append(f.changed, "update rule"), r
+	return r, f.fail
+}
+
+func (f *fake) DeleteRule(ctx context.Context, _ herald.Caller, client, id uuid.UUID) error {
+	if _, err := f.Rule(ctx, client, id); err != nil {
+		return err
+	}
+	f.changed = append(f.changed, "delete rule")
+	return f.fail
+}
+
+func (f *fake) Alerts(_ context.Context, client, rule, _ uuid.UUID, l query.List) (found []herald.Alert, total int, err error) {
+	for _, d := range f.deliveries {
+		if d.ClientID == client && d.RuleID == rule {
+			found = append(found, herald.Alert{ID: d.AlertID, ClientID: client, RuleID: rule, Type: d.Type, Message: "secret of " + client.String()})
+		}
+	}
+	return found[:min(len(found), l.PageSize)], len(found), f.fail
+}
+
+func (f *fake) SaveProfile(_ context.Context, _ herald.Caller, _ uuid.UUID, p herald.Profile) error {
+	f.changed, f.profile = append(f.changed, "save header"), p
+	return f.fail
+}
+
+func (f *fake) SaveProfileKeepingHeader(_ context.Context, _ herald.Caller, _ uuid.UUID, p herald.Profile) (herald.Profile, error) {
+	f.changed, f.profile = append(f.changed, "save profile"), p
+	return p, f.fail
+}
+
+// keyID is the id of the first key of a client; the second is an administrator's.
+func keyID(client uuid.UUID) uuid.UUID { return uuid.NewSHA1(client, []byte("key")) }
+
+func (f *fake) Keys(_ context.Context, client uuid.UUID) ([]herald.Key, error) {
+	return []herald.Key{{ID: keyID(client), ClientID: client, Name: "ci", Role: herald.Developer, CreatedAt: noon},
+		{ID: uuid.NewSHA1(client, []byte("boss")), ClientID: client, Name: "boss of " + client.String() + ".example", Role: herald.Administrator, CreatedAt: noon}}[:f.keys], f.fail
+}
+
+func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {
+	f.changed = append(f.changed, "create key")
+	return herald.Key{ID: uuid.New(), ClientID: client, Name: name, Role: role}, "hk-plain-text", f.fail
+}
+
+func (f *fake) DeleteKey(_ context.Context, _ herald.Caller, client, key uuid.UUID) error {
+	if key != keyID(client) {
+		return herald.Errorf(herald.CodeNotFound, "No API key was found with ID %s", key)
+	}
+	f.changed = append(f.changed, "delete key")
+	return f.fail
+}
+
+func (f *fake) Unsubscribed(_ context.Context, client uuid.UUID) ([]herald.Unsubscribed, error) {
+	return append([]herald.Unsubscribed{{Address: "reader@" + client.String() + ".example", At: noon}}, f.unsubscribed...), f.fail
+}
+
+func (f *fake) Resubscribe(_ context.Context, _ herald.Caller, client uuid.UUID, box string) error {
+	if box != "reader@"+client.String()+".example" {
+		return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)
+	}
+	f.changed = append(f.changed, "resubscribe")
+	return f.fail
+}
+
 func (f *fake) Clients(context.Context, uuid.UUID, int) ([]herald.Client, error) {
 	return []herald.Client{{ID: rival, Profile: herald.Profile{Name: "Rival"}}, {ID: acme, Profile: herald.Profile{Name: "Acme"}}}, nil
 }
@@ -273,10 +351,6 @@ func (f *fake) DeleteClient(_ context.Context, _ herald.Caller, id uuid.UUID) er
 	return nil
 }
 
-func (f *fake) Keys(_ context.Context, client uuid.UUID) ([]herald.Key, error) {
-	return []herald.Key{{ClientID: client, Role: herald.Developer}}, nil
-}
-
 func (f *fake) CreatePortalLink(_ context.Context, _ herald.Caller, l herald.PortalLink, life time.Duration) (herald.PortalLink, string, error) {
 	f.changed = append(f.changed, fmt.Sprintf("link for %s to %q for %v", l.Role, l.Path, life))
 	l.ExpiresAt = noon.Add(life)
@@ -293,16 +367,39 @@ func (f *fake) DeleteEventType(_ context.Context, _ herald.Caller, name string) 
 	return nil
 }
 
-func (f *fake) Changes(_ context.Context, client, _ uuid.UUID, _ int) ([]herald.Change, uuid.UUID, error) {
-	return []herald.Change{{At: noon.Add(-10 * time.Minute), ClientID: client, Action: herald.ProfileUpdated, Before: []byte(`{"alertAuthHeader":"Bearer …"}`), After: []byte(`{"alertAuthHeader":"Bearer … (changed)"}`)}}, uuid.Nil, nil
+func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error) {
+	if client != acme || f.changes == nil {
+		return []herald.Change{{At: noon.Add(-10 * time.Minute), ClientID: client, Action: herald.ProfileUpdated, Actor: herald.ActorKey, APIKeyID: keyID(client),
+			Before: []byte(`{"alertAuthHeader":"Bearer …"}`), After: []byte(`{"alertAuthHeader":"Bearer … (changed)","name":"secret of ` + client.String() + `"}`)}}, uuid.Nil, f.fail
+	}
+	for _, c := range f.changes {
+		if (after == uuid.Nil || c.ID.String() < after.String()) && len(found) < limit {
+			found = append(found, c)
+		}
+	}
+	return found, uuid.Nil, f.fail
+}
+
+// checkURL is the guard of webhooks' addresses.
+func checkURL(raw string) error {
+	if strings.HasPrefix(raw, "https://") {
+		return nil
+	}
+	return herald.Invalid("notifiers.webhook", "%q cannot be called", raw)
+}
+
+func (f *fake) profileOf(name string) herald.Profile {
+	p := f.profile
+	p.Name = name
+	return p
 }
 
 func (f *fake) Client(_ context.Context, id uuid.UUID) (herald.Client, error) {
 	switch id {
 	case acme:
-		return herald.Client{ID: acme, Profile: herald.Profile{Name: "Acme"}}, nil
+		return herald.Client{ID: acme, Profile: f.profileOf("Acme")}, nil
 	case rival:
-		return herald.Client{ID: rival, Profile: herald.Profile{Name: "Rival"}}, nil
+		return herald.Client{ID: rival, Profile: f.profileOf("Rival")}, nil
 	}
 	return herald.Client{}, herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", id)
 }
@@ -336,7 +433,7 @@ func eventID(client uuid.UUID) uuid.UUID {
 
 func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	t.Helper()
-	f := &fake{sessions: map[string]herald.Session{}, links: map[string]herald.PortalLink{}, attempts: map[uuid.UUID][]herald.Attempt{}, body: []byte(`{"Message":"for Acme"}`)}
+	f := &fake{keys: 2, sessions: map[string]herald.Session{}, links: map[string]herald.PortalLink{}, attempts: map[uuid.UUID][]herald.Attempt{}, body: []byte(`{"Message":"for Acme"}`)}
 	for _, client := range []uuid.UUID{acme, rival} {
 		id := deliveryID(client)
 		secret := "secret of " + client.String()
@@ -357,7 +454,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Audit: f, Now: func() time.Time { return noon }, Version: "1.2.3",
+	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Audit: f, Alerts: f, Profiles: f, APIKeys: f, Mailboxes: f, CheckURL: checkURL, Now: func() time.Time { return noon }, Version: "1.2.3",
 		Issues: f, Recoverer: f, Statistics: f,
 		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
 			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},

@@ -56,9 +56,8 @@ func (p *portal) locate(ctx context.Context, v visit, id uuid.UUID) (answer, err
 	if herald.CodeOf(err) != herald.CodeNotFound {
 		return seeOther("%s", v.client.path("/events/"+id.String())), err
 	}
-	rule, err := p.Rules.Rule(ctx, v.client.ID, id)
-	if herald.CodeOf(err) != herald.CodeNotFound {
-		return listOf(v, url.Values{"receiver": {rule.Webhook}, "type": {rule.Type}}), err
+	if _, err = p.Rules.Rule(ctx, v.client.ID, id); herald.CodeOf(err) != herald.CodeNotFound {
+		return seeOther("%s", v.client.path("/rules/"+id.String())), err
 	}
 	for _, filter := range []herald.DeliveryFilter{{Alert: id}, {Company: id}} {
 		f := filter

@@ -26,6 +26,9 @@ func (p *portal) functions() template.FuncMap {
 		"filter":       func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
 		"filterChoice": func(f filterField, all []string) filterChoices { return filterChoices{f, all} },
 		"states":       func() []stateOption { return stateOptions }, "skeleton": func() [6]struct{} { return [6]struct{}{} },
+		"scheme": func(value, text, chosen string, fields formFields) schemeChoice {
+			return schemeChoice{value, text, chosen, fields}
+		},
 		"bannerOf": func(d herald.Delivery) string { return badgeOf(d).Kind }, "legend": func() []phase { return allPhases(herald.Timings{}) },
 	}
 }
@@ -46,6 +49,12 @@ type filterInput struct {
 type filterChoices struct {
 	filterField
 	Choices []string
+}
+
+// schemeChoice is a scheme of the Authorization header to choose, with its fields.
+type schemeChoice struct {
+	Value, Text, Chosen string
+	Fields              formFields
 }
 
 // stateOption is a state to choose.

@@ -71,7 +71,7 @@ func TestOperatorManagesAClient(t *testing.T) {
 	session, at := f.signedIn("operator"), managePath(acme)
 	f.deliveries[0].State = herald.Pending
 	text := f.page(session, http.StatusOK, at+"/delete")
-	for _, want := range []string{"1 API key", "1 rule", "1 pending delivery", `name="name"`} {
+	for _, want := range []string{"2 API keys", "1 rule", "1 pending delivery", `name="name"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of deleting does not say %q", want)
 		}

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -38,13 +39,25 @@ func TestStrangersTextIsText(t *testing.T) {
 			a.Response = &herald.ResponseRecord{Headers: map[string][]string{cutText(text, 30): {cutText(text, 300)}}, Body: text, Note: cutText(text, 100)}
 		}
 		f.body = []byte(text)
+		short := cutText(text, 300)
+		f.rules[0].Type, f.rules[0].PostedType, f.rules[0].Webhook, f.rules[0].Emails = short, short, short, []string{short}
+		f.profile = herald.Profile{LogoURL: short, WhiteListURLs: []string{short}, AlertAuthHeader: short}
+		f.unsubscribed = []herald.Unsubscribed{{Address: short}}
+		record, err := json.Marshal(map[string]string{"type": short, short: short})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.changes = []herald.Change{{ID: uuid.New(), Action: herald.RuleDeleted, Before: record}, {ID: uuid.New(), Action: herald.MailboxUnsubscribed, Subject: short, Address: short}, {ID: uuid.New(), Action: herald.Action(short)}}
 		for token, s := range f.sessions {
 			s.ClientName = cutText(text, 100)
 			s.Caller.Key.Name = cutText(text, 50)
 			f.sessions[token] = s
 		}
 		one := of(acme, "/deliveries/"+id.String())
-		for _, target := range []string{of(acme, ""), of(acme, "/deliveries"), one, one + "?all=request", one + "?all=response", one + "/compare", one + "/cancel",
+		rule := of(acme, "/rules/"+acme.String())
+		for _, target := range []string{of(acme, "/rules"), rule, rule + "/edit", rule + "/delete", of(acme, "/settings"), of(acme, "/settings/security"), of(acme, "/settings/mail"), of(acme, "/settings/audit"),
+			of(acme, "/rules/new?type="+url.QueryEscape(short)), of(acme, "/settings/mail?find="+url.QueryEscape(short)), of(acme, "/settings/audit?kind="+url.QueryEscape(short)),
+			of(acme, ""), of(acme, "/deliveries"), one, one + "?all=request", one + "?all=response", one + "/compare", one + "/cancel",
 			of(acme, "/deliveries?receiver="+url.QueryEscape(cutText(text, 300))), of(acme, "/find?id="+url.QueryEscape(cutText(text, 300))), Path + "sign-in?next=" + url.QueryEscape(cutText(text, 300))} {
 			w := f.request(session, http.MethodGet, target, nil)
 			got := w.Body.String()
@@ -197,8 +210,8 @@ func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
 	f := newFixture(t)
 	session, one := f.signedIn("acme"), of(acme, "/deliveries/"+deliveryID(acme).String())
 	text := f.page(session, http.StatusOK, one)
-	for _, want := range []string{"It failed for good because the receiver answered 401; the request carried an Authorization header of the scheme Bearer, which the receiver does not accept.",
-		"Nothing was ever delivered to this receiver.", "The answer took 12 ms.", "401 is not retried. Nothing more by itself.", "The Authorization header was changed <time", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
+	for _, want := range []string{"Your server answered 401 in 12 ms. 401 is not retried. The Authorization header was sent (Bearer …).",
+		"Nothing was ever delivered to this receiver. The header was changed after this attempt, at <time", "Nothing more happens by itself.", "2 attempts", `aria-label="name look-up 1 ms, connection 2 ms, TLS 3 ms, first byte 4 ms, body and the rest 2 ms"`,
 		"curl -X POST &#39;https://x.example&#39;", "Authorization: Bearer …", `action="` + one + `/redeliver"`, "&#34;Message&#34;: &#34;for Acme&#34;", `rel="noreferrer noopener"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of a failed delivery does not have %s", want)
@@ -210,11 +223,22 @@ func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
 	d := &f.deliveries[0]
 	d.State, d.Reason, d.DoneAt, d.NextAttemptAt = herald.Pending, "", time.Time{}, noon.Add(90*time.Second)
 	text = f.page(session, http.StatusOK, one)
-	for _, want := range []string{"It is being retried because the receiver answered 401.", `Attempt 3 <time datetime="2026-05-03T12:01:30.000Z" title="3 May 2026, 12:01:30 UTC">in 1 min</time>, at <time datetime="2026-05-03T12:01:30.000Z" data-exact>3 May 2026, 12:01:30 UTC</time>.`, `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
+	for _, want := range []string{"Your server answered 401 in 12 ms. It will be retried. The Authorization header was sent (Bearer …).", `Attempt 3 <time datetime="2026-05-03T12:01:30.000Z" title="3 May 2026, 12:01:30 UTC">in 1 min</time>, at <time datetime="2026-05-03T12:01:30.000Z" data-exact>3 May 2026, 12:01:30 UTC</time>.`, `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
 		`disabled aria-describedby="no-redeliver"`, "A retry is scheduled already."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of a delivery to be retried does not have %s", want)
 		}
+	}
+	success := f.deliveries[0]
+	success.ID, success.State, success.DoneAt = herald.DeliveryID(success.AlertID, 1), herald.Delivered, noon.Add(-2*time.Hour)
+	f.deliveries = append(f.deliveries, success)
+	d = &f.deliveries[0]
+	want := `The last success was at <a href="` + of(acme, "/deliveries/"+success.ID.String()) + `"><time datetime="2026-05-03T10:00:00.000Z" data-exact>3 May 2026, 10:00:00 UTC</time></a>`
+	if text = f.page(session, http.StatusOK, one); !strings.Contains(text, want+". The header was changed after this attempt") {
+		t.Error("the page does not have the last success")
+	}
+	if text = f.page(f.signedIn("analyst"), http.StatusOK, one); !strings.Contains(text, want+".</p>") {
+		t.Error("an analyst sees what the audit log has, or not the last success")
 	}
 	d.InFlight = true
 	if text = f.page(session, http.StatusOK, one); !strings.Contains(text, "An attempt is being made right now.") {
@@ -269,12 +293,11 @@ func TestFindLeadsToAnyID(t *testing.T) {
 	again := f.deliveries[0]
 	again.ID = herald.DeliveryID(alert, 1)
 	f.deliveries = append(f.deliveries, again)
-	receiver := url.QueryEscape(f.deliveries[0].Address)
 	for id, want := range map[string]string{
 		deliveryID(acme).String():           "/deliveries/" + deliveryID(acme).String(),
 		" " + again.ID.String() + " ":       "/deliveries/" + again.ID.String(),
 		eventID(acme).String():              "/events/" + eventID(acme).String(),
-		acme.String():                       "/deliveries?receiver=" + receiver + "&type=Sync+Failed", // the rule's id
+		acme.String():                       "/rules/" + acme.String(), // the rule's id
 		"https://acme.example/hook?a=1&b=2": "/deliveries?receiver=https%3A%2F%2Facme.example%2Fhook%3Fa%3D1%26b%3D2",
 		"ann@acme.example":                  "/deliveries?receiver=mailto%3Aann%40acme.example",
 	} {

@@ -91,12 +91,48 @@ type Publisher interface {
 	Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error)
 }
 
-// Rules reads a client's rules.
+// Rules stores a client's rules. Its calls are CodeNotFound when the client has no such rule.
 type Rules interface {
 	// Rules returns a page of rules, and how many match.
 	Rules(ctx context.Context, client, company uuid.UUID, l query.List) ([]herald.Rule, int, error)
 	// Rule returns a rule; CodeNotFound when the client has no such rule.
 	Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
+	// CreateRule is CodeConflict when the client has as many rules as it can have.
+	CreateRule(ctx context.Context, by herald.Caller, r herald.Rule) error
+	// UpdateRule replaces type, company and notifiers, and returns the rule.
+	UpdateRule(ctx context.Context, by herald.Caller, r herald.Rule) (herald.Rule, error)
+	DeleteRule(ctx context.Context, by herald.Caller, client, id uuid.UUID) error
+}
+
+// Alerts reads a client's alerts.
+type Alerts interface {
+	// Alerts returns a page of alerts, and how many match. A rule other than uuid.Nil selects its alerts.
+	Alerts(ctx context.Context, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error)
+}
+
+// Profiles changes a client's profile.
+type Profiles interface {
+	// SaveProfile replaces the whole profile.
+	SaveProfile(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) error
+	// SaveProfileKeepingHeader replaces all but AlertAuthHeader, in one step.
+	SaveProfileKeepingHeader(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) (herald.Profile, error)
+}
+
+// APIKeys stores a client's API keys.
+type APIKeys interface {
+	Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error)
+	// CreateKey returns the new key and its plain text, this once; CodeConflict when the client has
+	// herald.MaxKeys. An empty name means one that it makes up.
+	CreateKey(ctx context.Context, by herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error)
+	// DeleteKey is CodeConflict for the last key, and CodeForbidden for one that the caller may not delete.
+	DeleteKey(ctx context.Context, by herald.Caller, client, key uuid.UUID) error
+}
+
+// Mailboxes stores which mailboxes get no more mail of a client.
+type Mailboxes interface {
+	Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Unsubscribed, error)
+	// Resubscribe allows mail to a mailbox again; CodeNotFound when it is not unsubscribed.
+	Resubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error
 }
 
 // Audit reads the audit log.
@@ -122,6 +158,10 @@ type Options struct {
 	Events     Events
 	Publisher  Publisher
 	Rules      Rules
+	Alerts     Alerts
+	Profiles   Profiles
+	APIKeys    APIKeys
+	Mailboxes  Mailboxes
 	Clients    Clients
 	Audit      Audit
 	Issues     Issues
@@ -134,6 +174,8 @@ type Options struct {
 	ReadData func(text []byte) (json.RawMessage, error)
 	// ExampleBody returns the body that a receiver would get of an event of a type.
 	ExampleBody func(clientName string, t *catalogue.Type, e herald.Event) []byte
+	// CheckURL refuses a webhook's address that may not be called, with CodeInvalid.
+	CheckURL func(raw string) error
 	// Secure says that people reach the portal by https; cookies are for https alone then.
 	Secure bool
 	// FrameAncestors are the origins whose pages may show the portal in a frame. They need Secure.

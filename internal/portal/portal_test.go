@@ -20,7 +20,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 // pathValues are what the variables of routes stand for, of one client.
 func pathValues(of uuid.UUID) map[string]string {
-	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "issue": issueID(of).String(), "event": eventID(of).String(), "type": "Sync%20Failed"}
+	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "rule": of.String(), "key": keyID(of).String(), "issue": issueID(of).String(), "event": eventID(of).String(), "type": "Sync%20Failed"}
 }
 
 // filled returns the method and the address of a route, with its variables filled in.
@@ -39,6 +39,12 @@ func filled(t *testing.T, pattern string, values map[string]string) (method, tar
 		target = strings.ReplaceAll(target, name[0], value)
 	}
 	return method, target
+}
+
+// goodForms are forms that are taken, by the end of the route. Others take an empty one.
+var goodForms = map[string]url.Values{
+	"/rules": {"type": {"Sync Failed"}}, "/rules/{rule}/edit": {"type": {"Sync Failed"}}, "/settings": {"name": {"Acme"}},
+	"/settings/security": {"scheme": {"none"}}, "/settings/mail": {"address": {"reader@" + acme.String() + ".example"}},
 }
 
 func form(method string) url.Values {
@@ -64,7 +70,9 @@ func TestNoPageShowsAnotherClientsData(t *testing.T) {
 		mixed["client"] = acme.String()
 		method, target = filled(t, at.pattern, mixed)
 		w := f.request(f.signedIn("acme"), method, target, form(method))
-		if own := !regexp.MustCompile(`\{(delivery|event|issue)\}`).MatchString(at.pattern); !own && w.Code != http.StatusNotFound {
+		if own := !strings.Contains(strings.ReplaceAll(strings.TrimPrefix(at.pattern[strings.Index(at.pattern, "/"):], clientPath), "{$}", ""), "{") || strings.Contains(at.pattern, "{type}"); own {
+			f.changed = nil
+		} else if w.Code != http.StatusNotFound {
 			t.Errorf("%s with another client's id: status %d", target, w.Code)
 		}
 		if strings.Contains(w.Body.String(), "secret of "+rival.String()) || strings.Contains(w.Body.String(), rival.String()+".example") {
@@ -132,7 +140,11 @@ func TestAnAnalystChangesNothing(t *testing.T) {
 		if w := f.request(session, method, target, url.Values{}); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "analyst") {
 			t.Errorf("POST %s: status %d", target, w.Code)
 		}
-		if w := f.request(f.signedIn("acme"), method, target, url.Values{}); w.Code != http.StatusSeeOther {
+		good := goodForms[strings.TrimPrefix(at.pattern, "POST "+clientPath)]
+		if good == nil {
+			good = url.Values{}
+		}
+		if w := f.request(f.signedIn("acme"), method, target, good); w.Code != http.StatusSeeOther && w.Code != http.StatusCreated {
 			t.Errorf("POST %s of a developer: status %d", target, w.Code)
 		}
 	}
@@ -206,7 +218,7 @@ func TestEveryPageHasItsHeadersAndNothingInline(t *testing.T) {
 			if inlineStyle.MatchString(text) || inlineScript.MatchString(text) {
 				t.Errorf("%s has an inline style or script: %q %q", target, inlineStyle.FindString(text), inlineScript.FindString(text))
 			}
-			if w.Code == http.StatusInternalServerError || len(text) > 60_000 {
+			if w.Code == http.StatusInternalServerError || len(text) > 55_000 {
 				t.Errorf("%s: status %d, %d bytes", target, w.Code, len(text))
 			}
 		}
@@ -381,8 +393,8 @@ func TestAssetsAreKeptForGood(t *testing.T) {
 			whole += len(file.plain)
 		}
 	}
-	if whole > 90_000 {
-		t.Errorf("the assets have %d bytes; with a page of 60 kB they must stay under 150 kB", whole)
+	if whole > 95_000 {
+		t.Errorf("the assets have %d bytes; with a page of 55 kB they must stay under 150 kB", whole)
 	}
 	f.head.Set("Accept-Encoding", "gzip")
 	if w := f.request("", http.MethodGet, found[0], nil); w.Header().Get("Content-Encoding") != "gzip" {

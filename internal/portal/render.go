@@ -205,12 +205,20 @@ func who(v visit) string {
 
 // notices are the sentences that a page shows after something was done. The address has their names.
 var notices = map[string]string{
-	"redelivered": "A new delivery of the same alert was made. This is it.",
-	"published":   "The event was published. This is it.",
-	"retried":     "The next attempt is made now.",
-	"cancelled":   "The delivery was cancelled.",
-	"signed-out":  "You are signed out.",
-	"ended-all":   "All sessions of your key have ended.",
+	"redelivered":            "A new delivery of the same alert was made. This is it.",
+	"published":              "The event was published. This is it.",
+	"retried":                "The next attempt is made now.",
+	"cancelled":              "The delivery was cancelled.",
+	"rule-created":           "The rule was made. It counts from the next event on.",
+	"rule-saved":             "The rule was saved. It counts from the next event on.",
+	"rule-deleted":           "The rule was deleted.",
+	"rule-deleted-cancelled": "The rule was deleted, and what waited of it was cancelled.",
+	"saved":                  "Saved.",
+	"header-saved":           "Saved. It is sent from the next attempt on, and with retries too.",
+	"key-revoked":            "The key was revoked. Nobody can use it any more.",
+	"mail-allowed":           "Mail to this mailbox is allowed again.",
+	"signed-out":             "You are signed out.",
+	"ended-all":              "All sessions of your key have ended.",
 
 	"acknowledged": "Noted. The others see who takes care of it.",
 

@@ -84,6 +84,27 @@ func (p *portal) routes() []route {
 		{"POST " + clientPath + "/issues/{issue}/acknowledge", ofClient, p.acknowledge},
 		{"GET " + clientPath + "/issues/{issue}/recover", ofClient, p.askRecover},
 		{"POST " + clientPath + "/issues/{issue}/recover", ofClient, p.recoverFailed},
+
+		{"GET " + clientPath + "/rules", ofClient, p.rules},
+		{"POST " + clientPath + "/rules", ofClient, p.createRule},
+		{"GET " + clientPath + "/rules/new", ofClient, p.newRule},
+		{"GET " + clientPath + "/rules/{rule}", ofClient, p.rule},
+		{"GET " + clientPath + "/rules/{rule}/edit", ofClient, p.editRule},
+		{"POST " + clientPath + "/rules/{rule}/edit", ofClient, p.saveRule},
+		{"GET " + clientPath + "/rules/{rule}/delete", ofClient, p.askDeleteRule},
+		{"POST " + clientPath + "/rules/{rule}/delete", ofClient, p.deleteRule},
+
+		{"GET " + clientPath + "/settings", ofClient, p.profile},
+		{"POST " + clientPath + "/settings", ofClient, p.saveProfile},
+		{"GET " + clientPath + "/settings/security", ofClient, p.security},
+		{"POST " + clientPath + "/settings/security", ofClient, p.saveSecurity},
+		{"GET " + clientPath + "/settings/keys", ofClient, p.keys},
+		{"POST " + clientPath + "/settings/keys", ofClient, p.createKey},
+		{"GET " + clientPath + "/settings/keys/{key}/revoke", ofClient, p.askRevokeKey},
+		{"POST " + clientPath + "/settings/keys/{key}/revoke", ofClient, p.revokeKey},
+		{"GET " + clientPath + "/settings/mail", ofClient, p.mail},
+		{"POST " + clientPath + "/settings/mail", ofClient, p.allowMail},
+		{"GET " + clientPath + "/settings/audit", ofClient, p.auditLog},
 	}
 }
 
@@ -101,7 +122,9 @@ var navigation = []navItem{
 	{Name: "Overview", Path: "", Key: "o"},
 	{Name: "Events", Path: "/events", Key: "e"},
 	{Name: "Deliveries", Path: "/deliveries", Key: "d"},
+	{Name: "Rules", Path: "/rules", Key: "r"},
 	{Name: "Catalogue", Path: "/catalogue", Key: "c"},
+	{Name: "Settings", Path: "/settings", Key: "s"},
 }
 
 // isCurrent reports whether a path is that of an item of the operator's, or below it.

@@ -22,6 +22,7 @@ import (
 	"herald/internal/api"
 	"herald/internal/catalogue"
 	"herald/internal/query"
+	"herald/internal/settings"
 )
 
 // maxBody bounds the bodies of requests, in bytes.
@@ -184,7 +185,7 @@ func (s *surface) about(r *http.Request, caller herald.Caller) (herald.Caller, e
 	}
 	client, ok := uuid.Nil, true
 	if named != "" {
-		client, ok = parseID(named)
+		client, ok = settings.ParseID(named)
 	}
 	switch {
 	case !ok && caller.Operator:
@@ -286,6 +287,15 @@ func invalid(member, format string, args ...any) error {
 	return herald.Invalid(member, "Error processing request - not valid. "+format, args...)
 }
 
+// vendorText puts the vendor's text before the message about a member. The errors of CheckURL are as they are.
+func vendorText(err error) error {
+	var known *herald.Error
+	if !errors.As(err, &known) || known.Member == "notifiers.webhook" {
+		return err
+	}
+	return invalid(known.Member, "%s", known.Message)
+}
+
 // member reads a member into a value of type T. Absent and null are nil.
 func member[T any](members object, name, want string) (*T, error) {
 	path := name
@@ -316,16 +326,10 @@ func text(members object, name string) (string, error) {
 	return *value, nil
 }
 
-// parseID parses the 36-character form of a GUID.
-func parseID(s string) (uuid.UUID, bool) {
-	id, err := uuid.Parse(s)
-	return id, err == nil && len(s) == 36
-}
-
 // pathID returns a GUID from the path. Any other text is CodeNotFound (spec section
 // 5.8).
 func pathID(s, thing string) (uuid.UUID, error) {
-	id, ok := parseID(s)
+	id, ok := settings.ParseID(s)
 	if !ok {
 		return id, herald.Errorf(herald.CodeNotFound, "No %s was found with ID %.50s", thing, s)
 	}
@@ -361,7 +365,7 @@ func readListing(r request, s query.Schema) (listing, error) {
 		return l, err
 	}
 	var ok bool
-	if l.company, ok = parseID(company); !ok {
+	if l.company, ok = settings.ParseID(company); !ok {
 		return l, invalid("companyId", "companyId %.50q: want a GUID.", company)
 	}
 	return l, nil

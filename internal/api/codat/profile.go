@@ -2,24 +2,13 @@ package codat
 
 import (
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"herald"
-)
-
-// Limits on a profile, in bytes and characters.
-const (
-	maxAuthHeader  = 4096
-	maxProfileText = 2048
-	maxWhiteList   = 100
+	"herald/internal/settings"
 )
 
 // profile is a profile in an answer (spec section 6.1). It has no member apiKey, because
@@ -84,8 +73,7 @@ func (s *surface) putProfile(r request) (reply, error) {
 	return reply{http.StatusOK, viewProfile(p)}, nil
 }
 
-// readProfile reads a profile. It takes what GET gives: a text that is the same as before is not
-// checked, because other calls and earlier versions have other limits.
+// readProfile reads a profile, which PUT replaces.
 func readProfile(members object, before herald.Profile) (herald.Profile, error) {
 	var p herald.Profile
 	for _, name := range []string{"name", "redirectUrl"} {
@@ -94,25 +82,13 @@ func readProfile(members object, before herald.Profile) (herald.Profile, error) 
 		}
 	}
 	for _, m := range []struct {
-		name   string
-		into   *string
-		before string
-		check  func(name, value string) error
+		name string
+		into *string
 	}{
-		{"name", &p.Name, before.Name, required},
-		{"redirectUrl", &p.RedirectURL, before.RedirectURL, webTemplate},
-		{"logoUrl", &p.LogoURL, before.LogoURL, webAddress},
-		{"iconUrl", &p.IconURL, before.IconURL, webAddress},
-		{"alertAuthHeader", &p.AlertAuthHeader, before.AlertAuthHeader, headerValue},
+		{"name", &p.Name}, {"redirectUrl", &p.RedirectURL}, {"logoUrl", &p.LogoURL}, {"iconUrl", &p.IconURL}, {"alertAuthHeader", &p.AlertAuthHeader},
 	} {
 		var err error
 		if *m.into, err = text(members, m.name); err != nil {
-			return p, err
-		}
-		if *m.into != "" && *m.into == m.before {
-			continue
-		}
-		if err := m.check(m.name, *m.into); err != nil {
 			return p, err
 		}
 	}
@@ -120,91 +96,21 @@ func readProfile(members object, before herald.Profile) (herald.Profile, error) 
 	if err != nil {
 		return p, err
 	}
-	if urls != nil && !slices.Equal(*urls, before.WhiteListURLs) {
-		if len(*urls) > maxWhiteList {
-			return p, invalid("whiteListUrls", "whiteListUrls: more than %d.", maxWhiteList)
-		}
-		for i, value := range *urls {
-			member := "whiteListUrls[" + strconv.Itoa(i) + "]"
-			if value == "" {
-				return p, invalid(member, "%s is empty.", member)
-			}
-			if err := webAddress(member, value); err != nil {
-				return p, err
-			}
-		}
-	}
 	if urls != nil {
 		p.WhiteListURLs = *urls
 	}
 	confirm, err := member[bool](members, "confirmCompanyName", "true or false")
+	if err != nil {
+		return p, err
+	}
 	p.ConfirmCompanyName = confirm != nil && *confirm
-	return p, err
+	return p, vendorText(settings.CheckProfile(p, before).First())
 }
 
 // given reports whether a member is there and not null.
 func given(members object, name string) bool {
 	text, ok := members[strings.ToLower(name)]
 	return ok && string(text) != "null"
-}
-
-func required(name, value string) error {
-	if strings.TrimSpace(value) == "" {
-		return invalid(name, "%s is missing.", name)
-	}
-	if len(value) > maxProfileText || strings.ContainsFunc(value, unicode.IsControl) {
-		return invalid(name, "%s: want at most %d bytes without control characters.", name, maxProfileText)
-	}
-	return nil
-}
-
-// webAddress refuses what is no absolute http or https URI. Pages show these addresses as links
-// and images, where javascript: or data: would run as the page's own.
-func webAddress(name, value string) error {
-	if value == "" {
-		return nil
-	}
-	u, err := url.Parse(value)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || len(value) > maxProfileText {
-		return invalid(name, "%s %.100q: want an absolute address that begins with https:// or http://.", name, value)
-	}
-	return nil
-}
-
-// webTemplate refuses a URI template that may become something else than an absolute http or https
-// address.
-// The empty text is taken, because a client that has set none is shown it.
-func webTemplate(name, value string) error {
-	if value == "" {
-		return nil
-	}
-	if err := required(name, value); err != nil {
-		return err
-	}
-	scheme, rest, _ := strings.Cut(value, "://")
-	isWeb := strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")
-	host, _, _ := strings.Cut(rest, "/")
-	if isWeb && host != "" && !strings.ContainsAny(host[:1], `?#:@`) && !strings.ContainsAny(value, " \\") {
-		return nil
-	}
-	return invalid(name, "%s %.100q: want a template that begins with https:// or http://, such as https://example.com/{companyId}.", name, value)
-}
-
-// headerValue refuses text that is not valid as an ASCII header's value. A scheme is
-// optional (spec section 6.1, item 2; RFC 9110 section 5.5).
-func headerValue(name, value string) error {
-	if len(value) > maxAuthHeader {
-		return invalid(name, "%s: more than %d bytes.", name, maxAuthHeader)
-	}
-	if strings.TrimSpace(value) != value {
-		return invalid(name, "%s begins or ends with a blank.", name)
-	}
-	for i := range len(value) {
-		if c := value[i]; c != '\t' && (c < ' ' || c > '~') {
-			return invalid(name, "%s: the character at place %d is not allowed in a header; use visible ASCII.", name, i+1)
-		}
-	}
-	return nil
 }
 
 // syncSettings has the client's id, which is the member that the vendor's guide reads. The
@@ -266,15 +172,15 @@ func (s *surface) createKey(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if utf8.RuneCountInString(name) > herald.MaxKeyNameLength {
-		return reply{}, herald.Invalid("name", "Max string length (%d) for `name` reached.", herald.MaxKeyNameLength)
-	}
 	role, err := text(members, "role")
 	if err != nil {
 		return reply{}, err
 	}
-	if role != "" && !slices.Contains(herald.Roles(), herald.Role(role)) {
-		return reply{}, invalid("role", "role %.50q: want one of %q.", role, herald.Roles())
+	if problems := settings.CheckKey(name, role); len(problems) > 0 {
+		if problems[0].Member == "name" { // the vendor's whole text: spec section 6.2
+			return reply{}, problems[0]
+		}
+		return reply{}, vendorText(problems[0])
 	}
 	if err := r.caller.MayManageKeys(herald.Role(role)); err != nil {
 		return reply{}, err
