@@ -89,12 +89,12 @@ func builtin() []*Type {
 			Example: json.RawMessage(`{"syncId":"321363b4-efa9-4fbc-b71c-0b58d62f3248","syncType":"Expense"}`)},
 		{Name: herald.ReceiverFailing, Label: "Receiver is failing", Spellings: []string{"ReceiverFailing"},
 			fields:  append([]field{{name: "issueId"}, {name: "receiver"}, {name: "since"}}, failing...),
-			message: wording("Deliveries to {receiver} have been failing since {since}: {description}."),
-			Example: json.RawMessage(`{"issueId":"019ab0c1-4444-7111-8111-111111111111","receiver":"https://acme.example/hook","since":"2026-11-23T09:00:12Z","failingAttempts":12,"failedDeliveries":3,"reason":"status","description":"the receiver answered 503"}`)},
+			message: wording("Deliveries to {receiver} have been failing since {since}. {description}"),
+			Example: json.RawMessage(`{"issueId":"019ab0c1-4444-7111-8111-111111111111","receiver":"https://acme.example/hook","since":"2026-11-23T09:00:12Z","failingAttempts":12,"failedDeliveries":3,"reason":"status","description":"Your server answered 503."}`)},
 		{Name: herald.ReceiverRecovered, Label: "Receiver has recovered", Spellings: []string{"ReceiverRecovered"},
 			fields:  append([]field{{name: "issueId"}, {name: "receiver"}, {name: "since"}, {name: "recoveredAt"}}, failing...),
-			message: wording("Deliveries to {receiver} succeed again since {recoveredAt}. They had been failing since {since}: {description}."),
-			Example: json.RawMessage(`{"issueId":"019ab0c1-4444-7111-8111-111111111111","receiver":"https://acme.example/hook","since":"2026-11-23T09:00:12Z","recoveredAt":"2026-11-23T09:31:00Z","failingAttempts":40,"failedDeliveries":11,"reason":"status","description":"the receiver answered 503"}`)},
+			message: wording("Deliveries to {receiver} succeed again since {recoveredAt}. They had been failing since {since}. {description}"),
+			Example: json.RawMessage(`{"issueId":"019ab0c1-4444-7111-8111-111111111111","receiver":"https://acme.example/hook","since":"2026-11-23T09:00:12Z","recoveredAt":"2026-11-23T09:31:00Z","failingAttempts":40,"failedDeliveries":11,"reason":"status","description":"Your server answered 503."}`)},
 		{Name: "CompanyStatusChanged", Label: "CompanyStatusChanged", Company: true, Retired: true},
 	}
 	for _, t := range types {

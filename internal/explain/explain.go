@@ -218,17 +218,17 @@ func duration(ms float64) string {
 	}
 }
 
-// Issue returns the end of a sentence that says why the deliveries of an issue fail.
+// Issue returns a sentence that says why the deliveries of an issue fail.
 func Issue(i herald.Issue) string {
 	switch i.Reason {
 	case herald.ReasonNone:
-		return "of several reasons"
+		return "The reasons differ."
 	case herald.ReasonExpired:
-		return "they had been pending for longer than Herald keeps trying"
+		return "They had been pending for longer than Herald keeps trying."
 	case herald.ReasonNoMailServer:
-		return "no mail server is configured"
+		return "No mail server is configured."
 	case herald.ReasonMailLimit:
-		return "the client had had all its mails or mailboxes of the day"
+		return "The client had had all its mails or mailboxes of the day."
 	default:
 		return Attempt(herald.Attempt{Reason: i.Reason, Status: i.LastStatus})
 	}

@@ -83,7 +83,7 @@ func TestWhatIsTold(t *testing.T) {
 	f, n := newFixture()
 	f.due, f.ended = []herald.Issue{issue}, []herald.Issue{issue}
 	step(t, n)
-	const common = `"failingAttempts":12,"failedDeliveries":3,"reason":"status","description":"the receiver answered 503","link":"https://herald.example/019ab0c1-4444-7111-8111-111111111111"}`
+	const common = `"failingAttempts":12,"failedDeliveries":3,"reason":"status","description":"Your server answered 503.","link":"https://herald.example/019ab0c1-4444-7111-8111-111111111111"}`
 	const begin = `{"issueId":"019ab0c1-4444-7111-8111-111111111111","receiver":"https://acme.example/hook","since":"2026-11-23T09:00:12Z",`
 	want := map[string]string{
 		"herald.receiver.failing " + issue.ID.String():   begin + common,

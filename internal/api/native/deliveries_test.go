@@ -102,7 +102,7 @@ func TestAWrongFilterIsNamed(t *testing.T) {
 		{"until", "0001-01-01T00:00:00+01:00", "want a year from 0001 to 9999"},
 		{"until", "2026-05-03", "not a date-time"},
 		{"limit", "0", "from 1 to 500"},
-		{"status", "failed", "no such parameter; this call has state, receiver, type, company, alert, reason, since, until, limit, after"},
+		{"status", "failed", "no such parameter; this call has state, receiver, type, company, alert, event, reason, since, until, limit, after"},
 	} {
 		r.refused(http.StatusBadRequest, test.name, test.text, acmeKey, "GET", "/deliveries?"+url.Values{test.name: {test.value}}.Encode(), "")
 	}

@@ -141,6 +141,7 @@ func TestAnEventShowsItsAlerts(t *testing.T) {
 		t.Error(diff)
 	}
 	delete(want, "alerts")
+	want["alertCount"] = 1.0
 	list := r.must(http.StatusOK, acmeKey, "GET", "/events", "")
 	if diff := cmp.Diff(object{"results": []any{want}}, list); diff != "" {
 		t.Error(diff)

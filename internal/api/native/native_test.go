@@ -351,7 +351,7 @@ func TestTheOperatorListsAndRevokesKeys(t *testing.T) {
 
 func TestUnknownAndRepeatedParametersAreNamed(t *testing.T) {
 	r := newFixture(t)
-	r.refused(http.StatusBadRequest, "colour", "this call has limit, after, client", acmeKey, "GET", "/events?colour=red", "")
+	r.refused(http.StatusBadRequest, "colour", "this call has type, company, since, until, limit, after, client", acmeKey, "GET", "/events?colour=red", "")
 	r.refused(http.StatusBadRequest, "limit", "this call has none", acmeKey, "GET", "/eventTypes?limit=1", "")
 	r.refused(http.StatusBadRequest, "limit", "given 2 times", acmeKey, "GET", "/events?limit=1&limit=2", "")
 	r.refused(http.StatusBadRequest, "", "cannot be read", acmeKey, "GET", "/events?limit=%zz", "")
