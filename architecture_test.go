@@ -56,11 +56,12 @@ var mayImport = map[string][]string{
 	"herald/internal/api/welcome":     {"herald", "herald/internal/api"},
 	"herald/internal/api/unsubscribe": {"herald", "herald/internal/api", "herald/internal/secret"},
 	"herald/internal/ratelimit":       {"herald", "herald/internal/api"},
+	"herald/internal/notify":          {"herald", "herald/internal/explain"},
 
 	// The program.
 	"herald/internal/app": {"herald", "herald/internal/api", "herald/internal/api/codat", "herald/internal/api/native", "herald/internal/api/openapi",
 		"herald/internal/api/unsubscribe", "herald/internal/api/welcome", "herald/internal/catalogue", "herald/internal/certificate", "herald/internal/clientcache", "herald/internal/clock", "herald/internal/consent", "herald/internal/delivery",
-		"herald/internal/egress", "herald/internal/intake", "herald/internal/mail", "herald/internal/policy", "herald/internal/portal", "herald/internal/ratelimit", "herald/internal/secret",
+		"herald/internal/egress", "herald/internal/intake", "herald/internal/mail", "herald/internal/notify", "herald/internal/policy", "herald/internal/portal", "herald/internal/ratelimit", "herald/internal/secret",
 		"herald/internal/store", "herald/internal/webhook"},
 	"herald/client":            {"herald"},
 	"herald/internal/cli":      {"herald", "herald/client", "herald/internal/explain"},
@@ -70,6 +71,7 @@ var mayImport = map[string][]string{
 	"herald/examples/receiver-go": {},
 
 	// Packages for tests and measurements only. No package above imports them.
+	"herald/internal/test/browser":  {},
 	"herald/internal/test/bench":    {"herald", "herald/client", "herald/internal/secret", "herald/internal/test/postgres"},
 	"herald/internal/test/crash":    {"herald", "herald/client"},
 	"herald/internal/test/dns":      {},

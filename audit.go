@@ -49,6 +49,12 @@ const (
 	DeliveriesRecovered Action = "deliveries.recovered" // the subject is the first of the new deliveries
 	DeliveryRetried     Action = "delivery.retried"
 	PortalLinkCreated   Action = "portalLink.created"
+	// ClientViewed: the operator has opened a client's page in the portal. The subject is the kind of page, such
+	// as /deliveries/{delivery}/body. There is one entry for each kind and session.
+	ClientViewed      Action = "client.viewed"
+	IssueAcknowledged Action = "issue.acknowledged"
+	NotificationsSet  Action = "notifications.set"
+	NotificationsOff  Action = "notifications.off"
 )
 
 // Actor is the kind of caller that made a change.

@@ -1,7 +1,9 @@
 package herald
 
 import (
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -31,6 +33,22 @@ type Profile struct {
 	// client's webhooks; empty sends none. The store seals it.
 	AlertAuthHeader    string
 	ConfirmCompanyName bool
+}
+
+// MaxClientName bounds a client's name, in characters.
+const MaxClientName = 200
+
+// CheckClientName returns a CodeInvalid Error unless a client can have this name.
+func CheckClientName(name string) error {
+	switch n := utf8.RuneCountInString(name); {
+	case n == 0:
+		return Invalid("name", "missing; give the client's name")
+	case n > MaxClientName:
+		return Invalid("name", "%d characters; at most %d are taken", n, MaxClientName)
+	case strings.ContainsRune(name, 0) || !utf8.ValidString(name):
+		return Invalid("name", "it holds U+0000, or is not UTF-8")
+	}
+	return nil
 }
 
 // Limits on API keys (spec section 6.2).

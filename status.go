@@ -14,8 +14,10 @@ type Status struct {
 	At            time.Time       `json:"at" doc:"When this was so."`
 	Nodes         int             `json:"nodes,omitempty" doc:"How many nodes are alive."`
 	Backlog       *Backlog        `json:"backlog,omitempty"`
+	Clients       []ClientBacklog `json:"clients" doc:"The clients with the most pending deliveries, among those that backlog counts; at most 100."`
 	SlowReceivers []SlowReceiver  `json:"slowReceivers" doc:"The receivers with the most deliveries that wait, among those where one has waited for longer than a minute; at most five."`
 	Database      *DatabaseStatus `json:"database,omitempty"`
+	RetentionDays float64         `json:"retentionDays" doc:"How long history is kept, in days."`
 	LastBackup    *time.Time      `json:"lastBackup,omitempty" doc:"When herald backup took the last backup of the embedded database, within the retention."`
 	MailServer    string          `json:"mailServer,omitempty" doc:"The mail server; absent if none is configured."`
 }
@@ -32,6 +34,16 @@ type Backlog struct {
 
 // MaxBacklog is how many deliveries of a backlog are counted.
 const MaxBacklog = 20_000
+
+// ClientBacklog is what is pending of one client.
+type ClientBacklog struct {
+	ClientID  uuid.UUID  `json:"clientId"`
+	Pending   int        `json:"pending"`
+	OldestDue *time.Time `json:"oldestDue,omitempty" doc:"Since when the client's delivery is due that is due the longest; absent if none is."`
+}
+
+// MaxBacklogClients is how many clients a status lists with their backlog.
+const MaxBacklogClients = 100
 
 // SlowReceiver is a receiver where deliveries wait.
 type SlowReceiver struct {

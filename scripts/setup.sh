@@ -1,8 +1,8 @@
 #!/bin/sh
 # Checks that the programs which the tests need are installed. As root it installs missing ones from
 # Debian's packages. The tests need a C compiler (for -race), curl (for the commands of the README),
-# node (for a receiver in the README), systemd-analyze (to check the unit), PostgreSQL's programs, and
-# prometheus with promtool (for the alert rules and the dashboard). Tests start servers of their own; those
+# node (for a receiver in the README), systemd-analyze (to check the unit), PostgreSQL's programs,
+# prometheus with promtool (for the alert rules and the dashboard), and chromium (for the portal's pages). Tests start servers of their own; those
 # of the packages are neither needed nor started.
 set -eu
 missing=""
@@ -12,6 +12,7 @@ command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 [ "$(uname)" != Linux ] || command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || missing="$missing postgresql"
 command -v promtool >/dev/null 2>&1 && command -v prometheus >/dev/null 2>&1 || missing="$missing prometheus"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
   policy=/usr/sbin/policy-rc.d # packages ask it whether they may start their service

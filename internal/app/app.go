@@ -30,6 +30,7 @@ import (
 	"herald/internal/egress"
 	"herald/internal/intake"
 	"herald/internal/mail"
+	"herald/internal/notify"
 	"herald/internal/policy"
 	"herald/internal/ratelimit"
 	"herald/internal/secret"
@@ -60,6 +61,7 @@ type App struct {
 	pair           *certificate.Pair // nil without TLS
 
 	limitEvents *ratelimit.Events // nil without a rate limit
+	notifier    *notify.Notifier
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -102,6 +104,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	if c.MaxFanOut > 0 {
 		p.intake.MaxFanOut = c.MaxFanOut
 	}
+	a.notifier = &notify.Notifier{Store: a.store, Publisher: p.intake, HasRules: hasRules(p.clients), Link: c.issueLink, Log: c.Log}
 	if err := a.serve(ctx, p); err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
@@ -250,6 +253,7 @@ func (a *App) Stop(ctx context.Context) error {
 // Intervals of the maintenance tasks.
 const (
 	maintenanceInterval = 5 * time.Second
+	statisticsInterval  = 2 * time.Second
 	expireInterval      = 10 * time.Minute
 	stepPause           = 10 * time.Millisecond // after a step that had something to do
 )
@@ -272,13 +276,17 @@ func (a *App) startMaintenance(r *resealer) {
 		{"cancel the deliveries of deleted clients", a.cancelDeleted, maintenanceInterval},
 		{"count alerts", a.store.Tally, maintenanceInterval},
 		{"index alerts", a.indexAlerts, maintenanceInterval},
+		{"add to the statistics", a.store.FoldStatistics, statisticsInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
+		{"tell clients of failing receivers", a.notifier.Step, maintenanceInterval},
+		{"delete old issues", a.store.ExpireIssues, expireInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},
 		{"delete old history", a.store.Expire, expireInterval},
 		{"delete old redeliveries", a.store.ExpireRedeliveries, expireInterval},
 		{"delete old tallies", a.store.ExpireTallies, expireInterval},
 		{"delete the index of old alerts", a.store.ExpireAlertIndex, expireInterval},
+		{"delete old statistics", a.store.ExpireStatistics, expireInterval},
 		{"delete old marks of commits", a.store.ExpireMarks, expireInterval},
 		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"herald"
 	"herald/client"
 )
 
@@ -74,6 +75,15 @@ func (w *walker) examples() *examples {
 		}
 	}
 	w.ended(receipt)
+	var issue string
+	eventually(t, "a receiver that fails has an issue", func() bool {
+		found, err := w.Issues(t.Context(), client.IssueFilter{State: herald.IssueOpen})
+		if err != nil || len(found.Results) == 0 {
+			return false
+		}
+		issue = found.Results[0].ID.String()
+		return true
+	})
 	key, err := w.CreateKey(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +111,7 @@ func (w *walker) examples() *examples {
 	return &examples{walker: w,
 		ids: map[string]string{
 			"ruleId": rule.ID.String(), "deleteRule ruleId": spare.ID.String(), "alertId": receipt.AlertIDs[0].String(), "apiKeyId": key.ID.String(), "keyId": otherKey.ID.String(),
-			"/events/{id} id": receipt.EventID.String(), "/events/{id}/rules id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(), "retryDelivery id": waits.AlertIDs[0].String(),
+			"/events/{id} id": receipt.EventID.String(), "/events/{id}/rules id": receipt.EventID.String(), "/deliveries/{id} id": receipt.AlertIDs[0].String(), "/issues/{id} id": issue, "acknowledgeIssue id": issue, "redeliver id": receipt.AlertIDs[0].String(), "cancelDelivery id": pending.AlertIDs[0].String(), "retryDelivery id": waits.AlertIDs[0].String(),
 			"id": other.ID.String(), "name": "own", "deleteEventType name": "old", "address": "a@acme.example",
 		},
 		bodies: map[string]string{
@@ -112,6 +122,8 @@ func (w *walker) examples() *examples {
 			"publish": `{"type":"Sync Failed","clientId":"` + w.account.ID.String() + `","companyId":"` + company + `","data":{"syncId":"s-1","syncType":"Expense","FailureStage":"Pushing"},` +
 				`"message":"m","occurredAt":"2026-05-03T09:00:00Z","idempotencyKey":"k"}`,
 			"recoverDeliveries": `{"receiver":"https://acme.example","type":"Sync Failed","company":"` + company + `","reason":"timeout","since":"2026-05-03T09:00:00Z","until":"2036-05-03T09:00:00Z","dryRun":true}`,
+			"acknowledgeIssue":  `{"note":"n"}`,
+			"setNotifications":  `{"failingAfterMinutes":10,"failingAfterDeliveries":100,"mailboxes":["ops@acme.example"],"webhooks":["` + hook + `"]}`,
 			"setRuleSecurity":   `{"authorization":"none"}`,
 			"createPortalLink":  `{"role":"analyst","expiresIn":60,"path":"/deliveries"}`,
 			"createClient":      `{"name":"Made","role":"developer"}`, "renameClient": `{"name":"Renamed"}`,

@@ -63,9 +63,9 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	codat.DescribeWebhooks(described.OpenAPI(), builtIn.Types())
 	err = native.Register(native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Explainer: p.explainer, Deliveries: a.store, Owners: a.store, Sender: p.control, Rules: a.store,
-		Clients: a.store, Keys: a.store, Audit: a.store, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
+		Clients: a.store, Keys: a.store, Audit: a.store, Issues: a.store, Notifications: a.store, CheckURL: p.guard.CheckURL, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
 		PortalLinks: a.store, Sessions: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
-		SendsMail: a.config.MailServer != nil, Status: a.status,
+		SendsMail: a.config.MailServer != nil, Status: a.status, Statistics: a.store, Now: a.clock.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the API: %w", err)
@@ -120,6 +120,8 @@ func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, p parts) error 
 		Alerts: a.store, Profiles: a.store, APIKeys: a.store, Mailboxes: a.store, CheckURL: p.guard.CheckURL,
 		Catalogue: p.clients.Catalogue, Secure: a.config.secure(), FrameAncestors: a.config.PortalFrameAncestors,
 		Now: a.clock.Now, Version: a.config.Version,
+		Issues: a.store, Recoverer: p.control, Statistics: a.store,
+		Operator: portal.Operator{Views: a.store, Clients: a.store, EventTypes: a.store, Status: a.status, LinkURL: a.portalURL()},
 	})
 }
 
@@ -139,6 +141,19 @@ func (a *App) portalURL() func(*http.Request, string) string {
 		}
 		return base + portal.LinkPath + "#" + secret
 	}
+}
+
+// issueLink returns where people see the deliveries of an issue; "" without a public URL.
+func (c *Config) issueLink(i herald.Issue) string {
+	base := strings.TrimSuffix(c.PublicURL, "/")
+	switch {
+	case base == "":
+		return ""
+	case c.NoPortal:
+		return base + "/issues/" + i.ID.String()
+	}
+	return base + portal.Path + "clients/" + i.ClientID.String() + "/deliveries?" +
+		url.Values{"receiver": {i.Receiver}, "reason": {string(i.Reason)}}.Encode()
 }
 
 // metrics answers with the metrics.

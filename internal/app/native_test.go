@@ -174,9 +174,13 @@ func TestOwnEventTypes(t *testing.T) {
 // paths too. With the ids of one client, another client gets 404.
 func TestAnotherClientsIDsAreUnknown(t *testing.T) {
 	f := newFixture(t)
-	rule := f.rule(newReceiver(t, nil).URL, uuid.Nil)
+	rule := f.rule(newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }).URL, uuid.Nil)
 	receipt := f.publish(event())
 	f.ended(receipt)
+	issues, err := f.Issues(t.Context(), client.IssueFilter{})
+	if err != nil || len(issues.Results) != 1 {
+		t.Fatalf("issues %+v, %v", issues, err)
+	}
 	keys, err := f.Keys(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +188,7 @@ func TestAnotherClientsIDsAreUnknown(t *testing.T) {
 	ids := map[string]string{
 		"{ruleId}": rule.ID.String(), "{alertId}": receipt.AlertIDs[0].String(), "{apiKeyId}": keys[0].ID.String(), "{address}": "a@acme.example",
 		"/events/{id}": "/events/" + receipt.EventID.String(), "/deliveries/{id}": "/deliveries/" + receipt.AlertIDs[0].String(),
+		"/issues/{id}": "/issues/" + issues.Results[0].ID.String(),
 	}
 	other, err := f.operator.CreateClient(t.Context(), "Other")
 	if err != nil {
@@ -317,5 +322,54 @@ func TestAnEventTypeOutlivesItsRules(t *testing.T) {
 	_, err = f.Publish(t.Context(), client.Event{Type: "Sync Faild"})
 	if err == nil || !strings.Contains(err.Error(), `Did you mean "Sync Failed"?`) {
 		t.Errorf("an event of a misspelt type: %v", err)
+	}
+}
+
+// TestStatisticsFollowWhatHappened: what was delivered and what failed is counted within seconds, for its
+// client alone, and no answer shows the secret in a receiver's address.
+func TestStatisticsFollowWhatHappened(t *testing.T) {
+	f := newFixture(t)
+	good := newReceiver(t, nil)
+	bad := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) })
+	f.rule(good.URL+"/hook?token=planted", uuid.Nil)
+	f.rule(bad.URL+"/hook?token=planted", uuid.Nil)
+	for range 3 {
+		if status, _, body := f.call("POST", "/events", f.account.APIKey, eventText+`}`); status != 202 {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	var found client.Statistics
+	eventually(t, "all is counted", func() bool {
+		var err error
+		if found, err = f.Statistics(t.Context(), client.StatisticsFilter{By: herald.ByReceiver}); err != nil {
+			t.Fatal(err)
+		}
+		return len(found.Results) == 2 && found.Results[0].Deliveries.Total() == 3 && found.Results[1].Deliveries.Total() == 3
+	})
+	for _, line := range found.Results {
+		want := map[string]float64{good.URL + "/hook": 1, bad.URL + "/hook": 0}
+		if rate, known := want[line.Receiver]; !known || line.SuccessRate == nil || *line.SuccessRate != rate {
+			t.Errorf("%s has the success rate %v; want %v", line.Receiver, line.SuccessRate, want)
+		}
+	}
+	other, err := f.operator.CreateClient(t.Context(), "Other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if theirs, err := f.as(other.APIKey).Statistics(t.Context(), client.StatisticsFilter{By: herald.ByReceiver}); err != nil || len(theirs.Results) != 0 {
+		t.Errorf("another client sees %+v, %v", theirs.Results, err)
+	}
+	status, _, body := f.call("GET", "/statistics?client="+f.account.ID.String(), other.APIKey, "")
+	if status != 404 {
+		t.Errorf("another client's statistics: %d %s", status, body)
+	}
+	all, err := f.operator.Statistics(t.Context(), client.StatisticsFilter{By: herald.ByOutcome, Client: f.account.ID})
+	if err != nil || len(all.Results) != 2 || all.Results[0].Deliveries.Delivered+all.Results[1].Deliveries.Failed+all.Results[1].Deliveries.Delivered+all.Results[0].Deliveries.Failed != 6 {
+		t.Errorf("the operator sees %+v, %v", all.Results, err)
+	}
+	for _, by := range []string{"hour", "receiver", "outcome"} {
+		if status, _, body := f.call("GET", "/statistics?by="+by, f.account.APIKey, ""); status != 200 || strings.Contains(body, "planted") {
+			t.Errorf("by %s: %d %s", by, status, body)
+		}
 	}
 }

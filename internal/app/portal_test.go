@@ -230,3 +230,33 @@ func TestFrameAncestorsAreOrigins(t *testing.T) {
 		}
 	}
 }
+
+// TestOperatorLooksOnRecord: the audit log says which pages of a client the operator has opened, once for each kind.
+func TestOperatorLooksOnRecord(t *testing.T) {
+	f := newFixture(t)
+	b := newBrowser(t)
+	b.do(f, "/portal/sign-in", url.Values{"key": {operatorKey}})
+	for _, page := range []string{"", "/deliveries", "/deliveries?state=failed", "/deliveries"} {
+		if status, _, text := b.do(f, f.pagesOf()+page, nil); status != http.StatusOK || !strings.Contains(text, "as the operator, on record") {
+			t.Errorf("%q answers %d", page, status)
+		}
+	}
+	for _, page := range []string{"clients", "system", "event-types", "operator/clients/" + f.account.ID.String()} {
+		if status, _, text := b.do(f, "/portal/"+page, nil); status != http.StatusOK {
+			t.Errorf("%s answers %d: %s", page, status, text)
+		}
+	}
+	changes, err := f.operator.Changes(t.Context(), f.account.ID, client.Cursor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var viewed []string
+	for _, c := range changes.Results {
+		if c.Action == string(herald.ClientViewed) {
+			viewed = append(viewed, c.Subject)
+		}
+	}
+	if got := strings.Join(viewed, " "); got != "/deliveries /" {
+		t.Errorf("on record is %q", got)
+	}
+}

@@ -26,12 +26,16 @@ func (a *App) status(ctx context.Context) (herald.Status, error) {
 	if err != nil {
 		s = herald.Status{At: a.clock.Now()}
 	}
-	s.Version = a.config.Version
+	s.Version, s.RetentionDays = a.config.Version, a.config.Retention.Hours()/24
 	if a.config.MailServer != nil {
 		s.MailServer = a.config.MailServer.String()
 	}
+	// Empty lists in JSON, not null.
 	if s.SlowReceivers == nil {
-		s.SlowReceivers = []herald.SlowReceiver{} // an empty list in JSON, not null
+		s.SlowReceivers = []herald.SlowReceiver{}
+	}
+	if s.Clients == nil {
+		s.Clients = []herald.ClientBacklog{}
 	}
 	f := faults{notReady: a.ready(ctx), notRead: err}
 	if a.pair != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+
+	"herald"
 )
 
 const (
@@ -18,11 +20,13 @@ var (
 	pushStatuses = []string{"Pending", "Failed", "Success", "TimedOut"}
 )
 
-// builtin returns the types of spec section 8 in its order, then the retired types of
-// section 5.3. The caller owns the values and may change them.
+// builtin returns the types of spec section 8 in its order, then Herald's own (internal/notify), then the
+// retired types of section 5.3. The caller owns the values and may change them.
 func builtin() []*Type {
 	dataset := []field{{name: "dataType"}, {name: "datasetId"}}
 	sync := []field{{name: "syncId"}, {name: "syncType"}}
+	failing := []field{{name: "failingAttempts", kind: number}, {name: "failedDeliveries", kind: number}, {name: "reason"}, {name: "description"},
+		{name: "link", kind: textOrNull, optional: true}}
 	types := []*Type{
 		{Name: "DataConnectionStatusChanged", Label: "Company data connection status changed",
 			Spellings: []string{"dataconnection-status-changed"}, Company: true, Connection: true, data: dataWithoutPlatformName,
@@ -83,6 +87,14 @@ func builtin() []*Type {
 		{Name: "Sync Started", Label: "Expense sync started", Spellings: []string{"SyncStarted"}, Company: true, fields: sync,
 			message: wording("Sync {syncId} for company {companyId} of type {syncType} has started."),
 			Example: json.RawMessage(`{"syncId":"321363b4-efa9-4fbc-b71c-0b58d62f3248","syncType":"Expense"}`)},
+		{Name: herald.ReceiverFailing, Label: "Receiver is failing", Spellings: []string{"ReceiverFailing"},
+			fields:  append([]field{{name: "issueId"}, {name: "receiver"}, {name: "since"}}, failing...),
+			message: wording("Deliveries to {receiver} have been failing since {since}. {description}"),
+			Example: json.RawMessage(`{"issueId":"019ab0c1-4444-7111-8111-111111111111","receiver":"https://acme.example/hook","since":"2026-11-23T09:00:12Z","failingAttempts":12,"failedDeliveries":3,"reason":"status","description":"Your server answered 503."}`)},
+		{Name: herald.ReceiverRecovered, Label: "Receiver has recovered", Spellings: []string{"ReceiverRecovered"},
+			fields:  append([]field{{name: "issueId"}, {name: "receiver"}, {name: "since"}, {name: "recoveredAt"}}, failing...),
+			message: wording("Deliveries to {receiver} succeed again since {recoveredAt}. They had been failing since {since}. {description}"),
+			Example: json.RawMessage(`{"issueId":"019ab0c1-4444-7111-8111-111111111111","receiver":"https://acme.example/hook","since":"2026-11-23T09:00:12Z","recoveredAt":"2026-11-23T09:31:00Z","failingAttempts":40,"failedDeliveries":11,"reason":"status","description":"Your server answered 503."}`)},
 		{Name: "CompanyStatusChanged", Label: "CompanyStatusChanged", Company: true, Retired: true},
 	}
 	for _, t := range types {

@@ -71,6 +71,31 @@ func Check(spec herald.EventType) error {
 	return nil
 }
 
+// CheckSave is Check for a type that is to be added to the catalogue, or to replace the type of its name. The error
+// is also CodeConflict when its name is another spelling of a type that there is.
+func (c *Catalogue) CheckSave(spec herald.EventType) error {
+	if err := Check(spec); err != nil {
+		return err
+	}
+	if t, taken := c.Lookup(spec.Name); taken && t.Name != spec.Name {
+		return herald.Errorf(herald.CodeConflict, "%q is taken for another spelling of the event type %q. Choose another name, or change that one.", spec.Name, t.Name)
+	}
+	return nil
+}
+
+// CheckDelete returns the type that a spelling names, if it can be deleted. The error is CodeNotFound when there is
+// none, and CodeConflict for a built-in one.
+func (c *Catalogue) CheckDelete(spelling string) (*Type, error) {
+	t, ok := c.Lookup(spelling)
+	switch {
+	case !ok:
+		return nil, herald.Errorf(herald.CodeNotFound, "There is no event type %q.%s GET /eventTypes lists those there are.", short(spelling), c.Hint(spelling))
+	case t.BuiltIn:
+		return nil, herald.Errorf(herald.CodeConflict, "%q is a built-in event type. Only types that were added can be deleted.", t.Name)
+	}
+	return t, nil
+}
+
 func newOwn(spec herald.EventType) (*Type, error) {
 	message, err := parseTemplate(spec.Message)
 	if err != nil {

@@ -33,6 +33,10 @@ func TestMessagesWordByWord(t *testing.T) {
 		"Rate Limit Reached":                {`{"DailyQuota":12345678901}`, "The current daily rate limit quota of 12345678901 requests for " + customer + " has been reached."},
 		"Rate Limit Reset":                  {`{"DailyQuota":1000}`, "The current daily rate limit quota for client " + customer + " has been reset to 1000 requests."},
 		"Sync Started":                      {`{"syncId":"s-1","syncType":"Expense"}`, "Sync s-1 for company " + company + " of type Expense has started."},
+		"herald.receiver.failing": {`{"receiver":"https://r.example","since":"2023-05-03T09:56:17Z","description":"Your server answered 503."}`,
+			"Deliveries to https://r.example have been failing since 2023-05-03T09:56:17Z. Your server answered 503."},
+		"herald.receiver.recovered": {`{"receiver":"https://r.example","since":"2023-05-03T09:56:17Z","recoveredAt":"2023-05-03T10:00:00Z","description":"Your server answered 503."}`,
+			"Deliveries to https://r.example succeed again since 2023-05-03T10:00:00Z. They had been failing since 2023-05-03T09:56:17Z. Your server answered 503."},
 	} {
 		e := herald.Event{ClientID: uuid.MustParse(customer), CompanyID: uuid.MustParse(company), Data: json.RawMessage(test.data),
 			OccurredAt: time.Date(2023, 5, 3, 11, 56, 17, 435711100, berlin)}
@@ -78,6 +82,11 @@ func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 		{"Rate Limit Reached", "Client rate limit reached", false, false, []string{"DailyQuota", "ExpiresUtc"}},
 		{"Rate Limit Reset", "Client rate limit reset", false, false, []string{"ResetReason"}},
 		{"Sync Started", "Expense sync started", true, false, []string{"syncId", "syncType"}},
+		// Herald's own, which the specification does not have.
+		{"herald.receiver.failing", "Receiver is failing", false, false,
+			[]string{"issueId", "receiver", "since", "failingAttempts", "failedDeliveries", "reason", "description"}},
+		{"herald.receiver.recovered", "Receiver has recovered", false, false,
+			[]string{"issueId", "receiver", "since", "recoveredAt", "failingAttempts", "failedDeliveries", "reason", "description"}},
 	}
 	var got []row
 	for _, k := range builtin(t).Types() {

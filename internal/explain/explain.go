@@ -218,6 +218,22 @@ func duration(ms float64) string {
 	}
 }
 
+// Issue returns a sentence that says why the deliveries of an issue fail.
+func Issue(i herald.Issue) string {
+	switch i.Reason {
+	case herald.ReasonNone:
+		return "The reasons differ."
+	case herald.ReasonExpired:
+		return "They had been pending for longer than Herald keeps trying."
+	case herald.ReasonNoMailServer:
+		return "No mail server is configured."
+	case herald.ReasonMailLimit:
+		return "The client had had all its mails or mailboxes of the day."
+	default:
+		return Attempt(herald.Attempt{Reason: i.Reason, Status: i.LastStatus})
+	}
+}
+
 // Attempts returns a number of attempts in words.
 func Attempts(n int) string {
 	if n == 1 {

@@ -30,9 +30,11 @@ type plan struct {
 	clientName string
 	message    string
 	head       []byte // of the first alert; those of the others are as long, because only ids differ
-	matches    []match
-	deliveries int
-	bytes      int // see Size of work.PreparedEvent
+	// notification: the event is one of Herald's own about receivers.
+	notification bool
+	matches      []match
+	deliveries   int
+	bytes        int // see Size of work.PreparedEvent
 }
 
 // match is a rule that an event meets, with its receivers.
@@ -90,7 +92,7 @@ func (in *Intake) made(budget *catalogue.Budget, client *clientcache.Snapshot, k
 	if e.OccurredAt.IsZero() {
 		e.OccurredAt = herald.TimeOf(e.ID)
 	}
-	made := plan{kind: kind, clientName: client.Profile.Name, message: kind.Message(e)}
+	made := plan{kind: kind, clientName: client.Profile.Name, message: kind.Message(e), notification: herald.IsNotification(e.Type)}
 	e.Data = kind.Data(e.Data)
 	prepared.Event = e
 	made.event = prepared
@@ -185,7 +187,7 @@ func (p *plan) items(a *work.PreparedAlert, m *match) []work.Item {
 	add := func(origin, address string) {
 		items = append(items, work.Item{
 			ID: herald.DeliveryID(a.ID, len(items)), ClientID: m.rule.ClientID, RuleID: a.RuleID, Origin: origin, Address: address,
-			Head: a.Head, Data: p.event.Event.Data, Attempt: 1, MadeAt: herald.TimeOf(a.ID),
+			Head: a.Head, Data: p.event.Event.Data, Notification: p.notification, Attempt: 1, MadeAt: herald.TimeOf(a.ID),
 		})
 	}
 	if m.rule.Webhook != "" {

@@ -40,6 +40,8 @@ var members = map[string]struct {
 	"Rate Limit Reached":                {false, false, []string{"DailyQuota", "ExpiresUtc"}},
 	"Rate Limit Reset":                  {false, false, []string{"QuotaRemaining", "ResetReason", "DailyQuota", "ExpiresUtc"}},
 	"Sync Started":                      {true, false, []string{"syncId", "syncType"}},
+	"herald.receiver.failing":           {false, false, []string{"issueId", "receiver", "since", "failingAttempts", "failedDeliveries", "reason", "description"}},
+	"herald.receiver.recovered":         {false, false, []string{"issueId", "receiver", "since", "recoveredAt", "failingAttempts", "failedDeliveries", "reason", "description"}},
 	"Invoice overdue":                   {true, true, []string{"number", "days"}},
 }
 

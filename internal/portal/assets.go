@@ -52,6 +52,9 @@ func loadAssets() (*assets, error) {
 		if kind == "" || a.files[name].plain != nil {
 			return fmt.Errorf("asset %s: no known kind of file, or a name twice", file)
 		}
+		if path.Dir(file) == "assets" { // not in vendor
+			text = withoutIndents(text)
+		}
 		fmt.Fprintf(all, "%s %d ", name, len(text))
 		all.Write(text)
 		var small bytes.Buffer
@@ -65,6 +68,19 @@ func loadAssets() (*assets, error) {
 	})
 	a.version = hex.EncodeToString(all.Sum(nil)[:8])
 	return a, err
+}
+
+// withoutIndents returns a text without the blanks at the start of its lines and without lines that are comments:
+// they are for those who read the source. No text in our scripts goes over several lines.
+func withoutIndents(text []byte) []byte {
+	var b bytes.Buffer
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimLeft(line, " ")
+		if len(line) > 1 && !bytes.HasPrefix(line, []byte("//")) {
+			b.Write(line)
+		}
+	}
+	return b.Bytes()
 }
 
 // path returns the address of an asset.

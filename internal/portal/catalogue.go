@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -136,18 +135,10 @@ func (p *portal) typeOf(r *http.Request, v visit) (typeView, error) {
 	return show, nil
 }
 
-// indented returns JSON in lines.
-func indented(text json.RawMessage) string {
-	if len(text) == 0 {
-		return ""
-	}
-	return payloadOf(text, true, true).Text
-}
-
-// eventType shows an event type, with an example to send.
-func (p *portal) eventType(r *http.Request, v visit) (answer, error) {
+// catalogueType shows an event type, with an example to send.
+func (p *portal) catalogueType(r *http.Request, v visit) (answer, error) {
 	show, err := p.typeOf(r, v)
-	return page("eventtype.html", show.title(), show), err
+	return page("catalogue-type.html", show.title(), show), err
 }
 
 func (t typeView) title() string {
@@ -188,7 +179,7 @@ func (p *portal) sendExample(r *http.Request, v visit) (answer, error) {
 			return answer{}, err
 		}
 	}
-	a := page("eventtype.html", show.Name, show)
+	a := page("catalogue-type.html", show.Name, show)
 	a.status = http.StatusUnprocessableEntity
 	return a, nil
 }

@@ -186,8 +186,10 @@ func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue
 	read("alert", &form.Alert, reader.id("alert", &f.Alert))
 	read("event", &form.Event, reader.id("event", &f.Event))
 	read("reason", &form.Reason, func(text string) (err error) {
-		f.Reason, err = herald.ParseReason(text)
-		return err
+		if f.Reason, err = herald.ParseReason(text); err != nil {
+			return herald.Invalid("", "%.80q is not one of the reasons. Choose one from the list.", text)
+		}
+		return nil
 	})
 	read("since", &form.Since, reader.moment(now, &f.Since))
 	read("until", &form.Until, reader.moment(now, &f.Until))

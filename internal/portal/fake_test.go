@@ -51,6 +51,12 @@ type fake struct {
 	publisher    herald.Caller
 	fail         error
 	made, uses   int
+	issues       []herald.Issue // one of each client
+	counts       []herald.Statistics
+	recovery     herald.Recovery
+	recovered    []herald.DeliveryFilter
+	views        []string // what RecordView was called with
+	status       herald.Status
 }
 
 func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
@@ -309,6 +315,84 @@ func (f *fake) Clients(context.Context, uuid.UUID, int) ([]herald.Client, error)
 	return []herald.Client{{ID: rival, Profile: herald.Profile{Name: "Rival"}}, {ID: acme, Profile: herald.Profile{Name: "Acme"}}}, nil
 }
 
+func (f *fake) Issues(_ context.Context, client uuid.UUID, filter herald.IssueFilter) (found []herald.Issue, next uuid.UUID, err error) {
+	for _, i := range f.issues {
+		if (client == uuid.Nil || i.ClientID == client) && i.State == filter.State {
+			found = append(found, i)
+		}
+	}
+	return found, uuid.Nil, f.fail
+}
+
+func (f *fake) Issue(_ context.Context, client, id uuid.UUID) (herald.Issue, error) {
+	for _, i := range f.issues {
+		if i.ClientID == client && i.ID == id {
+			return i, nil
+		}
+	}
+	return herald.Issue{}, herald.Errorf(herald.CodeNotFound, "No issue was found with ID %s", id)
+}
+
+func (f *fake) AcknowledgeIssue(ctx context.Context, _ herald.Caller, client, id uuid.UUID, note string) (herald.Issue, error) {
+	f.changed = append(f.changed, "acknowledge "+note)
+	return f.Issue(ctx, client, id)
+}
+
+func (f *fake) Recover(_ context.Context, _ herald.Caller, _ uuid.UUID, filter herald.DeliveryFilter, dryRun bool) (herald.Recovery, error) {
+	if !dryRun {
+		f.changed = append(f.changed, "recover")
+	}
+	f.recovered = append(f.recovered, filter)
+	return f.recovery, f.fail
+}
+
+func (f *fake) Statistics(_ context.Context, filter herald.StatisticsFilter) (found []herald.Statistics, more bool, err error) {
+	if filter.By == herald.ByReceiver && filter.Client == acme {
+		return f.counts, false, f.fail
+	}
+	from, to := filter.Hours()
+	for at := from; at.Before(to); at = at.Add(time.Hour) {
+		found = append(found, herald.Statistics{Hour: at, Counts: herald.Counts{Attempts: herald.AttemptCounts{Delivered: 2, Rejected: 1}}})
+	}
+	return found, false, f.fail
+}
+
+func (f *fake) RecordView(_ context.Context, _ herald.Caller, _ string, client uuid.UUID, page string) error {
+	f.views = append(f.views, client.String()+" "+page)
+	return f.fail
+}
+
+func (f *fake) CreateClient(_ context.Context, _ herald.Caller, name string, role herald.Role) (herald.Client, string, error) {
+	f.changed = append(f.changed, "create "+name+" for "+string(role))
+	return herald.Client{ID: acme, Profile: herald.Profile{Name: name}}, "hk-secret", nil
+}
+
+func (f *fake) RenameClient(_ context.Context, _ herald.Caller, id uuid.UUID, name string) error {
+	f.changed = append(f.changed, "rename to "+name)
+	return nil
+}
+
+func (f *fake) DeleteClient(_ context.Context, _ herald.Caller, id uuid.UUID) error {
+	f.changed = append(f.changed, "delete "+id.String())
+	return nil
+}
+
+func (f *fake) CreatePortalLink(_ context.Context, _ herald.Caller, l herald.PortalLink, life time.Duration) (herald.PortalLink, string, error) {
+	f.changed = append(f.changed, fmt.Sprintf("link for %s to %q for %v", l.Role, l.Path, life))
+	l.ExpiresAt = noon.Add(life)
+	return l, "s3cret", nil
+}
+
+func (f *fake) SaveEventType(_ context.Context, _ herald.Caller, t herald.EventType) error {
+	f.changed = append(f.changed, fmt.Sprintf("save %s %s %s", t.Name, t.Schema, t.Example))
+	return nil
+}
+
+func (f *fake) DeleteEventType(_ context.Context, _ herald.Caller, name string) error {
+	f.changed = append(f.changed, "delete type "+name)
+	return nil
+}
+
 func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error) {
 	if client != acme || f.changes == nil {
 		return []herald.Change{{At: noon.Add(-10 * time.Minute), ClientID: client, Action: herald.ProfileUpdated, Actor: herald.ActorKey, APIKeyID: keyID(client),
@@ -360,6 +444,12 @@ func deliveryID(client uuid.UUID) uuid.UUID {
 	return herald.DeliveryID(herald.AlertID(eventID(client), 1), 0)
 }
 
+// issueID returns the id of the one issue of a client.
+func issueID(client uuid.UUID) uuid.UUID {
+	client[15] = 0x77
+	return client
+}
+
 func eventID(client uuid.UUID) uuid.UUID {
 	id := herald.FirstIDAt(noon.Add(-time.Hour))
 	id[6], id[8], id[12] = 0x70, 0x80, client[0]
@@ -381,6 +471,9 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 				Error: secret, Timings: herald.Timings{DNS: 1, Connect: 2, TLS: 3, FirstByte: 4, Total: 12}, Request: &herald.RequestRecord{Method: "POST", URL: "https://x.example", Headers: map[string]string{"Authorization": "Bearer …"}},
 				Response: &herald.ResponseRecord{Headers: map[string][]string{"Server": {"x"}}, Body: secret}})
 		}
+		f.issues = append(f.issues, herald.Issue{ID: issueID(client), ClientID: client, Receiver: "https://" + client.String() + ".example/hook", Reason: herald.ReasonStatus, LastStatus: 401,
+			State: herald.IssueOpen, BeganAt: noon.Add(-time.Hour), LastAt: noon, Attempts: 9, Failed: 3, LastDelivery: id,
+			RecoveryFilter: herald.RecoveryFilter{Receiver: "https://" + client.String() + ".example/hook", Reason: herald.ReasonStatus, Since: noon.Add(-time.Hour)}})
 		f.rules = append(f.rules, herald.Rule{ID: client, ClientID: client, Type: "Sync Failed", Webhook: "https://" + client.String() + ".example/hook"})
 	}
 	types, err := catalogue.New(nil, catalogue.Options{})
@@ -388,6 +481,9 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		t.Fatal(err)
 	}
 	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Audit: f, Alerts: f, Profiles: f, APIKeys: f, Mailboxes: f, CheckURL: checkURL, Now: func() time.Time { return noon }, Version: "1.2.3",
+		Issues: f, Recoverer: f, Statistics: f,
+		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
+			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},
 		Explainer: f, Inbox: f, Publisher: f, ReadData: func(text []byte) (json.RawMessage, error) {
 			if !json.Valid(text) {
 				return nil, herald.Invalid("", "The body is not JSON")

@@ -20,15 +20,15 @@ func (p *portal) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset": p.assets.path, "id": func(id uuid.UUID) idView { return idView{id.String()} },
 		"time": func(at time.Time) timeView { return timeView{at, p.Now(), false} }, "moment": func(at time.Time) timeView { return timeView{at, p.Now(), true} },
-		"badge": badgeOf, "millis": millis, "plural": plural, "byteSize": byteSize, "reason": reasonWord, "sentence": sentence,
+		"badge": badgeOf, "millis": millis, "plural": plural, "number": number, "number64": func(n int64) string { return number(int(n)) }, "chartLegend": func() []badge { return chartLegend }, "article": article, "statement": statement, "byteSize": byteSize, "reason": reasonWord, "sentence": sentence,
 		"now": func() int64 { return p.Now().UnixMilli() }, "notNil": func(id uuid.UUID) bool { return id != uuid.Nil },
 		"post":         func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
 		"filter":       func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
-		"filterChoice": func(f filterField, all []string) filterChoices { return filterChoices{f, all} }, "number": number,
-		"rule":     func(c client, v herald.Verdict) verdictRule { return verdictRule{v, c} },
-		"verdicts": func(c client, all []herald.Verdict) verdictList { return verdictList{c, all} },
-		"nobody":   func() badge { return badge{"off", "stop", "Nobody"} },
-		"states":   func() []stateOption { return stateOptions }, "skeleton": func() [6]struct{} { return [6]struct{}{} },
+		"filterChoice": func(f filterField, all []string) filterChoices { return filterChoices{f, all} },
+		"rule":         func(c client, v herald.Verdict) verdictRule { return verdictRule{v, c} },
+		"verdicts":     func(c client, all []herald.Verdict) verdictList { return verdictList{c, all} },
+		"nobody":       func() badge { return badge{"off", "stop", "Nobody"} },
+		"states":       func() []stateOption { return stateOptions }, "skeleton": func() [6]struct{} { return [6]struct{}{} },
 		"scheme": func(value, text, chosen string, fields formFields) schemeChoice {
 			return schemeChoice{value, text, chosen, fields}
 		},
@@ -187,14 +187,32 @@ func sentence(text string) string {
 	return string(unicode.ToUpper(first)) + text[size:]
 }
 
+// article returns a role with its article.
+func article(r herald.Role) string {
+	if r == herald.Developer {
+		return "a developer"
+	}
+	return "an " + string(r)
+}
+
+// statement makes a sentence of a text that may begin with an address.
+func statement(text string) string {
+	if !strings.HasPrefix(text, "http") {
+		text = sentence(text)
+	}
+	return strings.TrimSuffix(text, ".") + "."
+}
+
 func byteSize(n int) string {
 	switch {
 	case n < 1<<10:
 		return plural(n, "byte", "bytes")
 	case n < 1<<20:
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	default:
+	case n < 1<<30:
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	default:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 	}
 }
 

@@ -21,11 +21,21 @@ type overviewView struct {
 	// Health is how things are, in a sentence.
 	Health string
 	Good   bool
+	// Next is when the next attempt is due; zero if that is not known.
+	Next time.Time
 	// Steps are what is left to do until the first event arrives; nil once one has.
 	Steps           []step
 	Failed, Waiting []deliveryRow
 	Day             string // how the list selects the last day
+	Chart           chart
+	Receivers       []receiverRow
+	OtherReceivers  int
+	// Open are the issues that go on, and Ended those of the last day in which deliveries failed.
+	Open, Ended []issueRow
 }
+
+// maxIssues is how many issues of each kind the overview lists.
+const maxIssues = 20
 
 // step is one line of the checklist.
 type step struct {
@@ -50,8 +60,84 @@ func (p *portal) overview(r *http.Request, v visit) (answer, error) {
 		return answer{}, err
 	}
 	show.Failed, show.Waiting = failed, waiting
+	for _, d := range waiting {
+		if at := d.NextAttemptAt; !moreWaiting && !at.IsZero() && at.After(p.Now()) && (show.Next.IsZero() || at.Before(show.Next)) {
+			show.Next = at
+		}
+	}
 	show.Health, show.Good = health(failed, moreFailed, waiting, moreWaiting)
+	if err := p.addReceivers(r.Context(), v, &show); err != nil {
+		return answer{}, err
+	}
 	return page("overview.html", "Overview", show), nil
+}
+
+// addReceivers fills in how the receivers are.
+func (p *portal) addReceivers(ctx context.Context, v visit, show *overviewView) error {
+	open, err := p.issues(ctx, v, herald.IssueOpen)
+	if err != nil {
+		return err
+	}
+	ended, err := p.issues(ctx, v, herald.IssueEnded)
+	if err != nil {
+		return err
+	}
+	for _, i := range ended {
+		if i.Failed > 0 && p.Now().Sub(i.EndedAt) < 24*time.Hour {
+			show.Ended = append(show.Ended, i)
+		}
+	}
+	show.Open = open
+	if show.Chart, err = p.day(ctx, v.client.ID); err != nil {
+		return err
+	}
+	rows, total, more, err := p.receivers(ctx, v, open)
+	show.Receivers, show.OtherReceivers = rows, total-len(rows)
+	if text := receiverHealth(open, total, more); text != "" {
+		show.Health = text + " " + show.Health
+	}
+	show.Good = show.Good && len(open) == 0
+	return err
+}
+
+// issues lists the newest issues of a state.
+func (p *portal) issues(ctx context.Context, v visit, state herald.IssueState) (rows []issueRow, err error) {
+	found, _, err := p.Issues.Issues(ctx, v.client.ID, herald.IssueFilter{State: state, Limit: maxIssues})
+	for _, i := range found {
+		rows = append(rows, issueRow{i, v.client, v.mayNot()})
+	}
+	return rows, err
+}
+
+// receiverHealth says in a sentence how many of the receivers fail; nothing if there are none.
+func receiverHealth(open []issueRow, total int, more bool) string {
+	failing := make(map[string]bool)
+	for _, i := range open {
+		failing[i.Receiver] = true
+	}
+	many := number(total)
+	if more {
+		many = "more than " + many
+	}
+	switch {
+	case total == 0 && len(failing) == 0:
+		return ""
+	case len(open) == maxIssues:
+		return fmt.Sprintf("At least %s.", plural(len(failing), "receiver fails", "receivers fail"))
+	case len(failing) == 1 && total > 1:
+		return fmt.Sprintf("1 of %s receivers is failing: %s.", many, open[0].Why())
+	case len(failing) == 1:
+		return fmt.Sprintf("The receiver is failing: %s.", open[0].Why())
+	case len(failing) > 1 && total >= len(failing):
+		return fmt.Sprintf("%d of %s receivers are failing.", len(failing), many)
+	case len(failing) > 1:
+		return fmt.Sprintf("%d receivers are failing.", len(failing))
+	case total == 1:
+		return "The receiver is answering."
+	case total == 2:
+		return "Both receivers are answering."
+	}
+	return "All " + many + " receivers are answering."
 }
 
 // newest lists the newest deliveries that meet a filter. more says that there are others, or may be.

@@ -186,6 +186,10 @@ type Options struct {
 	Mailboxes  Mailboxes
 	Clients    Clients
 	Audit      Audit
+	Issues     Issues
+	Recoverer  Recoverer
+	Statistics Statistics
+	Operator   Operator
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// ReadData reads an event's data as a publish does; CodeInvalid for what a publish refuses.
@@ -210,6 +214,7 @@ type portal struct {
 	assets   *assets
 	pages    map[string]*template.Template // by file
 	failures api.Guesses                   // of signing in
+	seen     seen                          // by the operator
 	policy   string                        // the Content-Security-Policy
 }
 

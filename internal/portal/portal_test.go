@@ -20,7 +20,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 // pathValues are what the variables of routes stand for, of one client.
 func pathValues(of uuid.UUID) map[string]string {
-	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "rule": of.String(), "key": keyID(of).String(), "event": eventID(of).String(), "type": "Sync%20Failed", "received": "1"}
+	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "rule": of.String(), "key": keyID(of).String(), "issue": issueID(of).String(), "event": eventID(of).String(), "type": "Sync%20Failed", "received": "1"}
 }
 
 // filled returns the method and the address of a route, with its variables filled in.

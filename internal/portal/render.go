@@ -171,7 +171,12 @@ func (p *portal) render(to *bytes.Buffer, r *http.Request, v visit, a answer) er
 	if r.Method != http.MethodGet {
 		l.Here = Path
 	}
-	if v.client.ID != (client{}).ID {
+	switch {
+	case v.client.ID == (client{}).ID && v.caller.Operator:
+		for _, item := range operatorNavigation {
+			l.Nav = append(l.Nav, navLink{item, Path + item.Path, item.isCurrent(r.URL.Path)})
+		}
+	case v.client.ID != (client{}).ID:
 		below := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, v.client.path("")), "/")
 		for _, item := range navigation {
 			if item.Path == inboxPath && !p.hasInbox(v.client.ID) {
@@ -218,6 +223,13 @@ var notices = map[string]string{
 	"mail-allowed":           "Mail to this mailbox is allowed again.",
 	"signed-out":             "You are signed out.",
 	"ended-all":              "All sessions of your key have ended.",
+
+	"acknowledged": "Noted. The others see who takes care of it.",
+
+	"renamed":        "The client has its new name. Webhooks carry it from the next event on.",
+	"client-deleted": "The client was deleted. Its keys and sessions have ended.",
+	"type-saved":     "The event type is saved. It applies to all clients, from the next event on.",
+	"type-deleted":   "The event type was deleted.",
 }
 
 // problem is what the page of an error shows.

@@ -1,6 +1,10 @@
 package portal
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
 
 // scope says who may open a page.
 type scope int
@@ -26,6 +30,9 @@ type route struct {
 // clientPath is where the pages of a client are.
 const clientPath = Path + "clients/{client}"
 
+// managedPath is where the operator manages a client.
+const managedPath = Path + "operator/clients/{client}"
+
 // routes are all addresses but the assets. Tests walk them: with other clients' ids, without a
 // session, and with an analyst's.
 func (p *portal) routes() []route {
@@ -42,6 +49,18 @@ func (p *portal) routes() []route {
 		{"POST " + Path + "preferences", public, p.savePreferences},
 
 		{"GET " + Path + "clients", ofOperator, p.clientList},
+		{"POST " + Path + "clients", ofOperator, p.createClient},
+		{"GET " + managedPath, ofOperator, p.manage},
+		{"POST " + managedPath + "/rename", ofOperator, p.renameClient},
+		{"POST " + managedPath + "/link", ofOperator, p.createLink},
+		{"GET " + managedPath + "/delete", ofOperator, p.askDelete},
+		{"POST " + managedPath + "/delete", ofOperator, p.deleteClient},
+		{"GET " + eventTypesPath, ofOperator, p.eventTypes},
+		{"GET " + eventTypePath, ofOperator, p.eventType},
+		{"POST " + eventTypePath, ofOperator, p.saveEventType},
+		{"GET " + eventTypePath + "/delete", ofOperator, p.askDeleteEventType},
+		{"POST " + eventTypePath + "/delete", ofOperator, p.deleteEventType},
+		{"GET " + Path + "system", ofOperator, p.system},
 
 		{"GET " + clientPath, ofClient, p.overview},
 		{"GET " + clientPath + "/{$}", ofClient, p.overview},
@@ -54,7 +73,7 @@ func (p *portal) routes() []route {
 		{"POST " + clientPath + "/inbox/clear", ofClient, p.clearInbox},
 		{"GET " + clientPath + "/inbox/{received}", ofClient, p.received},
 		{"GET " + clientPath + "/catalogue", ofClient, p.catalogue},
-		{"GET " + clientPath + "/catalogue/{type}", ofClient, p.eventType},
+		{"GET " + clientPath + "/catalogue/{type}", ofClient, p.catalogueType},
 		{"POST " + clientPath + "/catalogue/{type}", ofClient, p.sendExample},
 
 		{"GET " + clientPath + "/deliveries", ofClient, p.deliveries},
@@ -66,6 +85,9 @@ func (p *portal) routes() []route {
 		{"POST " + clientPath + "/deliveries/{delivery}/retry", ofClient, p.retry},
 		{"GET " + clientPath + "/deliveries/{delivery}/cancel", ofClient, p.askCancel},
 		{"POST " + clientPath + "/deliveries/{delivery}/cancel", ofClient, p.cancel},
+		{"POST " + clientPath + "/issues/{issue}/acknowledge", ofClient, p.acknowledge},
+		{"GET " + clientPath + "/issues/{issue}/recover", ofClient, p.askRecover},
+		{"POST " + clientPath + "/issues/{issue}/recover", ofClient, p.recoverFailed},
 
 		{"GET " + clientPath + "/rules", ofClient, p.rules},
 		{"POST " + clientPath + "/rules", ofClient, p.createRule},
@@ -90,6 +112,14 @@ func (p *portal) routes() []route {
 	}
 }
 
+// Patterns returns the patterns of all routes, for tests that open every page.
+func Patterns() (all []string) {
+	for _, at := range (&portal{}).routes() {
+		all = append(all, at.pattern)
+	}
+	return all
+}
+
 // navigation are the links on top of a client's pages, in their order. Key is the letter that goes
 // there after g.
 var navigation = []navItem{
@@ -100,6 +130,18 @@ var navigation = []navItem{
 	{Name: "Catalogue", Path: "/catalogue", Key: "c"},
 	{Name: "Inbox", Path: inboxPath, Key: "i"},
 	{Name: "Settings", Path: "/settings", Key: "s"},
+}
+
+// isCurrent reports whether a path is that of an item of the operator's, or below it.
+func (i navItem) isCurrent(path string) bool {
+	return slices.ContainsFunc(operatorPaths[i.Path], func(start string) bool {
+		return path == start || strings.HasPrefix(path, start+"/")
+	})
+}
+
+// operatorPaths are where the pages of each item of the operator's navigation are.
+var operatorPaths = map[string][]string{
+	"clients": {Path + "clients", Path + "operator/clients"}, "event-types": {eventTypesPath, eventTypePath}, "system": {Path + "system"},
 }
 
 // navItem is a link in the navigation.

@@ -3,7 +3,6 @@ package portal
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -168,37 +167,4 @@ func (p *portal) home(r *http.Request, v visit) (answer, error) {
 		return seeOther("%sclients", Path), nil
 	}
 	return seeOther("%s", client{ID: v.caller.Key.ClientID}.path("")), nil
-}
-
-// clientListView is what the operator's list of clients shows.
-type clientListView struct {
-	Clients []client
-	Older   string
-}
-
-// Path returns the address of a client's pages.
-func (c client) Path() string { return c.path("") }
-
-// clientPage is how many clients a page lists.
-const clientPage = 100
-
-// clientList lists the clients for the operator.
-func (p *portal) clientList(r *http.Request, _ visit) (answer, error) {
-	after, err := optionalID("after", r.URL.Query().Get("after"))
-	if err != nil {
-		return answer{}, err
-	}
-	found, err := p.Clients.Clients(r.Context(), after, clientPage+1)
-	if err != nil {
-		return answer{}, err
-	}
-	var list clientListView
-	if len(found) > clientPage {
-		found = found[:clientPage]
-		list.Older = Path + "clients?" + url.Values{"after": {found[clientPage-1].ID.String()}}.Encode()
-	}
-	for _, c := range found {
-		list.Clients = append(list.Clients, client{c.ID, c.Profile.Name})
-	}
-	return page("clients.html", "Clients", list), nil
 }

@@ -98,6 +98,9 @@ func (p *portal) admit(w http.ResponseWriter, r *http.Request, at route, v *visi
 		if reason := v.mayNot(); !reads && reason != "" {
 			return herald.Errorf(herald.CodeForbidden, "%s", reason)
 		}
+		if reads && v.caller.Operator {
+			return p.recordView(r, at, v)
+		}
 	}
 	return nil
 }

@@ -35,3 +35,25 @@ func reasonWord(r herald.Reason) string {
 	}
 	return strings.ReplaceAll(string(r), "_", " ")
 }
+
+// failingWords say what a receiver does that fails with a reason.
+var failingWords = map[herald.Reason]string{
+	herald.ReasonDNS: "its name is not found", herald.ReasonConnectRefused: "nobody listens there", herald.ReasonConnectTimeout: "it does not answer to a connection",
+	herald.ReasonConnect: "no connection is possible", herald.ReasonProxy: "the operator’s proxy refuses to connect", herald.ReasonTLS: "its TLS certificate or handshake fails",
+	herald.ReasonTimeout: "it does not answer in time", herald.ReasonReset: "it breaks the connection off", herald.ReasonProtocol: "it does not answer in HTTP",
+	herald.ReasonNotAllowed: "its address may not be called", herald.ReasonRedirect: "it redirects to where may not be followed", herald.ReasonAddress: "its address cannot be called",
+	herald.ReasonExhausted: "all retries are used up", herald.ReasonExpired: "it did not answer until deliveries were too old", herald.ReasonNoMailServer: "there is no mail server",
+	herald.ReasonUnsubscribed: "the mailbox wants no mail", herald.ReasonUnconfirmed: "the mailbox has not confirmed", herald.ReasonNoConsent: "the receiver has not agreed to be called",
+	herald.ReasonContentMissing: "what was to be sent is deleted", herald.ReasonMailLimit: "the day’s mails are used up",
+}
+
+// failing says why deliveries to a receiver fail, as the end of a sentence.
+func failing(r herald.Reason, status int) string {
+	if (r == herald.ReasonStatus || r == herald.ReasonNone) && status != 0 {
+		return "it answers " + strconv.Itoa(status)
+	}
+	if words := failingWords[r]; words != "" {
+		return words
+	}
+	return reasonWord(r)
+}

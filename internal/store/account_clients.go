@@ -209,7 +209,7 @@ func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID
 		if err != nil {
 			return err
 		}
-		for _, text := range []string{`DELETE FROM keys WHERE client_id = $1`, `DELETE FROM rules WHERE client_id = $1`} {
+		for _, text := range []string{`DELETE FROM keys WHERE client_id = $1`, `DELETE FROM rules WHERE client_id = $1`, `DELETE FROM notifications WHERE client_id = $1`} {
 			if _, err := tx.ExecContext(ctx, text, id[:]); err != nil {
 				return err
 			}

@@ -127,26 +127,30 @@ func tooManyBytesOfRules(bytes int) error {
 // after it returns. The error is CodeNotFound when there is no such client, and CodeConflict
 // when the client has Options.MaxRules rules or too many bytes of them.
 func (s *Store) CreateRule(ctx context.Context, by herald.Caller, r herald.Rule) error {
+	return s.changeClient(ctx, r.ClientID, "create a rule", func(ctx context.Context, tx *sql.Tx) error {
+		return s.addRule(ctx, tx, by, r)
+	})
+}
+
+func (s *Store) addRule(ctx context.Context, tx *sql.Tx, by herald.Caller, r herald.Rule) error {
 	emails, err := encodeEmails(r.Emails)
 	if err != nil {
 		return fmt.Errorf("encode a rule's emails: %w", err)
 	}
-	return s.changeClient(ctx, r.ClientID, "create a rule", func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO rules (`+ruleColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			r.ID[:], r.ClientID[:], r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, !r.WithoutAuthorization)
-		if err != nil {
-			return err
-		}
-		switch n, bytes, err := rulesTotal(ctx, tx, r.ClientID); {
-		case err != nil:
-			return err
-		case n > s.options.MaxRules:
-			return herald.Errorf(herald.CodeConflict, "The client has %d rules, and a client can have at most %d (--max-rules). Delete rules that are not needed.", n-1, s.options.MaxRules)
-		case bytes > maxRulesBytes:
-			return tooManyBytesOfRules(bytes)
-		}
-		return s.audit(ctx, tx, by, auditEntry{r.ClientID, herald.RuleCreated, r.ID.String(), nil, auditRule(r)})
-	})
+	_, err = tx.ExecContext(ctx, `INSERT INTO rules (`+ruleColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		r.ID[:], r.ClientID[:], r.Type, r.PostedType, idOrNull(r.CompanyID), r.Webhook, emails, !r.WithoutAuthorization)
+	if err != nil {
+		return err
+	}
+	switch n, bytes, err := rulesTotal(ctx, tx, r.ClientID); {
+	case err != nil:
+		return err
+	case n > s.options.MaxRules:
+		return herald.Errorf(herald.CodeConflict, "The client has %d rules, and a client can have at most %d (--max-rules). Delete rules that are not needed.", n-1, s.options.MaxRules)
+	case bytes > maxRulesBytes:
+		return tooManyBytesOfRules(bytes)
+	}
+	return s.audit(ctx, tx, by, auditEntry{r.ClientID, herald.RuleCreated, r.ID.String(), nil, auditRule(r)})
 }
 
 // UpdateRule replaces a rule's type, company and notifiers and returns the updated rule.

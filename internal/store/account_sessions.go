@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"time"
@@ -19,6 +20,8 @@ const (
 	maxLinkSessions = 1000 // that links of one operator's key began for one client
 	// useStep is how exactly the last use of a session is known, so that a page costs no write.
 	useStep = time.Minute
+	// viewMargin is how far the clocks of two nodes may be apart for RecordView to find the other's entry.
+	viewMargin = time.Hour
 )
 
 // errNoSession is the same whatever is wrong with a session.
@@ -126,6 +129,40 @@ func (s *Store) noteUse(ctx context.Context, hash [32]byte, now time.Time) error
 	return s.transact(ctx, transaction{doing: "note the use of a session", timeout: changeTimeout, repeatable: true}, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE sessions SET used_at = $1 WHERE hash = $2 AND used_at <= $3`, micros(now), hash[:], micros(now.Add(-useStep)))
 		return err
+	})
+}
+
+// viewed is what the audit log holds of a page that was opened: which session it was, without its secret.
+type viewed struct {
+	Session string `json:"session"`
+}
+
+// RecordView writes to the audit log that the person of a session has opened a page of a client. page is the kind
+// of page. There is one entry for each client, kind and session, however often and on however many nodes it is called.
+// The error is CodeUnauthorized for a session that has ended.
+func (s *Store) RecordView(ctx context.Context, by herald.Caller, token string, client uuid.UUID, page string) error {
+	hash := secret.HashToken(token)
+	return s.inTransaction(ctx, "record who looks", func(ctx context.Context, tx *sql.Tx) error {
+		// The session's row is locked, so that two requests do not both write an entry.
+		made, err := first(ctx, tx, scanInt, `SELECT made_at FROM sessions WHERE hash = $1 `+s.dialect.forUpdate, hash[:])
+		if errors.Is(err, sql.ErrNoRows) {
+			return errNoSession()
+		}
+		if err != nil {
+			return err
+		}
+		of := viewed{hex.EncodeToString(hash[:8])}
+		known, err := encodeAudited(of)
+		if err != nil {
+			return err
+		}
+		from := herald.FirstIDAt(fromMicros(made).Add(-viewMargin))
+		found, err := first(ctx, tx, scanInt, `SELECT count(*) FROM audit WHERE client_id = $1 AND id >= $2 AND action = $3 AND subject = $4 AND after = $5`,
+			client[:], from[:], string(herald.ClientViewed), page, known)
+		if err != nil || found > 0 {
+			return err
+		}
+		return s.audit(ctx, tx, by, auditEntry{client: client, action: herald.ClientViewed, subject: page, after: of})
 	})
 }
 

@@ -287,3 +287,50 @@ func testOpenPortalLinksAreBounded(t *testing.T, f *fixture) {
 		t.Errorf("ExpireSessions = %d, %v", n, err)
 	}
 }
+
+// TestViewsAreRecordedOncePerSession: the audit log says who looked at what, and does not grow with every request.
+func TestViewsAreRecordedOncePerSession(t *testing.T) { onBoth(t, testViewsAreRecordedOnce) }
+
+func testViewsAreRecordedOnce(t *testing.T, f *fixture) {
+	f.options.OperatorKeys = [][32]byte{signedOperator.OperatorKey}
+	one, two := f.session(signedOperator), f.session(signedOperator)
+	other, _, err := f.CreateClient(t.Context(), operator, "Other", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := func(token string, client uuid.UUID, page string) {
+		t.Helper()
+		if err := f.RecordView(t.Context(), signedOperator, token, client, page); err != nil {
+			t.Error(err)
+		}
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { view(one, f.client.ID, "/deliveries") })
+	}
+	all.Wait()
+	view(one, f.client.ID, "/deliveries/{delivery}/body")
+	view(two, f.client.ID, "/deliveries")
+	view(one, other.ID, "/deliveries")
+	for client, want := range map[uuid.UUID]int{f.client.ID: 3, other.ID: 1} {
+		changes, _, err := f.Changes(t.Context(), client, uuid.Nil, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		views := 0
+		for _, c := range changes {
+			if c.Action == herald.ClientViewed {
+				views++
+				if c.Actor != herald.ActorOperator || !bytes.HasPrefix(c.After, []byte(`{"session":"`)) || bytes.Contains(c.After, []byte(one)) {
+					t.Errorf("entry %+v %s", c, c.After)
+				}
+			}
+		}
+		if views != want {
+			t.Errorf("%d entries, want %d", views, want)
+		}
+	}
+	if err := f.RecordView(t.Context(), signedOperator, "ended", f.client.ID, "/deliveries"); herald.CodeOf(err) != herald.CodeUnauthorized {
+		t.Errorf("without a session: %v", err)
+	}
+}

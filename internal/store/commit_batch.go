@@ -28,6 +28,7 @@ type batch struct {
 	items   []*work.Item
 	keys    []keyRow
 	results []*request
+	open    openIssues // on PostgreSQL
 
 	talliedTo uuid.UUID // the batch itself adds alerts with smaller ids to their tallies
 }
@@ -63,7 +64,7 @@ type firstUse struct {
 // and collects the rows of those that can be written. It sets refused of the others and
 // leaves them out.
 func newBatch(requests []*request, found preconditions, node int64) *batch {
-	b := &batch{now: found.now, cautious: found.cautious, talliedTo: found.talliedTo}
+	b := &batch{now: found.now, cautious: found.cautious, talliedTo: found.talliedTo, open: found.open}
 	if found.registered {
 		b.node = node
 	}

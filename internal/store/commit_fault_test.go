@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"herald"
@@ -26,8 +25,8 @@ func TestStallInTheMiddleOfABatch(t *testing.T) {
 			prepared := f.prepare(f.client, true)
 			begin := f.dialect.begin
 			var once sync.Once
-			f.dialect.begin = func(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
-				tx, found, err := begin(ctx, s, node, clients, keys)
+			f.dialect.begin = func(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error) {
+				tx, found, err := begin(ctx, s, node, ask)
 				once.Do(func() {
 					conn := tx.(*postgresBatch).conn.Conn().PgConn()
 					_, _ = conn.Exec(ctx, text).ReadAll() // the second ends the session at once

@@ -29,23 +29,23 @@ type postgresBatch struct {
 	store *Store
 }
 
-func postgresBegin(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
+func postgresBegin(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error) {
 	conn, err := s.batches.Acquire(ctx)
 	if err != nil {
 		return nil, preconditions{}, err
 	}
 	t := &postgresBatch{conn, s}
-	found, err := t.preconditions(ctx, node, clients, keys)
+	found, err := t.preconditions(ctx, node, ask)
 	if err != nil {
 		return nil, found, t.rollback(ctx, err)
 	}
 	return t, found, nil
 }
 
-func (t *postgresBatch) preconditions(ctx context.Context, node int64, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
+func (t *postgresBatch) preconditions(ctx context.Context, node int64, ask questions) (preconditions, error) {
 	var (
 		p     pgx.Batch
-		found = preconditions{versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
+		found = preconditions{versions: make(map[uuid.UUID]int64, len(ask.clients)), used: make(map[idempotencyKey]firstUse), open: newOpenIssues()}
 	)
 	p.Queue(`BEGIN`)
 	began := t.store.clock.Elapsed()
@@ -58,7 +58,7 @@ func (t *postgresBatch) preconditions(ctx context.Context, node int64, clients [
 		found.now, found.cautious = micros(t.store.clock.Now()), micros(t.store.clock.Cautious())
 		return nil
 	})
-	if len(clients) > 0 {
+	if len(ask.clients) > 0 {
 		// FOR SHARE lets other batches run and makes a change of the client wait.
 		queueList(&p, func(rows pgx.Rows) error {
 			var (
@@ -69,10 +69,13 @@ func (t *postgresBatch) preconditions(ctx context.Context, node int64, clients [
 			found.versions[id] = version
 			return err
 		}, `SELECT id, version, (SELECT tallied_to FROM history) FROM clients
-WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, uuids(clients))
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL ORDER BY id FOR SHARE OF clients`, uuids(ask.clients))
 	}
-	if len(keys) > 0 {
-		findKeys(&p, keys, &found)
+	if len(ask.keys) > 0 {
+		findKeys(&p, ask.keys, &found)
+	}
+	if c := &ask.issues; len(c.failures)+len(c.successes) > 0 {
+		findOpenIssues(&p, c, &found.open)
 	}
 	return found, t.conn.SendBatch(ctx, &p).Close()
 }
@@ -114,7 +117,7 @@ LATERAL (SELECT * FROM idempotency i WHERE i.client_id = k.client_id AND i.key =
 // fails, the server skips COMMIT. When the connection fails without an answer, the outcome
 // of COMMIT is unknown.
 func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
-	w := &postgresWriting{batch: b, moved: make(map[uuid.UUID]bool)}
+	w := &postgresWriting{batch: b, ids: t.store.ids, moved: make(map[uuid.UUID]bool)}
 	w.all()
 	committed := false
 	w.Queue(`COMMIT`).Exec(func(pgconn.CommandTag) error {
@@ -171,6 +174,7 @@ func uuids(ids []uuid.UUID) [][]byte {
 type postgresWriting struct {
 	pgx.Batch
 	*batch
+	ids   *herald.IDs
 	moved map[uuid.UUID]bool // the deliveries that were still held
 }
 
@@ -190,6 +194,7 @@ func (t *postgresWriting) all() {
 		t.Queue(addLateAlertSQL, args...)
 		return nil
 	})
+	t.issues() // last: the rows are locked until the commit
 }
 
 func (t *postgresWriting) addKeys() {
@@ -293,12 +298,15 @@ func (t *postgresWriting) end() {
 		ids, clients            [][]byte
 		addresses, reasons      []string
 		attempts, states, nodes []int64
+		entries                 [][]byte
+		counts                  = counting{now: t.now}
 	)
 	for _, req := range t.results {
 		if r := req.result; r.State != herald.Pending {
 			ids, clients, addresses = append(ids, r.Item.ID[:]), append(clients, r.Item.ClientID[:]), append(addresses, r.Item.Address)
 			attempts, nodes = append(attempts, int64(r.Item.Attempt)), append(nodes, r.Item.Node)
 			states, reasons = append(states, int64(r.State)), append(reasons, string(r.Reason))
+			entries = append(entries, counts.delivery(r.Item.ClientID, r.Item.Address, r.State, r.Reason, t.now))
 		}
 	}
 	if len(ids) == 0 {
@@ -309,22 +317,28 @@ func (t *postgresWriting) end() {
 		err := rows.Scan(&id)
 		t.moved[id] = true
 		return err
-	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now)
+	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now, counts.header(), entries)
 }
 
 const postgresEndSQL = `WITH ended AS (
 DELETE FROM queue WHERE id = ANY($1::uuid[])
-AND ((id, node, attempt) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]))) IS TRUE RETURNING id)
-INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
+AND ((id, node, attempt) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]))) IS TRUE RETURNING id),
+moved AS (INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
 SELECT id, client_id, address, state, reason, $8
 FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[]) r(id, client_id, address, state, reason)
-WHERE (id IN (SELECT id FROM ended)) IS TRUE RETURNING id`
+WHERE (id IN (SELECT id FROM ended)) IS TRUE RETURNING id),
+logged AS (INSERT INTO statistics_log (body)
+SELECT $9::bytea || string_agg(entry, '') FROM unnest($1::uuid[], $10::bytea[]) e(id, entry)
+WHERE (id IN (SELECT id FROM moved)) IS TRUE HAVING count(*) > 0)
+SELECT id FROM moved`
 
 func (t *postgresWriting) addAttempts() {
 	var (
 		ids, timings, requests, responses [][]byte
 		numbers, at, statuses             []int64
 		outcomes, reasons, errs           []string
+		entries                           [][]byte
+		counts                            = counting{now: t.now}
 	)
 	for _, req := range t.results {
 		r, a := req.result, req.result.Attempt
@@ -335,11 +349,15 @@ func (t *postgresWriting) addAttempts() {
 		outcomes, statuses = append(outcomes, string(a.Outcome)), append(statuses, int64(a.Status))
 		reasons, errs = append(reasons, string(a.Reason)), append(errs, a.Error)
 		timings, requests, responses = append(timings, r.timings), append(requests, r.request), append(responses, r.response)
+		entries = append(entries, counts.attempt(r.Item.ClientID, r.Item.Address, a))
 	}
 	if len(ids) == 0 {
 		return
 	}
-	t.Queue(`INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
+	t.Queue(`WITH added AS (INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[])
-ON CONFLICT DO NOTHING`, ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses)
+ON CONFLICT DO NOTHING RETURNING delivery_id, n)
+INSERT INTO statistics_log (body) SELECT $11::bytea || string_agg(entry, '') FROM unnest($1::uuid[], $2::bigint[], $12::bytea[]) e(id, n, entry)
+WHERE ((id, n) IN (SELECT delivery_id, n FROM added)) IS TRUE HAVING count(*) > 0`,
+		ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses, counts.header(), entries)
 }

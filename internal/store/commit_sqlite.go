@@ -31,6 +31,8 @@ type statements struct {
 	addAttempt  *sql.Stmt
 	addLate     *sql.Stmt
 	indexLate   *sql.Stmt
+	logCounts   *sql.Stmt
+	anyOpen     *sql.Stmt
 }
 
 const (
@@ -81,8 +83,9 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
 		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
-		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL},
+		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL}, {&s.anyOpen, anyOpenSQL},
 		{&s.indexLate, addLateAlertSQL},
+		{&s.logCounts, logStatisticsSQL},
 	} {
 		if err := fn(row.stmt, row.text); err != nil {
 			return err
@@ -121,20 +124,21 @@ func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
 // sqliteBatch is the writer's transaction on SQLite.
 type sqliteBatch struct {
 	*sql.Tx
+	store *Store
 	statements
 }
 
-func sqliteBegin(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
+func sqliteBegin(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error) {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, preconditions{}, err
 	}
-	t := &sqliteBatch{tx, s.stmts.in(ctx, tx)}
+	t := &sqliteBatch{tx, s, s.stmts.in(ctx, tx)}
 	now, err := s.now(ctx, tx)
 	if err != nil {
 		return nil, preconditions{}, errors.Join(err, tx.Rollback())
 	}
-	found, err := t.preconditions(ctx, now, micros(s.clock.Cautious()), clients, keys)
+	found, err := t.preconditions(ctx, now, micros(s.clock.Cautious()), ask.clients, ask.keys)
 	if err != nil {
 		return nil, found, errors.Join(err, tx.Rollback())
 	}
@@ -171,7 +175,7 @@ func (t *sqliteBatch) preconditions(ctx context.Context, now, cautious int64, cl
 }
 
 func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
-	w := &sqliteWriting{ctx, t.statements, b}
+	w := &sqliteWriting{ctx, t.statements, b, counting{now: b.now}, t}
 	if err := w.all(); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
@@ -183,6 +187,8 @@ type sqliteWriting struct {
 	ctx context.Context
 	statements
 	*batch
+	counting counting
+	tx       *sqliteBatch
 }
 
 func (t *sqliteWriting) all() error {
@@ -194,10 +200,18 @@ func (t *sqliteWriting) all() error {
 			return err
 		}
 	}
+	if counts := t.counting.row(); counts != nil {
+		if err := t.exec(t.logCounts, counts); err != nil {
+			return err
+		}
+	}
 	if err := t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) }); err != nil {
 		return err
 	}
-	return t.batch.indexLate(func(args ...any) error { return t.exec(t.statements.indexLate, args...) })
+	if err := t.batch.indexLate(func(args ...any) error { return t.exec(t.statements.indexLate, args...) }); err != nil {
+		return err
+	}
+	return t.issues()
 }
 
 func (t *sqliteWriting) exec(stmt *sql.Stmt, args ...any) error {
@@ -245,8 +259,12 @@ func (t *sqliteWriting) record(req *request) error {
 	if a == nil {
 		return nil
 	}
-	return t.exec(t.addAttempt, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
-		r.timings, r.request, r.response)
+	n, err := affected(t.addAttempt.ExecContext(t.ctx, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
+		r.timings, r.request, r.response))
+	if n > 0 {
+		t.counting.attempt(r.Item.ClientID, r.Item.Address, a)
+	}
+	return err
 }
 
 // moveDelivery ends the delivery, or lets it wait for its next attempt. It reports whether
@@ -261,5 +279,6 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
+	t.counting.delivery(d.ClientID, d.Address, r.State, r.Reason, t.now)
 	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
 }

@@ -221,7 +221,7 @@ func (w *writer) transaction(ctx context.Context, requests []*request, node int6
 		ctx, cancel = context.WithTimeout(ctx, batchTimeout)
 		defer cancel()
 	}
-	tx, found, err := s.dialect.begin(ctx, s, node, clientsOf(requests), keysOf(requests))
+	tx, found, err := s.dialect.begin(ctx, s, node, questions{clientsOf(requests), keysOf(requests), issueChangesOf(requests)})
 	if err == nil {
 		err = tx.commit(ctx, newBatch(requests, found, node))
 	}

@@ -52,10 +52,9 @@ type dialect struct {
 	// smallChange changes a row that does not matter, to see whether a commit works.
 	smallChange string
 	// begin begins the writer's transaction, which never runs at the same time as
-	// one that has called pauseBatches. node is to hold deliveries. It returns the preconditions of events of
-	// these clients with these keys. Other transactions cannot change the
-	// clients' versions until this one ends.
-	begin func(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error)
+	// one that has called pauseBatches. node is to hold deliveries. It returns the preconditions that
+	// ask asks for. Other transactions cannot change the clients' versions until this one ends.
+	begin func(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error)
 	// pauseBatches waits for the batches being written and lets no other begin
 	// until the transaction ends.
 	pauseBatches func(ctx context.Context, tx *sql.Tx) error
@@ -78,6 +77,13 @@ type batchTx interface {
 	commit(ctx context.Context, b *batch) error
 }
 
+// questions are what a batch has to know before it is written.
+type questions struct {
+	clients []uuid.UUID // of its events
+	keys    []idempotencyKey
+	issues  issueChanges // what its results change
+}
+
 // preconditions are the contents of the database that decide which requests of a batch can
 // be written.
 type preconditions struct {
@@ -86,6 +92,7 @@ type preconditions struct {
 	versions  map[uuid.UUID]int64         // of the clients; 0 or missing for a client that does not exist
 	used      map[idempotencyKey]firstUse // of the keys, those that have been used
 	talliedTo uuid.UUID                   // the batch itself adds alerts with smaller ids to their tallies
+	open      openIssues                  // of the receivers in the results, on PostgreSQL
 	// registered says that the node is one: another node may have declared it dead.
 	registered bool
 }

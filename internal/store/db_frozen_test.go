@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"herald"
 	"herald/internal/test/postgres"
 	"herald/internal/work"
@@ -166,8 +164,8 @@ func TestFrozenInTheMiddleOfABatch(t *testing.T) {
 	prepared := f.prepare(f.client, true)
 	begin := f.dialect.begin
 	var once sync.Once
-	f.dialect.begin = func(ctx context.Context, s *Store, node int64, clients []uuid.UUID, keys []idempotencyKey) (batchTx, preconditions, error) {
-		tx, found, err := begin(ctx, s, node, clients, keys)
+	f.dialect.begin = func(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error) {
+		tx, found, err := begin(ctx, s, node, ask)
 		once.Do(proxy.freeze)
 		return tx, found, err
 	}

@@ -71,6 +71,7 @@ func TestNotReadyWherePublishesFail(t *testing.T) {
 			onBoth(t, func(t *testing.T, f *fixture) {
 				f.t = t
 				f.ready()
+				f.uncounted = true
 				if _, err := f.write.ExecContext(t.Context(), `ALTER TABLE `+table+` RENAME TO gone`); err != nil {
 					t.Fatal(err)
 				}

@@ -42,6 +42,9 @@ func (c *conditions) add(format string, values ...any) {
 	c.parts = append(c.parts, fmt.Sprintf(format, placeholders...))
 }
 
+// list returns the parts as a list of values.
+func (c *conditions) list() string { return strings.Join(c.parts, ", ") }
+
 // where returns the conditions as a WHERE clause's text.
 func (c *conditions) where() string { return strings.Join(c.parts, " AND ") }
 

@@ -20,8 +20,9 @@ WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
 	}
 	err = s.inTransaction(ctx, "cancel a deleted client's deliveries", func(ctx context.Context, tx *sql.Tx) error {
 		n = 0
+		c := counting{now: micros(s.clock.Now())}
 		for _, id := range waiting {
-			cancelled, err := s.cancelDelivery(ctx, tx, id, herald.ReasonClientDeleted, false)
+			cancelled, err := s.cancelDelivery(ctx, tx, &c, id, herald.ReasonClientDeleted, false)
 			if err != nil {
 				return err
 			}
@@ -29,7 +30,7 @@ WHERE c.deleted_at IS NOT NULL LIMIT $1`, step)
 				n++
 			}
 		}
-		return nil
+		return c.save(ctx, tx)
 	})
 	return n, err
 }

@@ -24,6 +24,7 @@ func (f *fixture) rows(table string) int64 {
 
 func (f *fixture) expireAll() {
 	f.t.Helper()
+	f.uncounted = true
 	for {
 		n, err := f.Expire(f.t.Context())
 		if err != nil {

@@ -114,8 +114,13 @@ func (s *Store) endUnsent(ctx context.Context, d work.Item, reason herald.Reason
 		if err != nil || n == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, addDeliverySQL, d.ID[:], d.ClientID[:], d.Address, int64(herald.Failed), string(reason), now)
-		return err
+		c := counting{now: now}
+		if err := errors.Join(c.addEnded(ctx, tx, d.ID, d.ClientID, d.Address, herald.Failed, reason), c.save(ctx, tx)); err != nil {
+			return err
+		}
+		var changes issueChanges
+		changes.add(&work.Result{Item: d, State: herald.Failed, Reason: reason})
+		return s.changeIssues(ctx, tx, now, changes)
 	})
 }
 
@@ -125,9 +130,13 @@ type bodies map[uuid.UUID]bodyPart
 
 // bodyPart is the head of an alert with its rule, or the data of an event.
 type bodyPart struct {
-	rule uuid.UUID
-	text []byte
+	rule         uuid.UUID
+	notification bool // of an alert, see work.Item
+	text         []byte
 }
+
+// isNotificationSQL is herald.IsNotification of an alert's type.
+const isNotificationSQL = `type IN ('` + herald.ReceiverFailing + `', '` + herald.ReceiverRecovered + `')`
 
 // idsOf returns the alerts and the events of items, each once.
 func idsOf(items []work.Item) (alerts, events []uuid.UUID) {
@@ -156,7 +165,7 @@ func (b bodies) setOn(items []work.Item) (missing map[uuid.UUID]bool) {
 			missing[d.ID] = true
 			continue
 		}
-		d.RuleID, d.Head, d.Data = head.rule, head.text, data.text
+		d.RuleID, d.Notification, d.Head, d.Data = head.rule, head.notification, head.text, data.text
 	}
 	return missing
 }

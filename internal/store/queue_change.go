@@ -14,8 +14,8 @@ import (
 )
 
 // cancelDelivery moves a pending delivery to history as cancelled, and reports whether it
-// did. It moves a delivery that a node holds only if includeHeld.
-func (s *Store) cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, reason herald.Reason, includeHeld bool) (bool, error) {
+// did. It moves a delivery that a node holds only if includeHeld. The caller saves the counting.
+func (s *Store) cancelDelivery(ctx context.Context, tx *sql.Tx, c *counting, id uuid.UUID, reason herald.Reason, includeHeld bool) (bool, error) {
 	var (
 		client  uuid.UUID
 		address string
@@ -28,8 +28,7 @@ func (s *Store) cancelDelivery(ctx context.Context, tx *sql.Tx, id uuid.UUID, re
 	if err != nil {
 		return false, err
 	}
-	_, err = tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int64(herald.Cancelled), string(reason), micros(s.clock.Now()))
-	return true, err
+	return true, c.addEnded(ctx, tx, id, client, address, herald.Cancelled, reason)
 }
 
 // CancelDelivery cancels a client's pending delivery. An attempt that is under way may still
@@ -44,9 +43,13 @@ func (s *Store) CancelDelivery(ctx context.Context, by herald.Caller, client, id
 		return herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s. Only a pending one can be cancelled.", id, d.State)
 	}
 	return s.changeInTurn(ctx, client, "cancel a delivery", func(ctx context.Context, tx *sql.Tx) error {
-		cancelled, err := s.cancelDelivery(ctx, tx, id, herald.ReasonCancelled, true)
+		c := counting{now: micros(s.clock.Now())}
+		cancelled, err := s.cancelDelivery(ctx, tx, &c, id, herald.ReasonCancelled, true)
 		if err == nil && !cancelled {
 			return herald.Errorf(herald.CodeConflict, "The delivery %s has just ended. Only a pending one can be cancelled.", id)
+		}
+		if err == nil {
+			err = c.save(ctx, tx)
 		}
 		if err != nil {
 			return err

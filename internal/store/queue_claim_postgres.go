@@ -40,11 +40,11 @@ func postgresReadBodies(ctx context.Context, s *Store, items []work.Item) (missi
 			id uuid.UUID
 			b  bodyPart
 		)
-		err = rows.Scan(&id, &b.rule, &b.text)
+		err = rows.Scan(&id, &b.rule, &b.notification, &b.text)
 		found[id] = b
 		return none, err
-	}, `SELECT id, rule_id, head FROM alerts WHERE id = ANY($1::uuid[])
-UNION ALL SELECT id, NULL, data FROM events WHERE id = ANY($2::uuid[])`, uuids(alerts), uuids(events))
+	}, `SELECT id, rule_id, `+isNotificationSQL+`, head FROM alerts WHERE id = ANY($1::uuid[])
+UNION ALL SELECT id, NULL, false, data FROM events WHERE id = ANY($2::uuid[])`, uuids(alerts), uuids(events))
 	if err != nil {
 		return nil, err
 	}

@@ -31,10 +31,10 @@ func sqliteReadBodies(ctx context.Context, s *Store, items []work.Item) (missing
 	for _, part := range []struct {
 		ids  []uuid.UUID
 		text string
-	}{{alerts, `SELECT rule_id, head FROM alerts WHERE id = $1`}, {events, `SELECT NULL, data FROM events WHERE id = $1`}} {
+	}{{alerts, `SELECT rule_id, ` + isNotificationSQL + `, head FROM alerts WHERE id = $1`}, {events, `SELECT NULL, false, data FROM events WHERE id = $1`}} {
 		for _, id := range part.ids {
 			var b bodyPart
-			err := s.read.QueryRowContext(ctx, part.text, id[:]).Scan(&b.rule, &b.text)
+			err := s.read.QueryRowContext(ctx, part.text, id[:]).Scan(&b.rule, &b.notification, &b.text)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue
 			}

@@ -188,25 +188,37 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 		if n == 0 {
 			return work.ErrNotHeld
 		}
-		if err := endDigested(ctx, tx, result, d.ID, d.Address, d.Attempt, now); err != nil {
+		c := &counting{now: now}
+		if err := endDigested(ctx, tx, c, result, d.ID, d.Address, d.Attempt); err != nil {
 			return err
 		}
+		var issues issueChanges
+		issues.add(&r)
 		for _, entry := range entries {
 			if entry.DeliveryID == d.ID {
 				continue
 			}
 			var address string
 			var attempt int
-			err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND node IS NULL RETURNING address, attempt`, entry.DeliveryID[:]).Scan(&address, &attempt)
+			var made int64
+			err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND node IS NULL RETURNING address, attempt, made_at`, entry.DeliveryID[:]).Scan(&address, &attempt, &made)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue // it was cancelled meanwhile
 			}
 			if err == nil {
-				err = endDigested(ctx, tx, result, entry.DeliveryID, address, attempt, now)
+				err = endDigested(ctx, tx, c, result, entry.DeliveryID, address, attempt)
 			}
 			if err != nil {
 				return err
 			}
+			issues.add(&work.Result{Item: work.Item{ID: entry.DeliveryID, ClientID: d.ClientID, Address: address, MadeAt: fromMicros(made),
+				Notification: herald.IsNotification(entry.Type)}, Attempt: r.Attempt, State: r.State, Reason: r.Reason})
+		}
+		if err := s.changeIssues(ctx, tx, now, issues); err != nil {
+			return err
+		}
+		if err := c.save(ctx, tx); err != nil {
+			return err
 		}
 		box, err := mailbox(ctx, tx, d)
 		if err != nil {
@@ -217,14 +229,14 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 }
 
 // endDigested moves a delivery to history with the result of a digest.
-func endDigested(ctx context.Context, tx *sql.Tx, result *encodedResult, id uuid.UUID, address string, attempt int, now int64) error {
-	_, err := tx.ExecContext(ctx, addDeliverySQL, id[:], result.Item.ClientID[:], address, int64(result.State), string(result.Reason), now)
-	a := result.Attempt
-	if err != nil || a == nil {
+func endDigested(ctx context.Context, tx *sql.Tx, c *counting, result *encodedResult, id uuid.UUID, address string, n int) error {
+	err := c.addEnded(ctx, tx, id, result.Item.ClientID, address, result.State, result.Reason)
+	if err != nil || result.Attempt == nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, addAttemptSQL, id[:], attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error, result.timings, result.request, result.response)
-	return err
+	attempt := *result.Attempt
+	attempt.DeliveryID, attempt.N = id, n
+	return c.addAttempt(ctx, tx, result.Item.ClientID, address, &attempt, result.timings, result.request, result.response)
 }
 
 // assignCarrier makes one delivery still parked for a mailbox the carrier of the next digest,

@@ -172,6 +172,7 @@ func (s *Store) FreeOrphans(ctx context.Context, after uuid.UUID) (last uuid.UUI
 		if err != nil {
 			return err
 		}
+		c := counting{now: now}
 		for _, o := range orphans {
 			freed, err := affected(tx.ExecContext(ctx, `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1
 WHERE id = $2 AND node = $3 AND attempt = $4 AND node NOT IN (SELECT id FROM nodes)`, now, o.ID[:], o.node, o.Attempt))
@@ -181,13 +182,13 @@ WHERE id = $2 AND node = $3 AND attempt = $4 AND node NOT IN (SELECT id FROM nod
 			if freed == 0 {
 				continue
 			}
-			_, err = tx.ExecContext(ctx, addAttemptSQL, o.ID[:], o.Attempt, now, string(herald.OutcomeUnknown), 0, string(herald.ReasonInterrupted),
-				"The node that held this delivery stopped before it recorded a result; the request may have been sent.", nil, nil, nil)
-			if err != nil {
+			interrupted := &herald.Attempt{DeliveryID: o.ID, N: o.Attempt, At: fromMicros(now), Outcome: herald.OutcomeUnknown, Reason: herald.ReasonInterrupted,
+				Error: "The node that held this delivery stopped before it recorded a result; the request may have been sent."}
+			if err := c.addAttempt(ctx, tx, o.ClientID, o.Address, interrupted, nil, nil, nil); err != nil {
 				return err
 			}
 		}
-		return nil
+		return c.save(ctx, tx)
 	})
 	return orphans[len(orphans)-1].ID, len(orphans), err
 }

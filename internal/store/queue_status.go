@@ -28,6 +28,10 @@ const (
 coalesce(sum(CASE WHEN node IS NULL AND due_at <= $2 THEN 1 ELSE 0 END), 0), coalesce(min(CASE WHEN due_at <= $2 THEN due_at END), 0)
 FROM (SELECT node, due_at FROM queue ORDER BY id LIMIT $1) x`
 
+	// clientBacklogSQL lists the clients with most of them; at most $3.
+	clientBacklogSQL = `SELECT client_id, count(*), coalesce(min(CASE WHEN due_at <= $2 THEN due_at END), 0)
+FROM (SELECT client_id, due_at FROM queue ORDER BY id LIMIT $1) x GROUP BY client_id ORDER BY count(*) DESC, client_id LIMIT $3`
+
 	slowSQL = `SELECT client_id, lane, count(*), min(made_at)
 FROM (SELECT client_id, lane, made_at FROM queue ORDER BY id LIMIT $1) x
 GROUP BY client_id, lane HAVING min(made_at) <= $2 ORDER BY count(*) DESC, min(made_at), client_id, lane LIMIT $3`
@@ -55,6 +59,9 @@ func (s *Store) Status(ctx context.Context) (status herald.Status, err error) {
 	status.Nodes = int(nodes)
 	if status.Backlog, err = s.backlog(ctx, now); err != nil {
 		return status, s.failed("count what is pending", err)
+	}
+	if status.Clients, err = s.clientBacklogs(ctx, now); err != nil {
+		return status, s.failed("count what is pending of each client", err)
 	}
 	status.SlowReceivers, err = list(ctx, s.lists, func(rows *sql.Rows) (r herald.SlowReceiver, err error) {
 		var since int64
@@ -90,6 +97,18 @@ func (s *Store) backlog(ctx context.Context, now int64) (*herald.Backlog, error)
 		}
 		return &b, err
 	}, backlogSQL, herald.MaxBacklog, now)
+}
+
+func (s *Store) clientBacklogs(ctx context.Context, now int64) ([]herald.ClientBacklog, error) {
+	return list(ctx, s.lists, func(rows *sql.Rows) (b herald.ClientBacklog, err error) {
+		var oldest int64
+		err = rows.Scan(&b.ClientID, &b.Pending, &oldest)
+		if oldest != 0 {
+			at := fromMicros(oldest)
+			b.OldestDue = &at
+		}
+		return b, err
+	}, clientBacklogSQL, herald.MaxBacklog, now, herald.MaxBacklogClients)
 }
 
 // size returns the size of the database. SQLite's is that of its files.

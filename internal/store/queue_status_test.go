@@ -50,6 +50,9 @@ func testStatusCountsWhatIsPending(t *testing.T, f *fixture) {
 	add("https://retried.example", 2, 30*time.Second, time.Hour, false)
 	s := status()
 	b := s.Backlog
+	if len(s.Clients) != 1 || s.Clients[0].ClientID != f.client.ID || s.Clients[0].Pending != b.Pending || s.Clients[0].OldestDue == nil || !s.Clients[0].OldestDue.Equal(*b.OldestDue) {
+		t.Errorf("by client %+v, want one with all of %+v", s.Clients, b)
+	}
 	if b.Pending != 28+9+2 || b.Ready != 28 || b.Held != 9 || b.Waiting != 2 || b.AtLeast {
 		t.Errorf("backlog %+v", b)
 	}

@@ -127,6 +127,7 @@ type Store struct {
 	node                                            atomic.Int64 // this node's incarnation, 0 before Register
 	holding                                         holding
 	probe                                           probe
+	folding                                         folding
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool

@@ -23,6 +23,8 @@ type fixture struct {
 	client  herald.Client
 	rule    herald.Rule
 	version int64 // of the client, when a test needs it
+	// uncounted says that the test has deleted history, or statistics are not of it, see checkIfCounted.
+	uncounted bool
 }
 
 const (
@@ -30,16 +32,20 @@ const (
 	origin = "https://receiver.example:443"
 )
 
-// onBoth runs a test on a new database of each kind.
+// onBoth runs a test on a new database of each kind. Afterwards the statistics must be those of history.
 func onBoth(t *testing.T, test func(*testing.T, *fixture)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		test(t, newFixture(t, Options{Dir: t.TempDir()}))
+		f := newFixture(t, Options{Dir: t.TempDir()})
+		test(t, f)
+		f.checkIfCounted()
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, newFixture(t, Options{Database: postgres.Database(t)}))
+		f := newFixture(t, Options{Database: postgres.Database(t)})
+		test(t, f)
+		f.checkIfCounted()
 	})
 }
 

@@ -85,6 +85,8 @@ type Item struct {
 	// deliveries of an event share one Data: a body for each would fill the memory.
 	Head []byte
 	Data []byte
+	// Notification says that the alert is of one of Herald's own events about receivers.
+	Notification bool
 	// Attempt is the number of the next attempt, counting from 1.
 	Attempt int
 	// Retries is how many retries of the policy are used up. An interrupted attempt counts in

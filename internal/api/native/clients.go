@@ -12,9 +12,6 @@ import (
 	"herald/internal/api/openapi"
 )
 
-// maxClientName bounds a client's name, in characters.
-const maxClientName = 200
-
 // account is a client in an answer to the operator. GET /profile answers the client with
 // the rest.
 type account struct {
@@ -123,9 +120,9 @@ func (s *surface) registerClients() {
 }
 
 // readNamed reads a body that makes or renames a client. The body has a name of at most
-// maxClientName characters and, if takesRole, an optional role.
+// herald.MaxClientName characters and, if takesRole, an optional role.
 func readNamed(r *http.Request, takesRole bool) (name string, role herald.Role, err error) {
-	err = readObject(r, readNameAndRole(&name, &role, maxClientName, takesRole))
+	err = readObject(r, readNameAndRole(&name, &role, herald.MaxClientName, takesRole))
 	return name, role, err
 }
 
@@ -146,7 +143,7 @@ func readNameAndRole(name *string, role *herald.Role, most int, takesRole bool) 
 }
 
 func readRole(c *cursor) (herald.Role, error) {
-	text, err := c.text(1, maxClientName)
+	text, err := c.text(1, herald.MaxClientName)
 	if err == nil && text != "" && !slices.Contains(herald.Roles(), herald.Role(text)) {
 		err = herald.Invalid("", "%q is not one of %s, %s and %s", short(text), herald.Administrator, herald.Developer, herald.Analyst)
 	}

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -225,6 +226,7 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 		"limit": "3", "after": uuid.NewString(), "state": "failed", "receiver": "https://x.example", "type": "Sync Failed",
 		"company": uuid.NewString(), "alert": uuid.NewString(), "since": "2026-05-03T09:00:00Z", "until": "2026-05-03T09:00:00Z",
 		"client": acme.String(), "reason": "timeout", "body": "true",
+		"/issues state": "ended",
 	}
 	rule := uuid.New()
 	r.rules[rule] = acme
@@ -250,7 +252,7 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 		for _, p := range parameters {
 			if p := p.(object); p["in"] == "query" {
 				name := p["name"].(string)
-				value := strings.ReplaceAll(values[name], " ", "+")
+				value := strings.ReplaceAll(cmp.Or(values[path+" "+name], values[name]), " ", "+")
 				if path == "/events/{id}/rules" && name == "after" {
 					value = rule.String()
 				}

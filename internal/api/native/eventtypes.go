@@ -136,15 +136,12 @@ func (s *surface) saveEventType(r *http.Request, caller herald.Caller) (eventTyp
 	if err != nil {
 		return eventType{}, err
 	}
-	if err := catalogue.Check(spec); err != nil {
-		return eventType{}, err
-	}
 	known, err := s.Catalogue(r.Context())
 	if err != nil {
 		return eventType{}, err
 	}
-	if t, taken := known.Lookup(spec.Name); taken && t.Name != spec.Name {
-		return eventType{}, herald.Errorf(herald.CodeConflict, "%q is taken for another spelling of the event type %q. Choose another name, or change that one.", spec.Name, t.Name)
+	if err := known.CheckSave(spec); err != nil {
+		return eventType{}, err
 	}
 	if err := s.EventTypes.SaveEventType(r.Context(), caller, spec); err != nil {
 		return eventType{}, err
@@ -158,12 +155,9 @@ func (s *surface) deleteEventType(r *http.Request, caller herald.Caller) (openap
 	if err != nil {
 		return none, err
 	}
-	t, ok := known.Lookup(name)
-	switch {
-	case !ok:
-		return none, herald.Errorf(herald.CodeNotFound, "There is no event type %q.%s GET /eventTypes lists those there are.", short(name), known.Hint(name))
-	case t.BuiltIn:
-		return none, herald.Errorf(herald.CodeConflict, "%q is a built-in event type. Only types that were added can be deleted.", t.Name)
+	t, err := known.CheckDelete(name)
+	if err != nil {
+		return none, err
 	}
 	return none, s.EventTypes.DeleteEventType(r.Context(), caller, t.Name)
 }

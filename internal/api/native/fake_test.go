@@ -45,8 +45,11 @@ type fake struct {
 	recovered   recovery      // what Recover was called with
 	by          herald.Caller // of the last change of a delivery
 	keys        []herald.Key
+	counted     herald.StatisticsFilter // what Statistics was called with
 	link        herald.PortalLink
 	ended       []herald.Caller // whose sessions have ended
+	issues      []herald.Issue
+	notified    map[uuid.UUID]herald.Notifications // by client
 }
 
 type recovery struct {
@@ -346,6 +349,53 @@ func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([
 
 func (f *fake) EndSessions(_ context.Context, by herald.Caller) error {
 	f.ended = append(f.ended, by)
+	return nil
+}
+
+func (f *fake) Issues(_ context.Context, client uuid.UUID, q herald.IssueFilter) ([]herald.Issue, uuid.UUID, error) {
+	return newest(f.issues, q.After, q.Limit, func(i herald.Issue) uuid.UUID { return i.ID }, func(i herald.Issue) bool {
+		return (client == uuid.Nil || i.ClientID == client) && (q.State == "" || q.State == i.State) &&
+			(q.Receiver == "" || q.Receiver == i.Receiver) && (q.Reason == "" || q.Reason == i.Reason)
+	}), uuid.Nil, nil
+}
+
+func (f *fake) issue(client, id uuid.UUID) (*herald.Issue, error) {
+	for n := range f.issues {
+		if i := &f.issues[n]; i.ID == id && (client == uuid.Nil || i.ClientID == client) {
+			return i, nil
+		}
+	}
+	return nil, herald.Errorf(herald.CodeNotFound, "No issue was found with ID %s", id)
+}
+
+func (f *fake) Issue(_ context.Context, client, id uuid.UUID) (herald.Issue, error) {
+	i, err := f.issue(client, id)
+	if err != nil {
+		return herald.Issue{}, err
+	}
+	return *i, nil
+}
+
+func (f *fake) AcknowledgeIssue(_ context.Context, by herald.Caller, client, id uuid.UUID, note string) (herald.Issue, error) {
+	i, err := f.issue(client, id)
+	if err != nil {
+		return herald.Issue{}, err
+	}
+	i.Acknowledged = &herald.Acknowledgement{At: f.now, Actor: by.Actor(), APIKeyID: by.Key.ID, Note: note}
+	return *i, nil
+}
+
+func (f *fake) Notifications(_ context.Context, client uuid.UUID) (herald.Notifications, error) {
+	return f.notified[client], nil
+}
+
+func (f *fake) SetNotifications(_ context.Context, _ herald.Caller, client uuid.UUID, n herald.Notifications) error {
+	f.notified[client] = n
+	return nil
+}
+
+func (f *fake) StopNotifications(_ context.Context, _ herald.Caller, client uuid.UUID) error {
+	delete(f.notified, client)
 	return nil
 }
 

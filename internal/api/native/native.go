@@ -1,5 +1,5 @@
 // Package native is Herald's own HTTP surface: publishing events, reading deliveries,
-// managing clients, event types and mailboxes, the audit log, the health checks, and the
+// statistics, managing clients, event types and mailboxes, the audit log, the health checks, and the
 // OpenAPI document of the whole API.
 //
 // It is strict about requests. An unknown member or parameter, a wrong type, or a member
@@ -19,6 +19,7 @@ package native
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -136,6 +137,26 @@ type Audit interface {
 	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
 }
 
+// Issues reads and acknowledges issues. A client of uuid.Nil means those of all clients; the calls
+// about one are CodeNotFound when there is no such issue.
+type Issues interface {
+	// Issues lists the issues that meet the filter, newest first. next is as of Events.
+	Issues(ctx context.Context, client uuid.UUID, f herald.IssueFilter) (found []herald.Issue, next uuid.UUID, err error)
+	Issue(ctx context.Context, client, id uuid.UUID) (herald.Issue, error)
+	// AcknowledgeIssue is CodeConflict when the issue has ended.
+	AcknowledgeIssue(ctx context.Context, by herald.Caller, client, id uuid.UUID, note string) (herald.Issue, error)
+}
+
+// Notifications stores who hears when a receiver of a client fails.
+type Notifications interface {
+	Notifications(ctx context.Context, client uuid.UUID) (herald.Notifications, error)
+	// SetNotifications replaces them and the client's rules for them. It is CodeConflict when the
+	// client would have too many rules.
+	SetNotifications(ctx context.Context, by herald.Caller, client uuid.UUID, n herald.Notifications) error
+	// StopNotifications deletes them and those rules. A second call changes nothing.
+	StopNotifications(ctx context.Context, by herald.Caller, client uuid.UUID) error
+}
+
 // Mailboxes stores which mailboxes get no more mail of a client.
 type Mailboxes interface {
 	// Unsubscribed lists the mailboxes by address.
@@ -167,11 +188,18 @@ type Options struct {
 	Clients     Clients
 	Keys        Keys
 	Audit       Audit
+	Issues      Issues
 	Mailboxes   Mailboxes
 	EventTypes  EventTypes
 	Backups     Backups
 	PortalLinks PortalLinks
 	Sessions    Sessions
+	Statistics  Statistics
+	Now         func() time.Time
+	// Notifications is who hears when a receiver fails, and CheckURL refuses a webhook's address that may
+	// not be called.
+	Notifications Notifications
+	CheckURL      func(raw string) error
 	// PortalURL returns the address of a portal link with a secret; nil without the portal.
 	PortalURL func(r *http.Request, secret string) string
 	// Catalogue returns the present event types.
@@ -198,6 +226,8 @@ func Register(o Options) error {
 	s := &surface{o}
 	s.registerEvents()
 	s.registerDeliveries()
+	s.registerIssues()
+	s.registerNotifications()
 	s.registerRules()
 	s.registerUnsubscribed()
 	s.registerClients()
@@ -207,6 +237,7 @@ func Register(o Options) error {
 	s.registerBackup()
 	s.registerPortalLinks()
 	s.registerSessions()
+	s.registerStatistics()
 	return s.serveDocument()
 }
 

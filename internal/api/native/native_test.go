@@ -37,12 +37,20 @@ func newFixture(t *testing.T) *fixture {
 		attempts: map[uuid.UUID][]herald.Attempt{},
 		rules:    map[uuid.UUID]uuid.UUID{},
 		unsent:   map[uuid.UUID]bool{},
+		notified: map[uuid.UUID]herald.Notifications{},
 	}
 	mux := http.NewServeMux()
 	described := openapi.New(mux, "1.2.3")
 	codat.Describe(described.OpenAPI())
 	err := Register(Options{
-		Auth: f, Publisher: f, Events: f, Explainer: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Sessions: f,
+		Auth: f, Publisher: f, Events: f, Explainer: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f, PortalLinks: f, Sessions: f, Statistics: f, Issues: f, Notifications: f,
+		Now: func() time.Time { return f.now },
+		CheckURL: func(raw string) error {
+			if !strings.HasPrefix(raw, "https://") {
+				return herald.Invalid("", "%q is no https address", raw)
+			}
+			return nil
+		},
 		PortalURL: func(r *http.Request, secret string) string { return "http://" + r.Host + "/portal/link#" + secret },
 		Catalogue: func(context.Context) (*catalogue.Catalogue, error) {
 			return catalogue.New(f.eventTypes, catalogue.Options{})
@@ -186,6 +194,13 @@ var calls = []aCall{
 	{"POST", "/clients/{id}/portalLinks", withOperatorKey, `{"role":"analyst"}`},
 	{"DELETE", "/sessions", withAnyKey, ""},
 	{"GET", "/audit", withAnyKey, ""},
+	{"GET", "/statistics", withAnyKey, ""},
+	{"GET", "/issues", withAnyKey, ""},
+	{"GET", "/issues/{id}", withAnyKey, ""},
+	{"POST", "/issues/{id}/acknowledge", withAnyKey, `{"note":"n"}`},
+	{"GET", "/notifications", withClientKey, ""},
+	{"PUT", "/notifications", withClientKey, `{"failingAfterMinutes":10,"mailboxes":["ann@acme.example"]}`},
+	{"DELETE", "/notifications", withClientKey, ""},
 	{"POST", "/backup", withOperatorKey, ""},
 	{"GET", "/eventTypes", withAnyKey, ""},
 	{"GET", "/eventTypes/{name}", withAnyKey, ""},

@@ -33,7 +33,8 @@ async function refresh() {
   const live = document.querySelector("[data-live]");
   if (!live) return;
   if (!busy()) {
-    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "error" }).catch(() => null);
+    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual" }).catch(() => null);
+    if (response?.type === "opaqueredirect") { signedOut(); return; }
     if (response?.ok && !busy()) {
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
       const changed = live.dataset.live === "rows" ? refreshRows(live, fresh) : refreshPage(fresh);
@@ -43,6 +44,13 @@ async function refresh() {
     }
   }
   plan();
+}
+
+// signedOut says that the session has ended. The page stays as it is, and asks no more.
+function signedOut() {
+  const notice = document.getElementById("session-ended").content.cloneNode(true);
+  notice.querySelector("a").href = location.href;
+  document.querySelector("main").prepend(notice);
 }
 
 // contentOf is what a cell says: of a time itself, not how long ago it is.

@@ -4,7 +4,8 @@
 //
 // It checks the following, whatever happened. Every alert of an acknowledged event was delivered,
 // and the receiver has it. Nothing is pending for ever. Every request that the receiver saw is an
-// attempt on record. If the receiver took an alert twice, an attempt on record explains it.
+// attempt on record. If the receiver took an alert twice, an attempt on record explains it. The statistics
+// count what is on record, and nothing else.
 package crash
 
 import (

@@ -154,6 +154,9 @@ func run(t *testing.T, nodes []*node, trouble func(), options ...client.Option) 
 	stop()
 	wg.Wait()
 	problems := crash.Check(t.Context(), clients[0], publisher, receiver, 90*time.Second)
+	if err := crash.CheckStatistics(t.Context(), clients[0], 90*time.Second); err != nil {
+		problems = append(problems, err)
+	}
 	for i, problem := range problems {
 		if i == 20 {
 			t.Errorf("and %d more", len(problems)-i)

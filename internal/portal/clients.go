@@ -1,0 +1,319 @@
+package portal
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/internal/query"
+)
+
+const (
+	// clientPage is how many clients a page lists.
+	clientPage = 50
+	// maxPending is how far the pending deliveries of a client are counted.
+	maxPending = 100
+)
+
+// managePath returns the address of the page on which the operator manages a client.
+func managePath(id uuid.UUID) string { return Path + "operator/clients/" + id.String() }
+
+// clientRow is a client in the operator's list.
+type clientRow struct {
+	client
+	Pending   int
+	Counted   bool // Pending is exact
+	OldestDue *time.Time
+	Failing   int  // how many receivers fail
+	Late      bool // something is due, and was not sent for longer than a minute
+}
+
+// State says how a client's deliveries are.
+func (c clientRow) State() badge {
+	switch {
+	case c.Failing > 0:
+		return badge{"bad", "cross", plural(c.Failing, "receiver fails", "receivers fail")}
+	case c.Late:
+		return badge{"wait", "clock", "Behind"}
+	case c.Pending > 0:
+		return badge{"busy", "send", "Sending"}
+	case !c.Counted:
+		return badge{"off", "question", "Not known"}
+	}
+	return badge{"good", "check", "Nothing waits"}
+}
+
+// lateAfter is how long a delivery may be due before its client's row says so; as GET /status does.
+const lateAfter = time.Minute
+
+// Path returns the address of a client's pages.
+func (c client) Path() string { return c.path("") }
+
+// Manage returns the address of the page on which the operator manages a client.
+func (c client) Manage() string { return managePath(c.ID) }
+
+// clientListView is what the operator's list of clients shows.
+type clientListView struct {
+	Rows         []clientRow
+	Older, First string
+	New          newClientForm
+}
+
+// newClientForm makes a client.
+type newClientForm struct {
+	Name  filterField
+	Role  string
+	Roles []herald.Role
+}
+
+// clientList lists the clients for the operator.
+func (p *portal) clientList(r *http.Request, _ visit) (answer, error) {
+	return p.showClients(r, newClientForm{Role: string(herald.Developer)})
+}
+
+func (p *portal) showClients(r *http.Request, form newClientForm) (answer, error) {
+	form.Roles = herald.Roles()
+	after, err := optionalID("after", r.URL.Query().Get("after"))
+	if err != nil {
+		return answer{}, err
+	}
+	found, err := p.Clients.Clients(r.Context(), after, clientPage+1)
+	if err != nil {
+		return answer{}, err
+	}
+	status, err := p.Operator.Status(r.Context())
+	if err != nil {
+		return answer{}, err
+	}
+	failing, err := p.failingReceivers(r.Context())
+	if err != nil {
+		return answer{}, err
+	}
+	list := clientListView{New: form}
+	if after != uuid.Nil {
+		list.First = Path + "clients"
+	}
+	if len(found) > clientPage {
+		found = found[:clientPage]
+		list.Older = Path + "clients?" + url.Values{"after": {found[clientPage-1].ID.String()}}.Encode()
+	}
+	backlog := make(map[uuid.UUID]herald.ClientBacklog)
+	for _, b := range status.Clients {
+		backlog[b.ClientID] = b
+	}
+	whole := status.Backlog != nil && !status.Backlog.AtLeast && len(status.Clients) < herald.MaxBacklogClients
+	for _, c := range found {
+		b, counted := backlog[c.ID]
+		list.Rows = append(list.Rows, clientRow{client: client{c.ID, c.Profile.Name}, Pending: b.Pending, Counted: counted || whole, Failing: len(failing[c.ID]),
+			OldestDue: b.OldestDue, Late: b.OldestDue != nil && status.At.Sub(*b.OldestDue) > lateAfter})
+	}
+	return page("clients.html", "Clients", list), nil
+}
+
+// maxAllIssues is how many open issues of all clients are read for their list.
+const maxAllIssues = 1000
+
+// failingReceivers returns the receivers with an open issue, by client.
+func (p *portal) failingReceivers(ctx context.Context) (map[uuid.UUID]map[string]bool, error) {
+	open, _, err := p.Issues.Issues(ctx, uuid.Nil, herald.IssueFilter{State: herald.IssueOpen, Limit: maxAllIssues})
+	failing := make(map[uuid.UUID]map[string]bool)
+	for _, i := range open {
+		if failing[i.ClientID] == nil {
+			failing[i.ClientID] = make(map[string]bool)
+		}
+		failing[i.ClientID][i.Receiver] = true
+	}
+	return failing, err
+}
+
+// createdView shows a new client and its key.
+type createdView struct {
+	Client client
+	Role   herald.Role
+	Key    string
+}
+
+// createClient makes a client. Its page shows the key this once.
+func (p *portal) createClient(r *http.Request, v visit) (answer, error) {
+	form := newClientForm{Name: filterField{Value: strings.TrimSpace(r.PostForm.Get("name"))}, Role: r.PostForm.Get("role")}
+	role, err := roleOf(form.Role)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := herald.CheckClientName(form.Name.Value); err != nil {
+		form.Name.Error = "Name: " + messageOf(err) + "."
+		a, err := p.showClients(r, form)
+		a.status = http.StatusUnprocessableEntity
+		return a, err
+	}
+	made, key, err := p.Operator.Clients.CreateClient(r.Context(), v.caller, form.Name.Value, role)
+	if err != nil {
+		return answer{}, err
+	}
+	a := page("client-created.html", "Client created", createdView{client{made.ID, made.Profile.Name}, role, key})
+	a.status = http.StatusCreated
+	return a, nil
+}
+
+// roleOf returns the role that a form names; without one it is herald.Developer.
+func roleOf(text string) (herald.Role, error) {
+	if text == "" {
+		return herald.Developer, nil
+	}
+	for _, role := range herald.Roles() {
+		if text == string(role) {
+			return role, nil
+		}
+	}
+	return "", herald.Invalid("role", "%.80q is no role; choose administrator, developer or analyst.", text)
+}
+
+// manageView is what the page about one client shows.
+type manageView struct {
+	Client client
+	Rules  int
+	Keys   []herald.Key
+	// Pending are the deliveries that would be cancelled; More says that there are others.
+	Pending int
+	More    bool
+	Name    filterField
+	Link    linkForm
+	Made    *madeLink
+	Confirm filterField // of deleting
+}
+
+// linkForm makes a portal link.
+type linkForm struct {
+	Role  string
+	Roles []herald.Role
+	Life  string
+	Lives []linkLife
+	Path  filterField
+}
+
+type madeLink struct {
+	URL       string
+	Role      herald.Role
+	ExpiresAt time.Time
+}
+
+// linkLife is how long a link can be used.
+type linkLife struct {
+	Value, Word string
+	life        time.Duration
+}
+
+var linkLives = []linkLife{{"10m", "10 minutes", herald.DefaultLinkLife}, {"1h", "1 hour", time.Hour}, {"24h", "24 hours", herald.MaxLinkLife}}
+
+// managed reads what is shown about the client that a path names.
+func (p *portal) managed(r *http.Request, v visit) (show manageView, err error) {
+	if show.Client, err = p.clientOf(r.Context(), r.PathValue("client"), v.session); err != nil {
+		return show, err
+	}
+	show.Name.Value = show.Client.Name
+	show.Link = linkForm{Role: string(herald.Developer), Roles: herald.Roles(), Life: linkLives[0].Value, Lives: linkLives}
+	if show.Keys, err = p.Operator.Clients.Keys(r.Context(), show.Client.ID); err != nil {
+		return show, err
+	}
+	_, show.Rules, err = p.Rules.Rules(r.Context(), show.Client.ID, uuid.Nil, query.List{Page: 1, PageSize: query.DefaultPageSize, Order: query.Rules().Default})
+	if err != nil {
+		return show, err
+	}
+	show.Pending, show.More, err = p.countPending(r.Context(), show.Client.ID)
+	return show, err
+}
+
+// countPending counts the pending deliveries of a client up to maxPending.
+func (p *portal) countPending(ctx context.Context, of uuid.UUID) (n int, more bool, err error) {
+	found, next, err := p.Deliveries.Deliveries(ctx, of, herald.DeliveryFilter{State: new(herald.Pending), Limit: maxPending + 1})
+	return min(len(found), maxPending), len(found) > maxPending || next != uuid.Nil, err
+}
+
+// manage shows a client to the operator.
+func (p *portal) manage(r *http.Request, v visit) (answer, error) {
+	show, err := p.managed(r, v)
+	return page("client.html", show.Client.Name, show), err
+}
+
+// renameClient changes a client's name.
+func (p *portal) renameClient(r *http.Request, v visit) (answer, error) {
+	show, err := p.managed(r, v)
+	if err != nil {
+		return answer{}, err
+	}
+	show.Name.Value = strings.TrimSpace(r.PostForm.Get("name"))
+	if err := herald.CheckClientName(show.Name.Value); err != nil {
+		show.Name.Error = "Name: " + messageOf(err) + "."
+		return wrong("client.html", show.Client.Name, show), nil
+	}
+	err = p.Operator.Clients.RenameClient(r.Context(), v.caller, show.Client.ID, show.Name.Value)
+	return seeOther("%s?notice=renamed", managePath(show.Client.ID)), err
+}
+
+// wrong is a page with messages beside its fields.
+func wrong(file, title string, data any) answer {
+	a := page(file, title, data)
+	a.status = http.StatusUnprocessableEntity
+	return a
+}
+
+// createLink makes a portal link. Its page shows it this once.
+func (p *portal) createLink(r *http.Request, v visit) (answer, error) {
+	show, err := p.managed(r, v)
+	if err != nil {
+		return answer{}, err
+	}
+	role, err := roleOf(r.PostForm.Get("role"))
+	if err != nil {
+		return answer{}, err
+	}
+	form := &show.Link
+	form.Role, form.Life, form.Path.Value = string(role), r.PostForm.Get("life"), strings.TrimSpace(r.PostForm.Get("path"))
+	if err := herald.CheckPortalPath(form.Path.Value); err != nil {
+		form.Path.Error = "Page: " + messageOf(err) + "."
+		return wrong("client.html", show.Client.Name, show), nil
+	}
+	life := herald.DefaultLinkLife
+	if form.Life != "" {
+		at := slices.IndexFunc(linkLives, func(l linkLife) bool { return l.Value == form.Life })
+		if at < 0 {
+			return answer{}, herald.Invalid("life", "%.80q is no time for a link; choose 10m, 1h or 24h.", form.Life)
+		}
+		life = linkLives[at].life
+	}
+	made, secret, err := p.Operator.Clients.CreatePortalLink(r.Context(), v.caller, herald.PortalLink{ClientID: show.Client.ID, Role: role, Path: form.Path.Value}, life)
+	if err != nil {
+		return answer{}, err
+	}
+	show.Made = &madeLink{p.Operator.LinkURL(r, secret), made.Role, made.ExpiresAt}
+	a := page("client.html", show.Client.Name, show)
+	a.status = http.StatusCreated
+	return a, nil
+}
+
+// askDelete asks whether to delete a client, and says what goes with it.
+func (p *portal) askDelete(r *http.Request, v visit) (answer, error) {
+	show, err := p.managed(r, v)
+	return page("client-delete.html", "Delete "+show.Client.Name, show), err
+}
+
+// deleteClient deletes a client whose name was typed.
+func (p *portal) deleteClient(r *http.Request, v visit) (answer, error) {
+	show, err := p.managed(r, v)
+	if err != nil {
+		return answer{}, err
+	}
+	show.Confirm.Value = strings.TrimSpace(r.PostForm.Get("name"))
+	if show.Confirm.Value != strings.TrimSpace(show.Client.Name) {
+		show.Confirm.Error = "That is not the client's name. Type it exactly as it stands above."
+		return wrong("client-delete.html", "Delete "+show.Client.Name, show), nil
+	}
+	err = p.Operator.Clients.DeleteClient(r.Context(), v.caller, show.Client.ID)
+	return seeOther("%sclients?notice=client-deleted", Path), err
+}

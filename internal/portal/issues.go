@@ -1,0 +1,186 @@
+package portal
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// Issues reads a client's issues, or those of all clients if client is uuid.Nil, and acknowledges them.
+type Issues interface {
+	// Issues lists issues, newest first, up to f.Limit. If they are too large for one answer, next continues.
+	Issues(ctx context.Context, client uuid.UUID, f herald.IssueFilter) (found []herald.Issue, next uuid.UUID, err error)
+	// Issue is CodeNotFound when the client has no such issue.
+	Issue(ctx context.Context, client, id uuid.UUID) (herald.Issue, error)
+	// AcknowledgeIssue is CodeNotFound as Issue, and CodeConflict when the issue has ended.
+	AcknowledgeIssue(ctx context.Context, by herald.Caller, client, id uuid.UUID, note string) (herald.Issue, error)
+}
+
+// Recoverer sends failed deliveries again.
+type Recoverer interface {
+	// Recover makes new deliveries of failed ones that the filter selects; with dryRun it only counts them.
+	// It may do a part only: then Next continues.
+	Recover(ctx context.Context, by herald.Caller, client uuid.UUID, f herald.DeliveryFilter, dryRun bool) (herald.Recovery, error)
+}
+
+// recoverTime is how long one request recovers before its page asks whether to go on.
+const recoverTime = 10 * time.Second
+
+// issueRow is an issue on a page.
+type issueRow struct {
+	herald.Issue
+	client client
+	MayNot string // why nothing can be done about it; empty if it can
+}
+
+func (i issueRow) at(page string) string { return i.client.path("/issues/" + i.ID.String() + page) }
+
+// Acknowledge is where the form of the acknowledgement goes.
+func (i issueRow) Acknowledge() string { return i.at("/acknowledge") }
+
+// Recover is the page that asks whether to send again what failed.
+func (i issueRow) Recover() string { return i.at("/recover") }
+
+// Example is the address of the last delivery.
+func (i issueRow) Example() string {
+	return i.client.path("/deliveries/" + i.LastDelivery.String())
+}
+
+// Name is the receiver.
+func (i issueRow) Name() string {
+	if i.Receiver == "" {
+		return "Further receivers"
+	}
+	return strings.TrimPrefix(i.Receiver, herald.MailScheme)
+}
+
+// Why says what the receiver does, as the end of a sentence.
+func (i issueRow) Why() string { return failing(i.Reason, i.LastStatus) }
+
+// Open reports whether the issue goes on.
+func (i issueRow) Open() bool { return i.State == herald.IssueOpen }
+
+// Deliveries is the list of what failed.
+func (i issueRow) Deliveries() string {
+	f := url.Values{"state": {"failed"}, "since": {i.RecoveryFilter.Since.UTC().Format(time.RFC3339)}}
+	if i.Receiver != "" {
+		f.Set("receiver", i.Receiver)
+	}
+	return i.client.path("/deliveries?" + f.Encode())
+}
+
+// filter returns what selects the failed deliveries of the issue.
+func (i issueRow) filter() herald.DeliveryFilter {
+	f := i.RecoveryFilter
+	return herald.DeliveryFilter{Receiver: f.Receiver, Reason: f.Reason, Since: f.Since, Until: f.Until}
+}
+
+// issueOf returns the issue that a path names.
+func (p *portal) issueOf(r *http.Request, v visit) (issueRow, error) {
+	id, err := uuid.Parse(r.PathValue("issue"))
+	if err != nil || len(r.PathValue("issue")) != 36 {
+		return issueRow{}, herald.Errorf(herald.CodeNotFound, "There is no issue with this id.")
+	}
+	found, err := p.Issues.Issue(r.Context(), v.client.ID, id)
+	return issueRow{found, v.client, v.mayNot()}, err
+}
+
+// acknowledge notes who takes care of an issue.
+func (p *portal) acknowledge(r *http.Request, v visit) (answer, error) {
+	i, err := p.issueOf(r, v)
+	if err != nil {
+		return answer{}, err
+	}
+	note := strings.TrimSpace(r.PostForm.Get("note"))
+	if n := utf8.RuneCountInString(note); n > herald.MaxNote {
+		return answer{}, herald.Invalid("note", "The note has %d characters; at most %d are taken.", n, herald.MaxNote)
+	}
+	_, err = p.Issues.AcknowledgeIssue(r.Context(), v.caller, v.client.ID, i.ID, note)
+	return seeOther("%s?notice=acknowledged", v.client.path("")), err
+}
+
+// recoveryView is what the page about recovering an issue shows.
+type recoveryView struct {
+	Issue issueRow
+	herald.Recovery
+	// Done says that deliveries were made; else they were only counted.
+	Done     bool
+	Overview string
+}
+
+// After is where a further request goes on; empty from the start.
+func (r recoveryView) After() string {
+	if !r.Done || r.Next == uuid.Nil {
+		return ""
+	}
+	return r.Next.String()
+}
+
+// askRecover counts what would be sent again.
+func (p *portal) askRecover(r *http.Request, v visit) (answer, error) {
+	return p.recoverIssue(r, v, true)
+}
+
+// recoverFailed sends again what failed in an issue.
+func (p *portal) recoverFailed(r *http.Request, v visit) (answer, error) {
+	return p.recoverIssue(r, v, false)
+}
+
+func (p *portal) recoverIssue(r *http.Request, v visit, dryRun bool) (answer, error) {
+	i, err := p.issueOf(r, v)
+	if err != nil {
+		return answer{}, err
+	}
+	f := i.filter()
+	if f.After, err = optionalID("after", r.PostForm.Get("after")); err != nil {
+		return answer{}, err
+	}
+	show := recoveryView{Issue: i, Overview: v.client.path("")}
+	if dryRun && r.URL.Query().Has("made") {
+		show.Done = true
+		err := show.read(r.URL.Query())
+		return page("recover.html", "Recovered", show), err
+	}
+	for began := time.Now(); ; {
+		part, err := p.Recoverer.Recover(r.Context(), v.caller, v.client.ID, f, dryRun)
+		if err != nil {
+			return answer{}, err
+		}
+		show.Count, show.Skipped, show.Next = show.Count+part.Count, show.Skipped+part.Skipped, part.Next
+		f.After = part.Next
+		switch {
+		case dryRun:
+			return page("recover.html", "Recover failed deliveries", show), nil
+		case part.Next == uuid.Nil || time.Since(began) >= recoverTime:
+			return seeOther("%s?%s", i.Recover(), show.values().Encode()), nil
+		}
+	}
+}
+
+// values are the result in the address of the page that shows it, so that loading it again recovers nothing.
+func (r recoveryView) values() url.Values {
+	q := url.Values{"made": {strconv.Itoa(r.Count)}, "skipped": {strconv.Itoa(r.Skipped)}}
+	if r.Next != uuid.Nil {
+		q.Set("after", r.Next.String())
+	}
+	return q
+}
+
+// read reads what values has written.
+func (r *recoveryView) read(q url.Values) (err error) {
+	for name, into := range map[string]*int{"made": &r.Count, "skipped": &r.Skipped} {
+		if *into, err = strconv.Atoi(q.Get(name)); err != nil || *into < 0 {
+			return herald.Invalid(name, "%s: %.20q is no number of deliveries.", name, q.Get(name))
+		}
+	}
+	r.Next, err = optionalID("after", q.Get("after"))
+	return err
+}

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"herald"
+)
+
+// Statistics adds up statistics. By hour there is a line for every hour of the filter, the earliest
+// first, by receiver or by outcome a line for each that has counts: those with most of them first, up
+// to the filter's limit. more says that there are more than that. What was recorded less than some
+// seconds ago may be missing.
+func (s *Store) Statistics(ctx context.Context, f herald.StatisticsFilter) (found []herald.Statistics, more bool, err error) {
+	ctx, done, err := s.readTurn(ctx, f.Client)
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
+	from, to := f.Hours()
+	var c conditions
+	c.add("hour >= %s", from)
+	c.add("hour < %s", to)
+	c.parts = append(c.parts, "hour >= (SELECT kept_hour FROM history)")
+	if f.Client != uuid.Nil {
+		c.add("client_id = %s", f.Client)
+	}
+	if f.Receiver != "" {
+		c.add("receiver = %s", herald.ReceiverOf(f.Receiver))
+	}
+	group, order, limit := "receiver", "ORDER BY 9 DESC, receiver LIMIT ", f.Limit+1
+	switch f.By {
+	case herald.ByHour:
+		group, order, limit = "hour", "ORDER BY hour LIMIT ", int(to.Sub(from)/time.Hour)
+	case herald.ByOutcome:
+		group, order = "reason", "ORDER BY 9 DESC, reason LIMIT "
+	}
+	found, err = list(ctx, s.lists, func(rows *sql.Rows) (herald.Statistics, error) { return scanStatistics(rows, f.By) },
+		`SELECT `+group+sumsOfStatistics+` FROM statistics WHERE `+c.where()+` GROUP BY `+group+` `+order+c.bind(limit), c.args...)
+	if err != nil {
+		return nil, false, s.failed("read statistics", err)
+	}
+	if f.By == herald.ByHour {
+		return everyHour(found, from, to), false, nil
+	}
+	if more = len(found) > f.Limit; more {
+		found = found[:f.Limit]
+	}
+	return found, more, nil
+}
+
+// sumsOfStatistics are the columns that Statistics reads after what it groups by. The 9th column of all is
+// the number of attempts and deliveries.
+const sumsOfStatistics = `,
+CAST(sum(attempts_delivered) AS bigint), CAST(sum(attempts_retry) AS bigint), CAST(sum(attempts_rejected) AS bigint), CAST(sum(attempts_unknown) AS bigint),
+CAST(sum(deliveries_delivered) AS bigint), CAST(sum(deliveries_failed) AS bigint), CAST(sum(deliveries_cancelled) AS bigint),
+CAST(sum(attempts_delivered + attempts_retry + attempts_rejected + attempts_unknown + deliveries_delivered + deliveries_failed + deliveries_cancelled) AS bigint),
+CAST(sum(latency_0) AS bigint), CAST(sum(latency_1) AS bigint), CAST(sum(latency_2) AS bigint), CAST(sum(latency_3) AS bigint), CAST(sum(latency_4) AS bigint),
+CAST(sum(latency_5) AS bigint), CAST(sum(latency_6) AS bigint), CAST(sum(latency_7) AS bigint), CAST(sum(latency_8) AS bigint), CAST(sum(latency_9) AS bigint),
+CAST(sum(latency_10) AS bigint), CAST(sum(latency_11) AS bigint), CAST(sum(latency_12) AS bigint), max(last_success), max(last_failure)`
+
+func scanStatistics(rows *sql.Rows, by herald.StatisticsBy) (line herald.Statistics, err error) {
+	var (
+		hour, total int64
+		counted     sum
+		group       any = &line.Receiver
+	)
+	switch by {
+	case herald.ByHour:
+		group = &hour
+	case herald.ByOutcome:
+		group = &line.Reason
+	}
+	const before = 7 // the columns of attempts and deliveries
+	into := slices.Insert(counted.columns(), before, any(&total))
+	if err := rows.Scan(append([]any{group}, into...)...); err != nil {
+		return line, err
+	}
+	line.Counts = counted.counts()
+	if by == herald.ByHour {
+		line.Hour = fromMicros(hour).UTC()
+	}
+	return line, nil
+}
+
+// everyHour adds the hours without counts.
+func everyHour(found []herald.Statistics, from, to time.Time) []herald.Statistics {
+	all := make([]herald.Statistics, 0, int(to.Sub(from)/time.Hour))
+	for hour := from; hour.Before(to); hour = hour.Add(time.Hour) {
+		if len(found) > 0 && found[0].Hour.Equal(hour) {
+			all, found = append(all, found[0]), found[1:]
+			continue
+		}
+		all = append(all, herald.Statistics{Hour: hour})
+	}
+	return all
+}
+
+// ExpireStatistics deletes statistics of hours before the kept history, and those older than
+// herald.StatisticsKept, in one step of at most step rows. It returns how many.
+func (s *Store) ExpireStatistics(ctx context.Context) (n int, err error) {
+	err = s.inTransaction(ctx, "delete old statistics", func(ctx context.Context, tx *sql.Tx) error {
+		deleted, err := affected(tx.ExecContext(ctx, `DELETE FROM statistics WHERE (client_id, hour, receiver, reason) IN (
+SELECT client_id, hour, receiver, reason FROM statistics
+WHERE hour < (SELECT CASE WHEN kept_hour > trusted_at - $2 THEN kept_hour ELSE trusted_at - $2 END FROM history) ORDER BY hour LIMIT $1)`,
+			step, herald.StatisticsKept.Microseconds()))
+		n = int(deleted)
+		return err
+	})
+	return n, err
+}
