@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -84,13 +83,12 @@ func (c *devCommand) Run(ctx context.Context, out *streams) error {
 	}
 	config.MailFrom = netmail.Address{Name: "Herald", Address: "herald@localhost"}
 	config.PublicURL = "http://" + c.Listen
-	inbox := &portalInbox{Inbox: receiver.inbox}
-	config.Inbox = inbox
+	config.Inbox = receiver.inbox
 	return serve(ctx, config, func(a *app.App) error {
 		if err := keys.setUp(ctx, c.Data, a, receiver.url()); err != nil {
 			return fmt.Errorf("set the demo up: %w", err)
 		}
-		inbox.owner.Store(&keys.ClientID)
+		receiver.inbox.SetOwner(keys.ClientID)
 		link, err := keys.portalLink(ctx, a)
 		if err != nil {
 			return fmt.Errorf("make a link into the portal: %w", err)
@@ -233,20 +231,6 @@ type devInbox struct {
 	inbox   *devinbox.Inbox
 	address net.Addr
 	mail    net.Listener
-}
-
-// portalInbox is the inbox as the portal shows it, to the client Demo.
-type portalInbox struct {
-	*devinbox.Inbox
-	owner atomic.Pointer[uuid.UUID] // nil until the client is known
-}
-
-// Owner returns the client that the inbox belongs to.
-func (i *portalInbox) Owner() uuid.UUID {
-	if id := i.owner.Load(); id != nil {
-		return *id
-	}
-	return uuid.Nil
 }
 
 // Close stops both servers.
