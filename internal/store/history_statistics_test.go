@@ -235,6 +235,46 @@ func testStatisticsAreThoseOfHistory(t *testing.T, f *fixture) {
 	}
 }
 
+// TestBatchCountsWhatItAdds: a batch records results again beside new ones, and one result twice. It counts
+// what it adds to history, and nothing else.
+func TestBatchCountsWhatItAdds(t *testing.T) { onBoth(t, testBatchCountsWhatItAdds) }
+
+func testBatchCountsWhatItAdds(t *testing.T, f *fixture) {
+	var requests []*request
+	record := func(r work.Result) {
+		t.Helper()
+		encoded, err := encodeResult(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		requests = append(requests, &request{client: r.Item.ClientID, result: encoded})
+	}
+	for i := range 12 {
+		e := f.prepare(f.client, true)
+		e.Alerts[0].Items[0].Address = fmt.Sprintf("%s%d", hook, i%3)
+		f.accept(e)
+		r := result(e.Alerts[0].Items[0], herald.OutcomeDelivered, "", time.Second)
+		if i%2 == 0 {
+			r = result(e.Alerts[0].Items[0], herald.OutcomeRetry, herald.ReasonTimeout, time.Second)
+		}
+		if i%4 < 2 {
+			f.record(r)
+		}
+		if record(r); i%4 == 2 {
+			record(r)
+		}
+	}
+	f.commitTogether(requests)
+	f.checkStatistics()
+	var all herald.Counts
+	for _, c := range f.statistics() {
+		all.Add(c)
+	}
+	if all.Attempts.Total() != 12 || all.Deliveries.Total() != 6 {
+		t.Errorf("counted %+v and %+v, want 12 attempts and 6 deliveries", all.Attempts, all.Deliveries)
+	}
+}
+
 // TestStatisticsAreOneLineForEachHourReceiverOrReason reads them as callers do.
 func TestStatisticsAreOneLineForEachHourReceiverOrReason(t *testing.T) {
 	onBoth(t, testStatisticsLines)
