@@ -53,6 +53,9 @@ type eventRow struct {
 	Href string
 }
 
+// Test says that the event is a test of one rule.
+func (e eventRow) Test() bool { return herald.IsTest(e.ID) }
+
 // AcceptedAt is when the event was accepted.
 func (e eventRow) AcceptedAt() time.Time { return herald.TimeOf(e.ID) }
 
@@ -133,6 +136,9 @@ type eventView struct {
 	Data payload
 	Self string
 }
+
+// Test says that the event is a test of one rule.
+func (e eventView) Test() bool { return herald.IsTest(e.ID) }
 
 // AcceptedAt is when the event was accepted.
 func (e eventView) AcceptedAt() time.Time { return herald.TimeOf(e.ID) }

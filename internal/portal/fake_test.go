@@ -49,7 +49,10 @@ type fake struct {
 	made, uses   int
 	issues       []herald.Issue // one of each client
 	counts       []herald.Statistics
+	moreCounts   bool // Statistics has more than counts
 	recovery     herald.Recovery
+	preview      herald.Preview
+	previewed    []herald.Rule
 	recovered    []herald.DeliveryFilter
 	views        []string // what RecordView was called with
 	status       herald.Status
@@ -183,6 +186,11 @@ func (f *fake) Publish(_ context.Context, by herald.Caller, pubs []herald.Public
 	f.changed = append(f.changed, "publish")
 	f.published, f.publisher = append(f.published, pubs...), by
 	return []herald.Receipt{{EventID: eventID(acme)}}, f.fail
+}
+
+func (f *fake) Preview(_ context.Context, r herald.Rule) (herald.Preview, error) {
+	f.previewed = append(f.previewed, r)
+	return f.preview, f.fail
 }
 
 func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
@@ -322,7 +330,7 @@ func (f *fake) Recover(_ context.Context, _ herald.Caller, _ uuid.UUID, filter h
 
 func (f *fake) Statistics(_ context.Context, filter herald.StatisticsFilter) (found []herald.Statistics, more bool, err error) {
 	if filter.By == herald.ByReceiver && filter.Client == acme {
-		return f.counts, false, f.fail
+		return f.counts, f.moreCounts, f.fail
 	}
 	from, to := filter.Hours()
 	for at := from; at.Before(to); at = at.Add(time.Hour) {
@@ -458,7 +466,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		Issues: f, Recoverer: f, Statistics: f,
 		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
 			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},
-		Publisher: f, ReadData: func(text []byte) (json.RawMessage, error) {
+		Publisher: f, Previewer: f, ReadData: func(text []byte) (json.RawMessage, error) {
 			if !json.Valid(text) {
 				return nil, herald.Invalid("", "The body is not JSON")
 			}

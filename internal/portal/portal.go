@@ -91,6 +91,12 @@ type Publisher interface {
 	Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error)
 }
 
+// Previewer says what a rule would have met.
+type Previewer interface {
+	// Preview says which of the client's newest events a rule would have met.
+	Preview(ctx context.Context, r herald.Rule) (herald.Preview, error)
+}
+
 // Rules stores a client's rules. Its calls are CodeNotFound when the client has no such rule.
 type Rules interface {
 	// Rules returns a page of rules, and how many match.
@@ -157,6 +163,7 @@ type Options struct {
 	Sender     Sender
 	Events     Events
 	Publisher  Publisher
+	Previewer  Previewer
 	Rules      Rules
 	Alerts     Alerts
 	Profiles   Profiles
