@@ -202,7 +202,7 @@ func (p *portal) steps(ctx context.Context, v visit) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
-	receives, kind, one, edit := false, "Data sync completed", "RULE", v.client.path("/rules/new")
+	receives, kind, one, edit := false, "Data sync completed", "RULE", ""
 	for n, rule := range rules {
 		if n == 0 {
 			kind, one, edit = rule.Type, rule.ID.String(), v.client.path("/rules/"+rule.ID.String()+"/edit")

@@ -52,7 +52,7 @@ func (r ruleView) Arrived() string {
 	case !r.Counted:
 		return "not known: the receivers are not among the client’s busiest"
 	case made == 0:
-		return "nothing was sent to its receivers"
+		return "no delivery to its receivers has ended"
 	}
 	return r.Rate() + " of " + plural(int(made), "delivery", "deliveries")
 }
