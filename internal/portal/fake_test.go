@@ -250,8 +250,8 @@ func (f *fake) Alerts(_ context.Context, client, rule, _ uuid.UUID, l query.List
 	return found[:min(len(found), l.PageSize)], len(found), f.fail
 }
 
-func (f *fake) SaveProfile(_ context.Context, _ herald.Caller, _ uuid.UUID, p herald.Profile) error {
-	f.changed, f.profile = append(f.changed, "save header"), p
+func (f *fake) SaveAuthorization(_ context.Context, _ herald.Caller, _ uuid.UUID, header string) error {
+	f.changed, f.profile.AlertAuthHeader = append(f.changed, "save header"), header
 	return f.fail
 }
 

@@ -118,8 +118,8 @@ type Alerts interface {
 
 // Profiles changes a client's profile.
 type Profiles interface {
-	// SaveProfile replaces the whole profile.
-	SaveProfile(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) error
+	// SaveAuthorization replaces AlertAuthHeader and nothing else, in one step.
+	SaveAuthorization(ctx context.Context, by herald.Caller, client uuid.UUID, header string) error
 	// SaveProfileKeepingHeader replaces all but AlertAuthHeader, in one step.
 	SaveProfileKeepingHeader(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) (herald.Profile, error)
 }
