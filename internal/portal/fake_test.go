@@ -42,6 +42,7 @@ type fake struct {
 	changes      []herald.Change       // of Acme's audit log, instead of the one
 	changed      []string              // which changes were made
 	filter       herald.DeliveryFilter
+	changeFilter herald.ChangeFilter
 	events       herald.EventFilter
 	published    []herald.Publication
 	publisher    herald.Caller
@@ -375,13 +376,15 @@ func (f *fake) DeleteEventType(_ context.Context, _ herald.Caller, name string) 
 	return nil
 }
 
-func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error) {
+func (f *fake) Changes(_ context.Context, client uuid.UUID, q herald.ChangeFilter) (found []herald.Change, next uuid.UUID, err error) {
+	f.changeFilter = q
 	if client != acme || f.changes == nil {
 		return []herald.Change{{At: noon.Add(-10 * time.Minute), ClientID: client, Action: herald.ProfileUpdated, Actor: herald.ActorKey, APIKeyID: keyID(client),
 			Before: []byte(`{"alertAuthHeader":"Bearer …"}`), After: []byte(`{"alertAuthHeader":"Bearer … (changed)","name":"secret of ` + client.String() + `"}`)}}, uuid.Nil, f.fail
 	}
 	for _, c := range f.changes {
-		if (after == uuid.Nil || c.ID.String() < after.String()) && len(found) < limit {
+		if (q.After == uuid.Nil || c.ID.String() < q.After.String()) && len(found) < q.Limit && (len(q.Actions) == 0 || slices.Contains(q.Actions, c.Action)) && (q.Actor == "" || c.Actor == q.Actor) &&
+			!c.At.Before(q.Since) && (q.Until.IsZero() || c.At.Before(q.Until)) {
 			found = append(found, c)
 		}
 	}

@@ -143,8 +143,9 @@ type Mailboxes interface {
 
 // Audit reads the audit log.
 type Audit interface {
-	// Changes lists up to limit changes of a client, newest first, after the change after.
-	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
+	// Changes lists up to f.Limit changes of a client that meet f, newest first. A long search is split:
+	// next is the cursor of the following part, uuid.Nil at the end.
+	Changes(ctx context.Context, client uuid.UUID, f herald.ChangeFilter) (found []herald.Change, next uuid.UUID, err error)
 }
 
 // Clients reads the clients.

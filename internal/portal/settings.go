@@ -151,7 +151,7 @@ func (p *portal) headerChange(ctx context.Context, v visit) (herald.Change, erro
 	if v.caller.MaySeeAudit() != nil {
 		return herald.Change{}, nil
 	}
-	changes, _, err := p.Audit.Changes(ctx, v.client.ID, uuid.Nil, auditEntries)
+	changes, _, err := p.Audit.Changes(ctx, v.client.ID, herald.ChangeFilter{Actions: []herald.Action{herald.ProfileUpdated}, Limit: auditEntries})
 	for _, c := range changes {
 		if explain.ChangesHeader(c) {
 			return c, err

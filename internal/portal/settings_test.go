@@ -232,15 +232,15 @@ func TestAuditLogIsSearched(t *testing.T) {
 	if n := strings.Count(text, "Rule changed"); n != auditPage || len(text) > 60_000 {
 		t.Errorf("%d rows, %d bytes", n, len(text))
 	}
-	text = f.page(session, http.StatusOK, at+"?kind=apiKey&actor=apiKey")
+	text = f.page(session, http.StatusOK, at+"?action=apiKey&actor=apiKey")
 	if has(t, text, "API key made", "&lt;b&gt;ci&lt;/b&gt;", "a key that was revoked since"); strings.Contains(text, "Rule changed") || strings.Contains(text, `rel="next"`) {
 		t.Error("the filter lets others through")
 	}
 	if n := strings.Count(f.page(session, http.StatusOK, at+"?since=2026-05-03T11:00&until=2026-05-03T11:10:30"), "Rule changed"); n != 11 {
 		t.Errorf("%d changes in eleven minutes", n)
 	}
-	has(t, f.page(session, http.StatusOK, at+"?kind=mailbox"), "Nothing matches", "Clear filters")
-	for _, wrong := range []string{"kind=x", "actor=x", "since=x", "until=x"} {
+	has(t, f.page(session, http.StatusOK, at+"?action=mailbox"), "Nothing matches", "Clear filters")
+	for _, wrong := range []string{"action=x", "actor=x", "since=x", "until=x"} {
 		has(t, f.page(session, http.StatusUnprocessableEntity, at+"?"+wrong), "The filter cannot be read", `aria-invalid="true"`)
 	}
 	f.page(session, http.StatusBadRequest, at+"?after=x")

@@ -347,7 +347,7 @@ func TestHeaderIsSavedAlone(t *testing.T) {
 			if diff := cmp.Diff(want, after.Profile); err != nil || diff != "" || after.Version != before.Version || after.Revision == before.Revision {
 				t.Errorf("%q: %v; version %d after %d, revision %d after %d; stored (-want +got):\n%s", header, err, after.Version, before.Version, after.Revision, before.Revision, diff)
 			}
-			changes, _, err := f.Changes(t.Context(), f.client.ID, uuid.Nil, 1)
+			changes, _, err := f.Changes(t.Context(), f.client.ID, herald.ChangeFilter{Limit: 1})
 			if err != nil || len(changes) != 1 || changes[0].Action != herald.ProfileUpdated || strings.Contains(string(changes[0].After), "one") || strings.Contains(string(changes[0].After), "(changed)") != (header != "") {
 				t.Errorf("%q: the audit log has %+v, %v", header, changes, err)
 			}
