@@ -48,7 +48,7 @@ func TestTestsAreMarked(t *testing.T) {
 		return []string{of(acme, ""), of(acme, "/events"), of(acme, "/events/"+d.EventID.String()), of(acme, "/deliveries"), of(acme, "/deliveries/"+d.ID.String())}
 	}
 	for _, at := range pages() {
-		if strings.Contains(f.page(session, http.StatusOK, at), "(test)") {
+		if strings.Contains(f.page(session, http.StatusOK, at), `<span class="tag">test</span>`) {
 			t.Errorf("%s says that an event is a test that is none", at)
 		}
 	}
@@ -59,7 +59,7 @@ func TestTestsAreMarked(t *testing.T) {
 		t.Fatal("testOf makes no test")
 	}
 	for _, at := range pages() {
-		if !strings.Contains(f.page(session, http.StatusOK, at), "Sync Failed <span class=\"quiet\">(test)</span>") {
+		if !strings.Contains(f.page(session, http.StatusOK, at), `<span class="tag">test</span>`) {
 			t.Errorf("%s does not say that it is a test", at)
 		}
 	}

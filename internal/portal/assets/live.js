@@ -73,7 +73,7 @@ function refreshRows(live, fresh) {
     }
   }
   const button = document.getElementById("new-rows");
-  const text = fresher === 0 ? "" : `${fresher}${fresher >= shown.size ? " or more" : ""} new`;
+  const text = fresher === 0 ? "" : `${fresher}${shown.size > 0 && fresher >= shown.size ? " or more" : ""} new`;
   if (button && button.textContent !== text) {
     button.hidden = !text;
     button.textContent = text;
