@@ -119,8 +119,9 @@ func (s *Store) Changes(ctx context.Context, client uuid.UUID, f herald.ChangeFi
 	if err != nil || len(ids) == 0 {
 		return nil, next, s.failed("list the audit log", err)
 	}
-	changes, full, err := listWithin(ctx, s.lists, scanChange, `SELECT a.id, a.client_id, a.action, a.subject, a.actor, a.key_id, a.address, a.before, a.after
-FROM (`+fmt.Sprintf(s.dialect.idList, "$1")+`) k JOIN audit a ON a.id = k.id ORDER BY a.id DESC`, jsonIDs(ids))
+	c := conditionsOfChanges(client, f, ids) // in the order of an index, so that nothing large is sorted
+	changes, full, err := listWithin(ctx, s.lists, scanChange, `SELECT id, client_id, action, subject, actor, key_id, address, before, after
+FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(len(ids)), c.args...)
 	if full {
 		next = changes[len(changes)-1].ID
 	}
@@ -151,23 +152,28 @@ func (s *Store) changeIDs(ctx context.Context, client uuid.UUID, f herald.Change
 		if len(f.Actions) == 0 && f.Actor == "" {
 			return some, nil
 		}
-		var c conditions
-		if client != uuid.Nil {
-			c.add("client_id = %s", client)
-		}
-		c.add("id BETWEEN %s AND %s", some[len(some)-1], some[0])
-		if f.Actor != "" {
-			c.add("actor = %s", string(f.Actor))
-		}
-		if len(f.Actions) > 0 {
-			var names conditions
-			for _, a := range f.Actions {
-				names.parts = append(names.parts, c.bind(string(a)))
-			}
-			c.parts = append(c.parts, "action IN ("+names.list()+")")
-		}
+		c := conditionsOfChanges(client, f, some)
 		return list(ctx, s.lists, scanID, `SELECT id FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(f.Limit), c.args...)
 	})
+}
+
+// conditionsOfChanges are those of the entries that meet f, from the last to the first of some ids.
+func conditionsOfChanges(client uuid.UUID, f herald.ChangeFilter, ids []uuid.UUID) (c conditions) {
+	if client != uuid.Nil {
+		c.add("client_id = %s", client)
+	}
+	c.add("id BETWEEN %s AND %s", ids[len(ids)-1], ids[0])
+	if f.Actor != "" {
+		c.add("actor = %s", string(f.Actor))
+	}
+	if len(f.Actions) > 0 {
+		var names conditions
+		for _, a := range f.Actions {
+			names.parts = append(names.parts, c.bind(string(a)))
+		}
+		c.parts = append(c.parts, "action IN ("+names.list()+")")
+	}
+	return c
 }
 
 // RuleChanges lists up to limit changes of a client's rules that were made after an event, oldest first.
