@@ -2,6 +2,8 @@ package herald
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +58,58 @@ const (
 	NotificationsSet  Action = "notifications.set"
 	NotificationsOff  Action = "notifications.off"
 )
+
+// Actions returns all actions.
+func Actions() []Action {
+	return []Action{RuleCreated, RuleUpdated, RuleDeleted, KeyCreated, KeyDeleted, ProfileUpdated, ClientCreated, ClientRenamed, ClientDeleted,
+		EventTypeSaved, EventTypeDeleted, MailboxUnsubscribed, MailboxResubscribed, MailboxConfirmed, BackupTaken, DeliveryRedelivered,
+		DeliveryCancelled, DeliveriesRecovered, DeliveryRetried, PortalLinkCreated, ClientViewed, IssueAcknowledged, NotificationsSet, NotificationsOff}
+}
+
+// Kind is the kind of thing that an action is about, such as "rule".
+func (a Action) Kind() string {
+	kind, _, _ := strings.Cut(string(a), ".")
+	return kind
+}
+
+// ParseActions returns the action with a name, such as "rule.deleted", or all of a kind, such as "rule". The error is
+// CodeInvalid if there is none.
+func ParseActions(text string) (found []Action, err error) {
+	var kinds []string
+	for _, a := range Actions() {
+		if string(a) == text || a.Kind() == text {
+			found = append(found, a)
+		}
+		if !slices.Contains(kinds, a.Kind()) {
+			kinds = append(kinds, a.Kind())
+		}
+	}
+	if len(found) == 0 {
+		return nil, Invalid("", "%.80q is no action such as rule.deleted, and none of the kinds %s", text, strings.Join(kinds, ", "))
+	}
+	return found, nil
+}
+
+// ChangeFilter selects entries of the audit log. A member with the zero value selects all.
+type ChangeFilter struct {
+	Actions []Action // one of these
+	Actor   Actor
+	// Since and Until bound when the change was made: at Since or later, before Until.
+	Since, Until time.Time
+	After        uuid.UUID // only entries older than this one
+	Limit        int
+}
+
+// Actors returns all actors.
+func Actors() []Actor { return []Actor{ActorOperator, ActorKey, ActorReader, ActorPortalLink} }
+
+// ParseActor returns the actor with a name. The error is CodeInvalid if there is none.
+func ParseActor(text string) (Actor, error) {
+	if !slices.Contains(Actors(), Actor(text)) {
+		return "", Invalid("", "%.80q is not one of operator, apiKey, reader and portalLink", text)
+	}
+	return Actor(text), nil
+}
 
 // Actor is the kind of caller that made a change.
 type Actor string

@@ -24,12 +24,35 @@ type Change struct {
 	After  json.RawMessage `json:"after,omitempty"`
 }
 
-// Changes lists the audit log, newest first. The operator's key sees all changes, or
-// those of one client when client is not uuid.Nil. A client's key sees its own changes only.
-func (c *API) Changes(ctx context.Context, client uuid.UUID, u Cursor) (Page[Change], error) {
-	v := u.values()
-	if client != uuid.Nil {
-		v.Set("client", client.String())
+// ChangeFilter selects entries of the audit log. A member with the zero value selects all.
+type ChangeFilter struct {
+	Cursor
+	// Client is for the operator's key: only this client's changes.
+	Client uuid.UUID
+	// Action is one, such as "rule.deleted", or a kind of thing, such as "rule".
+	Action string
+	// Actor is operator, apiKey, portalLink or reader.
+	Actor string
+	// Since and Until bound when the change was made: at Since or later, before Until.
+	Since, Until time.Time
+}
+
+// Changes lists the audit log, newest first. The operator's key sees all changes, a client's key
+// its own only. A page before the last can be short or even empty; only a Next of uuid.Nil marks the last page.
+func (c *API) Changes(ctx context.Context, f ChangeFilter) (Page[Change], error) {
+	v := f.values()
+	for name, text := range map[string]string{"action": f.Action, "actor": f.Actor} {
+		if text != "" {
+			v.Set(name, text)
+		}
+	}
+	if f.Client != uuid.Nil {
+		v.Set("client", f.Client.String())
+	}
+	for name, at := range map[string]time.Time{"since": f.Since, "until": f.Until} {
+		if !at.IsZero() {
+			v.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
 	}
 	return get[Page[Change]](ctx, c, "/audit", v)
 }

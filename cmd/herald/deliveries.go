@@ -212,7 +212,7 @@ func pastOf(ctx context.Context, service *client.API, d client.Delivery) (explai
 	if !explain.RefusesCaller(d.Attempts) {
 		return past, nil
 	}
-	changes, err := service.Changes(ctx, d.ClientID, client.Cursor{Limit: auditEntries})
+	changes, err := service.Changes(ctx, client.ChangeFilter{Client: d.ClientID, Action: string(herald.ProfileUpdated), Cursor: client.Cursor{Limit: auditEntries}})
 	if errors.As(err, &refused) {
 		return past, nil
 	}

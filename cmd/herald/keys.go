@@ -112,9 +112,13 @@ func (c *keysSignOut) Run(ctx context.Context, _ *streams) error {
 // auditCommand is `herald audit`.
 type auditCommand struct {
 	connection
-	Client uuid.UUID `help:"With the operator's key: only this client's changes." placeholder:"ID"`
-	Limit  int       `help:"Changes to show, at most 500." default:"50"`
-	After  uuid.UUID `help:"Only those after this one." placeholder:"ID"`
+	Client uuid.UUID  `help:"With the operator's key: only this client's changes." placeholder:"ID"`
+	Action string     `help:"Only this action, such as rule.deleted, or this kind of thing, such as rule." placeholder:"ACTION"`
+	Actor  string     `help:"Only what this kind of caller did: ${enum}." enum:",operator,apiKey,portalLink,reader" default:""`
+	Since  cli.Moment `help:"Only at this time or later: 2026-11-23T09:00:00Z, or 2h for two hours ago." placeholder:"TIME"`
+	Until  cli.Moment `help:"Only before this time." placeholder:"TIME"`
+	Limit  int        `help:"Changes to show, at most 500." default:"50"`
+	After  uuid.UUID  `help:"Only those after this one." placeholder:"ID"`
 }
 
 var changeColumns = []cli.Column[client.Change]{
@@ -143,7 +147,8 @@ func (c *auditCommand) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	page, err := service.Changes(ctx, c.Client, client.Cursor{Limit: c.Limit, After: c.After})
+	page, err := service.Changes(ctx, client.ChangeFilter{Cursor: client.Cursor{Limit: c.Limit, After: c.After}, Client: c.Client, Action: c.Action, Actor: c.Actor,
+		Since: c.Since.Time, Until: c.Until.Time})
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func TestRestoredBackupDeliversAllThatWasAcknowledged(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, "backup-*")); err != nil || len(left) > 0 {
 		t.Errorf("the restore left %v, %v", left, err)
 	}
-	page, err := f.operator.Changes(t.Context(), uuid.Nil, client.Cursor{})
+	page, err := f.operator.Changes(t.Context(), client.ChangeFilter{})
 	if err != nil || len(page.Results) == 0 {
 		t.Errorf("the audit log has %v, %v", page, err)
 	}
@@ -102,7 +102,7 @@ func TestBackupIsTheOperatorsAlone(t *testing.T) {
 	if status != http.StatusOK || headers.Get("Content-Type") != "application/x-tar" || strings.Contains(body, app.SecretKeyFile) {
 		t.Errorf("the operator's: status %d, %v, with the key: %v", status, headers, strings.Contains(body, app.SecretKeyFile))
 	}
-	page, err := f.operator.Changes(t.Context(), uuid.Nil, client.Cursor{})
+	page, err := f.operator.Changes(t.Context(), client.ChangeFilter{})
 	if err != nil || len(page.Results) == 0 || page.Results[0].Action != string(herald.BackupTaken) {
 		t.Errorf("the audit log has %+v, %v", page.Results, err)
 	}

@@ -93,7 +93,7 @@ func TestTheOperatorHelpsAClient(t *testing.T) {
 	if _, err := f.as(second.APIKey).Rules(t.Context(), client.ListOptions{}); err == nil {
 		t.Error("the revoked key still counts")
 	}
-	changes, err := f.Changes(t.Context(), uuid.Nil, client.Cursor{})
+	changes, err := f.Changes(t.Context(), client.ChangeFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}

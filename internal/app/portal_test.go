@@ -246,7 +246,7 @@ func TestOperatorLooksOnRecord(t *testing.T) {
 			t.Errorf("%s answers %d: %s", page, status, text)
 		}
 	}
-	changes, err := f.operator.Changes(t.Context(), f.account.ID, client.Cursor{})
+	changes, err := f.operator.Changes(t.Context(), client.ChangeFilter{Client: f.account.ID})
 	if err != nil {
 		t.Fatal(err)
 	}

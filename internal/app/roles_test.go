@@ -128,7 +128,7 @@ func TestChangesAreAudited(t *testing.T) {
 	if err := f.operator.RenameClient(t.Context(), f.account.ID, "Acme Ltd"); err != nil {
 		t.Fatal(err)
 	}
-	page, err := f.Changes(t.Context(), uuid.Nil, client.Cursor{})
+	page, err := f.Changes(t.Context(), client.ChangeFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,11 +164,11 @@ func TestChangesAreAudited(t *testing.T) {
 	if status != 404 {
 		t.Errorf("another client's log: %d %s", status, body)
 	}
-	all, err := f.operator.Changes(t.Context(), uuid.Nil, client.Cursor{})
+	all, err := f.operator.Changes(t.Context(), client.ChangeFilter{})
 	if err != nil || len(all.Results) != len(want)+2 {
 		t.Errorf("the operator sees %d changes, %v; want %d", len(all.Results), err, len(want)+2)
 	}
-	its, err := f.operator.Changes(t.Context(), other.ID, client.Cursor{Limit: 1})
+	its, err := f.operator.Changes(t.Context(), client.ChangeFilter{Client: other.ID, Cursor: client.Cursor{Limit: 1}})
 	if err != nil || len(its.Results) != 1 || its.Next == uuid.Nil || its.Results[0].Action != "apiKey.created" {
 		t.Errorf("of the other client: %+v, %v", its, err)
 	}

@@ -1,11 +1,11 @@
 package portal
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -18,31 +18,17 @@ import (
 // Bounds of the audit log's page.
 const (
 	auditPage = 50
-	// auditStep is how many entries are read at once, and auditSteps how often: a filter looks through so many.
-	auditStep  = 200
-	auditSteps = 10
 	// maxMember is how much of a changed value is shown, in bytes.
 	maxMember = 200
 )
 
-// auditFilter selects entries of the audit log.
-type auditFilter struct {
-	Kind, Actor  string
-	Since, Until time.Time
-}
-
-func (f auditFilter) meets(c herald.Change) bool {
-	kind, _, _ := strings.Cut(string(c.Action), ".")
-	return (f.Kind == "" || f.Kind == kind) && (f.Actor == "" || f.Actor == string(c.Actor))
-}
-
 // auditView is what the audit log shows.
 type auditView struct {
-	Tabs                      []tab
-	Hidden                    string // why the visitor does not see it
-	Kinds, Actors             []option
-	Kind, Actor, Since, Until filterField
-	Rows                      []changeRow
+	Tabs                        []tab
+	Hidden                      string // why the visitor does not see it
+	Kinds, Actors               []option
+	Action, Actor, Since, Until filterField
+	Rows                        []changeRow
 	cursorLinks
 	SearchedTo  time.Time
 	Any         bool
@@ -55,6 +41,14 @@ type changeRow struct {
 	herald.Change
 	What, Subject, Href, Who string
 	Members                  []memberChange
+}
+
+// OtherAction is the chosen action if it is none of the kinds to choose from, as in a link that somebody wrote.
+func (a auditView) OtherAction() string {
+	if slices.ContainsFunc(a.Kinds, func(o option) bool { return o.Value == a.Action.Value }) {
+		return ""
+	}
+	return a.Action.Value
 }
 
 // Named names the members that were changed, or counts them.
@@ -72,7 +66,7 @@ func (auditView) Named(members []memberChange) string {
 // memberChange is a member whose value was changed.
 type memberChange struct{ Name, Before, After string }
 
-var auditKinds = []option{{Value: "rule", Text: "Rules"}, {Value: "apiKey", Text: "API keys"}, {Value: "profile", Text: "Profile and security"}, {Value: "mailbox", Text: "Mailboxes"}, {Value: "client", Text: "The client"}, {Value: "portalLink", Text: "Portal links"}}
+var auditKinds = []option{{Value: "rule", Text: "Rules"}, {Value: "apiKey", Text: "API keys"}, {Value: "profile", Text: "Profile and security"}, {Value: "mailbox", Text: "Mailboxes"}, {Value: "delivery", Text: "Deliveries"}, {Value: "deliveries", Text: "Recoveries"}, {Value: "issue", Text: "Issues"}, {Value: "notifications", Text: "Notifications"}, {Value: "client", Text: "The client"}, {Value: "portalLink", Text: "Portal links"}}
 
 var auditActors = []option{{Value: string(herald.ActorKey), Text: "API keys"}, {Value: string(herald.ActorPortalLink), Text: "Portal links"}, {Value: string(herald.ActorOperator), Text: "The operator"}, {Value: string(herald.ActorReader), Text: "Mails’ readers"}}
 
@@ -84,17 +78,23 @@ func (p *portal) auditLog(r *http.Request, v visit) (answer, error) {
 		show.Hidden = "You are signed in as an analyst, who does not see the audit log."
 		return page("audit.html", "Audit log", show), nil
 	}
-	f := show.read(values.Get, p.Now())
+	f := show.read(values, p.Now())
 	if show.Invalid != "" {
 		return wrongForm(page("audit.html", "Audit log", show)), nil
 	}
-	after, err := optionalID("after", values.Get("after"))
+	var err error
+	if f.After, err = optionalID("after", values.Get("after")); err != nil {
+		return answer{}, err
+	}
+	found, next, err := p.searchAudit(r.Context(), v.client.ID, f)
 	if err != nil {
 		return answer{}, err
 	}
-	found, next, more, err := p.searchAudit(r.Context(), v.client.ID, f, after)
-	if err != nil {
-		return answer{}, err
+	if len(found) > auditPage {
+		found = found[:auditPage]
+		next = found[auditPage-1].ID
+	} else if next != uuid.Nil {
+		show.SearchedTo = herald.TimeOf(next)
 	}
 	names, err := p.keyNames(r.Context(), v)
 	if err != nil {
@@ -103,80 +103,45 @@ func (p *portal) auditLog(r *http.Request, v visit) (answer, error) {
 	for _, c := range found {
 		show.Rows = append(show.Rows, rowOf(v, c, names))
 	}
-	if more {
-		show.SearchedTo = herald.TimeOf(next)
-	}
 	show.cursorLinks = linksOf(show.Self, values, next)
 	return page("audit.html", "Audit log", show), nil
 }
 
 // read reads the filter from an address. What cannot be read has a message.
-func (a *auditView) read(get func(string) string, now time.Time) (f auditFilter) {
-	a.Kind.Value, a.Actor.Value = cutText(get("kind"), 40), cutText(get("actor"), 40)
-	for _, choice := range []struct {
-		field *filterField
-		from  []option
-		into  *string
-	}{{&a.Kind, a.Kinds, &f.Kind}, {&a.Actor, a.Actors, &f.Actor}} {
-		text := choice.field.Value
-		if *choice.into = text; text != "" && !slices.ContainsFunc(choice.from, func(o option) bool { return o.Value == text }) {
-			choice.field.Error = "There is no such choice."
-		}
-	}
-	for _, moment := range []struct {
-		field *filterField
+func (a *auditView) read(values url.Values, now time.Time) (f herald.ChangeFilter) {
+	reader := filterReader{values: values}
+	for _, field := range []struct {
 		name  string
-		into  *time.Time
-	}{{&a.Since, "since", &f.Since}, {&a.Until, "until", &f.Until}} {
-		if moment.field.Value = cutText(strings.TrimSpace(get(moment.name)), maxFilter); moment.field.Value != "" {
-			var err error
-			if *moment.into, err = parseMoment(moment.field.Value, now); err != nil {
-				moment.field.Error = messageOf(err)
-			}
-		}
+		into  *filterField
+		parse func(string) error
+	}{
+		{"action", &a.Action, func(text string) (err error) {
+			f.Actions, err = herald.ParseActions(text)
+			return err
+		}},
+		{"actor", &a.Actor, func(text string) (err error) {
+			f.Actor, err = herald.ParseActor(text)
+			return err
+		}},
+		{"since", &a.Since, reader.moment(now, &f.Since)}, {"until", &a.Until, reader.moment(now, &f.Until)},
+	} {
+		a.Any = reader.read(field.name, field.into, field.parse) || a.Any
 	}
-	for _, field := range []filterField{a.Kind, a.Actor, a.Since, a.Until} {
-		a.Any = a.Any || field.Value != ""
-		if a.Invalid == "" {
-			a.Invalid = field.Error
-		}
-	}
+	a.Invalid = strings.Join(errorsOf(a.Action, a.Actor, a.Since, a.Until), " ")
 	return f
 }
 
-// searchAudit returns a page of entries. next is the cursor of the page behind, uuid.Nil at the end. more says that
-// the search was not finished.
-func (p *portal) searchAudit(ctx context.Context, of uuid.UUID, f auditFilter, after uuid.UUID) (found []herald.Change, next uuid.UUID, more bool, err error) {
-	if until := herald.FirstIDAt(f.Until); !f.Until.IsZero() && (after == uuid.Nil || bytes.Compare(until[:], after[:]) < 0) {
-		after = until
+// searchAudit returns a page of entries. It follows a search that comes back empty for a few parts.
+func (p *portal) searchAudit(ctx context.Context, of uuid.UUID, f herald.ChangeFilter) (found []herald.Change, next uuid.UUID, err error) {
+	f.Limit = auditPage + 1
+	for range maxSearches {
+		found, next, err = p.Audit.Changes(ctx, of, f)
+		if err != nil || len(found) > 0 || next == uuid.Nil {
+			return found, next, err
+		}
+		f.After = next
 	}
-	for range auditSteps {
-		changes, rest, err := p.Audit.Changes(ctx, of, after, auditStep)
-		if err != nil {
-			return nil, uuid.Nil, false, err
-		}
-		for _, c := range changes {
-			if !f.Since.IsZero() && c.At.Before(f.Since) {
-				return found, uuid.Nil, false, nil
-			}
-			if !f.meets(c) {
-				continue
-			}
-			if len(found) == auditPage {
-				return found, found[auditPage-1].ID, false, nil
-			}
-			found = append(found, c)
-		}
-		switch {
-		case rest != uuid.Nil:
-			after = rest
-		case len(changes) < auditStep:
-			return found, uuid.Nil, false, nil
-		default:
-			after = changes[len(changes)-1].ID
-		}
-	}
-	return found, after, true, nil
+	return found, next, nil
 }
 
 // actionWords say what was done. The others are said by their names.
@@ -184,6 +149,8 @@ var actionWords = map[herald.Action]string{
 	herald.RuleCreated: "Rule made", herald.RuleUpdated: "Rule changed", herald.RuleDeleted: "Rule deleted", herald.KeyCreated: "API key made", herald.KeyDeleted: "API key revoked",
 	herald.ProfileUpdated: "Profile changed", herald.ClientCreated: "Client made", herald.ClientRenamed: "Client renamed", herald.ClientDeleted: "Client deleted",
 	herald.MailboxUnsubscribed: "Mailbox unsubscribed", herald.MailboxResubscribed: "Mail allowed again", herald.MailboxConfirmed: "Mailbox confirmed", herald.PortalLinkCreated: "Portal link made",
+	herald.DeliveryRedelivered: "Delivery sent again", herald.DeliveryCancelled: "Delivery cancelled", herald.DeliveryRetried: "Delivery retried at once", herald.DeliveriesRecovered: "Deliveries recovered",
+	herald.ClientViewed: "Page opened by the operator", herald.IssueAcknowledged: "Issue acknowledged", herald.NotificationsSet: "Notifications set", herald.NotificationsOff: "Notifications switched off",
 }
 
 func rowOf(v visit, c herald.Change, keys map[uuid.UUID]string) changeRow {
@@ -191,7 +158,7 @@ func rowOf(v visit, c herald.Change, keys map[uuid.UUID]string) changeRow {
 	if row.What == "" {
 		row.What = string(c.Action)
 	}
-	switch kind, _, _ := strings.Cut(string(c.Action), "."); kind {
+	switch c.Action.Kind() {
 	case "rule":
 		row.Subject = nameIn(c, "type")
 		if c.Action != herald.RuleDeleted {

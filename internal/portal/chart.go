@@ -124,8 +124,10 @@ func (r receiverRow) Name() string {
 }
 
 // Rate is how large a part of the deliveries that ended has arrived.
-func (r receiverRow) Rate() string {
-	rate, known := r.Deliveries.SuccessRate()
+func (r receiverRow) Rate() string { return rateOf(r.Deliveries) }
+
+func rateOf(d herald.DeliveryCounts) string {
+	rate, known := d.SuccessRate()
 	switch {
 	case !known:
 		return "–"
@@ -150,8 +152,7 @@ func (r receiverRow) State() badge {
 
 // receivers returns the receivers of the last days, the failing ones first, and how many there are.
 func (p *portal) receivers(ctx context.Context, v visit, open []issueRow) (rows []receiverRow, total int, more bool, err error) {
-	now := p.Now()
-	found, more, err := p.Statistics.Statistics(ctx, herald.StatisticsFilter{By: herald.ByReceiver, Client: v.client.ID, Since: now.Add(-rateDays * 24 * time.Hour), Until: now, Limit: maxReceivers})
+	found, more, err := p.ofReceivers(ctx, v.client.ID, maxReceivers)
 	if err != nil {
 		return nil, 0, false, err
 	}

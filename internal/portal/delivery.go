@@ -242,7 +242,7 @@ func (p *portal) past(ctx context.Context, v visit, d herald.Delivery, attempts 
 	}
 	past.Searched = len(found) > 0 || next == uuid.Nil
 	if explain.RefusesCaller(attempts) && v.caller.MaySeeAudit() == nil {
-		changes, _, err := p.Audit.Changes(ctx, v.client.ID, uuid.Nil, auditEntries)
+		changes, _, err := p.Audit.Changes(ctx, v.client.ID, herald.ChangeFilter{Actions: []herald.Action{herald.ProfileUpdated}, Limit: auditEntries})
 		if err != nil {
 			return past, success, err
 		}

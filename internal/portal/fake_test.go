@@ -43,6 +43,7 @@ type fake struct {
 	changes      []herald.Change       // of Acme's audit log, instead of the one
 	changed      []string              // which changes were made
 	filter       herald.DeliveryFilter
+	changeFilter herald.ChangeFilter
 	events       herald.EventFilter
 	verdicts     []herald.Verdict // on rules that each event did not meet
 	received     []devinbox.Received
@@ -53,7 +54,10 @@ type fake struct {
 	made, uses   int
 	issues       []herald.Issue // one of each client
 	counts       []herald.Statistics
+	moreCounts   bool // Statistics has more than counts
 	recovery     herald.Recovery
+	preview      herald.Preview
+	previewed    []herald.Rule
 	recovered    []herald.DeliveryFilter
 	views        []string // what RecordView was called with
 	status       herald.Status
@@ -211,6 +215,11 @@ func (f *fake) Publish(_ context.Context, by herald.Caller, pubs []herald.Public
 	return []herald.Receipt{{EventID: eventID(acme)}}, f.fail
 }
 
+func (f *fake) Preview(_ context.Context, r herald.Rule) (herald.Preview, error) {
+	f.previewed = append(f.previewed, r)
+	return f.preview, f.fail
+}
+
 func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error) {
 	for _, d := range f.deliveries {
 		if d.ClientID == client && d.EventID == id {
@@ -268,8 +277,8 @@ func (f *fake) Alerts(_ context.Context, client, rule, _ uuid.UUID, l query.List
 	return found[:min(len(found), l.PageSize)], len(found), f.fail
 }
 
-func (f *fake) SaveProfile(_ context.Context, _ herald.Caller, _ uuid.UUID, p herald.Profile) error {
-	f.changed, f.profile = append(f.changed, "save header"), p
+func (f *fake) SaveAuthorization(_ context.Context, _ herald.Caller, _ uuid.UUID, header string) error {
+	f.changed, f.profile.AlertAuthHeader = append(f.changed, "save header"), header
 	return f.fail
 }
 
@@ -348,7 +357,7 @@ func (f *fake) Recover(_ context.Context, _ herald.Caller, _ uuid.UUID, filter h
 
 func (f *fake) Statistics(_ context.Context, filter herald.StatisticsFilter) (found []herald.Statistics, more bool, err error) {
 	if filter.By == herald.ByReceiver && filter.Client == acme {
-		return f.counts, false, f.fail
+		return f.counts, f.moreCounts, f.fail
 	}
 	from, to := filter.Hours()
 	for at := from; at.Before(to); at = at.Add(time.Hour) {
@@ -393,13 +402,15 @@ func (f *fake) DeleteEventType(_ context.Context, _ herald.Caller, name string) 
 	return nil
 }
 
-func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error) {
+func (f *fake) Changes(_ context.Context, client uuid.UUID, q herald.ChangeFilter) (found []herald.Change, next uuid.UUID, err error) {
+	f.changeFilter = q
 	if client != acme || f.changes == nil {
 		return []herald.Change{{At: noon.Add(-10 * time.Minute), ClientID: client, Action: herald.ProfileUpdated, Actor: herald.ActorKey, APIKeyID: keyID(client),
 			Before: []byte(`{"alertAuthHeader":"Bearer …"}`), After: []byte(`{"alertAuthHeader":"Bearer … (changed)","name":"secret of ` + client.String() + `"}`)}}, uuid.Nil, f.fail
 	}
 	for _, c := range f.changes {
-		if (after == uuid.Nil || c.ID.String() < after.String()) && len(found) < limit {
+		if (q.After == uuid.Nil || c.ID.String() < q.After.String()) && len(found) < q.Limit && (len(q.Actions) == 0 || slices.Contains(q.Actions, c.Action)) && (q.Actor == "" || c.Actor == q.Actor) &&
+			!c.At.Before(q.Since) && (q.Until.IsZero() || c.At.Before(q.Until)) {
 			found = append(found, c)
 		}
 	}
@@ -484,7 +495,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		Issues: f, Recoverer: f, Statistics: f,
 		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
 			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},
-		Explainer: f, Inbox: f, Publisher: f, ReadData: func(text []byte) (json.RawMessage, error) {
+		Explainer: f, Inbox: f, Publisher: f, Previewer: f, ReadData: func(text []byte) (json.RawMessage, error) {
 			if !json.Valid(text) {
 				return nil, herald.Invalid("", "The body is not JSON")
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,8 +41,8 @@ const maxIssues = 20
 
 // step is one line of the checklist.
 type step struct {
-	Done          bool
-	Text, Command string
+	Done, Next                bool // Next is the first that is not done
+	Text, Link, Href, Command string
 }
 
 // overview shows how the client's deliveries are, from what is known without statistics.
@@ -200,13 +202,18 @@ func (p *portal) steps(ctx context.Context, v visit) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
-	receives := false
-	for _, rule := range rules {
+	receives, kind, one, edit := false, "Data sync completed", "RULE", ""
+	for n, rule := range rules {
+		if n == 0 {
+			kind, one, edit = rule.Type, rule.ID.String(), v.client.path("/rules/"+rule.ID.String()+"/edit")
+		}
 		receives = receives || rule.Webhook != "" || len(rule.Emails) > 0
 	}
-	return []step{
-		{total > 0, "Make a rule: which events concern you.", `herald rules create "Data sync completed" --webhook https://your.example/hook`},
-		{receives, "Give a rule a receiver: a webhook or a mailbox.", "herald rules update RULE --webhook https://your.example/hook"},
-		{false, "Publish a first event.", `herald trigger "Data sync completed"`},
-	}, nil
+	all := []step{
+		{total > 0, false, "Make a rule: which events concern you.", "New rule", v.client.path("/rules/new"), `herald rules create "Data sync completed" --webhook https://your.example/hook`},
+		{receives, false, "Give a rule a receiver: a webhook or a mailbox.", "Edit the rule", edit, "herald rules update " + one + " --webhook https://your.example/hook"},
+		{false, false, "Publish a first event.", "Send an example", v.client.typePath(kind), "herald trigger " + strconv.Quote(kind)},
+	}
+	all[slices.IndexFunc(all, func(s step) bool { return !s.Done })].Next = true // the last one is never done
+	return all, nil
 }

@@ -56,7 +56,7 @@ func TestStrangersTextIsText(t *testing.T) {
 		one := of(acme, "/deliveries/"+id.String())
 		rule := of(acme, "/rules/"+acme.String())
 		for _, target := range []string{of(acme, "/rules"), rule, rule + "/edit", rule + "/delete", of(acme, "/settings"), of(acme, "/settings/security"), of(acme, "/settings/mail"), of(acme, "/settings/audit"),
-			of(acme, "/rules/new?type="+url.QueryEscape(short)), of(acme, "/settings/mail?find="+url.QueryEscape(short)), of(acme, "/settings/audit?kind="+url.QueryEscape(short)),
+			of(acme, "/rules/new?type="+url.QueryEscape(short)), of(acme, "/settings/mail?find="+url.QueryEscape(short)), of(acme, "/settings/audit?action="+url.QueryEscape(short)),
 			of(acme, ""), of(acme, "/deliveries"), one, one + "?all=request", one + "?all=response", one + "/compare", one + "/cancel",
 			of(acme, "/deliveries?receiver="+url.QueryEscape(cutText(text, 300))), of(acme, "/find?id="+url.QueryEscape(cutText(text, 300))), Path + "sign-in?next=" + url.QueryEscape(cutText(text, 300))} {
 			w := f.request(session, http.MethodGet, target, nil)

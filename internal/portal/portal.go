@@ -112,6 +112,12 @@ type Publisher interface {
 	Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error)
 }
 
+// Previewer says what a rule would have met.
+type Previewer interface {
+	// Preview says which of the client's newest events a rule would have met.
+	Preview(ctx context.Context, r herald.Rule) (herald.Preview, error)
+}
+
 // Rules stores a client's rules. Its calls are CodeNotFound when the client has no such rule.
 type Rules interface {
 	// Rules returns a page of rules, and how many match.
@@ -133,8 +139,8 @@ type Alerts interface {
 
 // Profiles changes a client's profile.
 type Profiles interface {
-	// SaveProfile replaces the whole profile.
-	SaveProfile(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) error
+	// SaveAuthorization replaces AlertAuthHeader and nothing else, in one step.
+	SaveAuthorization(ctx context.Context, by herald.Caller, client uuid.UUID, header string) error
 	// SaveProfileKeepingHeader replaces all but AlertAuthHeader, in one step.
 	SaveProfileKeepingHeader(ctx context.Context, by herald.Caller, client uuid.UUID, p herald.Profile) (herald.Profile, error)
 }
@@ -158,8 +164,9 @@ type Mailboxes interface {
 
 // Audit reads the audit log.
 type Audit interface {
-	// Changes lists up to limit changes of a client, newest first, after the change after.
-	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
+	// Changes lists up to f.Limit changes of a client that meet f, newest first. A long search is split:
+	// next is the cursor of the following part, uuid.Nil at the end.
+	Changes(ctx context.Context, client uuid.UUID, f herald.ChangeFilter) (found []herald.Change, next uuid.UUID, err error)
 }
 
 // Clients reads the clients.
@@ -179,6 +186,7 @@ type Options struct {
 	Events     Events
 	Explainer  Explainer
 	Publisher  Publisher
+	Previewer  Previewer
 	Rules      Rules
 	Alerts     Alerts
 	Profiles   Profiles

@@ -213,6 +213,7 @@ var notices = map[string]string{
 	"published":              "The event was published. This is it.",
 	"retried":                "The next attempt is made now.",
 	"cancelled":              "The delivery was cancelled.",
+	"test-sent":              "The test was sent to the receivers of its rule only. This is its event.",
 	"rule-created":           "The rule was made. It counts from the next event on.",
 	"rule-saved":             "The rule was saved. It counts from the next event on.",
 	"rule-deleted":           "The rule was deleted.",

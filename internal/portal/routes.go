@@ -95,6 +95,7 @@ func (p *portal) routes() []route {
 		{"GET " + clientPath + "/rules/{rule}", ofClient, p.rule},
 		{"GET " + clientPath + "/rules/{rule}/edit", ofClient, p.editRule},
 		{"POST " + clientPath + "/rules/{rule}/edit", ofClient, p.saveRule},
+		{"POST " + clientPath + "/rules/{rule}/test", ofClient, p.testRule},
 		{"GET " + clientPath + "/rules/{rule}/delete", ofClient, p.askDeleteRule},
 		{"POST " + clientPath + "/rules/{rule}/delete", ofClient, p.deleteRule},
 

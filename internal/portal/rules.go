@@ -37,6 +37,24 @@ type ruleView struct {
 	// LastAlert is when the rule's last alert was raised, or the zero time.
 	LastAlert time.Time
 	Alerts    int
+	// Ended are the deliveries of the last days to the rule's receivers, if they are Counted.
+	Ended   herald.DeliveryCounts
+	Counted bool
+}
+
+// Rate is how large a part of the deliveries to the rule's receivers has arrived.
+func (r ruleView) Rate() string { return rateOf(r.Ended) }
+
+// Arrived says the same of the numbers behind it, in words.
+func (r ruleView) Arrived() string {
+	made := r.Ended.Delivered + r.Ended.Failed
+	switch {
+	case !r.Counted:
+		return "not known: the receivers are not among the client’s busiest"
+	case made == 0:
+		return "no delivery to its receivers has ended"
+	}
+	return r.Rate() + " of " + plural(int(made), "delivery", "deliveries")
 }
 
 // Receivers are the webhook and the mailboxes, as many as a list has room for.
@@ -89,8 +107,13 @@ func (p *portal) rules(r *http.Request, v visit) (answer, error) {
 		return answer{}, err
 	}
 	list.Total = total
+	counts, more, err := p.ofReceivers(r.Context(), v.client.ID, herald.StatisticsReceivers)
+	if err != nil {
+		return answer{}, err
+	}
 	for _, rule := range found {
 		row := ruleView{Rule: rule, Href: v.client.path("/rules/" + rule.ID.String())}
+		row.Ended, row.Counted = endedOf(rule, counts, more)
 		alerts, count, err := p.lastAlerts(r.Context(), rule, 1)
 		if err != nil {
 			return answer{}, err
@@ -148,6 +171,7 @@ type ruleDetail struct {
 	Client       client
 	Last         []alertRow
 	Edit, Delete action
+	Test         action
 	Deliveries   []link
 }
 
@@ -167,7 +191,16 @@ func (p *portal) rule(r *http.Request, v visit) (answer, error) {
 		return answer{}, err
 	}
 	self := v.client.path("/rules/" + rule.ID.String())
-	show := ruleDetail{ruleView: ruleView{Rule: rule, Href: self}, Client: v.client, Edit: action{self + "/edit", v.mayNot()}, Delete: action{self + "/delete", v.mayNot()}}
+	show := ruleDetail{ruleView: ruleView{Rule: rule, Href: self}, Client: v.client, Edit: action{self + "/edit", v.mayNot()}, Delete: action{self + "/delete", v.mayNot()},
+		Test: action{self + "/test", v.mayNot()}}
+	if show.Test.Reason == "" && len(show.All()) == 0 {
+		show.Test.Reason = "The rule has no receiver yet."
+	}
+	counts, more, err := p.ofReceivers(r.Context(), v.client.ID, herald.StatisticsReceivers)
+	if err != nil {
+		return answer{}, err
+	}
+	show.Ended, show.Counted = endedOf(rule, counts, more)
 	alerts, total, err := p.lastAlerts(r.Context(), rule, ruleAlerts)
 	if err != nil {
 		return answer{}, err
@@ -193,6 +226,15 @@ type ruleForm struct {
 	Title, Submit  string
 	// Reason is why the visitor may save nothing.
 	Reason string
+	// Preview is what the rule would have met, if that was asked for.
+	Preview  *herald.Preview
+	Examples []exampleRow
+}
+
+// exampleRow is an event that a rule would have met.
+type exampleRow struct {
+	herald.Example
+	Href string
 }
 
 // fieldsOfRule are the fields of the form, with what was typed.
@@ -249,6 +291,13 @@ func (p *portal) newRuleForm(r *http.Request, v visit, in settings.RuleInput) (a
 func (p *portal) createRule(r *http.Request, v visit) (answer, error) {
 	in := postedRule(r.PostForm)
 	made, problems, err := p.checkRule(r.Context(), in)
+	if err == nil && len(problems) == 0 && asksPreview(r.PostForm) {
+		a, _, err := p.newRuleForm(r, v, in)
+		if err != nil {
+			return answer{}, err
+		}
+		return p.withPreview(r.Context(), v, a, made)
+	}
 	if err == nil && len(problems) == 0 {
 		made.ID, made.ClientID = herald.NewID(), v.client.ID
 		if err := p.Rules.CreateRule(r.Context(), v.caller, made); err != nil {
@@ -262,6 +311,25 @@ func (p *portal) createRule(r *http.Request, v visit) (answer, error) {
 	a, fields, err := p.newRuleForm(r, v, in)
 	fields.explain(problems)
 	return wrongForm(a), err
+}
+
+// asksPreview reports whether a form was sent to see what its rule would have met.
+func asksPreview(form url.Values) bool { return form.Get("preview") != "" }
+
+// withPreview adds to a form what its rule would have met.
+func (p *portal) withPreview(ctx context.Context, v visit, a answer, rule herald.Rule) (answer, error) {
+	rule.ClientID = v.client.ID
+	preview, err := p.Previewer.Preview(ctx, rule)
+	if err != nil {
+		return answer{}, err
+	}
+	show := a.data.(ruleForm)
+	show.Preview = &preview
+	for _, e := range preview.Examples {
+		show.Examples = append(show.Examples, exampleRow{e, v.client.path("/events/" + e.ID.String())})
+	}
+	a.data = show
+	return a, nil
 }
 
 // checkRule checks a rule as the API does.
@@ -311,6 +379,13 @@ func (p *portal) saveRule(r *http.Request, v visit) (answer, error) {
 		a, fields, err := p.editRuleForm(r, v, rule.ID, in)
 		fields.explain(problems)
 		return wrongForm(a), err
+	}
+	if asksPreview(r.PostForm) {
+		a, _, err := p.editRuleForm(r, v, rule.ID, in)
+		if err != nil {
+			return answer{}, err
+		}
+		return p.withPreview(r.Context(), v, a, changed)
 	}
 	changed.ID, changed.ClientID = rule.ID, v.client.ID
 	if _, err := p.Rules.UpdateRule(r.Context(), v.caller, changed); err != nil {

@@ -151,7 +151,7 @@ func (p *portal) headerChange(ctx context.Context, v visit) (herald.Change, erro
 	if v.caller.MaySeeAudit() != nil {
 		return herald.Change{}, nil
 	}
-	changes, _, err := p.Audit.Changes(ctx, v.client.ID, uuid.Nil, auditEntries)
+	changes, _, err := p.Audit.Changes(ctx, v.client.ID, herald.ChangeFilter{Actions: []herald.Action{herald.ProfileUpdated}, Limit: auditEntries})
 	for _, c := range changes {
 		if explain.ChangesHeader(c) {
 			return c, err
@@ -203,12 +203,7 @@ func (p *portal) saveSecurity(r *http.Request, v visit) (answer, error) {
 	typed := typedAuthorization(r.PostForm)
 	header, problems := typed.Header()
 	if len(problems) == 0 {
-		c, err := p.Clients.Client(r.Context(), v.client.ID)
-		if err != nil {
-			return answer{}, err
-		}
-		c.Profile.AlertAuthHeader = header
-		if err := p.Profiles.SaveProfile(r.Context(), v.caller, v.client.ID, c.Profile); err != nil {
+		if err := p.Profiles.SaveAuthorization(r.Context(), v.caller, v.client.ID, header); err != nil {
 			return answer{}, err
 		}
 		return seeOther("%s?notice=header-saved", v.client.path("/settings/security")), nil

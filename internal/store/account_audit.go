@@ -105,29 +105,75 @@ func encodeAudited(record any) ([]byte, error) {
 	return text, nil
 }
 
-// Changes lists up to limit entries of the audit log, newest first. It lists only
-// entries older than after, unless after is uuid.Nil, and only those of client, unless
-// client is uuid.Nil. If they have more than maxCursorPage bytes, it lists fewer, and next is the
-// after of the call that continues; otherwise next is uuid.Nil.
-func (s *Store) Changes(ctx context.Context, client, after uuid.UUID, limit int) (changes []herald.Change, next uuid.UUID, err error) {
+// Changes lists up to f.Limit entries of the audit log that meet f, newest first: those of client, unless client is
+// uuid.Nil. A list that would have to search too many entries, or that has more than maxCursorPage bytes, returns
+// those found so far, and in next the value of f.After for the call that continues. next is uuid.Nil when f.Limit
+// entries were found or there are no more.
+func (s *Store) Changes(ctx context.Context, client uuid.UUID, f herald.ChangeFilter) (changes []herald.Change, next uuid.UUID, err error) {
 	ctx, done, err := s.readTurn(ctx, client)
 	if err != nil {
 		return nil, uuid.Nil, err
 	}
 	defer done()
-	c := conditions{parts: []string{"id >= (SELECT kept_from FROM history)"}}
-	if client != uuid.Nil {
-		c.add("client_id = %s", client)
+	ids, next, err := s.changeIDs(ctx, client, f)
+	if err != nil || len(ids) == 0 {
+		return nil, next, s.failed("list the audit log", err)
 	}
-	if after != uuid.Nil {
-		c.add("id < %s", after)
-	}
+	c := conditionsOfChanges(client, f, ids) // in the order of an index, so that nothing large is sorted
 	changes, full, err := listWithin(ctx, s.lists, scanChange, `SELECT id, client_id, action, subject, actor, key_id, address, before, after
-FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
+FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(len(ids)), c.args...)
 	if full {
 		next = changes[len(changes)-1].ID
 	}
 	return changes, next, s.failed("list the audit log", err)
+}
+
+// changeIDs lists the ids of the entries that meet f, like Changes.
+func (s *Store) changeIDs(ctx context.Context, client uuid.UUID, f herald.ChangeFilter) ([]uuid.UUID, uuid.UUID, error) {
+	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
+		end := span{to: before} // one bound, as in deliveriesByAlert
+		if f.After != uuid.Nil {
+			end.before(f.After)
+		}
+		if !f.Until.IsZero() {
+			end.before(herald.FirstIDAt(f.Until))
+		}
+		c := conditions{parts: []string{"id >= (SELECT kept_from FROM history)"}}
+		if client != uuid.Nil {
+			c.add("client_id = %s", client)
+		}
+		c.add("id < %s", end.to)
+		if !f.Since.IsZero() {
+			c.add("id >= %s", herald.FirstIDAt(f.Since))
+		}
+		return list(ctx, s.lists, scanID, `SELECT id FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(n), c.args...)
+	}
+	return collectNewest(s, f.Limit, ids, func(some []uuid.UUID) ([]uuid.UUID, error) {
+		if len(f.Actions) == 0 && f.Actor == "" {
+			return some, nil
+		}
+		c := conditionsOfChanges(client, f, some)
+		return list(ctx, s.lists, scanID, `SELECT id FROM audit WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(f.Limit), c.args...)
+	})
+}
+
+// conditionsOfChanges are those of the entries that meet f, from the last to the first of some ids.
+func conditionsOfChanges(client uuid.UUID, f herald.ChangeFilter, ids []uuid.UUID) (c conditions) {
+	if client != uuid.Nil {
+		c.add("client_id = %s", client)
+	}
+	c.add("id BETWEEN %s AND %s", ids[len(ids)-1], ids[0])
+	if f.Actor != "" {
+		c.add("actor = %s", string(f.Actor))
+	}
+	if len(f.Actions) > 0 {
+		var names conditions
+		for _, a := range f.Actions {
+			names.parts = append(names.parts, c.bind(string(a)))
+		}
+		c.parts = append(c.parts, "action IN ("+names.list()+")")
+	}
+	return c
 }
 
 // RuleChanges lists up to limit changes of a client's rules that were made after an event, oldest first.

@@ -51,7 +51,7 @@ func testEventTypeInUseIsNotDeleted(t *testing.T, f *fixture) {
 	if types, err := f.EventTypes(t.Context()); err != nil || len(types) != 0 {
 		t.Errorf("there are still %v, %v", types, err)
 	}
-	changes, _, err := f.Changes(t.Context(), uuid.Nil, uuid.Nil, 1)
+	changes, _, err := f.Changes(t.Context(), uuid.Nil, herald.ChangeFilter{Limit: 1})
 	if err != nil || len(changes) != 1 || changes[0].Action != herald.EventTypeDeleted || changes[0].Subject != name {
 		t.Errorf("the audit log begins with %+v, %v", changes, err)
 	}

@@ -279,7 +279,7 @@ func testOpenPortalLinksAreBounded(t *testing.T, f *fixture) {
 	if _, _, err := f.CreatePortalLink(t.Context(), signedOperator, l, time.Minute); err != nil {
 		t.Errorf("after they have expired: %v", err)
 	}
-	changes, _, err := f.Changes(t.Context(), f.client.ID, uuid.Nil, 1)
+	changes, _, err := f.Changes(t.Context(), f.client.ID, herald.ChangeFilter{Limit: 1})
 	if err != nil || len(changes) != 1 || changes[0].Action != herald.PortalLinkCreated {
 		t.Errorf("the audit log has %+v (%v)", changes, err)
 	}
@@ -313,7 +313,7 @@ func testViewsAreRecordedOnce(t *testing.T, f *fixture) {
 	view(two, f.client.ID, "/deliveries")
 	view(one, other.ID, "/deliveries")
 	for client, want := range map[uuid.UUID]int{f.client.ID: 3, other.ID: 1} {
-		changes, _, err := f.Changes(t.Context(), client, uuid.Nil, 100)
+		changes, _, err := f.Changes(t.Context(), client, herald.ChangeFilter{Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}

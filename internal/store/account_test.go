@@ -327,6 +327,37 @@ func TestHeaderIsKeptInOneStep(t *testing.T) {
 	})
 }
 
+// TestHeaderIsSavedAlone: a header that is saved does not bring back a profile that another call replaced meanwhile.
+func TestHeaderIsSavedAlone(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		want := herald.Profile{Name: "New name", RedirectURL: "https://acme.example", LogoURL: "https://acme.example/logo.png", WhiteListURLs: []string{"https://acme.example"}, ConfirmCompanyName: true}
+		if err := f.SaveProfile(t.Context(), operator, f.client.ID, want); err != nil {
+			t.Fatal(err)
+		}
+		for _, header := range []string{"Bearer one", "Bearer two", ""} {
+			before, err := f.Client(t.Context(), f.client.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.SaveAuthorization(t.Context(), operator, f.client.ID, header); err != nil {
+				t.Fatal(err)
+			}
+			want.AlertAuthHeader = header
+			after, err := f.Client(t.Context(), f.client.ID)
+			if diff := cmp.Diff(want, after.Profile); err != nil || diff != "" || after.Version != before.Version || after.Revision == before.Revision {
+				t.Errorf("%q: %v; version %d after %d, revision %d after %d; stored (-want +got):\n%s", header, err, after.Version, before.Version, after.Revision, before.Revision, diff)
+			}
+			changes, _, err := f.Changes(t.Context(), f.client.ID, herald.ChangeFilter{Limit: 1})
+			if err != nil || len(changes) != 1 || changes[0].Action != herald.ProfileUpdated || strings.Contains(string(changes[0].After), "one") || strings.Contains(string(changes[0].After), "(changed)") != (header != "") {
+				t.Errorf("%q: the audit log has %+v, %v", header, changes, err)
+			}
+		}
+		if err := f.SaveAuthorization(t.Context(), operator, uuid.New(), "Bearer x"); herald.CodeOf(err) != herald.CodeNotFound {
+			t.Errorf("a client that does not exist: %v", err)
+		}
+	})
+}
+
 // TestKeyWithoutANameGetsOneOfItsOwn: a name that another key of the client has is not made up again.
 func TestKeyWithoutANameGetsOneOfItsOwn(t *testing.T) {
 	onBoth(t, func(t *testing.T, f *fixture) {

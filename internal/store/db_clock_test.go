@@ -176,7 +176,7 @@ func (w *timed) wantAll(want int, when string) {
 	if err != nil || total != want || len(alerts) != want {
 		w.t.Fatalf("%s: %d alerts of %d, %v; want %d", when, len(alerts), total, err, want)
 	}
-	if changes, _, err := w.Changes(w.t.Context(), uuid.Nil, uuid.Nil, 10); err != nil || len(changes) != 3 {
+	if changes, _, err := w.Changes(w.t.Context(), uuid.Nil, herald.ChangeFilter{Limit: 10}); err != nil || len(changes) != 3 {
 		w.t.Fatalf("%s: %d changes in the audit log, %v; want 3", when, len(changes), err)
 	}
 }

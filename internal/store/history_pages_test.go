@@ -142,7 +142,7 @@ func testPagesWithCursorsEndWhereTheyAreFull(t *testing.T, f *fixture) {
 	got := 0
 	pages = 0
 	for after, more := uuid.Nil, true; more; pages++ {
-		found, next, err := f.Changes(t.Context(), f.client.ID, after, 500)
+		found, next, err := f.Changes(t.Context(), f.client.ID, herald.ChangeFilter{After: after, Limit: 500})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,10 @@ func testAnswersTakeMemoryBeforeTheyAreMade(t *testing.T, f *fixture) {
 			_, err := f.DeliveryBody(ctx, f.client.ID, herald.DeliveryID(alert, 0))
 			return err
 		},
-		"changes": func(ctx context.Context) error { _, _, err := f.Changes(ctx, f.client.ID, uuid.Nil, 10); return err },
+		"changes": func(ctx context.Context) error {
+			_, _, err := f.Changes(ctx, f.client.ID, herald.ChangeFilter{Limit: 10})
+			return err
+		},
 	} {
 		if err := read(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -150,7 +150,7 @@ func testMailboxMustConfirm(t *testing.T, f *fixture) {
 			t.Errorf("confirmed: action %d", action)
 		}
 	}
-	entries, _, err := f.Changes(t.Context(), f.client.ID, uuid.Nil, 10)
+	entries, _, err := f.Changes(t.Context(), f.client.ID, herald.ChangeFilter{Limit: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func testStatusCountsWhatIsPending(t *testing.T, f *fixture) {
 			t.Fatal(err)
 		}
 	}
-	changes, _, err := f.Changes(t.Context(), uuid.Nil, uuid.Nil, 1)
+	changes, _, err := f.Changes(t.Context(), uuid.Nil, herald.ChangeFilter{Limit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func testChangesOfDeliveriesAreAudited(t *testing.T, f *fixture) {
 	if n, err := f.Recover(t.Context(), operator, f.client.ID, []work.Redelivery{{Repeats: other.ID, Origin: origin, Address: hook}}); n != 0 || err != nil {
 		t.Fatalf("recovered %d a second time, %v", n, err)
 	}
-	changes, _, err := f.Changes(t.Context(), f.client.ID, uuid.Nil, 4)
+	changes, _, err := f.Changes(t.Context(), f.client.ID, herald.ChangeFilter{Limit: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

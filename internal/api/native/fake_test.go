@@ -28,28 +28,29 @@ var rival = uuid.MustParse("99999999-9999-4999-8999-999999999999")
 // fake stores in memory what the store and the engine would. Values written by one call
 // are returned by the others, and only to their client.
 type fake struct {
-	now         time.Time
-	events      []herald.Event // oldest first, as all lists here
-	receipts    map[string]herald.Receipt
-	deliveries  []herald.Delivery
-	attempts    map[uuid.UUID][]herald.Attempt
-	rules       map[uuid.UUID]uuid.UUID // rule to client
-	unsent      map[uuid.UUID]bool      // rules without authorization
-	clients     []herald.Client
-	eventTypes  []herald.EventType
-	typeInUse   bool
-	changes     []herald.Change
-	notReady    error
-	notice      string
-	publishFail error
-	recovered   recovery      // what Recover was called with
-	by          herald.Caller // of the last change of a delivery
-	keys        []herald.Key
-	counted     herald.StatisticsFilter // what Statistics was called with
-	link        herald.PortalLink
-	ended       []herald.Caller // whose sessions have ended
-	issues      []herald.Issue
-	notified    map[uuid.UUID]herald.Notifications // by client
+	now          time.Time
+	events       []herald.Event // oldest first, as all lists here
+	receipts     map[string]herald.Receipt
+	deliveries   []herald.Delivery
+	attempts     map[uuid.UUID][]herald.Attempt
+	rules        map[uuid.UUID]uuid.UUID // rule to client
+	unsent       map[uuid.UUID]bool      // rules without authorization
+	clients      []herald.Client
+	eventTypes   []herald.EventType
+	typeInUse    bool
+	changes      []herald.Change
+	changeFilter herald.ChangeFilter
+	notReady     error
+	notice       string
+	publishFail  error
+	recovered    recovery      // what Recover was called with
+	by           herald.Caller // of the last change of a delivery
+	keys         []herald.Key
+	counted      herald.StatisticsFilter // what Statistics was called with
+	link         herald.PortalLink
+	ended        []herald.Caller // whose sessions have ended
+	issues       []herald.Issue
+	notified     map[uuid.UUID]herald.Notifications // by client
 }
 
 type recovery struct {
@@ -342,8 +343,9 @@ func (f *fake) Owner(_ context.Context, id uuid.UUID) (uuid.UUID, error) {
 	return f.events[i].ClientID, nil
 }
 
-func (f *fake) Changes(_ context.Context, client, after uuid.UUID, limit int) ([]herald.Change, uuid.UUID, error) {
-	return newest(f.changes, after, limit, func(c herald.Change) uuid.UUID { return c.ID },
+func (f *fake) Changes(_ context.Context, client uuid.UUID, q herald.ChangeFilter) ([]herald.Change, uuid.UUID, error) {
+	f.changeFilter = q
+	return newest(f.changes, q.After, q.Limit, func(c herald.Change) uuid.UUID { return c.ID },
 		func(c herald.Change) bool { return client == uuid.Nil || c.ClientID == client }), uuid.Nil, nil
 }
 

@@ -131,10 +131,9 @@ type Keys interface {
 
 // Audit reads the audit log.
 type Audit interface {
-	// Changes lists up to limit changes, newest first. It begins after the change
-	// after, unless that is uuid.Nil. A client other than uuid.Nil selects its
-	// changes only. Large changes end the list before, as of Events.
-	Changes(ctx context.Context, client, after uuid.UUID, limit int) (found []herald.Change, next uuid.UUID, err error)
+	// Changes lists up to f.Limit changes that meet f, newest first. A client other than
+	// uuid.Nil selects its changes only. A long search or large changes end the list before, as of Events.
+	Changes(ctx context.Context, client uuid.UUID, f herald.ChangeFilter) (found []herald.Change, next uuid.UUID, err error)
 }
 
 // Issues reads and acknowledges issues. A client of uuid.Nil means those of all clients; the calls
