@@ -37,10 +37,10 @@ type overviewView struct {
 // maxIssues is how many issues of each kind the overview lists.
 const maxIssues = 20
 
-// step is one line of the checklist.
+// step is one line of the checklist, with the command that does it, and the page on which it can be done.
 type step struct {
-	Done          bool
-	Text, Command string
+	Done                        bool
+	Text, Command, Button, Href string
 }
 
 // overview shows how the client's deliveries are, from what is known without statistics.
@@ -200,13 +200,20 @@ func (p *portal) steps(ctx context.Context, v visit) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
+	noReceiver, example := v.client.path("/rules/new"), v.client.path("/catalogue")
 	receives := false
 	for _, rule := range rules {
-		receives = receives || rule.Webhook != "" || len(rule.Emails) > 0
+		if len((ruleView{Rule: rule}).All()) == 0 {
+			noReceiver = v.client.path("/rules/" + rule.ID.String() + "/edit")
+			continue
+		}
+		if receives = true; example == v.client.path("/catalogue") {
+			example = v.client.examplePath(rule)
+		}
 	}
 	return []step{
-		{total > 0, "Make a rule: which events concern you.", `herald rules create "Data sync completed" --webhook https://your.example/hook`},
-		{receives, "Give a rule a receiver: a webhook or a mailbox.", "herald rules update RULE --webhook https://your.example/hook"},
-		{false, "Publish a first event.", `herald trigger "Data sync completed"`},
+		{total > 0, "Make a rule: which events concern you.", `herald rules create "Data sync completed" --webhook https://your.example/hook`, "Make a rule", v.client.path("/rules/new")},
+		{receives, "Give a rule a receiver: a webhook or a mailbox.", "herald rules update RULE --webhook https://your.example/hook", "Give it a receiver", noReceiver},
+		{false, "Publish a first event.", `herald trigger "Data sync completed"`, "Send an example", example},
 	}, nil
 }

@@ -149,6 +149,7 @@ type ruleDetail struct {
 	Last         []alertRow
 	Edit, Delete action
 	Deliveries   []link
+	Example      string // where an example is sent that the rule meets
 }
 
 // link is an address with its text.
@@ -167,7 +168,8 @@ func (p *portal) rule(r *http.Request, v visit) (answer, error) {
 		return answer{}, err
 	}
 	self := v.client.path("/rules/" + rule.ID.String())
-	show := ruleDetail{ruleView: ruleView{Rule: rule, Href: self}, Client: v.client, Edit: action{self + "/edit", v.mayNot()}, Delete: action{self + "/delete", v.mayNot()}}
+	show := ruleDetail{ruleView: ruleView{Rule: rule, Href: self}, Client: v.client, Edit: action{self + "/edit", v.mayNot()}, Delete: action{self + "/delete", v.mayNot()},
+		Example: v.client.examplePath(rule)}
 	alerts, total, err := p.lastAlerts(r.Context(), rule, ruleAlerts)
 	if err != nil {
 		return answer{}, err

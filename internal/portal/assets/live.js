@@ -7,10 +7,13 @@ import { say } from "./toast.js";
 import { writeTimes } from "./times.js";
 
 const soonest = 5e3, latest = 120e3;
+// What is on its way when its page opens has mostly arrived a second later.
+const first = 1e3;
 let wait = soonest, timer = 0;
 
 export function enableLive() {
   if (!document.querySelector("[data-live]")) return;
+  wait = document.querySelector("[data-live]").dataset.live === "page" ? first : soonest;
   plan();
   document.addEventListener("visibilitychange", () => { wait = soonest; plan(); });
 }
