@@ -64,9 +64,9 @@ func (c client) typePath(name string) string { return c.path("/catalogue/" + url
 // examplePath returns the address of the page that sends an example which a rule meets.
 func (c client) examplePath(rule herald.Rule) string {
 	if rule.CompanyID == uuid.Nil {
-		return c.typePath(rule.Type)
+		return c.typePath(rule.Type) + "#send"
 	}
-	return c.typePath(rule.Type) + "?" + url.Values{"company": {rule.CompanyID.String()}}.Encode()
+	return c.typePath(rule.Type) + "?" + url.Values{"company": {rule.CompanyID.String()}}.Encode() + "#send"
 }
 
 // catalogue lists the event types.
