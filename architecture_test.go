@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 	"herald/internal/api/openapi":     {"herald", "herald/internal/api"},
 	"herald/internal/api/codat":       {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query", "herald/internal/settings"},
 	"herald/internal/api/native":      {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/explain", "herald/internal/query"},
-	"herald/internal/portal":          {"herald", "herald/internal/api", "herald/internal/catalogue", "herald/internal/explain", "herald/internal/query", "herald/internal/settings"},
+	"herald/internal/portal":          {"herald", "herald/internal/api", "herald/internal/catalogue", "herald/internal/devinbox", "herald/internal/explain", "herald/internal/query", "herald/internal/settings"},
 	"herald/internal/api/welcome":     {"herald", "herald/internal/api"},
 	"herald/internal/api/unsubscribe": {"herald", "herald/internal/api", "herald/internal/secret"},
 	"herald/internal/ratelimit":       {"herald", "herald/internal/api"},

@@ -83,10 +83,12 @@ func (c *devCommand) Run(ctx context.Context, out *streams) error {
 	}
 	config.MailFrom = netmail.Address{Name: "Herald", Address: "herald@localhost"}
 	config.PublicURL = "http://" + c.Listen
+	config.Inbox = receiver.inbox
 	return serve(ctx, config, func(a *app.App) error {
 		if err := keys.setUp(ctx, c.Data, a, receiver.url()); err != nil {
 			return fmt.Errorf("set the demo up: %w", err)
 		}
+		receiver.inbox.SetOwner(keys.ClientID)
 		link, err := keys.portalLink(ctx, a)
 		if err != nil {
 			return fmt.Errorf("make a link into the portal: %w", err)
@@ -226,6 +228,7 @@ func (k *devKeys) save(dir string) error {
 // devInbox is the running built-in receiver of webhooks and mail.
 type devInbox struct {
 	*http.Server
+	inbox   *devinbox.Inbox
 	address net.Addr
 	mail    net.Listener
 }
@@ -257,5 +260,5 @@ func (c *devCommand) receive(ctx context.Context, out io.Writer) (devInbox, erro
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go server.Serve(listener)   //nolint:errcheck // ends with Close
 	go handler.ServeMail(mails) //nolint:errcheck // ends with Close
-	return devInbox{server, listener.Addr(), mails}, nil
+	return devInbox{server, handler, listener.Addr(), mails}, nil
 }

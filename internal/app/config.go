@@ -15,6 +15,7 @@ import (
 	"herald/internal/egress"
 	"herald/internal/mail"
 	"herald/internal/policy"
+	"herald/internal/portal"
 	"herald/internal/store"
 )
 
@@ -103,6 +104,8 @@ type Config struct {
 	// PortalFrameAncestors are the origins whose pages may show the portal in a frame. They need
 	// https: browsers send a cookie into a frame of another site by https alone.
 	PortalFrameAncestors []string
+	// Inbox is the receiver of herald dev, for the portal to show; nil elsewhere.
+	Inbox portal.Inbox
 	// Outward bounds what clients cause outside; the zero value bounds nothing.
 	Outward Outward
 	// ClientIDHeader is the header that names the client to receivers; empty means

@@ -116,7 +116,7 @@ func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, p parts) error 
 	welcome.Redirect(mux, portal.Path)
 	return portal.Register(mux, portal.Options{
 		Keys: keys, Sessions: a.store, Deliveries: a.store, Sender: p.control, Events: a.store, Rules: a.store, Clients: a.store, Audit: a.store,
-		Publisher: p.intake, ReadData: native.ReadData, ExampleBody: intake.ExampleBody,
+		Explainer: p.explainer, Inbox: a.config.Inbox, Publisher: p.intake, ReadData: native.ReadData, ExampleBody: intake.ExampleBody,
 		Alerts: a.store, Profiles: a.store, APIKeys: a.store, Mailboxes: a.store, CheckURL: p.guard.CheckURL,
 		Catalogue: p.clients.Catalogue, Secure: a.config.secure(), FrameAncestors: a.config.PortalFrameAncestors,
 		Now: a.clock.Now, Version: a.config.Version,

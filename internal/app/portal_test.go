@@ -1,10 +1,12 @@
 package app_test
 
 import (
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -103,6 +105,50 @@ func TestPersonSeesAndMendsADelivery(t *testing.T) {
 	})
 	if _, _, text := b.do(f, one, nil); !strings.Contains(text, "/deliveries/"+again.String()) {
 		t.Error("the delivery does not link to what repeats it")
+	}
+}
+
+// TestPersonSendsAnExampleAndSeesWhatBecameOfIt goes from the catalogue to the event, and to the rules that it met and
+// did not meet.
+func TestPersonSendsAnExampleAndSeesWhatBecameOfIt(t *testing.T) {
+	f := newFixture(t)
+	hook := newReceiver(t, statuses(200))
+	met, other := f.rule(hook.URL, uuid.Nil), f.rule(hook.URL, uuid.New())
+	b := newBrowser(t)
+	b.do(f, "/portal/sign-in", url.Values{"key": {f.account.APIKey}})
+	kind := f.pagesOf() + "/catalogue/" + url.PathEscape(met.Type)
+	status, _, text := b.do(f, kind, nil)
+	field := regexp.MustCompile(`name="(company|connection)" value="([^"]+)"`).FindAllStringSubmatch(text, -1)
+	data := regexp.MustCompile(`(?s)<textarea[^>]*name="data"[^>]*>(.*?)</textarea>`).FindStringSubmatch(text)
+	if status != http.StatusOK || data == nil {
+		t.Fatalf("the catalogue answers %d with the data %q: %s", status, data, text)
+	}
+	form := url.Values{"data": {html.UnescapeString(data[1])}}
+	for _, one := range field {
+		form.Set(one[1], one[2])
+	}
+	status, to, text := b.do(f, kind, form)
+	event, published := strings.CutSuffix(to, "?notice=published")
+	if status != http.StatusSeeOther || !published {
+		t.Fatalf("the example as it is offered is answered with %d to %q: %s", status, to, text)
+	}
+	eventually(t, "the page says that it was delivered", func() bool {
+		_, _, text = b.do(f, event, nil)
+		return strings.Contains(text, "Delivered")
+	})
+	for _, says := range []string{"/rules/" + met.ID.String(), "/rules/" + other.ID.String(), "The rule is for the company"} {
+		if !strings.Contains(text, says) {
+			t.Errorf("the event's page does not have %q: %s", says, text)
+		}
+	}
+	if _, _, text := b.do(f, f.pagesOf()+"/events?type="+url.QueryEscape(met.Type), nil); !strings.Contains(text, event) {
+		t.Error("the event is not in the list of its type")
+	}
+	for data, says := range map[string]string{`{}`: "must have the member", `{"a":1,"a":2}`: "data-error", `[]`: "data-error", `{"a":`: "data-error"} {
+		form.Set("data", data)
+		if status, _, text := b.do(f, kind, form); status != http.StatusUnprocessableEntity || !strings.Contains(text, says) {
+			t.Errorf("%s is answered with %d, without %q", data, status, says)
+		}
 	}
 }
 

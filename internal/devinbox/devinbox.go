@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Limits of the inbox.
@@ -75,6 +77,7 @@ type Inbox struct {
 	stored int           // bytes of all
 	came   chan struct{} // closed at the next one
 	answer Answer
+	owner  uuid.UUID
 }
 
 // New returns an Inbox that calls notify for everything that it receives. The calls come
@@ -191,6 +194,29 @@ func (i *Inbox) List(ctx context.Context, n int64) []Received {
 		case <-came:
 		}
 	}
+}
+
+// SetOwner sets the client that the inbox belongs to, for the portal.
+func (i *Inbox) SetOwner(client uuid.UUID) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.owner = client
+}
+
+// Owner returns the client that the inbox belongs to; uuid.Nil while there is none.
+func (i *Inbox) Owner() uuid.UUID {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.owner
+}
+
+// Newest returns what came, newest first, without waiting.
+func (i *Inbox) Newest() []Received {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	all := slices.Clone(i.all)
+	slices.Reverse(all)
+	return all
 }
 
 // requestedStatus returns the status in an address.

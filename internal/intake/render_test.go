@@ -117,6 +117,7 @@ func TestBodiesAreTheVendors(t *testing.T) {
 				t.Errorf("body (-want +got):\n%s", diff)
 			}
 			checkMembers(t, kind.Name, got)
+			checkMembers(t, kind.Name, ExampleBody("Acme & Söhne", kind, e))
 		})
 	}
 }

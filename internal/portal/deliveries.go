@@ -58,6 +58,9 @@ type deliveryRow struct {
 // Result is the result of the last attempt in a word.
 func (d deliveryRow) Result() string { return resultOf(d.LastStatus, d.LastReason, d.Reason) }
 
+// Test says that the delivery is a test of its rule.
+func (d deliveryRow) Test() bool { return herald.IsTest(d.ID) }
+
 // At is when the delivery was made.
 func (d deliveryRow) At() time.Time {
 	if !d.MadeAt.IsZero() {
@@ -174,7 +177,7 @@ func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue
 		f.State = new(herald.State)
 		return f.State.UnmarshalText([]byte(text))
 	})
-	read("type", &form.Type, reader.kind(known, &f.Type))
+	read("type", &form.Type, reader.kind(known, &form.Type, &f.Type))
 	read("receiver", &form.Receiver, func(text string) error {
 		f.Receiver = text
 		return nil

@@ -19,6 +19,8 @@ const (
 	eventPage = 50
 	// eventDeliveries is how many deliveries the page of an event shows.
 	eventDeliveries = 100
+	// eventRules is how many rules of each kind it shows.
+	eventRules = 50
 )
 
 // eventFilterForm is the filter of the list of events. All of it is in the address.
@@ -52,6 +54,9 @@ type eventRow struct {
 	herald.ListedEvent
 	Href string
 }
+
+// Test says that the event is a test of one rule.
+func (e eventRow) Test() bool { return herald.IsTest(e.ID) }
 
 // AcceptedAt is when the event was accepted.
 func (e eventRow) AcceptedAt() time.Time { return herald.TimeOf(e.ID) }
@@ -114,7 +119,7 @@ func eventFilter(values url.Values, now time.Time, known *catalogue.Catalogue) (
 		into  *filterField
 		parse func(string) error
 	}{
-		{"type", &form.Type, reader.kind(known, &f.Type)}, {"company", &form.Company, reader.id("company", &f.Company)},
+		{"type", &form.Type, reader.kind(known, &form.Type, &f.Type)}, {"company", &form.Company, reader.id("company", &f.Company)},
 		{"since", &form.Since, reader.moment(now, &f.Since)}, {"until", &form.Until, reader.moment(now, &f.Until)},
 	} {
 		form.Any = reader.read(field.name, field.into, field.parse) || form.Any
@@ -128,10 +133,64 @@ type eventView struct {
 	Client     client
 	Alerts     int
 	Deliveries []deliveryRow
+	// Met are the rules that the event met, each with its deliveries.
+	Met []metRule
 	// More says that the event has deliveries that the page does not show.
 	More bool
-	Data payload
-	Self string
+	// Missed are the rules that it did not meet though they are for its type, Others those for other types.
+	Missed, Others []herald.Verdict
+	// MoreMissed and MoreOthers are how many of them the page does not show.
+	MoreMissed, MoreOthers int
+	Data                   payload
+	Self                   string
+}
+
+// metRule is a rule that an event met, with the deliveries that the page shows of it.
+type metRule struct {
+	herald.Verdict
+	Deliveries []deliveryRow
+}
+
+// verdictRule is a rule in the list of what an event met, and verdictList a list of those that it did not meet.
+type (
+	verdictRule struct {
+		herald.Verdict
+		Client client
+	}
+	verdictList struct {
+		Client client
+		All    []herald.Verdict
+	}
+)
+
+// OtherCount is how many rules are for other types.
+func (e eventView) OtherCount() int { return len(e.Others) + e.MoreOthers }
+
+// Test says that the event is a test of one rule.
+func (e eventView) Test() bool { return herald.IsTest(e.ID) }
+
+// judge fills in what became of each rule.
+func (e *eventView) judge(all []herald.Verdict) {
+	of := make(map[uuid.UUID][]deliveryRow)
+	for _, d := range e.Deliveries {
+		of[d.AlertID] = append(of[d.AlertID], d)
+	}
+	for _, v := range all {
+		switch {
+		case v.Met && len(e.Met) < eventRules:
+			e.Met = append(e.Met, metRule{v, of[v.AlertID]})
+		case v.Met:
+			e.More = true
+		case v.Reason == herald.MissType && len(e.Others) < eventRules:
+			e.Others = append(e.Others, v)
+		case v.Reason == herald.MissType:
+			e.MoreOthers++
+		case len(e.Missed) < eventRules:
+			e.Missed = append(e.Missed, v)
+		default:
+			e.MoreMissed++
+		}
+	}
 }
 
 // AcceptedAt is when the event was accepted.
@@ -204,6 +263,11 @@ func (p *portal) event(r *http.Request, v visit) (answer, error) {
 	for _, d := range found[:min(len(found), eventDeliveries)] {
 		show.Deliveries = append(show.Deliveries, deliveryRow{d, v.client.path("/deliveries/" + d.ID.String())})
 	}
+	verdicts, err := p.Explainer.EventRules(r.Context(), v.client.ID, e.ID)
+	if err != nil {
+		return answer{}, err
+	}
+	show.judge(verdicts)
 	show.Data = payloadOf(e.Data, true, r.URL.Query().Get("all") == "data")
 	show.Data.Raw, show.Data.All = self+"/data", self+"?all=data"
 	if len(e.Data) == 0 {

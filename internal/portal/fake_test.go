@@ -18,6 +18,7 @@ import (
 	"herald"
 	"herald/internal/api"
 	"herald/internal/catalogue"
+	"herald/internal/devinbox"
 	"herald/internal/query"
 )
 
@@ -43,6 +44,9 @@ type fake struct {
 	changed      []string              // which changes were made
 	filter       herald.DeliveryFilter
 	events       herald.EventFilter
+	verdicts     []herald.Verdict // on rules that each event did not meet
+	received     []devinbox.Received
+	answer       devinbox.Answer
 	published    []herald.Publication
 	publisher    herald.Caller
 	fail         error
@@ -174,6 +178,28 @@ func (f *fake) Events(_ context.Context, client uuid.UUID, filter herald.EventFi
 	}
 	return found, uuid.Nil, f.fail
 }
+
+func (f *fake) EventRules(ctx context.Context, client, id uuid.UUID) ([]herald.Verdict, error) {
+	_, alerts, err := f.Event(ctx, client, id)
+	if err != nil {
+		return nil, err
+	}
+	return append([]herald.Verdict{{RuleID: alerts[0].RuleID, Type: "Sync Failed", Met: true, AlertID: alerts[0].ID}}, f.verdicts...), nil
+}
+
+// Owner says that the inbox is Acme's.
+func (f *fake) Owner() uuid.UUID { return acme }
+
+func (f *fake) Newest() []devinbox.Received { return f.received }
+
+func (f *fake) Answer() devinbox.Answer { return f.answer }
+
+func (f *fake) SetAnswer(a devinbox.Answer) error {
+	f.answer, f.changed = a, append(f.changed, "answer")
+	return a.Check()
+}
+
+func (f *fake) Clear() { f.received, f.changed = nil, append(f.changed, "clear") }
 
 func eventOf(d herald.Delivery) herald.Event {
 	return herald.Event{ID: d.EventID, ClientID: d.ClientID, Type: d.Type, CompanyID: d.CompanyID, OccurredAt: d.RaisedAt, Data: []byte(`{"note":"secret of ` + d.ClientID.String() + `"}`)}
@@ -458,7 +484,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		Issues: f, Recoverer: f, Statistics: f,
 		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
 			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},
-		Publisher: f, ReadData: func(text []byte) (json.RawMessage, error) {
+		Explainer: f, Inbox: f, Publisher: f, ReadData: func(text []byte) (json.RawMessage, error) {
 			if !json.Valid(text) {
 				return nil, herald.Invalid("", "The body is not JSON")
 			}

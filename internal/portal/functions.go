@@ -25,6 +25,9 @@ func (p *portal) functions() template.FuncMap {
 		"post":         func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
 		"filter":       func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
 		"filterChoice": func(f filterField, all []string) filterChoices { return filterChoices{f, all} },
+		"rule":         func(c client, v herald.Verdict) verdictRule { return verdictRule{v, c} },
+		"verdicts":     func(c client, all []herald.Verdict) verdictList { return verdictList{c, all} },
+		"nobody":       func() badge { return badge{"off", "stop", "Nobody"} },
 		"states":       func() []stateOption { return stateOptions }, "skeleton": func() [6]struct{} { return [6]struct{}{} },
 		"scheme": func(value, text, chosen string, fields formFields) schemeChoice {
 			return schemeChoice{value, text, chosen, fields}

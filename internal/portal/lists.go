@@ -55,14 +55,15 @@ func (filterReader) moment(now time.Time, into *time.Time) func(string) error {
 	}
 }
 
-// kind returns what parses an event type, in any accepted spelling.
-func (filterReader) kind(known *catalogue.Catalogue, into *string) func(string) error {
+// kind returns what parses an event type, in any accepted spelling. The field gets the type's name, which is what the
+// form can choose.
+func (filterReader) kind(known *catalogue.Catalogue, field *filterField, into *string) func(string) error {
 	return func(text string) error {
 		t, found := known.Lookup(text)
 		if !found {
 			return herald.Invalid("", "There is no event type %.80q.%s", text, known.Hint(text))
 		}
-		*into = t.Name
+		*into, field.Value = t.Name, t.Name
 		return nil
 	}
 }

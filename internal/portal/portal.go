@@ -28,6 +28,7 @@ import (
 	"herald"
 	"herald/internal/api"
 	"herald/internal/catalogue"
+	"herald/internal/devinbox"
 	"herald/internal/query"
 )
 
@@ -82,6 +83,26 @@ type Events interface {
 	Events(ctx context.Context, client uuid.UUID, f herald.EventFilter) (found []herald.ListedEvent, next uuid.UUID, err error)
 	// Event returns an event and its alerts; CodeNotFound when the client has no such event.
 	Event(ctx context.Context, client, id uuid.UUID) (herald.Event, []herald.Alert, error)
+}
+
+// Explainer says which rules events meet, and why not the others.
+type Explainer interface {
+	// EventRules returns a verdict for each of the client's rules, those that the event met first, then those that missed
+	// it by the least; CodeNotFound when the client has no such event.
+	EventRules(ctx context.Context, client, event uuid.UUID) ([]herald.Verdict, error)
+}
+
+// Inbox is the receiver of herald dev. It belongs to one client.
+type Inbox interface {
+	// Owner is the client that it belongs to; uuid.Nil while there is none.
+	Owner() uuid.UUID
+	// Newest returns what came, newest first, without waiting.
+	Newest() []devinbox.Received
+	// Answer is what webhooks are answered with.
+	Answer() devinbox.Answer
+	// SetAnswer sets it, from the next webhook on. The error says what is wrong with it.
+	SetAnswer(devinbox.Answer) error
+	Clear()
 }
 
 // Publisher accepts events.
@@ -149,13 +170,14 @@ type Clients interface {
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 }
 
-// Options are what the portal needs. All are required but Secure and FrameAncestors.
+// Options are what the portal needs. All are required but Inbox, Secure and FrameAncestors.
 type Options struct {
 	Keys       Keys
 	Sessions   Sessions
 	Deliveries Deliveries
 	Sender     Sender
 	Events     Events
+	Explainer  Explainer
 	Publisher  Publisher
 	Rules      Rules
 	Alerts     Alerts
@@ -176,6 +198,8 @@ type Options struct {
 	ExampleBody func(clientName string, t *catalogue.Type, e herald.Event) []byte
 	// CheckURL refuses a webhook's address that may not be called, with CodeInvalid.
 	CheckURL func(raw string) error
+	// Inbox is the receiver of herald dev; nil elsewhere.
+	Inbox Inbox
 	// Secure says that people reach the portal by https; cookies are for https alone then.
 	Secure bool
 	// FrameAncestors are the origins whose pages may show the portal in a frame. They need Secure.

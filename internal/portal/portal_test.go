@@ -20,7 +20,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 // pathValues are what the variables of routes stand for, of one client.
 func pathValues(of uuid.UUID) map[string]string {
-	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "rule": of.String(), "key": keyID(of).String(), "issue": issueID(of).String(), "event": eventID(of).String(), "type": "Sync%20Failed"}
+	return map[string]string{"client": of.String(), "delivery": deliveryID(of).String(), "n": "1", "rule": of.String(), "key": keyID(of).String(), "issue": issueID(of).String(), "event": eventID(of).String(), "type": "Sync%20Failed", "received": "1"}
 }
 
 // filled returns the method and the address of a route, with its variables filled in.
@@ -43,6 +43,7 @@ func filled(t *testing.T, pattern string, values map[string]string) (method, tar
 
 // goodForms are forms that are taken, by the end of the route. Others take an empty one.
 var goodForms = map[string]url.Values{
+	"/inbox": {"answer": {"503"}, "retryAfter": {"30"}},
 	"/rules": {"type": {"Sync Failed"}}, "/rules/{rule}/edit": {"type": {"Sync Failed"}}, "/settings": {"name": {"Acme"}},
 	"/settings/security": {"scheme": {"none"}}, "/settings/mail": {"address": {"reader@" + acme.String() + ".example"}},
 }

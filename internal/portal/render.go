@@ -179,6 +179,9 @@ func (p *portal) render(to *bytes.Buffer, r *http.Request, v visit, a answer) er
 	case v.client.ID != (client{}).ID:
 		below := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, v.client.path("")), "/")
 		for _, item := range navigation {
+			if item.Path == inboxPath && !p.hasInbox(v.client.ID) {
+				continue
+			}
 			current := below == item.Path || item.Path != "" && strings.HasPrefix(below, item.Path+"/")
 			l.Nav = append(l.Nav, navLink{item, v.client.path(item.Path), current})
 		}
@@ -206,6 +209,7 @@ func who(v visit) string {
 // notices are the sentences that a page shows after something was done. The address has their names.
 var notices = map[string]string{
 	"redelivered":            "A new delivery of the same alert was made. This is it.",
+	"answer-set":             "The inbox gives this answer from the next webhook on.",
 	"published":              "The event was published. This is it.",
 	"retried":                "The next attempt is made now.",
 	"cancelled":              "The delivery was cancelled.",

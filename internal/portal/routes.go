@@ -68,6 +68,10 @@ func (p *portal) routes() []route {
 		{"GET " + clientPath + "/events", ofClient, p.events},
 		{"GET " + clientPath + "/events/{event}", ofClient, p.event},
 		{"GET " + clientPath + "/events/{event}/data", ofClient, p.eventData},
+		{"GET " + clientPath + "/inbox", ofClient, p.inbox},
+		{"POST " + clientPath + "/inbox", ofClient, p.setAnswer},
+		{"POST " + clientPath + "/inbox/clear", ofClient, p.clearInbox},
+		{"GET " + clientPath + "/inbox/{received}", ofClient, p.received},
 		{"GET " + clientPath + "/catalogue", ofClient, p.catalogue},
 		{"GET " + clientPath + "/catalogue/{type}", ofClient, p.catalogueType},
 		{"POST " + clientPath + "/catalogue/{type}", ofClient, p.sendExample},
@@ -124,6 +128,7 @@ var navigation = []navItem{
 	{Name: "Deliveries", Path: "/deliveries", Key: "d"},
 	{Name: "Rules", Path: "/rules", Key: "r"},
 	{Name: "Catalogue", Path: "/catalogue", Key: "c"},
+	{Name: "Inbox", Path: inboxPath, Key: "i"},
 	{Name: "Settings", Path: "/settings", Key: "s"},
 }
 

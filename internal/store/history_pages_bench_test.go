@@ -28,7 +28,7 @@ func BenchmarkPortalPages(b *testing.B) {
 			}
 			mux := http.NewServeMux()
 			err = portal.Register(mux, portal.Options{
-				Sessions: f, Deliveries: f, Events: f, Rules: f, Alerts: f, Clients: f, Audit: f, Issues: f, Statistics: f, Profiles: f, APIKeys: f, Mailboxes: f,
+				Sessions: f, Deliveries: f, Events: f, Rules: f, Alerts: f, Clients: f, Audit: f, Issues: f, Statistics: f, Profiles: f, APIKeys: f, Mailboxes: f, Operator: portal.Operator{Views: f},
 				Catalogue: func(context.Context) (*catalogue.Catalogue, error) { return types, nil }, Now: time.Now,
 			})
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -162,6 +163,26 @@ func TestEventsAreListedNewestFirst(t *testing.T) {
 	// A full last page has no next.
 	if diff := cmp.Diff([][]string{{ids[4], ids[3], ids[2], ids[1], ids[0]}}, r.pages(acmeKey, "/events", "5")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestEventsAreFiltered by type in any spelling, company and time; what is no filter is refused.
+func TestEventsAreFiltered(t *testing.T) {
+	r := newFixture(t)
+	failed := r.publish("Sync Failed")
+	r.must(http.StatusAccepted, acmeKey, "POST", "/events", `{"type":"Sync Completed","companyId":"`+company.String()+`"}`)
+	at := herald.TimeOf(r.events[0].ID)
+	for query, want := range map[string]int{
+		"type=sync-failed": 1, "type=Sync+Completed": 1, "type=Sync+Started": 0, "company=" + company.String(): 1, "company=" + uuid.NewString(): 0,
+		"since=" + at.Format(time.RFC3339Nano): 2, "until=" + at.Format(time.RFC3339Nano): 0,
+	} {
+		got := r.must(http.StatusOK, acmeKey, "GET", "/events?"+query, "")["results"].([]any)
+		if len(got) != want || query == "type=sync-failed" && got[0].(object)["id"] != failed {
+			t.Errorf("%s: %v, want %d", query, got, want)
+		}
+	}
+	for _, query := range []string{"type=nothing", "company=x", "company=" + uuid.Nil.String(), "since=soon", "until=x", "state=failed"} {
+		r.must(http.StatusBadRequest, acmeKey, "GET", "/events?"+query, "")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"golang.org/x/net/html"
 
 	"herald"
+	"herald/internal/app"
+	"herald/internal/devinbox"
 	"herald/internal/portal"
 	"herald/internal/test/browser"
 )
@@ -163,13 +166,20 @@ func (a *account) inStates() []string {
 		"/portal", "/portal/", "/portal/sign-in", "/portal/link", "/portal/nowhere",
 		a.path(""), a.path("/"), a.path("/nowhere"), a.path("/find?id=" + uuid.NewString()), a.path("/find?id=x"), a.path("/deliveries/" + uuid.NewString()),
 		a.path("/deliveries?state=failed"), a.path("/deliveries?receiver=https://nobody.example/"), a.path("/deliveries?state=open&since=yesterday&company=x&type=Sync+Faild&reason=none"),
+		a.path("/events/" + uuid.NewString()), a.path("/events?company=" + uuid.NewString()), a.path("/events?since=yesterday&until=x&company=x&type=Sync+Faild"),
+		a.path("/catalogue?search=nothing"), a.path("/catalogue/nothing"),
 	}
 }
 
 // TestEveryPageInEveryLook opens every page of the table of routes, as the operator, in both colours and at four widths.
 func TestEveryPageInEveryLook(t *testing.T) {
-	s := startService(t)
+	inbox := devinbox.New(func(devinbox.Received) {})
+	s := startService(t, func(c *app.Config) { c.Inbox = inbox })
 	a := s.account("Acme Accounting Limited")
+	inbox.SetOwner(a.ID)
+	for _, path := range []string{"/status/503", "/"} {
+		inbox.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, path, strings.NewReader(`{"RuleType":"Sync Failed","Message":"It failed <b>"}`)))
+	}
 	a.seed(t)
 	if _, err := s.operator.PutEventType(t.Context(), herald.EventType{Name: "Invoice paid", Message: "Invoice {number} was paid"}); err != nil {
 		t.Fatal(err)
