@@ -64,7 +64,7 @@ func TestOwnerIsToldOnce(t *testing.T) {
 			if err := json.Unmarshal(told.got()[n].body, &body); err != nil {
 				t.Fatal(err)
 			}
-			if body.RuleType != kind || body.Data.Receiver != hook.URL || body.Data.Description != "the receiver answered 500" || body.Data.FailedDeliveries < 2 ||
+			if body.RuleType != kind || body.Data.Receiver != hook.URL || body.Data.Description != "Your server answered 500." || body.Data.FailedDeliveries < 2 ||
 				!strings.HasPrefix(body.Data.Link, "https://herald.example/portal/clients/"+f.account.ID.String()+"/deliveries?") || !strings.Contains(body.Message, hook.URL) {
 				t.Errorf("told %s", told.got()[n].body)
 			}

@@ -21,14 +21,15 @@ import (
 )
 
 // mailServer is a real SMTP server. A mailbox whose name begins with a number gets that reply. It
-// refuses "later" the first time, and never answers for "hangs". It takes the mail for "holds" and does
-// not say so the first time. It says so late for "slow".
+// refuses "later" the first time. On a connection that carried a mail before, that is no first time: such a
+// refusal may be the connection's, so the mail is sent once more at once. It never answers for "hangs". It
+// takes the mail for "holds" and does not say so the first time. It says so late for "slow".
 type mailServer struct {
 	listener net.Listener
 	hang     chan struct{}
 
 	mu    sync.Mutex
-	seen  map[string]int
+	seen  map[string]int      // by mailbox, on new connections
 	mails map[string][]string // messages by mailbox
 }
 
@@ -69,18 +70,26 @@ func (p *mailServer) got(box string) []string {
 	return p.mails[box]
 }
 
+// mailSession is one connection.
 type mailSession struct {
 	*mailServer
-	to string
+	to    string
+	begun int // mails
 }
 
-func (l *mailSession) Mail(string, *smtp.MailOptions) error { return nil }
-func (l *mailSession) Reset()                               {}
-func (l *mailSession) Logout() error                        { return nil }
+func (l *mailSession) Mail(string, *smtp.MailOptions) error {
+	l.begun++
+	return nil
+}
+func (l *mailSession) Reset()        {}
+func (l *mailSession) Logout() error { return nil }
 
 func (l *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
+	used := l.begun > 1
 	l.mu.Lock()
-	l.seen[to]++
+	if !used {
+		l.seen[to]++
+	}
 	n := l.seen[to]
 	l.mu.Unlock()
 	l.to = to
@@ -88,7 +97,7 @@ func (l *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	switch _, err := fmt.Sscanf(to, "%d", &code); {
 	case err == nil:
 		return &smtp.SMTPError{Code: code, Message: "as its name says"}
-	case strings.HasPrefix(to, "later") && n == 1:
+	case strings.HasPrefix(to, "later") && (used || n == 1):
 		return &smtp.SMTPError{Code: 451, Message: "come back"}
 	case strings.HasPrefix(to, "hangs"):
 		<-l.hang
@@ -213,6 +222,22 @@ func TestEachMailboxHasADeliveryOfItsOwn(t *testing.T) {
 		t.Fatalf("redeliver: %+v, %v", again, err)
 	}
 	eventually(t, "the mail is sent again", func() bool { return len(smtpd.got("a@acme.example")) == 2 })
+}
+
+// TestMailServerOfTheTestsRefusesLaterOnce: "later" takes two attempts, whatever connection it comes on.
+func TestMailServerOfTheTestsRefusesLaterOnce(t *testing.T) {
+	smtpd := newMailServer(t)
+	f := newFixture(t, smtpd.config)
+	rule := f.ruleWithMail("", "a@acme.example")
+	f.byReceiver(f.publish(event()).AlertIDs[0], 1) // leaves an open connection
+	rule.Notifiers.Emails = []string{"later@acme.example"}
+	if _, err := f.UpdateRule(t.Context(), rule); err != nil {
+		t.Fatal(err)
+	}
+	d := f.byReceiver(f.publish(event()).AlertIDs[0], 1)["mailto:later@acme.example"]
+	if len(d.Attempts) != 2 || d.Attempts[0].Status != 451 || !d.Attempts[0].Request.Redialled || d.Attempts[1].Status != 250 {
+		t.Errorf("attempts %+v, want a 451 on a second connection and then a 250", d.Attempts)
+	}
 }
 
 // TestWebhookDoesNotWaitForMail: a mail server that hangs does not delay webhooks.

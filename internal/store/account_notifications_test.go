@@ -1,14 +1,15 @@
 package store
 
 import (
+	"errors"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"herald"
+	"herald/internal/test/postgres"
 )
 
 // notify sets the notifications of the fixture's client.
@@ -207,7 +208,8 @@ func testFailingNotificationsAreNotTold(t *testing.T, f *fixture) {
 	}
 }
 
-// TestNodesMarkAReceiverOnce: nodes that look at the same time mark it once, of whatever reasons.
+// TestNodesMarkAReceiverOnce: a node that found a failing receiver before another marked it does not mark
+// it again. Then the other may have told of it already.
 func TestNodesMarkAReceiverOnce(t *testing.T) { onBoth(t, testNodesMarkAReceiverOnce) }
 
 func testNodesMarkAReceiverOnce(t *testing.T, f *fixture) {
@@ -215,16 +217,63 @@ func testNodesMarkAReceiverOnce(t *testing.T, f *fixture) {
 	for _, reason := range []herald.Reason{herald.ReasonStatus, herald.ReasonTimeout, herald.ReasonDNS} {
 		f.record(failedForGood(f.due(hook), reason, 0))
 	}
-	var wait sync.WaitGroup
-	for range 8 {
-		wait.Go(func() {
-			if _, err := f.MarkFailing(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
+	if n := f.tell(false); n != 1 {
+		t.Fatalf("told %d times", n)
 	}
-	wait.Wait()
-	if got := f.toTell(false); !slices.Equal(got, []string{hook}) {
-		t.Errorf("to tell: %v", got)
+	at := receiver{client: f.client.ID, address: hook}.key()
+	if err := f.markFailing(t.Context(), f.client.ID, at[:]); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.toTell(false); got != nil {
+		t.Errorf("to tell again: %v", got)
+	}
+}
+
+// TestNodeThatWaitedSeesTheMark: a node waits for another that marks the receiver, and reads the issues
+// afterwards: the other may have marked one that began meanwhile.
+func TestNodeThatWaitedSeesTheMark(t *testing.T) {
+	f := newFixture(t, Options{Database: postgres.Database(t)})
+	f.notify(byDeliveries)
+	f.record(failedOnce(f.due(hook), herald.ReasonTimeout, 0)) // no issue yet
+	f.record(failedForGood(f.due(hook), herald.ReasonStatus, 500), failedForGood(f.due(hook), herald.ReasonStatus, 500))
+	other, err := f.write.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback() //nolint:errcheck // it is over unless the test has failed
+	exec := func(text string) {
+		t.Helper()
+		if _, err := other.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`SELECT client_id FROM notifications FOR UPDATE`) // as markFailing
+	exec(`SELECT id FROM issues WHERE reason = 'status' FOR UPDATE`)
+	marked := make(chan error, 1)
+	go func() {
+		_, err := f.MarkFailing(t.Context())
+		marked <- err
+	}()
+	f.waitForALockWait()
+	exec(`UPDATE issues SET failed = 1, told = 2 WHERE reason = 'timeout'`)
+	if err := errors.Join(other.Commit(), <-marked); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.ToTell(t.Context(), false); len(got) != 0 || err != nil {
+		t.Errorf("to tell again: %+v, %v", got, err)
+	}
+}
+
+// waitForALockWait waits until a session waits for a lock.
+func (f *fixture) waitForALockWait() {
+	f.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		n, err := first(f.t.Context(), f.read, scanInt, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+		if err != nil || time.Now().After(deadline) {
+			f.t.Fatalf("no session waits for a lock, %v", err)
+		}
+		if n > 0 {
+			return
+		}
 	}
 }

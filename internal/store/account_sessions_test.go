@@ -110,11 +110,11 @@ func testSessionEndsWithItsKey(t *testing.T, f *fixture, other *Store) {
 		"signing out":            func(_ herald.Client, _ herald.Caller, token string) error { return f.EndSession(t.Context(), token) },
 		"signing out everywhere": func(_ herald.Client, by herald.Caller, _ string) error { return f.EndSessions(t.Context(), by) },
 		"not being used": func(_ herald.Client, by herald.Caller, _ string) error {
-			f.exec(`UPDATE sessions SET used_at = $1 WHERE key_id = $2`, micros(time.Now().Add(-herald.SessionIdle)), by.Key.ID[:])
+			f.exec(`UPDATE sessions SET used_at = $1 WHERE key_id = $2`, pastFor(herald.SessionIdle), by.Key.ID[:])
 			return nil
 		},
 		"seven days": func(_ herald.Client, by herald.Caller, _ string) error {
-			f.exec(`UPDATE sessions SET ends_at = $1 WHERE key_id = $2`, micros(time.Now()), by.Key.ID[:])
+			f.exec(`UPDATE sessions SET ends_at = $1 WHERE key_id = $2`, pastFor(0), by.Key.ID[:])
 			return nil
 		},
 	} {
@@ -162,7 +162,7 @@ func testUseOfASession(t *testing.T, f *fixture) {
 	if _, err := f.Session(t.Context(), token, true); err != nil || used() != before {
 		t.Errorf("a use within the minute was written (%v)", err)
 	}
-	f.exec(`UPDATE sessions SET used_at = $1`, micros(time.Now().Add(-useStep)))
+	f.exec(`UPDATE sessions SET used_at = $1`, pastFor(useStep))
 	before = used()
 	if _, err := f.Session(t.Context(), token, false); err != nil || used() != before {
 		t.Errorf("a page that refreshes itself counts as a use (%v)", err)
@@ -242,7 +242,7 @@ func testPortalLinkSignsInOnce(t *testing.T, f *fixture) {
 
 	late, former, deleted := link(time.Minute), link(time.Minute), link(time.Minute)
 	hash := secret.HashToken(late)
-	f.exec(`UPDATE portal_links SET expires_at = $1 WHERE hash = $2`, micros(time.Now()), hash[:])
+	f.exec(`UPDATE portal_links SET expires_at = $1 WHERE hash = $2`, pastFor(0), hash[:])
 	wantRefused := func(what, token string) {
 		t.Helper()
 		if _, _, err := f.RedeemPortalLink(t.Context(), token); herald.CodeOf(err) != herald.CodeUnauthorized {
@@ -275,7 +275,7 @@ func testOpenPortalLinksAreBounded(t *testing.T, f *fixture) {
 	l := herald.PortalLink{ClientID: f.client.ID, Role: herald.Analyst}
 	_, _, err := f.CreatePortalLink(t.Context(), signedOperator, l, time.Minute)
 	wantCode(t, err, herald.CodeTooMany)
-	f.exec(`UPDATE portal_links SET expires_at = $1`, micros(time.Now()))
+	f.exec(`UPDATE portal_links SET expires_at = $1`, pastFor(0))
 	if _, _, err := f.CreatePortalLink(t.Context(), signedOperator, l, time.Minute); err != nil {
 		t.Errorf("after they have expired: %v", err)
 	}

@@ -298,26 +298,27 @@ func (t *postgresWriting) end() {
 		ids, clients            [][]byte
 		addresses, reasons      []string
 		attempts, states, nodes []int64
-		entries                 [][]byte
-		counts                  = counting{now: t.now}
+		counts                  = postgresCounting{counting: counting{now: t.now}}
 	)
 	for _, req := range t.results {
 		if r := req.result; r.State != herald.Pending {
 			ids, clients, addresses = append(ids, r.Item.ID[:]), append(clients, r.Item.ClientID[:]), append(addresses, r.Item.Address)
 			attempts, nodes = append(attempts, int64(r.Item.Attempt)), append(nodes, r.Item.Node)
 			states, reasons = append(states, int64(r.State)), append(reasons, string(r.Reason))
-			entries = append(entries, counts.delivery(r.Item.ClientID, r.Item.Address, r.State, r.Reason, t.now))
+			counts.next()
+			counts.delivery(r.Item.ClientID, r.Item.Address, r.State, r.Reason, t.now)
 		}
 	}
 	if len(ids) == 0 {
 		return
 	}
+	row, starts := counts.row()
 	queueList(&t.Batch, func(rows pgx.Rows) error {
 		var id uuid.UUID
 		err := rows.Scan(&id)
 		t.moved[id] = true
 		return err
-	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now, counts.header(), entries)
+	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now, row, starts)
 }
 
 const postgresEndSQL = `WITH ended AS (
@@ -328,17 +329,39 @@ SELECT id, client_id, address, state, reason, $8
 FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[]) r(id, client_id, address, state, reason)
 WHERE (id IN (SELECT id FROM ended)) IS TRUE RETURNING id),
 logged AS (INSERT INTO statistics_log (body)
-SELECT $9::bytea || string_agg(entry, '') FROM unnest($1::uuid[], $10::bytea[]) e(id, entry)
-WHERE (id IN (SELECT id FROM moved)) IS TRUE HAVING count(*) > 0)
+SELECT CASE WHEN n = cardinality($1::uuid[]) THEN $9::bytea ELSE (
+SELECT substring($9::bytea FOR ($10::int[])[1] - 1) || string_agg(substring($9::bytea FROM ($10::int[])[k] FOR ($10::int[])[k + 1] - ($10::int[])[k]), '')
+FROM (SELECT min(k)::int k FROM unnest($1::uuid[]) WITH ORDINALITY e(id, k) WHERE (id IN (SELECT id FROM moved)) IS TRUE GROUP BY id) e
+) END FROM (SELECT count(*) n FROM moved) m WHERE n > 0)
 SELECT id FROM moved`
+
+// postgresCounting makes a row of statistics_log whose entries SQL can leave out: those of attempts and
+// deliveries that the batch did not add. There are hardly ever any. So SQL compares the numbers first, and
+// cuts the row only if they differ.
+type postgresCounting struct {
+	counting
+	starts []int32
+}
+
+// next says that an entry follows.
+func (c *postgresCounting) next() { c.starts = append(c.starts, int32(len(c.entries))) }
+
+// row returns the row, where its entries begin, and where the last one ends. SQL counts bytes from 1.
+func (c *postgresCounting) row() (row []byte, starts []int32) {
+	row = c.counting.row()
+	first := int32(len(row) - len(c.entries) + 1)
+	for i := range c.starts {
+		c.starts[i] += first
+	}
+	return row, append(c.starts, int32(len(row)+1))
+}
 
 func (t *postgresWriting) addAttempts() {
 	var (
 		ids, timings, requests, responses [][]byte
 		numbers, at, statuses             []int64
 		outcomes, reasons, errs           []string
-		entries                           [][]byte
-		counts                            = counting{now: t.now}
+		counts                            = postgresCounting{counting: counting{now: t.now}}
 	)
 	for _, req := range t.results {
 		r, a := req.result, req.result.Attempt
@@ -349,15 +372,21 @@ func (t *postgresWriting) addAttempts() {
 		outcomes, statuses = append(outcomes, string(a.Outcome)), append(statuses, int64(a.Status))
 		reasons, errs = append(reasons, string(a.Reason)), append(errs, a.Error)
 		timings, requests, responses = append(timings, r.timings), append(requests, r.request), append(responses, r.response)
-		entries = append(entries, counts.attempt(r.Item.ClientID, r.Item.Address, a))
+		counts.next()
+		counts.attempt(r.Item.ClientID, r.Item.Address, a)
 	}
 	if len(ids) == 0 {
 		return
 	}
+	row, starts := counts.row()
 	t.Queue(`WITH added AS (INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[])
 ON CONFLICT DO NOTHING RETURNING delivery_id, n)
-INSERT INTO statistics_log (body) SELECT $11::bytea || string_agg(entry, '') FROM unnest($1::uuid[], $2::bigint[], $12::bytea[]) e(id, n, entry)
-WHERE ((id, n) IN (SELECT delivery_id, n FROM added)) IS TRUE HAVING count(*) > 0`,
-		ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses, counts.header(), entries)
+INSERT INTO statistics_log (body)
+SELECT CASE WHEN n = cardinality($1::uuid[]) THEN $11::bytea ELSE (
+SELECT substring($11::bytea FOR ($12::int[])[1] - 1) || string_agg(substring($11::bytea FROM ($12::int[])[k] FOR ($12::int[])[k + 1] - ($12::int[])[k]), '')
+FROM (SELECT min(k)::int k FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY e(id, n, k)
+WHERE ((id, n) IN (SELECT delivery_id, n FROM added)) IS TRUE GROUP BY id, n) e
+) END FROM (SELECT count(*) n FROM added) a WHERE n > 0`,
+		ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses, row, starts)
 }

@@ -127,7 +127,7 @@ func TestLastBackupIsKnown(t *testing.T) {
 	if at, err := f.LastBackup(t.Context()); err != nil || !at.IsZero() {
 		t.Errorf("before the first backup: %v, %v; want none", at, err)
 	}
-	began := time.Now()
+	began := f.clock.Now()
 	for range 2 {
 		if err := f.NoteBackup(t.Context(), operator, true); err != nil {
 			t.Fatal(err)

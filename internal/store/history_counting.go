@@ -56,8 +56,8 @@ const (
 	deliveryEnded // and the herald.State
 )
 
-// attempt adds an entry for a recorded attempt, and returns it.
-func (c *counting) attempt(client uuid.UUID, address string, a *herald.Attempt) []byte {
+// attempt adds an entry for a recorded attempt.
+func (c *counting) attempt(client uuid.UUID, address string, a *herald.Attempt) {
 	kind := attemptUnknown
 	switch a.Outcome {
 	case herald.OutcomeDelivered:
@@ -68,25 +68,22 @@ func (c *counting) attempt(client uuid.UUID, address string, a *herald.Attempt) 
 		kind = attemptRejected
 	}
 	took := time.Duration(a.Timings.Total * float64(time.Millisecond))
-	start := c.entry(kind, client, address, micros(a.At), a.Reason)
+	c.entry(kind, client, address, micros(a.At), a.Reason)
 	c.entries = append(c.entries, byte(herald.LatencyBucket(took)))
-	return c.entries[start:]
 }
 
-// delivery adds an entry for a delivery that ended at a time in microseconds, and returns it.
-func (c *counting) delivery(client uuid.UUID, address string, state herald.State, reason herald.Reason, at int64) []byte {
-	return c.entries[c.entry(deliveryEnded+entryKind(state), client, address, at, reason):]
+// delivery adds an entry for a delivery that ended at a time in microseconds.
+func (c *counting) delivery(client uuid.UUID, address string, state herald.State, reason herald.Reason, at int64) {
+	c.entry(deliveryEnded+entryKind(state), client, address, at, reason)
 }
 
-// entry adds what all entries have, and returns where it begins.
-func (c *counting) entry(kind entryKind, client uuid.UUID, address string, at int64, reason herald.Reason) (start int) {
-	start = len(c.entries)
+// entry adds what all entries have.
+func (c *counting) entry(kind entryKind, client uuid.UUID, address string, at int64, reason herald.Reason) {
 	e := append(c.entries, byte(kind))
 	e = binary.AppendUvarint(e, uint64(c.slot(client, address)))
 	e = binary.AppendVarint(e, at-c.now)
 	e = binary.AppendUvarint(e, uint64(len(reason)))
 	c.entries = append(e, reason...)
-	return start
 }
 
 func (c *counting) slot(client uuid.UUID, address string) int {

@@ -23,12 +23,15 @@ const (
 	eventColumnsBefore      = `e.id, e.client_id, e.type, e.company_id, e.connection_id, e.occurred_at, e.message, `
 )
 
-func scanEvent(rows *sql.Rows) (e herald.Event, err error) {
+func scanEvent(rows *sql.Rows) (herald.Event, error) { return scanEventAnd(rows) }
+
+// scanEventAnd also scans the columns that follow.
+func scanEventAnd(rows *sql.Rows, more ...any) (e herald.Event, err error) {
 	var (
 		occurred int64
 		data     []byte
 	)
-	err = rows.Scan(&e.ID, &e.ClientID, &e.Type, &e.CompanyID, &e.ConnectionID, &occurred, &e.Message, &data)
+	err = rows.Scan(append([]any{&e.ID, &e.ClientID, &e.Type, &e.CompanyID, &e.ConnectionID, &occurred, &e.Message, &data}, more...)...)
 	e.OccurredAt, e.Data = fromMicros(occurred), data
 	return e, err
 }
@@ -47,14 +50,10 @@ func (s *Store) Events(ctx context.Context, client uuid.UUID, f herald.EventFilt
 	if err != nil || len(ids) == 0 {
 		return nil, next, s.failed("list events", err)
 	}
-	columns := eventColumns
-	if f.WithoutData {
-		columns = eventColumnsWithoutData
+	events, full, large, err := s.eventsWithSmallData(ctx, ids, f.WithoutData)
+	if err == nil && len(large) > 0 {
+		err = s.addData(ctx, events, large)
 	}
-	events, full, err := listWithin(ctx, s.lists, func(rows *sql.Rows) (herald.ListedEvent, int, error) {
-		e, err := scanEvent(rows)
-		return herald.ListedEvent{Event: e}, len(e.Data) + len(e.Message) + work.RowSize, err
-	}, `SELECT `+columns+` FROM (`+fmt.Sprintf(s.dialect.idList, "$1")+`) k JOIN events e ON e.id = k.id ORDER BY e.id DESC`, jsonIDs(ids))
 	if err == nil {
 		err = s.countAlerts(ctx, events)
 	}
@@ -62,6 +61,39 @@ func (s *Store) Events(ctx context.Context, client uuid.UUID, f herald.EventFilt
 		next = events[len(events)-1].ID
 	}
 	return events, next, s.failed("list events", err)
+}
+
+// eventsWithSmallData returns the events of ids up to the size of a page, without large data, and which
+// have such. The database sorts what it selects, so large data must not be among it.
+func (s *Store) eventsWithSmallData(ctx context.Context, ids []uuid.UUID, without bool) (events []herald.ListedEvent, full bool, large []uuid.UUID, err error) {
+	columns := eventColumnsWithoutData + `, 0`
+	if !without {
+		columns = eventColumnsBefore + fmt.Sprintf(`CASE WHEN length(e.data) <= %d THEN e.data END, length(e.data)`, smallData)
+	}
+	var sizes []int
+	events, full, err = listWithin(ctx, s.lists, func(rows *sql.Rows) (herald.ListedEvent, int, error) {
+		var size sql.NullInt64
+		e, err := scanEventAnd(rows, &size)
+		sizes = append(sizes, int(size.Int64))
+		return herald.ListedEvent{Event: e}, int(size.Int64) + len(e.Message) + work.RowSize, err
+	}, `SELECT `+columns+` FROM (`+fmt.Sprintf(s.dialect.idList, "$1")+`) k JOIN events e ON e.id = k.id ORDER BY e.id DESC`, jsonIDs(ids))
+	for i, e := range events {
+		if sizes[i] > smallData {
+			large = append(large, e.ID)
+		}
+	}
+	return events, full, large, err
+}
+
+// addData fills in the data of the events that are large.
+func (s *Store) addData(ctx context.Context, events []herald.ListedEvent, large []uuid.UUID) error {
+	data, err := dataOf(ctx, s.lists, large)
+	for i := range events {
+		if d, ok := data[events[i].ID]; ok {
+			events[i].Data = d
+		}
+	}
+	return err
 }
 
 // eventIDs lists the ids of the events that match f, like Events.

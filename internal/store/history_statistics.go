@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +16,7 @@ import (
 // Statistics adds up statistics. By hour there is a line for every hour of the filter, the earliest
 // first, by receiver or by outcome a line for each that has counts: those with most of them first, up
 // to the filter's limit. more says that there are more than that. What was recorded less than some
-// seconds ago may be missing.
+// seconds ago may be missing. The error is CodeInvalid if there is too much to add up (statisticsLimit).
 func (s *Store) Statistics(ctx context.Context, f herald.StatisticsFilter) (found []herald.Statistics, more bool, err error) {
 	ctx, done, err := s.readTurn(ctx, f.Client)
 	if err != nil {
@@ -31,6 +33,9 @@ func (s *Store) Statistics(ctx context.Context, f herald.StatisticsFilter) (foun
 	}
 	if f.Receiver != "" {
 		c.add("receiver = %s", herald.ReceiverOf(f.Receiver))
+	}
+	if err := s.checkStatisticsSize(ctx, f, from, to); err != nil {
+		return nil, false, err
 	}
 	group, order, limit := "receiver", "ORDER BY 9 DESC, receiver LIMIT ", f.Limit+1
 	switch f.By {
@@ -51,6 +56,42 @@ func (s *Store) Statistics(ctx context.Context, f herald.StatisticsFilter) (foun
 		found = found[:f.Limit]
 	}
 	return found, more, nil
+}
+
+// statisticsLimit is how many rows of statistics one question over all clients may add up. A row is for a
+// client, an hour, a receiver and a reason. A question must end within readDeadline also on a busy machine.
+// A question about one client may read twice as many, as its rows are beside each other: that is enough for
+// a week of herald.StatisticsReceivers receivers, each with successes and a failure in every hour.
+const statisticsLimit = 200_000
+
+// checkStatisticsSize returns an error for a question that would read too many rows. It names the earliest
+// time since which there are not too many.
+func (s *Store) checkStatisticsSize(ctx context.Context, f herald.StatisticsFilter, from, to time.Time) error {
+	var c conditions
+	c.add("hour >= %s", from)
+	c.add("hour < %s", to)
+	limit := s.statisticsLimit
+	if f.Client != uuid.Nil {
+		c.add("client_id = %s", f.Client)
+		limit *= 2
+	}
+	// In the order of an index, which is all that is read.
+	over, err := first(ctx, s.lists, scanInt, `SELECT hour FROM statistics WHERE `+c.where()+` ORDER BY hour DESC LIMIT 1 OFFSET `+c.bind(limit), c.args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return s.failed("count statistics", err)
+	}
+	var ways []string
+	if since := fromMicros(over).UTC().Add(time.Hour); since.Before(to) {
+		ways = append(ways, "since "+since.Format(time.RFC3339)+" or later")
+	}
+	if f.Client == uuid.Nil {
+		ways = append(ways, "for one client (client)")
+	}
+	return herald.Invalid("since", "From %s until %s there are more than %d lines to add up, one for each client, hour, receiver and reason. Ask %s.",
+		from.Format(time.RFC3339), to.Format(time.RFC3339), limit, strings.Join(ways, ", or "))
 }
 
 // sumsOfStatistics are the columns that Statistics reads after what it groups by. The 9th column of all is

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -235,6 +236,46 @@ func testStatisticsAreThoseOfHistory(t *testing.T, f *fixture) {
 	}
 }
 
+// TestBatchCountsWhatItAdds: a batch records results again beside new ones, and one result twice. It counts
+// what it adds to history, and nothing else.
+func TestBatchCountsWhatItAdds(t *testing.T) { onBoth(t, testBatchCountsWhatItAdds) }
+
+func testBatchCountsWhatItAdds(t *testing.T, f *fixture) {
+	var requests []*request
+	record := func(r work.Result) {
+		t.Helper()
+		encoded, err := encodeResult(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		requests = append(requests, &request{client: r.Item.ClientID, result: encoded})
+	}
+	for i := range 12 {
+		e := f.prepare(f.client, true)
+		e.Alerts[0].Items[0].Address = fmt.Sprintf("%s%d", hook, i%3)
+		f.accept(e)
+		r := result(e.Alerts[0].Items[0], herald.OutcomeDelivered, "", time.Second)
+		if i%2 == 0 {
+			r = result(e.Alerts[0].Items[0], herald.OutcomeRetry, herald.ReasonTimeout, time.Second)
+		}
+		if i%4 < 2 {
+			f.record(r)
+		}
+		if record(r); i%4 == 2 {
+			record(r)
+		}
+	}
+	f.commitTogether(requests)
+	f.checkStatistics()
+	var all herald.Counts
+	for _, c := range f.statistics() {
+		all.Add(c)
+	}
+	if all.Attempts.Total() != 12 || all.Deliveries.Total() != 6 {
+		t.Errorf("counted %+v and %+v, want 12 attempts and 6 deliveries", all.Attempts, all.Deliveries)
+	}
+}
+
 // TestStatisticsAreOneLineForEachHourReceiverOrReason reads them as callers do.
 func TestStatisticsAreOneLineForEachHourReceiverOrReason(t *testing.T) {
 	onBoth(t, testStatisticsLines)
@@ -297,6 +338,54 @@ func testStatisticsLines(t *testing.T, f *fixture) {
 	all, _, err := f.Statistics(t.Context(), herald.StatisticsFilter{By: herald.ByReceiver, Since: hour, Until: now, Limit: 10})
 	if err != nil || len(all) != 2 || all[0].Attempts.Total() != 3 {
 		t.Errorf("of all clients: %+v, %v", all, err)
+	}
+}
+
+// TestTooManyStatisticsAreRefused: a question that would read too many rows says since when, or about whom,
+// there are few enough, and that question is answered.
+func TestTooManyStatisticsAreRefused(t *testing.T) { onBoth(t, testTooManyStatisticsAreRefused) }
+
+func testTooManyStatisticsAreRefused(t *testing.T, f *fixture) {
+	f.uncounted = true
+	other := f.newClient("Other")
+	hour := time.Now().UTC().Truncate(time.Hour)
+	for age := range 4 { // four receivers of each client in each hour
+		c := counting{now: micros(hour.Add(-time.Duration(age) * time.Hour))}
+		for n := range 4 {
+			c.delivery(f.client.ID, fmt.Sprintf("%s%d", hook, n), herald.Delivered, "", c.now)
+			c.delivery(other.ID, fmt.Sprintf("%s%d", hook, n), herald.Delivered, "", c.now)
+		}
+		f.exec(logStatisticsSQL, c.row())
+	}
+	f.foldAll()
+	ask := func(client uuid.UUID, since time.Time) error {
+		_, _, err := f.Statistics(t.Context(), herald.StatisticsFilter{By: herald.ByReceiver, Client: client, Since: since, Until: hour.Add(time.Minute), Limit: 10})
+		return err
+	}
+	first, text := hour.Add(-3*time.Hour), func(t time.Time) string { return t.Format(time.RFC3339) }
+	for limit, want := range map[int]struct {
+		all, one string // parts of the messages
+		since    time.Time
+	}{
+		32: {"", "", first},
+		31: {"more than 31 lines", "", hour.Add(-2 * time.Hour)},
+		8:  {"since " + text(hour) + " or later, or for one client", "", hour},
+		7:  {"Ask for one client", "since " + text(hour.Add(-2*time.Hour)), time.Time{}},
+	} {
+		f.statisticsLimit = limit
+		for what, got := range map[string]struct {
+			err  error
+			want string
+		}{"all": {ask(uuid.Nil, first), want.all}, "one": {ask(f.client.ID, first), want.one}} {
+			if got.want == "" && got.err != nil || got.want != "" && (herald.CodeOf(got.err) != herald.CodeInvalid || !strings.Contains(got.err.Error(), got.want)) {
+				t.Errorf("limit %d, %s: %v, want %q", limit, what, got.err, got.want)
+			}
+		}
+		if !want.since.IsZero() {
+			if err := ask(uuid.Nil, want.since); err != nil {
+				t.Errorf("limit %d, since %v: %v", limit, want.since, err)
+			}
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/clock"
 	"herald/internal/secret"
 	"herald/internal/test/postgres"
 	"herald/internal/work"
@@ -77,6 +78,10 @@ func testBox(t testing.TB) *secret.Box {
 	return secret.NewBox(keys...)
 }
 
+// pastFor returns a time that was longer than d ago by the clock of every node. A node's clock follows the
+// database's, so it may be behind the system's.
+func pastFor(d time.Duration) int64 { return micros(time.Now().Add(-d - clock.MaxStep)) }
+
 // operator is the caller of changes in tests where the caller does not matter.
 var operator = herald.Caller{Operator: true}
 
@@ -110,7 +115,7 @@ func (f *fixture) prepare(c herald.Client, held bool) work.PreparedEvent {
 
 // prepareOn returns an event that was prepared on a version of its client.
 func (f *fixture) prepareOn(c herald.Client, version int64, held bool) work.PreparedEvent {
-	event := herald.Event{ID: herald.NewEventID(), ClientID: c.ID, Type: "Sync Failed", OccurredAt: time.Now(), Data: []byte(`{"syncId":"1"}`)}
+	event := herald.Event{ID: f.ids.NewEvent(), ClientID: c.ID, Type: "Sync Failed", OccurredAt: time.Now(), Data: []byte(`{"syncId":"1"}`)}
 	alert := herald.AlertID(event.ID, 1)
 	return work.PreparedEvent{Event: event, ClientVersion: version, Alerts: []work.PreparedAlert{{
 		ID: alert, RuleID: f.rule.ID, Message: "Sync failed", Head: []byte(`{"Data":`),

@@ -50,7 +50,8 @@ func (s *surface) registerStatistics() {
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
 		Summary: "Count attempts and deliveries",
 		Description: "An attempt counts in the hour in which it began, a delivery in the hour in which it ended. The counts follow within some seconds, and are exact then. " +
-			"They are kept for 35 days, or as long as history if that is shorter. In each hour, the 1000 busiest receivers of a client have counts of their own.",
+			"They are kept for 35 days, or as long as history if that is shorter. In each hour, the 1000 busiest receivers of a client have counts of their own. " +
+			"If there is too much to add up, the answer is a 400 that says how to narrow the question.",
 		Parameters: []*huma.Param{
 			openapi.QueryParameter("by", huma.Schema{Type: "string", Enum: []any{"hour", "receiver", "outcome"}, Default: "hour"},
 				"What each line is about: an hour, a receiver, or an outcome with its reason. By hour there is a line for every hour."),

@@ -5,7 +5,7 @@
 // It checks the following, whatever happened. Every alert of an acknowledged event was delivered,
 // and the receiver has it. Nothing is pending for ever. Every request that the receiver saw is an
 // attempt on record. If the receiver took an alert twice, an attempt on record explains it. The statistics
-// count what is on record, and nothing else.
+// and the open issues count what is on record, and nothing else.
 package crash
 
 import (
@@ -116,6 +116,7 @@ type Publisher struct {
 	alerts  []uuid.UUID
 	Clients func() []*client.API // the nodes that may be asked
 	Event   client.Event
+	Every   time.Duration // the least time from one event to the next
 }
 
 // Run publishes one event after the other.
@@ -123,7 +124,12 @@ func (p *Publisher) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		e := p.Event
 		e.IdempotencyKey = uuid.NewString()
+		next := time.After(p.Every)
 		p.publish(ctx, e)
+		select {
+		case <-next:
+		case <-ctx.Done():
+		}
 	}
 }
 
