@@ -10,6 +10,7 @@ import (
 
 	"herald"
 	"herald/internal/catalogue"
+	"herald/internal/settings"
 )
 
 // The ids in examples.
@@ -59,6 +60,14 @@ func (t typeView) Rows() int { return min(max(3, strings.Count(t.Form.Data.Value
 
 // typePath returns the address of an event type's page.
 func (c client) typePath(name string) string { return c.path("/catalogue/" + url.PathEscape(name)) }
+
+// examplePath returns the address of the page that sends an example which a rule meets.
+func (c client) examplePath(rule herald.Rule) string {
+	if rule.CompanyID == uuid.Nil {
+		return c.typePath(rule.Type) + "#send"
+	}
+	return c.typePath(rule.Type) + "?" + url.Values{"company": {rule.CompanyID.String()}}.Encode() + "#send"
+}
 
 // catalogue lists the event types.
 func (p *portal) catalogue(r *http.Request, v visit) (answer, error) {
@@ -135,9 +144,12 @@ func (p *portal) typeOf(r *http.Request, v visit) (typeView, error) {
 	return show, nil
 }
 
-// catalogueType shows an event type, with an example to send.
+// catalogueType shows an event type, with an example to send. A link can say of which company.
 func (p *portal) catalogueType(r *http.Request, v visit) (answer, error) {
 	show, err := p.typeOf(r, v)
+	if company, ok := settings.ParseID(r.URL.Query().Get("company")); ok && show.Form.Company.Value != "" {
+		show.Form.Company.Value = company.String()
+	}
 	return page("catalogue-type.html", show.title(), show), err
 }
 

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -114,6 +115,37 @@ type recoveryView struct {
 	// Done says that deliveries were made; else they were only counted.
 	Done     bool
 	Overview string
+	// Began is when the first of the deliveries was made.
+	Began time.Time
+	// Waiting and Again are how many of those made since then have not arrived yet, and failed again. List shows them all,
+	// and Failed those that failed.
+	Waiting, Again atLeast
+	List, Failed   string
+}
+
+// atLeast is a number of deliveries that were counted up to a bound.
+type atLeast struct {
+	N    int
+	More bool
+}
+
+// String is the number in words.
+func (n atLeast) String() string {
+	if n.More {
+		return "more than " + plural(n.N, "delivery", "deliveries")
+	}
+	return plural(n.N, "delivery", "deliveries")
+}
+
+// recoveredRows is how far the deliveries of each state are counted after a recovery.
+const recoveredRows = 100
+
+// Version changes with what the page shows.
+func (r recoveryView) Version() string { return fmt.Sprint(r.Waiting, r.Again) }
+
+// Arrived reports whether all deliveries have arrived.
+func (r recoveryView) Arrived() bool {
+	return r.Count > 0 && r.Waiting == atLeast{} && r.Again == atLeast{}
 }
 
 // After is where a further request goes on; empty from the start.
@@ -140,16 +172,24 @@ func (p *portal) recoverIssue(r *http.Request, v visit, dryRun bool) (answer, er
 		return answer{}, err
 	}
 	f := i.filter()
+	began := time.Now()
+	show := recoveryView{Issue: i, Overview: v.client.path(""), Began: p.Now()}
 	if f.After, err = optionalID("after", r.PostForm.Get("after")); err != nil {
 		return answer{}, err
 	}
-	show := recoveryView{Issue: i, Overview: v.client.path("")}
 	if dryRun && r.URL.Query().Has("made") {
 		show.Done = true
-		err := show.read(r.URL.Query())
+		if err = show.read(r.URL.Query()); err == nil {
+			err = p.outcome(r.Context(), v, &show)
+		}
 		return page("recover.html", "Recovered", show), err
 	}
-	for began := time.Now(); ; {
+	if text := r.PostForm.Get("since"); text != "" { // it goes on
+		if show.Began, err = parseMoment(text, p.Now()); err != nil {
+			return answer{}, err
+		}
+	}
+	for {
 		part, err := p.Recoverer.Recover(r.Context(), v.caller, v.client.ID, f, dryRun)
 		if err != nil {
 			return answer{}, err
@@ -165,9 +205,36 @@ func (p *portal) recoverIssue(r *http.Request, v visit, dryRun bool) (answer, er
 	}
 }
 
+// outcome counts what became of the deliveries that were made.
+func (p *portal) outcome(ctx context.Context, v visit, show *recoveryView) error {
+	list := url.Values{"since": {show.Since()}}
+	if show.Issue.Receiver != "" {
+		list.Set("receiver", show.Issue.Receiver)
+	}
+	show.List = v.client.path("/deliveries?" + list.Encode())
+	list.Set("state", "failed")
+	show.Failed = v.client.path("/deliveries?" + list.Encode())
+	for state, into := range map[herald.State]*atLeast{herald.Pending: &show.Waiting, herald.Failed: &show.Again} {
+		found, next, err := p.Deliveries.Deliveries(ctx, v.client.ID, herald.DeliveryFilter{State: &state, Receiver: show.Issue.Receiver, Since: show.Began, Limit: recoveredRows + 1})
+		if err != nil {
+			return err
+		}
+		for _, d := range found[:min(len(found), recoveredRows)] {
+			if d.Repeats != uuid.Nil {
+				into.N++
+			}
+		}
+		into.More = len(found) > recoveredRows || next != uuid.Nil
+	}
+	return nil
+}
+
+// Since is Began as a filter has it.
+func (r recoveryView) Since() string { return r.Began.UTC().Format(time.RFC3339Nano) }
+
 // values are the result in the address of the page that shows it, so that loading it again recovers nothing.
 func (r recoveryView) values() url.Values {
-	q := url.Values{"made": {strconv.Itoa(r.Count)}, "skipped": {strconv.Itoa(r.Skipped)}}
+	q := url.Values{"made": {strconv.Itoa(r.Count)}, "skipped": {strconv.Itoa(r.Skipped)}, "since": {r.Since()}}
 	if r.Next != uuid.Nil {
 		q.Set("after", r.Next.String())
 	}
@@ -180,6 +247,9 @@ func (r *recoveryView) read(q url.Values) (err error) {
 		if *into, err = strconv.Atoi(q.Get(name)); err != nil || *into < 0 {
 			return herald.Invalid(name, "%s: %.20q is no number of deliveries.", name, q.Get(name))
 		}
+	}
+	if r.Began, err = parseMoment(q.Get("since"), r.Began); err != nil {
+		return err
 	}
 	r.Next, err = optionalID("after", q.Get("after"))
 	return err

@@ -69,13 +69,24 @@ func TestRecoverAsksFirst(t *testing.T) {
 	if w.Code != http.StatusSeeOther || !slices.Equal(f.changed, []string{"recover"}) {
 		t.Fatalf("status %d, done %q", w.Code, f.changed)
 	}
-	if text := f.page(session, http.StatusOK, w.Header().Get("Location")); !strings.Contains(text, "12 deliveries were made again.") || strings.Contains(text, "More may be left") {
+	f.deliveries = nil
+	if text := f.page(session, http.StatusOK, w.Header().Get("Location")); !strings.Contains(text, "12 deliveries were made again.") || !strings.Contains(text, "All of them have arrived.") || strings.Contains(text, "More may be left") || strings.Contains(text, "data-live") {
 		t.Errorf("the result:\n%s", text)
 	}
-	if text := f.page(session, http.StatusOK, at+"?made=1&skipped=0&after="+uuid.NewString()); !strings.Contains(text, "More may be left") || !strings.Contains(text, `name="after"`) {
+	if since := f.filter.Since; !since.Equal(noon) {
+		t.Errorf("what became of them is asked since %v, not %v", since, noon)
+	}
+	again := herald.Delivery{ID: herald.NewID(), ClientID: acme, Address: f.issues[0].Receiver, State: herald.Failed, Repeats: herald.NewID()}
+	waits, raised := again, again
+	waits.State, raised.Repeats = herald.Pending, uuid.Nil
+	f.deliveries = []herald.Delivery{again, waits, waits, raised}
+	if text := f.page(session, http.StatusOK, w.Header().Get("Location")); !strings.Contains(text, "Of these, 1 delivery failed again. 2 deliveries have not arrived yet.") || !strings.Contains(text, "data-live") || !strings.Contains(text, "state=failed") {
+		t.Errorf("the result with one that failed again:\n%s", text)
+	}
+	if text := f.page(session, http.StatusOK, at+"?made=1&skipped=0&since=2026-11-28T12:00:00Z&after="+uuid.NewString()); !strings.Contains(text, "More may be left") || !strings.Contains(text, `name="after"`) {
 		t.Errorf("an unfinished one:\n%s", text)
 	}
-	for _, query := range []string{"?made=x", "?made=-1&skipped=0", "?made=1&skipped=0&after=x"} {
+	for _, query := range []string{"?made=x", "?made=-1&skipped=0", "?made=1&skipped=0&since=1h&after=x", "?made=1&skipped=0", "?made=1&skipped=0&since=x"} {
 		f.page(session, http.StatusBadRequest, at+query)
 	}
 	if text := f.page(f.signedIn("analyst"), http.StatusOK, at); !strings.Contains(text, `disabled aria-describedby="no-recover"`) {

@@ -39,7 +39,7 @@ type overviewView struct {
 // maxIssues is how many issues of each kind the overview lists.
 const maxIssues = 20
 
-// step is one line of the checklist.
+// step is one line of the checklist, with the command that does it, and the page on which it can be done.
 type step struct {
 	Done, Next                bool // Next is the first that is not done
 	Text, Link, Href, Command string
@@ -202,17 +202,25 @@ func (p *portal) steps(ctx context.Context, v visit) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
-	receives, kind, one, edit := false, "Data sync completed", "RULE", ""
+	one, kind, edit, example := "RULE", "Data sync completed", v.client.path("/rules/new"), v.client.path("/catalogue")
+	receives := false
 	for n, rule := range rules {
 		if n == 0 {
-			kind, one, edit = rule.Type, rule.ID.String(), v.client.path("/rules/"+rule.ID.String()+"/edit")
+			one, kind = rule.ID.String(), rule.Type
 		}
-		receives = receives || rule.Webhook != "" || len(rule.Emails) > 0
+		if len((ruleView{Rule: rule}).All()) == 0 {
+			one, edit = rule.ID.String(), v.client.path("/rules/"+rule.ID.String()+"/edit")
+			continue
+		}
+		if !receives {
+			kind, example = rule.Type, v.client.examplePath(rule)
+		}
+		receives = true
 	}
 	all := []step{
-		{total > 0, false, "Make a rule: which events concern you.", "New rule", v.client.path("/rules/new"), `herald rules create "Data sync completed" --webhook https://your.example/hook`},
-		{receives, false, "Give a rule a receiver: a webhook or a mailbox.", "Edit the rule", edit, "herald rules update " + one + " --webhook https://your.example/hook"},
-		{false, false, "Publish a first event.", "Send an example", v.client.typePath(kind), "herald trigger " + strconv.Quote(kind)},
+		{total > 0, false, "Make a rule: which events concern you.", "Make a rule", v.client.path("/rules/new"), `herald rules create "Data sync completed" --webhook https://your.example/hook`},
+		{receives, false, "Give a rule a receiver: a webhook or a mailbox.", "Give it a receiver", edit, "herald rules update " + one + " --webhook https://your.example/hook"},
+		{false, false, "Publish a first event.", "Send an example", example, "herald trigger " + strconv.Quote(kind)},
 	}
 	all[slices.IndexFunc(all, func(s step) bool { return !s.Done })].Next = true // the last one is never done
 	return all, nil

@@ -201,7 +201,7 @@ func TestListHasItsStates(t *testing.T) {
 	if text := f.page(session, http.StatusOK, of(acme, "/deliveries")); !strings.Contains(text, "Nothing was delivered yet") {
 		t.Error("an empty list does not say what to do")
 	}
-	if text := f.page(session, http.StatusOK, of(acme, "")); !strings.Contains(text, "Your first webhook") || strings.Count(text, `<li class="done">`) != 2 {
+	if text := f.page(session, http.StatusOK, of(acme, "")); !strings.Contains(text, "Your first webhook") || strings.Count(text, `<li class="done">`) != 2 || !regexp.MustCompile(`<a class="button primary" href="[^"]*/catalogue/[^"]+">Send an example</a>`).MatchString(text) {
 		t.Errorf("the overview has no checklist with a rule and its receiver done:\n%s", text)
 	}
 }

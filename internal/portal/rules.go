@@ -173,6 +173,7 @@ type ruleDetail struct {
 	Edit, Delete action
 	Test         action
 	Deliveries   []link
+	Example      string // where an example is sent that the rule meets
 }
 
 // link is an address with its text.
@@ -192,7 +193,7 @@ func (p *portal) rule(r *http.Request, v visit) (answer, error) {
 	}
 	self := v.client.path("/rules/" + rule.ID.String())
 	show := ruleDetail{ruleView: ruleView{Rule: rule, Href: self}, Client: v.client, Edit: action{self + "/edit", v.mayNot()}, Delete: action{self + "/delete", v.mayNot()},
-		Test: action{self + "/test", v.mayNot()}}
+		Test: action{self + "/test", v.mayNot()}, Example: v.client.examplePath(rule)}
 	if show.Test.Reason == "" && len(show.All()) == 0 {
 		show.Test.Reason = "The rule has no receiver yet."
 	}

@@ -115,9 +115,9 @@ func TestChecklistLeadsToThePages(t *testing.T) {
 	f := newFixture(t)
 	session := f.signedIn("acme")
 	f.deliveries = nil
-	has(t, f.page(session, http.StatusOK, of(acme, "")), `href="`+of(acme, "/catalogue/Sync%20Failed")+`"`, `herald trigger &#34;Sync Failed&#34;`)
+	has(t, f.page(session, http.StatusOK, of(acme, "")), `href="`+of(acme, "/catalogue/Sync%20Failed")+`#send"`, `herald trigger &#34;Sync Failed&#34;`)
 	f.rules[0].Webhook = ""
 	has(t, f.page(session, http.StatusOK, of(acme, "")), `href="`+of(acme, "/rules/"+acme.String()+"/edit")+`"`, "herald rules update "+acme.String())
 	f.rules = nil
-	has(t, f.page(session, http.StatusOK, of(acme, "")), `href="`+of(acme, "/rules/new")+`"`, "herald rules create", "/catalogue/")
+	has(t, f.page(session, http.StatusOK, of(acme, "")), `href="`+of(acme, "/rules/new")+`"`, "herald rules create", `href="`+of(acme, "/catalogue")+`"`)
 }

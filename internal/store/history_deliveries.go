@@ -310,31 +310,35 @@ AND (o.address = %[1]s.address OR o.address NOT LIKE 'mailto:%%' AND %[1]s.addre
 
 // Delivery returns a client's delivery with its attempts, in their order. The error is
 // CodeNotFound when there is none.
-func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (herald.Delivery, []herald.Attempt, error) {
+func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (d herald.Delivery, attempts []herald.Attempt, err error) {
 	ctx, done, err := s.readTurn(ctx, client)
 	if err != nil {
-		return herald.Delivery{}, nil, err
+		return d, nil, err
 	}
 	defer done()
 	alert := herald.AlertOf(id)
-	d, err := first(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (
+	// One snapshot: an attempt that is recorded meanwhile must not stand beside the state before it.
+	err = s.inSnapshot(ctx, func(tx *sql.Tx) error {
+		d, err = first(ctx, tx, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (
 SELECT `+pendingColumns+` FROM queue q LEFT JOIN alerts a ON a.id = $2 WHERE q.id = $1
 UNION ALL
 SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE d.id = $1
 ) x WHERE x.client_id = $3`, s.withCachedPlan(id[:], alert[:], client[:])...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return d, nil, herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
-	}
-	if err != nil {
-		return d, nil, s.failed("read a delivery", err)
-	}
-	size := 0
-	attempts, err := list(ctx, s.lists, func(rows *sql.Rows) (herald.Attempt, error) { return scanAttempt(rows, &size) },
-		`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, s.withCachedPlan(id[:])...)
-	if err == nil {
-		err = memory.Reserve(ctx, int64(size))
-	}
-	return d, attempts, s.failed("read a delivery's attempts", err)
+		if errors.Is(err, sql.ErrNoRows) {
+			return herald.Errorf(herald.CodeNotFound, "No delivery was found with ID %s", id)
+		}
+		if err != nil {
+			return s.failed("read a delivery", err)
+		}
+		size := 0
+		attempts, err = list(ctx, tx, func(rows *sql.Rows) (herald.Attempt, error) { return scanAttempt(rows, &size) },
+			`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, s.withCachedPlan(id[:])...)
+		if err != nil {
+			return s.failed("read a delivery's attempts", err)
+		}
+		return memory.Reserve(ctx, int64(size))
+	})
+	return d, attempts, s.failed("read a delivery", err)
 }
 
 // scanAttempt adds the size of the attempt to size, in bytes.

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,20 +24,12 @@ const (
 	maxSlowReceivers = 5
 )
 
-// The oldest deliveries that are pending, at most $1, are read in the order of the key: so the time that
-// the statements take has a bound, whatever the queue's length.
 const (
-	backlogSQL = `SELECT count(*), coalesce(sum(CASE WHEN node IS NOT NULL THEN 1 ELSE 0 END), 0),
-coalesce(sum(CASE WHEN node IS NULL AND due_at <= $2 THEN 1 ELSE 0 END), 0), coalesce(min(CASE WHEN due_at <= $2 THEN due_at END), 0)
-FROM (SELECT node, due_at FROM queue ORDER BY id LIMIT $1) x`
-
-	// clientBacklogSQL lists the clients with most of them; at most $3.
-	clientBacklogSQL = `SELECT client_id, count(*), coalesce(min(CASE WHEN due_at <= $2 THEN due_at END), 0)
-FROM (SELECT client_id, due_at FROM queue ORDER BY id LIMIT $1) x GROUP BY client_id ORDER BY count(*) DESC, client_id LIMIT $3`
-
-	slowSQL = `SELECT client_id, lane, count(*), min(made_at)
-FROM (SELECT client_id, lane, made_at FROM queue ORDER BY id LIMIT $1) x
-GROUP BY client_id, lane HAVING min(made_at) <= $2 ORDER BY count(*) DESC, min(made_at), client_id, lane LIMIT $3`
+	// backlogSQL counts the oldest deliveries that are pending, at most $1, of each receiver. It reads
+	// them once, in the order of the key: so its time has a bound, whatever the queue's length.
+	backlogSQL = `SELECT client_id, lane, count(*), coalesce(sum(CASE WHEN node IS NOT NULL THEN 1 ELSE 0 END), 0),
+coalesce(sum(CASE WHEN node IS NULL AND due_at <= $2 THEN 1 ELSE 0 END), 0), coalesce(min(CASE WHEN due_at <= $2 THEN due_at END), 0), min(made_at)
+FROM (SELECT client_id, lane, node, due_at, made_at FROM queue ORDER BY id LIMIT $1) x GROUP BY client_id, lane`
 
 	lastBackupSQL = `SELECT id FROM audit WHERE client_id IS NULL AND action = $1 ORDER BY id DESC LIMIT 1`
 )
@@ -57,20 +52,8 @@ func (s *Store) Status(ctx context.Context) (status herald.Status, err error) {
 		return status, s.failed("count the nodes", err)
 	}
 	status.Nodes = int(nodes)
-	if status.Backlog, err = s.backlog(ctx, now); err != nil {
+	if err := s.backlog(ctx, now, &status); err != nil {
 		return status, s.failed("count what is pending", err)
-	}
-	if status.Clients, err = s.clientBacklogs(ctx, now); err != nil {
-		return status, s.failed("count what is pending of each client", err)
-	}
-	status.SlowReceivers, err = list(ctx, s.lists, func(rows *sql.Rows) (r herald.SlowReceiver, err error) {
-		var since int64
-		err = rows.Scan(&r.ClientID, &r.Receiver, &r.Waiting, &since)
-		r.Since = fromMicros(since)
-		return r, err
-	}, slowSQL, herald.MaxBacklog, now-slowAfter.Microseconds(), maxSlowReceivers)
-	if err != nil {
-		return status, s.failed("list slow receivers", err)
 	}
 	if status.Database, err = s.size(ctx); err != nil {
 		return status, s.failed("measure the database", err)
@@ -85,30 +68,53 @@ func (s *Store) Status(ctx context.Context) (status herald.Status, err error) {
 	return status, nil
 }
 
-func (s *Store) backlog(ctx context.Context, now int64) (*herald.Backlog, error) {
-	return first(ctx, s.lists, func(rows *sql.Rows) (*herald.Backlog, error) {
-		var b herald.Backlog
-		var oldest int64
-		err := rows.Scan(&b.Pending, &b.Held, &b.Ready, &oldest)
-		b.Waiting, b.AtLeast = b.Pending-b.Held-b.Ready, b.Pending == herald.MaxBacklog
-		if oldest != 0 {
-			at := fromMicros(oldest)
-			b.OldestDue = &at
+// backlog fills in what is pending: in all, by client, and at slow receivers.
+func (s *Store) backlog(ctx context.Context, now int64, status *herald.Status) error {
+	all, clients := &herald.Backlog{}, map[uuid.UUID]*herald.ClientBacklog{}
+	slow, err := list(ctx, s.lists, func(rows *sql.Rows) (r herald.SlowReceiver, err error) {
+		var held, ready int
+		var due, made int64
+		if err := rows.Scan(&r.ClientID, &r.Receiver, &r.Waiting, &held, &ready, &due, &made); err != nil {
+			return r, err
 		}
-		return &b, err
-	}, backlogSQL, herald.MaxBacklog, now)
+		r.Since = fromMicros(made)
+		c := clients[r.ClientID]
+		if c == nil {
+			c = &herald.ClientBacklog{ClientID: r.ClientID}
+			clients[r.ClientID] = c
+		}
+		c.Pending += r.Waiting
+		all.Pending, all.Held, all.Ready = all.Pending+r.Waiting, all.Held+held, all.Ready+ready
+		if due != 0 {
+			c.OldestDue, all.OldestDue = earlier(c.OldestDue, due), earlier(all.OldestDue, due)
+		}
+		return r, nil
+	}, backlogSQL, s.backlogLimit, now)
+	if err != nil {
+		return err
+	}
+	all.Waiting, all.AtLeast = all.Pending-all.Held-all.Ready, all.Pending == s.backlogLimit
+	slow = slices.DeleteFunc(slow, func(r herald.SlowReceiver) bool { return micros(r.Since) > now-slowAfter.Microseconds() })
+	slices.SortFunc(slow, func(a, b herald.SlowReceiver) int {
+		return cmp.Or(cmp.Compare(b.Waiting, a.Waiting), a.Since.Compare(b.Since), bytes.Compare(a.ClientID[:], b.ClientID[:]), cmp.Compare(a.Receiver, b.Receiver))
+	})
+	for _, c := range clients {
+		status.Clients = append(status.Clients, *c)
+	}
+	slices.SortFunc(status.Clients, func(a, b herald.ClientBacklog) int {
+		return cmp.Or(cmp.Compare(b.Pending, a.Pending), bytes.Compare(a.ClientID[:], b.ClientID[:]))
+	})
+	status.Backlog, status.SlowReceivers = all, slices.Clone(slow[:min(len(slow), maxSlowReceivers)])
+	status.Clients = status.Clients[:min(len(status.Clients), herald.MaxBacklogClients)]
+	return nil
 }
 
-func (s *Store) clientBacklogs(ctx context.Context, now int64) ([]herald.ClientBacklog, error) {
-	return list(ctx, s.lists, func(rows *sql.Rows) (b herald.ClientBacklog, err error) {
-		var oldest int64
-		err = rows.Scan(&b.ClientID, &b.Pending, &oldest)
-		if oldest != 0 {
-			at := fromMicros(oldest)
-			b.OldestDue = &at
-		}
-		return b, err
-	}, clientBacklogSQL, herald.MaxBacklog, now, herald.MaxBacklogClients)
+// earlier returns the earlier of two times, of which the first may be nil.
+func earlier(t *time.Time, us int64) *time.Time {
+	if at := fromMicros(us); t == nil || at.Before(*t) {
+		return &at
+	}
+	return t
 }
 
 // size returns the size of the database. SQLite's is that of its files.

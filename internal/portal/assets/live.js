@@ -7,10 +7,13 @@ import { say } from "./toast.js";
 import { writeTimes } from "./times.js";
 
 const soonest = 5e3, latest = 120e3;
+// What is on its way when a page opens has mostly arrived then.
+const first = 1e3;
 let wait = soonest, timer = 0;
 
 export function enableLive() {
   if (!document.querySelector("[data-live]")) return;
+  wait = document.querySelector("[data-live]").dataset.live === "page" ? first : soonest;
   plan();
   document.addEventListener("visibilitychange", () => { wait = soonest; plan(); });
 }
@@ -39,6 +42,7 @@ async function refresh() {
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
       const changed = live.dataset.live === "rows" ? refreshRows(live, fresh) : refreshPage(fresh);
       wait = changed ? soonest : Math.min(wait * 1.5, latest);
+      if (allNew(fresh)) wait = latest;
     } else {
       wait = Math.min(wait * 1.5, latest);
     }
@@ -58,12 +62,22 @@ function contentOf(cell) {
   return cell.querySelector("time")?.dateTime ?? cell.textContent;
 }
 
+const rowsOf = (page) => [...page.querySelectorAll("#results tbody tr")];
+const addressOf = (row) => row.querySelector("a").getAttribute("href");
+
+// allNew is true when a whole page of rows is new. Asking again soon could announce nothing else, and costs most when
+// most is to be done.
+function allNew(fresh) {
+  const shown = new Set(rowsOf(document).map(addressOf));
+  return fresh.querySelector('#results a[rel="next"]') && !rowsOf(fresh).some((row) => shown.has(addressOf(row)));
+}
+
 // refreshRows changes the rows that are shown, and returns whether any has.
 function refreshRows(live, fresh) {
-  const shown = new Map([...document.querySelectorAll("#results tbody tr")].map((row) => [row.querySelector("a").getAttribute("href"), row]));
+  const shown = new Map(rowsOf(document).map((row) => [addressOf(row), row]));
   let fresher = 0, changed = false;
-  for (const row of fresh.querySelectorAll("#results tbody tr")) {
-    const old = shown.get(row.querySelector("a").getAttribute("href"));
+  for (const row of rowsOf(fresh)) {
+    const old = shown.get(addressOf(row));
     if (!old) { fresher++; continue; }
     for (const [i, cell] of [...row.cells].entries()) {
       if (contentOf(old.cells[i]) === contentOf(cell)) continue;
@@ -73,7 +87,7 @@ function refreshRows(live, fresh) {
     }
   }
   const button = document.getElementById("new-rows");
-  const text = fresher === 0 ? "" : `${fresher}${shown.size > 0 && fresher >= shown.size ? " or more" : ""} new`;
+  const text = fresher === 0 ? "" : `${fresher}${allNew(fresh) ? " or more" : ""} new`;
   if (button && button.textContent !== text) {
     button.hidden = !text;
     button.textContent = text;

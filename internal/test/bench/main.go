@@ -32,6 +32,7 @@ func main() {
 	flag.IntVar(&o.pending, "pending", 0, "measure memory and start with so many deliveries pending, instead")
 	flag.IntVar(&o.beside, "beside", 0, "measure latency beside so many deliveries to a receiver that hangs, instead")
 	flag.BoolVar(&o.takeover, "takeover", false, "measure how long the deliveries of a killed node wait, with -postgres, instead")
+	flag.IntVar(&o.pages, "pages", 0, "measure what so many open pages of the portal cost, at rest and beside -rate events a second, instead")
 	flag.BoolVar(&o.profile, "profile", false, "write profiles of the processor time and the allocations of each run to this directory")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -42,6 +43,8 @@ func main() {
 		what = pending
 	case o.beside > 0:
 		what = beside
+	case o.pages > 0:
+		what = besidePages
 	case o.takeover:
 		what = takeover
 	}
@@ -57,6 +60,7 @@ type options struct {
 	binary                   string
 	postgres                 bool
 	nodes, pending, beside   int
+	pages                    int
 	takeover, profile        bool
 }
 

@@ -112,6 +112,26 @@ func TestOpenPagesFollowWhatHappens(t *testing.T) {
 	}
 }
 
+// TestNewRowsAreCounted: a list says how many rows are new, exactly while one page has them all.
+func TestNewRowsAreCounted(t *testing.T) {
+	s := startService(t)
+	a := s.account("Acme")
+	publish := func(n int) {
+		if _, err := a.api.PublishAll(t.Context(), slices.Repeat([]client.Event{syncFailed(companies[2])}, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(2)
+	tab := s.signedIn(t, a.APIKey)
+	tab.Hurry()
+	for _, n := range []int{5, 55} {
+		want := map[int]string{5: "5 new", 55: "50 or more new"}[n]
+		tab.Open(a.path("/events"), http.StatusOK)
+		publish(n)
+		tab.Until(`document.getElementById("new-rows").textContent === "` + want + `"`)
+	}
+}
+
 // TestBackDoesWhatOneExpects: the browser's back button leads through filters and pages as they were.
 func TestBackDoesWhatOneExpects(t *testing.T) {
 	s := startService(t)
