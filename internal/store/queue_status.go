@@ -22,6 +22,8 @@ const (
 	slowAfter = time.Minute
 	// maxSlowReceivers is how many slow receivers are shown.
 	maxSlowReceivers = 5
+	// backlogLimit is how many pending deliveries a status counts.
+	backlogLimit = herald.MaxBacklog
 )
 
 const (

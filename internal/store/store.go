@@ -142,7 +142,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.MaxRules == 0 {
 		o.MaxRules = DefaultMaxRules
 	}
-	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, setLimit: setLimit, openLimit: openLimit, segmentAlerts: segmentAlerts, statisticsLimit: statisticsLimit, backlogLimit: herald.MaxBacklog, locks: make(chan struct{}, clientLocks),
+	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, setLimit: setLimit, openLimit: openLimit, segmentAlerts: segmentAlerts, statisticsLimit: statisticsLimit, backlogLimit: backlogLimit, locks: make(chan struct{}, clientLocks),
 		readTurns: newTurns(listsAtOnce, listsAtOnce/2), changeTurns: newTurns(changesAtOnce, changesAtOnce/2)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
