@@ -23,6 +23,8 @@ type service struct {
 	nodes  []*node
 	key    string
 	server *postgres.Server // nil on SQLite
+	// database is the address of the server's database.
+	database string
 }
 
 // node is one process.
@@ -138,13 +140,12 @@ func (s *service) startPostgres() ([]string, error) {
 	if s.server, err = postgres.Start(); err != nil {
 		return nil, err
 	}
-	address, err := s.server.Schema()
-	if err != nil {
+	if s.database, err = s.server.Schema(); err != nil {
 		return nil, err
 	}
 	keyFile := filepath.Join(s.dir, "secret.key")
 	_, err = secret.LoadOrMakeKey(keyFile)
-	return []string{"--database", address, "--secret-key-file", keyFile}, err
+	return []string{"--database", s.database, "--secret-key-file", keyFile}, err
 }
 
 func (s *service) setUp(ctx context.Context, receivers []string) error {
