@@ -333,6 +333,7 @@ func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (
 	if err := ready(a); err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // the start leaves more garbage than the idle service uses
 	select {
 	case <-ctx.Done():
 		return nil
