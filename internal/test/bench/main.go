@@ -31,6 +31,7 @@ func main() {
 	flag.IntVar(&o.nodes, "nodes", 1, "nodes that share the load, with -postgres")
 	flag.IntVar(&o.pending, "pending", 0, "measure memory and start with so many deliveries pending, instead")
 	flag.IntVar(&o.beside, "beside", 0, "measure latency beside so many deliveries to a receiver that hangs, instead")
+	flag.DurationVar(&o.roundTrip, "round-trip", 0, "with -postgres, by how much longer a round trip to the server takes")
 	flag.BoolVar(&o.takeover, "takeover", false, "measure how long the deliveries of a killed node wait, with -postgres, instead")
 	flag.IntVar(&o.pages, "pages", 0, "measure what so many open pages of the portal cost, at rest and beside -rate events a second, instead")
 	flag.BoolVar(&o.profile, "profile", false, "write profiles of the processor time and the allocations of each run to this directory")
@@ -57,7 +58,7 @@ func main() {
 
 type options struct {
 	events, publishers, rate int
-	latency                  time.Duration
+	latency, roundTrip       time.Duration
 	binary                   string
 	postgres                 bool
 	nodes, pending, beside   int

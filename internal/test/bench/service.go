@@ -63,7 +63,7 @@ func (s *service) start(ctx context.Context, o options, receivers []string) erro
 	}
 	args := []string{"serve", "--data", filepath.Join(s.dir, "data"), "--allow-target", "127.0.0.0/8", "--drain-delay", "0s"}
 	if o.postgres {
-		more, err := s.startPostgres()
+		more, err := s.startPostgres(o.roundTrip)
 		if err != nil {
 			return err
 		}
@@ -134,8 +134,9 @@ func (s *service) logs() error {
 	return errors.Join(errs...)
 }
 
-// startPostgres starts a server and returns the flags that make herald use it.
-func (s *service) startPostgres() ([]string, error) {
+// startPostgres starts a server and returns the flags that make herald use it. roundTrip is by how much longer
+// a round trip to it takes.
+func (s *service) startPostgres(roundTrip time.Duration) ([]string, error) {
 	var err error
 	if s.server, err = postgres.Start(); err != nil {
 		return nil, err
@@ -143,9 +144,15 @@ func (s *service) startPostgres() ([]string, error) {
 	if s.database, err = s.server.Schema(); err != nil {
 		return nil, err
 	}
+	address := s.database
+	if roundTrip > 0 {
+		if address, err = delayed(s.database, roundTrip); err != nil {
+			return nil, err
+		}
+	}
 	keyFile := filepath.Join(s.dir, "secret.key")
 	_, err = secret.LoadOrMakeKey(keyFile)
-	return []string{"--database", s.database, "--secret-key-file", keyFile}, err
+	return []string{"--database", address, "--secret-key-file", keyFile}, err
 }
 
 func (s *service) setUp(ctx context.Context, receivers []string) error {
