@@ -192,6 +192,11 @@ func (b *http1Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// arrived reports whether a body of a known length has arrived, so that no Read waits.
+func (b *http1Body) arrived(length int64) bool {
+	return length > 0 && length <= int64(b.conn.reader.Buffered())
+}
+
 // Close keeps the connection alive if the response was read to its end, and closes it otherwise.
 func (b *http1Body) Close() error {
 	b.once.Do(func() {
