@@ -45,8 +45,11 @@ var errHandshake = errors.New("TLS handshake: no answer within " + egress.Defaul
 // roundTrip makes a round trip by one way or the other: on a kept-alive connection if there is one and kept,
 // and else on a new one.
 func (a *attempt) roundTrip(ctx context.Context, in *pool, target *url.URL, kept bool) (*http.Response, error) {
-	address := addressOf(target)
-	if !a.sender.direct || target.Scheme == "https" && in.http2.has(address) {
+	address := ""
+	if target.Scheme == "https" {
+		address = addressOf(target)
+	}
+	if !a.sender.direct || address != "" && in.http2.has(address) {
 		transport := in.Transport
 		if !kept {
 			transport = a.sender.unpooled

@@ -88,16 +88,19 @@ func (c *http1Conn) readResponse(at *clock) (*http.Response, error) {
 // belongs to the response's body then, and otherwise it is closed.
 func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (*http.Response, error) {
 	stop := context.AfterFunc(ctx, c.interrupt)
+	w := writers.Get().(*bufio.Writer)
+	w.Reset(c)
+	a.writeHeader(w, target)
 	var wrote chan error // of a request that is being written
 	var err error
 	if a.bodySize() <= maxJoined {
-		err = a.write(c, target)
+		err = a.writeBody(w)
 	} else {
 		// The receiver may answer and read no more. So a request that it may not have room for is written
 		// while the response is waited for.
 		wrote = make(chan error, 1)
 		go func() {
-			err := a.write(c, target)
+			err := a.writeBody(w)
 			wrote <- err
 			if err != nil {
 				c.Close()
@@ -114,8 +117,6 @@ func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (
 		response.Body = body
 		return response, nil
 	}
-	stop()
-	c.Close()
 	select {
 	case failed := <-wrote:
 		if failed != nil {
@@ -123,6 +124,8 @@ func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (
 		}
 	default:
 	}
+	stop()
+	c.Close()
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -132,30 +135,10 @@ func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (
 // writers have the buffers for requests. A connection does not keep one.
 var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, maxJoined+4<<10) }}
 
-// write writes the whole request to one hop, with the bytes that net/http would write.
-func (a *attempt) write(c *http1Conn, target *url.URL) error {
-	w := writers.Get().(*bufio.Writer)
-	w.Reset(c)
-	defer func() {
-		w.Reset(nil)
-		writers.Put(w)
-	}()
-	a.writeHeader(w, target)
-	w.Write(a.Body)
-	if a.Data != nil {
-		w.Write(a.Data)
-		w.WriteByte('}')
-	}
-	err := w.Flush() // and of what was written before
-	if err == nil {
-		a.clock.stamp(&a.clock.wrote)
-	}
-	return err
-}
-
 // writtenFirst are the headers of a request that net/http writes before the sorted ones.
 var writtenFirst = map[string]bool{"User-Agent": true}
 
+// writeHeader begins a request with the bytes that net/http would write. The writer keeps its error.
 func (a *attempt) writeHeader(w *bufio.Writer, target *url.URL) {
 	w.WriteString("POST ")
 	w.WriteString(target.RequestURI())
@@ -168,8 +151,24 @@ func (a *attempt) writeHeader(w *bufio.Writer, target *url.URL) {
 	w.WriteString("\r\nContent-Length: ")
 	w.Write(strconv.AppendInt(w.AvailableBuffer(), int64(a.bodySize()), 10))
 	w.WriteString("\r\n")
-	_ = a.header.WriteSubset(w, writtenFirst) // the writer keeps its error
+	_ = a.header.WriteSubset(w, writtenFirst)
 	w.WriteString("\r\n")
+}
+
+// writeBody ends a request, and gives the writer back.
+func (a *attempt) writeBody(w *bufio.Writer) error {
+	w.Write(a.Body)
+	if a.Data != nil {
+		w.Write(a.Data)
+		w.WriteByte('}')
+	}
+	err := w.Flush() // or the first error
+	if err == nil {
+		a.clock.stamp(&a.clock.wrote)
+	}
+	w.Reset(nil)
+	writers.Put(w)
+	return err
 }
 
 // http1Body is the body of a response, and has its connection until it is closed. Close may be called at

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -183,6 +184,39 @@ func TestIdleConnectionThatTheReceiverClosedIsNotUsed(t *testing.T) {
 	}
 }
 
+// TestIdleTLSConnectionThatTheReceiverClosedIsNotUsed: with a close_notify, or without.
+func TestIdleTLSConnectionThatTheReceiverClosedIsNotUsed(t *testing.T) {
+	if onlyTransport {
+		return // as above
+	}
+	for _, politely := range []bool{true, false} {
+		goOn, done := make(chan struct{}), make(chan struct{}, 1)
+		var requests atomic.Int64
+		url, trust := overTLS(t, func(*tls.Config) {}, func(c *tls.Conn) {
+			readRequest(c)
+			requests.Add(1)
+			_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+			<-goOn
+			if politely {
+				_ = c.CloseWrite()
+			} else {
+				_ = c.NetConn().(*net.TCPConn).CloseWrite()
+			}
+			done <- struct{}{}
+		})
+		s := newSender(t, trust, func(o *webhook.Options) { o.Timeout = 10 * time.Second })
+		for n := range 3 {
+			if got := s.Send(t.Context(), webhook.Request{URL: url, Body: []byte(`{}`)}); got.Status != 204 || got.Request.Redialled || requests.Load() != int64(n+1) {
+				t.Fatalf("request %d: %+v; %d arrived", n, got, requests.Load())
+			}
+			goOn <- struct{}{}
+			<-done
+		}
+		s.Close()
+		close(goOn)
+	}
+}
+
 // TestAnswerWhileTheReceiverReadsNothing: the receiver answers when it has the headers. It reads no more,
 // and keeps the connection open.
 func TestAnswerWhileTheReceiverReadsNothing(t *testing.T) {
@@ -311,6 +345,28 @@ func TestReceiverThatTakesNothingIsATimeout(t *testing.T) {
 	got := newSender(t).Send(t.Context(), webhook.Request{URL: url, Body: bytes.Repeat([]byte("x"), 32<<20)})
 	if got.Reason != herald.ReasonTimeout || !strings.Contains(got.Error, says) || got.Request.Unsent {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestRedirectBeforeTheRequestIsRead: the receiver redirects as soon as it has a connection, to an origin
+// that does not get the Authorization header. The first request is still being written then.
+func TestRedirectBeforeTheRequestIsRead(t *testing.T) {
+	var authorization atomic.Bool
+	end := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		authorization.Store(r.Header.Get("Authorization") != "")
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	defer end.Close()
+	url := raw(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 307 There\r\nConnection: close\r\nContent-Length: 0\r\nLocation: "+end.URL+"/\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c)
+	})
+	s := newSender(t, func(o *webhook.Options) { o.Timeout = 10 * time.Second })
+	for range 20 {
+		got := s.Send(t.Context(), webhook.Request{URL: url, Body: bytes.Repeat([]byte("x"), 1<<20), Authorization: "Basic c2VjcmV0"})
+		if redirected := len(got.Request.Hops) == 1; redirected && got.Status != 200 || !redirected && !onlyTransport || authorization.Load() {
+			t.Fatalf("%+v", got) // a transport may take such an answer for one to nothing
+		}
 	}
 }
 
