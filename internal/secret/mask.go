@@ -32,6 +32,7 @@ const maskText = "…"
 // value replaces nothing.
 type Mask struct {
 	forms []string // the longest first
+	lower []string // the same in lower case
 }
 
 // NewMask returns the Mask of the value of an Authorization header. It finds the value, its credentials
@@ -59,6 +60,9 @@ func NewMask(authorization string) Mask {
 		}
 	}
 	slices.SortStableFunc(m.forms, func(a, b string) int { return len(b) - len(a) })
+	for _, form := range m.forms {
+		m.lower = append(m.lower, strings.ToLower(form))
+	}
 	return m
 }
 
@@ -118,10 +122,12 @@ func (m Mask) Text(text string) string {
 // Name returns the name of a header with "…" in place of the secret. Names are compared without regard
 // to case, because net/http changes it.
 func (m Mask) Name(name string) string {
-	for _, form := range m.forms {
-		if len(form) <= len(name) && strings.Contains(strings.ToLower(name), strings.ToLower(form)) {
-			return maskText
-		}
+	if len(m.lower) == 0 || len(name) < shortestMasked {
+		return name
+	}
+	lower := strings.ToLower(name)
+	if slices.ContainsFunc(m.lower, func(form string) bool { return strings.Contains(lower, form) }) {
+		return maskText
 	}
 	return name
 }

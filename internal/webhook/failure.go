@@ -135,7 +135,7 @@ func plainText(err error) string {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
-	return printable([]byte(err.Error()))
+	return printable(err.Error())
 }
 
 // isClosed reports whether an error says that the receiver closed the connection.

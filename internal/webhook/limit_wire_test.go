@@ -26,6 +26,13 @@ type wire struct {
 	mu   sync.Mutex
 	read bytes.Buffer
 	open int
+	all  int // connections that were accepted
+}
+
+func (w *wire) accepted() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all
 }
 
 func (w *wire) Accept() (net.Conn, error) {
@@ -36,6 +43,7 @@ func (w *wire) Accept() (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.open++
+	w.all++
 	return &recorded{Conn: c, wire: w}, nil
 }
 
@@ -116,9 +124,43 @@ func dataRecords(arrived []byte) (n int) {
 	return n
 }
 
-// TestNothingIsWrittenOfARefusedAttempt: the address has its last attempt while the transport looks for
-// a kept-alive connection. Not one byte of the request may then go out.
+// TestNothingIsWrittenOfARefusedAttempt: a kept-alive connection is there, and the address has had its
+// attempts. Not one byte of the request may then go out, and the connection is kept.
 func TestNothingIsWrittenOfARefusedAttempt(t *testing.T) {
+	if onlyTransport {
+		return // the next test; and a transport does not keep the connection
+	}
+	for name, protocols := range map[string][]string{"http": nil, "https": {"http/1.1"}} {
+		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int64
+			server, w, trust := onTheWire(t, counting(&requests), protocols...)
+			guard := egress.New(egress.Options{Allow: loopback, AttemptsPerAddress: attemptsPerSecond})
+			s := newSender(t, trust, func(o *webhook.Options) { o.Guard, o.Timeout = guard, 10*time.Second })
+			request := webhook.Request{URL: server.URL, Body: []byte(`{"a":1}`), ClientID: clientID}
+			eventually(t, "nothing was delivered", func() bool { return s.Send(t.Context(), request).Status == http.StatusOK })
+			before := len(w.bytes())
+			for range attemptsPerSecond {
+				_ = guard.TakeAttempt(server.Listener.Addr()) // others have its attempts for a second
+			}
+			for range 10 {
+				if r := s.Send(t.Context(), request); r.Reason != herald.ReasonAttemptLimit || r.Wait <= 0 || r.Sent() {
+					t.Fatalf("%+v, want it refused", r)
+				}
+			}
+			if n := len(w.bytes()) - before; n != 0 {
+				t.Errorf("%d bytes of refused attempts arrived", n)
+			}
+			eventually(t, "nothing more was delivered", func() bool { return s.Send(t.Context(), request).Status == http.StatusOK })
+			if n := w.accepted(); n != 1 {
+				t.Errorf("%d connections, want 1", n)
+			}
+		})
+	}
+}
+
+// TestTransportWritesNothingOfARefusedAttempt: the address has its last attempt while the transport looks
+// for a kept-alive connection. Not one byte of the request may then go out.
+func TestTransportWritesNothingOfARefusedAttempt(t *testing.T) {
 	for name, protocols := range map[string][]string{"http": nil, "https": {"http/1.1"}, "http2": {"h2"}} {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int64
@@ -134,7 +176,7 @@ func TestNothingIsWrittenOfARefusedAttempt(t *testing.T) {
 				}
 			}
 			guard := egress.New(egress.Options{Allow: loopback, AttemptsPerAddress: attemptsPerSecond})
-			s := newSender(t, trust, func(o *webhook.Options) { o.Guard, o.Timeout = guard, 10*time.Second })
+			s := webhook.OnlyTransport(newSender(t, trust, func(o *webhook.Options) { o.Guard, o.Timeout = guard, 10*time.Second }))
 			request := webhook.Request{URL: server.URL, Body: []byte(strings.Repeat("x", 100)), ClientID: clientID}
 			deadline := time.Now().Add(time.Minute)
 			sendOne := func() {

@@ -39,6 +39,11 @@ func TestEchoedAuthorizationIsNotRecorded(t *testing.T) {
 		"cut of a success": func(w http.ResponseWriter, got string) {
 			_, _ = io.WriteString(w, strings.Repeat("x", 1<<10-20)+got+strings.Repeat("y", 1<<10))
 		},
+		"many times, and at the end of what is read": func(w http.ResponseWriter, got string) {
+			w.WriteHeader(500)
+			_, _ = io.WriteString(w, strings.Repeat(got+"\n", 4000))
+		},
+		"many times in a success": func(w http.ResponseWriter, got string) { _, _ = io.WriteString(w, strings.Repeat(got, 4000)) },
 		"cut of a failure": func(w http.ResponseWriter, got string) {
 			w.WriteHeader(500)
 			_, _ = io.WriteString(w, strings.Repeat("x", 64<<10-20)+got+strings.Repeat("y", 1<<10))

@@ -1,7 +1,9 @@
 package webhook
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -32,10 +34,13 @@ const (
 	maxLeft = 256
 )
 
-// pool is the connections that one transport keeps.
+// pool is the connections of HTTP/1.1 that attempts drive themselves, and those that one transport keeps.
 type pool struct {
 	*http.Transport
-	born time.Time
+	idle  *idleConns
+	tls   *tls.Config // of the connections that attempts make
+	http2 http2Receivers
+	born  time.Time
 	// expires is when the first of the certificates that were seen expires, in seconds since 1970; 0
 	// if there is none.
 	expires atomic.Int64
@@ -83,10 +88,41 @@ func newPools(o Options) *pools {
 }
 
 func (p *pools) open(idle int) *pool {
-	made := &pool{Transport: newTransport(p.options), born: time.Now()}
+	made := &pool{Transport: newTransport(p.options), idle: newIdleConns(idle), born: time.Now()}
 	made.MaxIdleConnsPerHost = idle
 	made.TLSClientConfig.VerifyConnection = made.sawCertificate
+	made.tls = made.TLSClientConfig.Clone()
+	made.tls.NextProtos = []string{"h2", "http/1.1"}
+	if !p.options.Guard.Proxied() {
+		made.DialTLSContext = made.dialTLS
+	}
 	return made
+}
+
+// dialTLS returns a connection on which the receiver has chosen HTTP/2, or makes one for the transport.
+func (p *pool) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+	if c := p.http2.take(address); c != nil {
+		return c, nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	below, err := p.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	secure, err := handshake(ctx, below, p.tls, host)
+	if err != nil {
+		return nil, err // and no *tls.Conn that is nil
+	}
+	return secure, nil
+}
+
+// closeIdle closes the connections that are not in use.
+func (p *pool) closeIdle() {
+	p.idle.close()
+	p.CloseIdleConnections()
 }
 
 // of returns the pool for the next request to a receiver.
@@ -153,7 +189,7 @@ func (p *pools) move(r receiver, from *pool) *pool {
 // leave closes the idle connections of a pool. Those in use get no more requests, and are closed when
 // they have been idle for idleFor. The caller holds mu.
 func (p *pools) leave(old *pool) {
-	old.CloseIdleConnections()
+	old.closeIdle()
 	if p.left = append(p.left, old); len(p.left) > maxLeft {
 		p.left = append(p.left[:0], p.left[1:]...)
 	}
@@ -166,11 +202,11 @@ func (p *pools) leave(old *pool) {
 func (p *pools) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.main.CloseIdleConnections()
+	p.main.closeIdle()
 	for _, moved := range p.moved {
-		moved.CloseIdleConnections()
+		moved.closeIdle()
 	}
 	for _, old := range p.left {
-		old.CloseIdleConnections()
+		old.closeIdle()
 	}
 }

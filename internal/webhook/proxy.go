@@ -21,7 +21,8 @@ func (a *attempt) forwarded(ctx context.Context, target *url.URL, err error) (*h
 	if !errors.As(err, &refused) || !refusesTunnels(refused.Status) {
 		return nil, err
 	}
-	response, err := a.roundTrip(ctx, a.sender.forward, target)
+	a.clock.reset()
+	response, err := a.through(ctx, a.sender.forward, target)
 	if err == nil && answeredByProxy(response, refused.Status) {
 		response.Body.Close()
 		a.clock.reset() // the receiver got nothing

@@ -53,6 +53,7 @@ func (a *attempt) hop(status int, from, to *url.URL) herald.Hop {
 	case a.header["Authorization"] == nil:
 		hop.AuthorizationDropped = "an earlier redirect led to another origin"
 	case !keepsAuthorization(from, to):
+		a.header = a.header.Clone() // the request before may still be being written
 		a.header.Del("Authorization")
 		hop.AuthorizationDropped = "the redirect leads to another origin: another scheme, host or port"
 	}

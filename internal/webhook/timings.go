@@ -11,8 +11,8 @@ import (
 	"herald"
 )
 
-// clock records when the phases of the last hop happened. The transport may call it from goroutines
-// that run longer than the attempt, hence the mutex.
+// clock records when the phases of the last hop happened. A dial and the transport may call it from
+// goroutines that run longer than the attempt, hence the mutex.
 type clock struct {
 	mu     sync.Mutex
 	conn   net.Conn // that of the last hop; nil if it got none
@@ -22,27 +22,51 @@ type clock struct {
 	tlsStart, tlsDone, wrote, firstByte          time.Time
 }
 
+// trace returns a context for what calls the hooks of httptrace: a dial, and the transport.
 func (c *clock) trace(ctx context.Context) context.Context {
-	stamp := func(t *time.Time) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		*t = time.Now()
+	done := func(t *time.Time) {
+		if !overdue(ctx) { // else it is the phase in which the time was over
+			c.stamp(t)
+		}
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSStart:             func(httptrace.DNSStartInfo) { stamp(&c.dnsStart) },
-		DNSDone:              func(httptrace.DNSDoneInfo) { stamp(&c.dnsDone) },
-		ConnectStart:         func(string, string) { stamp(&c.connectStart) },
-		ConnectDone:          func(string, string, error) { stamp(&c.connectDone) },
-		TLSHandshakeStart:    func() { stamp(&c.tlsStart) },
-		TLSHandshakeDone:     func(tls.ConnectionState, error) { stamp(&c.tlsDone) },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { stamp(&c.wrote) },
-		GotFirstResponseByte: func() { stamp(&c.firstByte) },
-		GotConn: func(info httptrace.GotConnInfo) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.conn, c.reused = info.Conn, info.Reused
+		DNSStart:          func(httptrace.DNSStartInfo) { c.stamp(&c.dnsStart) },
+		DNSDone:           func(httptrace.DNSDoneInfo) { done(&c.dnsDone) },
+		ConnectStart:      func(string, string) { c.stamp(&c.connectStart) },
+		ConnectDone:       func(string, string, error) { done(&c.connectDone) },
+		TLSHandshakeStart: func() { c.stampFirst(&c.tlsStart) },
+		TLSHandshakeDone: func(tls.ConnectionState, error) {
+			if !overdue(ctx) {
+				c.stampFirst(&c.tlsDone)
+			}
 		},
+		WroteRequest:         func(httptrace.WroteRequestInfo) { c.stamp(&c.wrote) },
+		GotFirstResponseByte: func() { c.stamp(&c.firstByte) },
+		GotConn:              func(info httptrace.GotConnInfo) { c.got(info.Conn, info.Reused) },
 	})
+}
+
+func (c *clock) stamp(t *time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*t = time.Now()
+}
+
+// stampFirst is stamp the first time. The transport calls the hooks once more for a handshake that it did
+// not make itself.
+func (c *clock) stampFirst(t *time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.IsZero() {
+		*t = time.Now()
+	}
+}
+
+// got is called when the hop has its connection.
+func (c *clock) got(conn net.Conn, reused bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn, c.reused = conn, reused
 }
 
 // reset forgets the hop before.

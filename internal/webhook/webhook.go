@@ -34,10 +34,11 @@ const (
 	maxHops = 5
 	// maxHeader bounds the headers of a response, in bytes.
 	maxHeader = 64 << 10
-	// idlePerHost and idleFor bound the connections that are kept alive. There are as many as a
-	// lane has attempts in flight. They are kept for less time than most servers keep theirs, so
-	// the receiver seldom closes one first.
+	// idlePerHost, maxIdle and idleFor bound the connections that are kept alive. There are as many as
+	// a lane has attempts in flight. They are kept for less time than most servers keep theirs, so the
+	// receiver seldom closes one first.
 	idlePerHost = 128
+	maxIdle     = 16 * idlePerHost
 	idleFor     = 30 * time.Second
 	// minPing and maxPing bound how long an HTTP/2 connection may be silent before it is asked whether
 	// it still works, how long it has to answer, and how long it may take no bytes. In between, each is
@@ -74,6 +75,7 @@ type Options struct {
 type Sender struct {
 	Options
 	pools    *pools
+	direct   bool            // requests over HTTP/1.1 are made without http.Transport
 	unpooled *http.Transport // opens a new connection for each request
 	forward  *http.Transport // hands whole requests to the operator's proxy
 	remotes  remotes
@@ -96,7 +98,7 @@ func New(o Options) *Sender {
 		// there was no descriptor for their file at the first handshake.
 		_, _ = x509.SystemCertPool() // without roots each attempt says so
 	}
-	s := &Sender{Options: o, pools: newPools(o), unpooled: newTransport(o), forward: newTransport(o)}
+	s := &Sender{Options: o, pools: newPools(o), direct: !o.Guard.Proxied(), unpooled: newTransport(o), forward: newTransport(o)}
 	s.unpooled.DisableKeepAlives = true
 	s.forward.DisableKeepAlives = true
 	s.forward.Proxy, s.forward.DialContext = o.Guard.Proxy, dial(o.Guard.DialProxy)
@@ -112,7 +114,7 @@ func newTransport(o Options) *http.Transport {
 		TLSHandshakeTimeout:    egress.DefaultConnectTimeout,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // no Accept-Encoding is sent, and no body is decompressed
-		MaxIdleConns:           16 * idlePerHost,
+		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    idlePerHost,
 		IdleConnTimeout:        idleFor,
 		MaxResponseHeaderBytes: maxHeader,
@@ -284,13 +286,15 @@ func (a *attempt) headers() http.Header {
 // record shows that. A connection on which the attempt timed out gets no more requests.
 func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, error) {
 	pool := a.sender.pools.of(receiverOf(target))
-	response, err := a.roundTrip(ctx, pool.Transport, target)
+	a.clock.reset()
+	response, err := a.roundTrip(ctx, pool, target, true)
 	switch {
 	case err == nil:
 	case !a.redialled && a.clock.idleBefore() && isClosed(err) && ctx.Err() == nil:
 		a.redialled = true
 		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", safetext.Line(originOf(target), maxLoggedOrigin))
-		return a.roundTrip(ctx, a.sender.unpooled, target)
+		a.clock.reset()
+		return a.roundTrip(ctx, pool, target, false)
 	case errors.Is(err, context.DeadlineExceeded) && a.clock.onShared():
 		a.sender.pools.retire(receiverOf(target), pool)
 	case target.Scheme == "http" && a.sender.Guard.Proxied():
@@ -299,25 +303,25 @@ func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, er
 	return response, err
 }
 
-func (a *attempt) roundTrip(ctx context.Context, through *http.Transport, target *url.URL) (*http.Response, error) {
-	a.clock.reset()
-	request := &http.Request{
+// through makes a round trip of a transport.
+func (a *attempt) through(ctx context.Context, transport *http.Transport, target *url.URL) (*http.Response, error) {
+	request := a.request(target)
+	if a.sender.Guard.Limited() {
+		return a.limitedRoundTrip(ctx, transport, request)
+	}
+	return transport.RoundTrip(request.WithContext(a.clock.trace(ctx)))
+}
+
+// request returns the request to one hop as a transport takes it.
+func (a *attempt) request(target *url.URL) *http.Request {
+	return &http.Request{
 		Method: http.MethodPost, URL: target, Host: target.Host, Header: a.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: a.body(), ContentLength: int64(a.bodySize()),
 		// The transport calls it only if it has written nothing of the body.
 		GetBody: func() (io.ReadCloser, error) { return a.body(), nil },
 	}
-	if a.sender.Guard.Limited() {
-		return a.limitedRoundTrip(ctx, through, request)
-	}
-	return through.RoundTrip(request.WithContext(a.clock.trace(ctx)))
 }
-
-// maxJoined is the size up to which the parts of a body are joined for one request, in bytes.
-// net/http then sends header and body in one packet. It sends the header alone before a body that
-// it reads from several parts.
-const maxJoined = 16 << 10
 
 func (r *Request) bodySize() int {
 	if r.Data == nil {
@@ -326,7 +330,8 @@ func (r *Request) bodySize() int {
 	return len(r.Body) + len(r.Data) + len(`}`)
 }
 
-// body returns a new reader of the whole body.
+// body returns a new reader of the whole body, for a transport. It joins the parts of a small one: net/http
+// then sends header and body in one packet, and otherwise the header alone before the body.
 func (r *Request) body() io.ReadCloser {
 	switch {
 	case r.Data == nil:

@@ -3,6 +3,8 @@ package webhook_test
 import (
 	"bufio"
 	"context"
+	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,19 +23,47 @@ import (
 	"herald/internal/webhook"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// onlyTransport is true while the tests run over http.Transport alone.
+var onlyTransport bool
+
+// bothWays runs all tests twice: as the service sends, and with each request over http.Transport, as it
+// sends over HTTP/2 and through the operator's proxy. What a receiver does must have the same outcome.
+type bothWays struct{ *testing.M }
+
+func (m bothWays) Run() int {
+	if code := m.M.Run(); code != 0 || benchmarksOrFuzzes() {
+		return code
+	}
+	fmt.Println("again, over http.Transport alone:")
+	onlyTransport = true
+	return m.M.Run()
+}
+
+func benchmarksOrFuzzes() bool {
+	for _, name := range []string{"test.bench", "test.fuzz"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(bothWays{m}) }
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 var clientID = uuid.MustParse("f1c35bdc-1546-41b9-baf4-3f31135af968")
 
-func newSender(t *testing.T, change ...func(*webhook.Options)) *webhook.Sender {
+func newSender(t testing.TB, change ...func(*webhook.Options)) *webhook.Sender {
 	t.Helper()
 	o := webhook.Options{Guard: egress.New(egress.Options{Allow: loopback}), Timeout: 400 * time.Millisecond, UserAgent: "Herald/test"}
 	for _, c := range change {
 		c(&o)
 	}
 	s := webhook.New(o)
+	if onlyTransport {
+		webhook.OnlyTransport(s)
+	}
 	t.Cleanup(s.Close)
 	return s
 }
