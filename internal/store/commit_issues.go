@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"database/sql/driver"
 	"slices"
 
 	"github.com/google/uuid"
@@ -218,24 +219,25 @@ const endIssuesSQL = `UPDATE issues SET ended_at = $1 WHERE client_id = $2 AND r
 
 const anyOpenSQL = `SELECT EXISTS (SELECT 1 FROM issues WHERE ended_at IS NULL)`
 
-// issues changes what the results of a batch change of issues. Successes cost nothing while no row is
+// issues returns what the results of a batch change of issues. Successes change nothing while no row is
 // open.
-func (t *sqliteWriting) issues() error {
+func (t *sqliteWriting) issues() (issueChanges, error) {
 	c := issueChangesOf(t.results)
-	if len(c.failures)+len(c.successes) == 0 {
-		return nil
+	if len(c.failures) > 0 || len(c.successes) == 0 {
+		return c, nil
 	}
-	if len(c.failures) == 0 {
-		var any bool
-		if err := t.anyOpen.QueryRowContext(t.ctx).Scan(&any); err != nil || !any {
-			return err
-		}
+	var row [1]driver.Value
+	if _, err := t.anyOpen.queryRow(t.ctx, row[:]); err != nil || row[0] == int64(0) {
+		return issueChanges{}, err
 	}
-	return t.tx.store.changeIssues(t.ctx, t.tx.Tx, t.now, c)
+	return c, nil
 }
 
 // changeIssues makes the changes in a transaction, row by row.
 func (s *Store) changeIssues(ctx context.Context, tx *sql.Tx, now int64, c issueChanges) error {
+	if len(c.failures)+len(c.successes) == 0 {
+		return nil
+	}
 	open, err := findOpen(ctx, tx, &c)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 
 	"github.com/google/uuid"
@@ -15,24 +16,24 @@ import (
 // once. One statement with thousands of values per table would be slower: binding them
 // takes SQLite quadratic time.
 type statements struct {
-	clientVersion *sql.Stmt
-	talliedTo     *sql.Stmt
+	clientVersion statement
+	talliedTo     statement
 
-	findKey *sql.Stmt
-	saveKey *sql.Stmt
+	findKey statement
+	saveKey statement
 
-	addEvent *sql.Stmt
-	addAlert *sql.Stmt
-	addQueue *sql.Stmt
+	addEvent statement
+	addAlert statement
+	addQueue statement
 
-	endQueue    *sql.Stmt
-	retryQueue  *sql.Stmt
-	addDelivery *sql.Stmt
-	addAttempt  *sql.Stmt
-	addLate     *sql.Stmt
-	indexLate   *sql.Stmt
-	logCounts   *sql.Stmt
-	anyOpen     *sql.Stmt
+	endQueue    statement
+	retryQueue  statement
+	addDelivery statement
+	addAttempt  statement
+	addLate     statement
+	indexLate   statement
+	logCounts   statement
+	anyOpen     statement
 }
 
 const (
@@ -73,10 +74,10 @@ VALUES ($1, $2, $3, $4, $5, $6)`
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`
 )
 
-// each calls fn with the field and the text of every statement.
-func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
+// each calls fn with every statement and its text.
+func (s *statements) each(fn func(stmt *statement, text string) error) error {
 	for _, row := range []struct {
-		stmt **sql.Stmt
+		stmt *statement
 		text string
 	}{
 		{&s.clientVersion, clientVersionSQL}, {&s.talliedTo, talliedToSQL},
@@ -94,101 +95,116 @@ func (s *statements) each(fn func(stmt **sql.Stmt, text string) error) error {
 	return nil
 }
 
-func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
-	return s.each(func(stmt **sql.Stmt, text string) (err error) {
-		*stmt, err = db.PrepareContext(ctx, text)
-		return err
-	})
+func (s *statements) prepare(ctx context.Context, conn driver.ConnPrepareContext) error {
+	return s.each(func(stmt *statement, text string) error { return stmt.prepare(ctx, conn, text) })
 }
 
 func (s *statements) close() error {
 	var errs []error
-	_ = s.each(func(stmt **sql.Stmt, _ string) error {
-		if *stmt != nil {
-			errs = append(errs, (*stmt).Close())
-		}
+	_ = s.each(func(stmt *statement, _ string) error {
+		errs = append(errs, stmt.close())
 		return nil
 	})
 	return errors.Join(errs...)
 }
 
-// in returns a copy of the statements that is bound to a transaction.
-func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
-	_ = s.each(func(stmt **sql.Stmt, _ string) error {
-		*stmt = tx.StmtContext(ctx, *stmt)
-		return nil
-	})
-	return s
-}
-
-// sqliteBatch is the writer's transaction on SQLite.
+// sqliteBatch is the writer's transaction on SQLite. database/sql begins and ends it. Its rows are
+// written by the connection's own statements.
 type sqliteBatch struct {
 	*sql.Tx
+	conn  *sql.Conn
 	store *Store
-	statements
 }
 
-func sqliteBegin(ctx context.Context, s *Store, node int64, ask questions) (batchTx, preconditions, error) {
-	tx, err := s.write.BeginTx(ctx, nil)
+func sqliteBegin(ctx context.Context, s *Store, node int64, ask questions) (_ batchTx, found preconditions, err error) {
+	conn, err := s.write.Conn(ctx)
 	if err != nil {
-		return nil, preconditions{}, err
+		return nil, found, err
 	}
-	t := &sqliteBatch{tx, s, s.stmts.in(ctx, tx)}
-	now, err := s.now(ctx, tx)
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, preconditions{}, errors.Join(err, tx.Rollback())
+		return nil, found, errors.Join(err, conn.Close())
 	}
-	found, err := t.preconditions(ctx, now, micros(s.clock.Cautious()), ask.clients, ask.keys)
+	t := &sqliteBatch{tx, conn, s}
+	found.now, err = s.now(ctx, tx)
+	if err == nil {
+		found.cautious = micros(s.clock.Cautious())
+		err = t.run(ctx, func(stmts *statements) error { return stmts.preconditions(ctx, &found, ask) })
+	}
 	if err != nil {
-		return nil, found, errors.Join(err, tx.Rollback())
+		return nil, found, t.end(errors.Join(err, tx.Rollback()))
 	}
 	found.registered = node != 0 // no other node could declare it dead
 	return t, found, nil
 }
 
-func (t *sqliteBatch) preconditions(ctx context.Context, now, cautious int64, clients []uuid.UUID, keys []idempotencyKey) (preconditions, error) {
-	found := preconditions{now: now, cautious: cautious, versions: make(map[uuid.UUID]int64, len(clients)), used: make(map[idempotencyKey]firstUse)}
-	for _, id := range clients {
-		var v int64
-		err := t.clientVersion.QueryRowContext(ctx, id[:]).Scan(&v)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return found, err
-		}
-		found.versions[id] = v
-	}
-	for _, id := range keys {
-		var (
-			u           firstUse
-			fingerprint []byte
-		)
-		err := t.findKey.QueryRowContext(ctx, id.client[:], id.key, found.cautious).Scan(&fingerprint, &u.event, &u.alerts)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
+// run calls fn with the connection's statements. fn must not use the sql.Tx, which would wait for fn.
+func (t *sqliteBatch) run(ctx context.Context, fn func(*statements) error) error {
+	return t.conn.Raw(func(conn any) error {
+		stmts, err := conn.(*writerConn).statements(ctx)
 		if err != nil {
-			return found, err
+			return err
 		}
-		u.fingerprint = [32]byte(fingerprint)
-		found.used[id] = u
+		return fn(stmts)
+	})
+}
+
+// end gives the connection back, after the transaction.
+func (t *sqliteBatch) end(err error) error { return errors.Join(err, t.conn.Close()) }
+
+// preconditions reads what the batch asks for.
+func (s *statements) preconditions(ctx context.Context, found *preconditions, ask questions) error {
+	found.versions, found.used = make(map[uuid.UUID]int64, len(ask.clients)), make(map[idempotencyKey]firstUse)
+	var row [3]driver.Value
+	for _, id := range ask.clients {
+		known, err := s.clientVersion.queryRow(ctx, row[:1], id[:])
+		if err != nil {
+			return err
+		}
+		if known {
+			found.versions[id] = row[0].(int64)
+		}
 	}
-	return found, t.talliedTo.QueryRowContext(ctx).Scan(&found.talliedTo)
+	for _, id := range ask.keys {
+		known, err := s.findKey.queryRow(ctx, row[:3], id.client[:], id.key, found.cautious)
+		if err != nil {
+			return err
+		}
+		if known {
+			found.used[id] = firstUse{[32]byte(row[0].([]byte)), uuid.UUID(row[1].([]byte)), int(row[2].(int64))}
+		}
+	}
+	_, err := s.talliedTo.queryRow(ctx, row[:1])
+	if err == nil {
+		found.talliedTo = uuid.UUID(row[0].([]byte))
+	}
+	return err
 }
 
 func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
-	w := &sqliteWriting{ctx, t.statements, b, counting{now: b.now}, t}
-	if err := w.all(); err != nil {
-		return errors.Join(err, t.Rollback())
+	var issues issueChanges
+	err := t.run(ctx, func(stmts *statements) (err error) {
+		w := &sqliteWriting{ctx, stmts, b, counting{now: b.now}}
+		if err = w.all(); err == nil {
+			issues, err = w.issues()
+		}
+		return err
+	})
+	if err == nil {
+		err = t.store.changeIssues(ctx, t.Tx, b.now, issues)
 	}
-	return t.Commit()
+	if err != nil {
+		return t.end(errors.Join(err, t.Rollback()))
+	}
+	return t.end(t.Commit())
 }
 
 // sqliteWriting writes one batch.
 type sqliteWriting struct {
 	ctx context.Context
-	statements
+	*statements
 	*batch
 	counting counting
-	tx       *sqliteBatch
 }
 
 func (t *sqliteWriting) all() error {
@@ -201,45 +217,42 @@ func (t *sqliteWriting) all() error {
 		}
 	}
 	if counts := t.counting.row(); counts != nil {
-		if err := t.exec(t.logCounts, counts); err != nil {
+		if err := t.exec(&t.logCounts, counts); err != nil {
 			return err
 		}
 	}
-	if err := t.tallyLate(func(args ...any) error { return t.exec(t.addLate, args...) }); err != nil {
+	if err := t.tallyLate(func(args ...any) error { return t.exec(&t.addLate, args...) }); err != nil {
 		return err
 	}
-	if err := t.batch.indexLate(func(args ...any) error { return t.exec(t.statements.indexLate, args...) }); err != nil {
-		return err
-	}
-	return t.issues()
+	return t.batch.indexLate(func(args ...any) error { return t.exec(&t.statements.indexLate, args...) })
 }
 
-func (t *sqliteWriting) exec(stmt *sql.Stmt, args ...any) error {
+func (t *sqliteWriting) exec(stmt *statement, args ...any) error {
 	_, err := stmt.ExecContext(t.ctx, args...)
 	return err
 }
 
 func (t *sqliteWriting) accept() error {
 	for _, e := range t.events {
-		err := t.exec(t.addEvent, e.ID[:], e.ClientID[:], e.Type, idOrNull(e.CompanyID), idOrNull(e.ConnectionID),
+		err := t.exec(&t.addEvent, e.ID[:], e.ClientID[:], e.Type, idOrNull(e.CompanyID), idOrNull(e.ConnectionID),
 			micros(e.OccurredAt), e.Message, []byte(e.Data))
 		if err != nil {
 			return err
 		}
 	}
 	for _, k := range t.keys {
-		if err := t.exec(t.saveKey, k.client[:], k.key, k.fingerprint[:], k.event[:], k.alerts, k.expires); err != nil {
+		if err := t.exec(&t.saveKey, k.client[:], k.key, k.fingerprint[:], k.event[:], k.alerts, k.expires); err != nil {
 			return err
 		}
 	}
 	for _, a := range t.alerts {
-		err := t.exec(t.addAlert, a.ID[:], a.event.ClientID[:], a.event.ID[:], a.RuleID[:], a.event.Type, idOrNull(a.event.CompanyID), a.Message, a.Head)
+		err := t.exec(&t.addAlert, a.ID[:], a.event.ClientID[:], a.event.ID[:], a.RuleID[:], a.event.Type, idOrNull(a.event.CompanyID), a.Message, a.Head)
 		if err != nil {
 			return err
 		}
 	}
 	for _, d := range t.items {
-		err := t.exec(t.addQueue, d.ID[:], d.ClientID[:], d.Origin, d.Address, micros(d.MadeAt), t.now, t.assignNode(d), d.Attempt, d.Retries)
+		err := t.exec(&t.addQueue, d.ID[:], d.ClientID[:], d.Origin, d.Address, micros(d.MadeAt), t.now, t.assignNode(d), d.Attempt, d.Retries)
 		if err != nil {
 			return err
 		}
@@ -280,5 +293,5 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 		return false, err
 	}
 	t.counting.delivery(d.ClientID, d.Address, r.State, r.Reason, t.now)
-	return true, t.exec(t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
+	return true, t.exec(&t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
 }

@@ -93,7 +93,7 @@ func (s *Store) openSQLite(dir string) error {
 		return errors.Join(err, s.release())
 	}
 	var err error
-	s.write, err = sql.Open("sqlite", sqliteDSN(file, url.Values{
+	s.write, err = openWriter(sqliteDSN(file, url.Values{
 		"_txlock": {"immediate"},
 		"_pragma": {
 			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)",
@@ -104,7 +104,6 @@ func (s *Store) openSQLite(dir string) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", file, err)
 	}
-	s.write.SetMaxOpenConns(1)
 	for pool, size := range map[**sql.DB]int{&s.read: sqliteLookUps, &s.lists: sqliteLists, &s.vital: 1} {
 		if *pool, err = openReaders(file, size); err != nil {
 			return err

@@ -113,7 +113,6 @@ type Store struct {
 	changed func(uuid.UUID)
 	release func() error // unlocks the data directory; nil on PostgreSQL
 
-	stmts       statements    // the writer's statements on SQLite
 	batches     *pgxpool.Pool // the writer's one connection to PostgreSQL
 	writer      *writer
 	floors      floors
@@ -193,10 +192,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	if s.dialect.shared {
 		return nil // pgx caches them by itself
 	}
-	if err := s.stmts.prepare(ctx, s.write); err != nil {
-		return fmt.Errorf("prepare the statements: %w", err)
-	}
-	return nil
+	return s.onWriter(ctx, func(conn any) error {
+		_, err := conn.(*writerConn).statements(ctx)
+		return err
+	})
 }
 
 // Close commits the requests that wait at the writer, refuses new ones and closes the
@@ -207,7 +206,7 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closeDatabase() error {
-	err := errors.Join(s.stmts.close(), s.closePools())
+	err := s.closePools()
 	if s.release != nil {
 		err = errors.Join(err, s.release())
 	}
