@@ -135,8 +135,33 @@ type bodyPart struct {
 	text         []byte
 }
 
+// bodiesSQL is one statement for all bodies of a claim. alerts and events are conditions on an id.
+func bodiesSQL(alerts, events string) string {
+	return `SELECT id, rule_id, ` + isNotificationSQL + `, head FROM alerts WHERE ` + alerts + `
+UNION ALL SELECT id, NULL, false, data FROM events WHERE ` + events
+}
+
 // isNotificationSQL is herald.IsNotification of an alert's type.
 const isNotificationSQL = `type IN ('` + herald.ReceiverFailing + `', '` + herald.ReceiverRecovered + `')`
+
+// setBodies sets the bodies of items, which it reads with a bodiesSQL. It returns the ids of the items whose
+// alert or event is missing.
+func (s *Store) setBodies(ctx context.Context, items []work.Item, text string, alerts, events any) (missing map[uuid.UUID]bool, err error) {
+	found := make(bodies, 2*len(items))
+	_, err = list(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
+		var (
+			id uuid.UUID
+			b  bodyPart
+		)
+		err = rows.Scan(&id, &b.rule, &b.notification, &b.text)
+		found[id] = b
+		return none, err
+	}, text, alerts, events)
+	if err != nil {
+		return nil, err
+	}
+	return found.setOn(items), nil
+}
 
 // idsOf returns the alerts and the events of items, each once.
 func idsOf(items []work.Item) (alerts, events []uuid.UUID) {

@@ -32,21 +32,9 @@ func postgresClaim(ctx context.Context, tx *sql.Tx, node int64, claims []work.Cl
 	return list(ctx, tx, scanClaimed(node), postgresClaimSQL, node, clients, lanes, numbers, floors, now)
 }
 
+var postgresBodiesSQL = bodiesSQL(`id = ANY($1::uuid[])`, `id = ANY($2::uuid[])`)
+
 func postgresReadBodies(ctx context.Context, s *Store, items []work.Item) (missing map[uuid.UUID]bool, err error) {
 	alerts, events := idsOf(items)
-	found := make(bodies, len(alerts)+len(events))
-	_, err = list(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
-		var (
-			id uuid.UUID
-			b  bodyPart
-		)
-		err = rows.Scan(&id, &b.rule, &b.notification, &b.text)
-		found[id] = b
-		return none, err
-	}, `SELECT id, rule_id, `+isNotificationSQL+`, head FROM alerts WHERE id = ANY($1::uuid[])
-UNION ALL SELECT id, NULL, false, data FROM events WHERE id = ANY($2::uuid[])`, uuids(alerts), uuids(events))
-	if err != nil {
-		return nil, err
-	}
-	return found.setOn(items), nil
+	return s.setBodies(ctx, items, postgresBodiesSQL, uuids(alerts), uuids(events))
 }

@@ -120,6 +120,29 @@ func testLanesAreFoundBehindAnyNumberOfOthers(t *testing.T, f *fixture) {
 	}
 }
 
+// TestClaimedBodiesAreTheirOwn: all bodies of a claim are read at once, and each delivery gets its own.
+func TestClaimedBodiesAreTheirOwn(t *testing.T) { onBoth(t, testClaimedBodiesAreTheirOwn) }
+
+func testClaimedBodiesAreTheirOwn(t *testing.T, f *fixture) {
+	want := make(map[uuid.UUID]string)
+	for n := range 40 {
+		prepared := f.prepareLarge(100+n, 3)
+		for i := range prepared.Alerts {
+			a := &prepared.Alerts[i]
+			a.Head = fmt.Appendf(nil, `{"Head":"%d of %d","Data":`, i, n)
+			want[a.Items[0].ID] = string(a.Head) + string(prepared.Event.Data)
+		}
+		f.accept(prepared)
+	}
+	got := make(map[uuid.UUID]string)
+	for _, d := range f.claim(1000) {
+		got[d.ID] = string(d.Head) + string(d.Data)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("bodies (-want +got):\n%s", diff)
+	}
+}
+
 // TestDeliveryThatCannotBeReadFailsAlone: a claim returns it as unreadable and the others with their
 // bodies.
 func TestDeliveryThatCannotBeReadFailsAlone(t *testing.T) {

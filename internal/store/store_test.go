@@ -52,7 +52,7 @@ func onBoth(t *testing.T, test func(*testing.T, *fixture)) {
 
 func TestMain(m *testing.M) { postgres.Main(m) }
 
-func newFixture(t *testing.T, o Options) *fixture {
+func newFixture(t testing.TB, o Options) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
 	o.Box = testBox(t)
