@@ -19,31 +19,31 @@ const publicationMembers = "type, clientId, companyId, dataConnectionId, data, m
 // as "[3].companyId". The decoder is hand-written because it runs for every event; see
 // BenchmarkDecodePublish.
 func decodePublish(body []byte) (pubs []herald.Publication, many bool, err error) {
-	c, err := newCursor(body)
-	if err != nil {
-		return nil, false, err
-	}
-	switch c.next() {
-	case '{':
-		pubs = make([]herald.Publication, 1)
-		return pubs, false, nameMember(c.publication(&pubs[0]))
-	case '[':
-		pubs, err = c.publications()
-		return pubs, true, nameMember(err)
-	default:
-		return nil, false, nameMember(c.mistyped("an event object or an array of them"))
-	}
+	err = read(body, func(c *cursor) (err error) {
+		switch c.next() {
+		case '{':
+			pubs = make([]herald.Publication, 1)
+			return c.publication(&pubs[0])
+		case '[':
+			many = true
+			pubs, err = c.publications()
+			return err
+		default:
+			return c.mistyped("an event object or an array of them")
+		}
+	})
+	return pubs, many, err
 }
 
 // ReadData reads an event's data: one JSON object, which it returns without blanks. The error is CodeInvalid and
 // names the member, as in a publish.
 func ReadData(text []byte) (json.RawMessage, error) {
-	c, err := newCursor(text)
-	if err != nil {
-		return nil, err
-	}
-	data, err := c.compact()
-	return data, nameMember(err)
+	var data json.RawMessage
+	err := read(text, func(c *cursor) (err error) {
+		data, err = c.compact()
+		return err
+	})
+	return data, err
 }
 
 func (c *cursor) publications() ([]herald.Publication, error) {
@@ -63,7 +63,7 @@ func (c *cursor) publications() ([]herald.Publication, error) {
 
 func (c *cursor) publication(p *herald.Publication) error {
 	start := c.at
-	err := c.object(func(member string) error { return c.publicationMember(p, member) })
+	err := c.object(func(member []byte) error { return c.publicationMember(p, member) })
 	if err != nil {
 		return err
 	}
@@ -77,8 +77,8 @@ func (c *cursor) publication(p *herald.Publication) error {
 }
 
 // publicationMember reads the value of one member.
-func (c *cursor) publicationMember(p *herald.Publication, member string) (err error) {
-	switch member {
+func (c *cursor) publicationMember(p *herald.Publication, member []byte) (err error) {
+	switch string(member) {
 	case "type":
 		p.Type, err = c.text(1, maxTypeName)
 	case "clientId":
