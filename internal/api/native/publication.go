@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/json"
+	"slices"
 
 	"herald"
 )
@@ -51,6 +52,9 @@ func (c *cursor) publications() ([]herald.Publication, error) {
 	err := c.array(func(i int) error {
 		if i == herald.MaxEvents {
 			return herald.Errorf(herald.CodeTooLarge, "one request takes at most %d events; send the rest in another", herald.MaxEvents)
+		}
+		if i == 1 { // the others may be as long as the first
+			pubs = slices.Grow(pubs, min(len(c.json)/c.at, herald.MaxEvents)-1)
 		}
 		pubs = append(pubs, herald.Publication{})
 		return c.publication(&pubs[i])
