@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -64,7 +65,7 @@ type Intake struct {
 	clients Clients
 	store   Store
 	engine  Engine
-	origin  func(address string) (string, error)
+	origins origins
 	ids     *herald.IDs
 
 	mu       sync.Mutex
@@ -79,7 +80,7 @@ type idempotent struct {
 
 // New returns an Intake. origin returns the origin of a webhook's address.
 func New(c Clients, s Store, e Engine, origin func(string) (string, error)) *Intake {
-	return &Intake{MaxFanOut: DefaultMaxFanOut, budget: memory.NewBudget(maxPrepared), turns: memory.NewTurns(), clients: c, store: s, engine: e, origin: origin,
+	return &Intake{MaxFanOut: DefaultMaxFanOut, budget: memory.NewBudget(maxPrepared), turns: memory.NewTurns(), clients: c, store: s, engine: e, origins: origins{parse: origin},
 		ids: herald.NewIDs(time.Now), underWay: make(map[idempotent]bool)}
 }
 
@@ -100,17 +101,17 @@ func (in *Intake) WithIDs(ids *herald.IDs) *Intake {
 // than maxRequest bytes. The code is CodeUnauthorized if the caller's key was revoked since the
 // request came in, and CodeUnavailable if the database accepts nothing now.
 func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
-	release, err := in.enter(pubs)
+	entered, err := in.enter(pubs)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	get := in.clients.Get
+	defer in.leave(entered)
+	get := Clients.Get
 	for try := range staleLimit {
-		plans, err := in.planAll(ctx, get, caller, pubs)
-		get = in.clients.Current
-		if err != nil && try == 0 {
-			continue // the client may be old; the present version may have no error
+		plans, used, err := in.planAll(ctx, get, caller, pubs)
+		get = Clients.Current
+		if err != nil && try == 0 && !in.arePresent(ctx, used) {
+			continue // the present version may have no error
 		}
 		if err != nil {
 			return nil, err
@@ -135,7 +136,7 @@ func (in *Intake) publishLocked(ctx context.Context, caller herald.Caller, pubs 
 		return nil, err
 	}
 	defer unlock()
-	plans, err := in.planAll(ctx, in.clients.Current, caller, pubs)
+	plans, _, err := in.planAll(ctx, Clients.Current, caller, pubs)
 	if err != nil {
 		return nil, err
 	}
@@ -178,21 +179,13 @@ func (in *Intake) commit(events []work.PreparedEvent) ([]herald.Receipt, error) 
 }
 
 // enter refuses a publication if another request uses its idempotency key at this moment, because
-// the outcome of that request is not known yet.
-func (in *Intake) enter(pubs []herald.Publication) (release func(), err error) {
-	var entered []idempotent
-	release = func() {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		for _, id := range entered {
-			delete(in.underWay, id)
-		}
-	}
-	for i, p := range pubs {
-		if p.IdempotencyKey == "" {
+// the outcome of that request is not known yet. leave must be called with what enter returned.
+func (in *Intake) enter(pubs []herald.Publication) (entered []idempotent, err error) {
+	for i := range pubs {
+		if pubs[i].IdempotencyKey == "" {
 			continue
 		}
-		id := idempotent{p.ClientID, p.IdempotencyKey}
+		id := idempotent{pubs[i].ClientID, pubs[i].IdempotencyKey}
 		in.mu.Lock()
 		taken := in.underWay[id]
 		in.underWay[id] = true
@@ -201,59 +194,72 @@ func (in *Intake) enter(pubs []herald.Publication) (release func(), err error) {
 		case !taken:
 			entered = append(entered, id)
 		case !repeats(pubs[:i], id): // a repeat within one request is no conflict
-			release()
+			in.leave(entered)
 			return nil, &herald.ItemError{Index: i, Err: &herald.Error{Code: herald.CodeConflict, Member: "idempotencyKey", RetryAfter: time.Second,
-				Message: "Another request with the idempotency key " + p.IdempotencyKey + " is under way. Try again to learn its outcome."}}
+				Message: "Another request with the idempotency key " + id.key + " is under way. Try again to learn its outcome."}}
 		}
 	}
-	if entered == nil {
-		return func() {}, nil
+	return entered, nil
+}
+
+// leave allows the keys that a request has entered to others.
+func (in *Intake) leave(entered []idempotent) {
+	if len(entered) == 0 {
+		return
 	}
-	return release, nil
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, id := range entered {
+		delete(in.underWay, id)
+	}
 }
 
 func repeats(pubs []herald.Publication, id idempotent) bool {
-	for _, p := range pubs {
-		if (idempotent{p.ClientID, p.IdempotencyKey}) == id {
+	for i := range pubs {
+		if pubs[i].IdempotencyKey == id.key && pubs[i].ClientID == id.client {
 			return true
 		}
 	}
 	return false
 }
 
-type getClient func(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
+// getClient is Get or Current of Clients.
+type getClient func(c Clients, ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
 
-// planAll plans the publications. All publications of one client use the same version of it.
-func (in *Intake) planAll(ctx context.Context, get getClient, caller herald.Caller, pubs []herald.Publication) ([]plan, error) {
-	plans := make([]plan, len(pubs))
+// planAll plans the publications. All publications of one client use the same version of it: used has
+// the clients, also if there is an error.
+func (in *Intake) planAll(ctx context.Context, get getClient, caller herald.Caller, pubs []herald.Publication) (plans []plan, used []*clientcache.Snapshot, err error) {
+	plans = make([]plan, len(pubs))
 	var sum load
-	var last *clientcache.Snapshot
-	clients := make(map[uuid.UUID]*clientcache.Snapshot)
 	budget := catalogue.NewBudget(ctx)
-	for i, p := range pubs {
-		var err error
-		client := last
-		if client == nil || client.ID != p.ClientID {
-			client = clients[p.ClientID]
-		}
-		if client == nil {
-			if client, err = get(ctx, p.ClientID); err != nil {
-				return nil, onItem(i, err)
+	for i := range pubs {
+		at := slices.IndexFunc(used, func(known *clientcache.Snapshot) bool { return known.ID == pubs[i].ClientID })
+		if at < 0 {
+			client, err := get(in.clients, ctx, pubs[i].ClientID)
+			if err != nil {
+				return nil, used, onItem(i, err)
 			}
+			at, used = len(used), append(used, client)
 			if err := authorize(caller, client); err != nil {
-				return nil, onItem(i, err)
+				return nil, used, onItem(i, err)
 			}
-			clients[p.ClientID] = client
 		}
-		last = client
-		if plans[i], err = in.planInTurn(ctx, budget, client, p); err == nil {
+		if plans[i], err = in.planInTurn(ctx, budget, used[at], pubs[i]); err == nil {
 			err = sum.add(&plans[i], in.MaxFanOut)
 		}
 		if err != nil {
-			return nil, onItem(i, err)
+			return nil, used, onItem(i, err)
 		}
 	}
-	return plans, nil
+	return plans, used, nil
+}
+
+// arePresent reports whether clients are at their present versions.
+func (in *Intake) arePresent(ctx context.Context, clients []*clientcache.Snapshot) bool {
+	return !slices.ContainsFunc(clients, func(known *clientcache.Snapshot) bool {
+		present, err := in.clients.Current(ctx, known.ID)
+		return err != nil || present.Version != known.Version
+	})
 }
 
 // planInTurn is plan. Large data is validated in turns.
@@ -294,14 +300,18 @@ func authorize(caller herald.Caller, client *clientcache.Snapshot) error {
 // fingerprint is a hash of what the publisher sent, so that publications with other content differ.
 // It is taken before defaults are filled in, so that a repeat has the same one.
 func fingerprint(e herald.Event) [32]byte {
-	h := sha256.New()
-	for _, part := range []string{e.Type, e.CompanyID.String(), e.ConnectionID.String(), string(e.Data), e.Message, occurred(e.OccurredAt)} {
-		var size [8]byte
-		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-		h.Write(size[:])
-		h.Write([]byte(part))
-	}
-	return [32]byte(h.Sum(nil))
+	text := make([]byte, 0, 200+len(e.Type)+len(e.Data)+len(e.Message))
+	text = appendPart(text, e.Type)
+	text = appendPart(text, e.CompanyID.String())
+	text = appendPart(text, e.ConnectionID.String())
+	text = appendPart(text, e.Data)
+	text = appendPart(text, e.Message)
+	text = appendPart(text, occurred(e.OccurredAt))
+	return sha256.Sum256(text)
+}
+
+func appendPart[T string | json.RawMessage](text []byte, part T) []byte {
+	return append(binary.BigEndian.AppendUint64(text, uint64(len(part))), part...)
 }
 
 func occurred(at time.Time) string {

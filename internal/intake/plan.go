@@ -111,7 +111,7 @@ func (in *Intake) match(p *plan, rules []herald.Rule) error {
 		m := match{rule: &rules[i], boxes: herald.Mailboxes(rules[i].Emails)}
 		if m.rule.Webhook != "" {
 			var err error
-			if m.origin, err = in.origin(m.rule.Webhook); err != nil {
+			if m.origin, err = in.origins.of(m.rule.Webhook); err != nil {
 				return fmt.Errorf("find the origin of rule %s: %w", m.rule.ID, err)
 			}
 		}

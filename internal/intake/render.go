@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
@@ -63,8 +64,11 @@ func ExampleBody(clientName string, t *catalogue.Type, e herald.Event) []byte {
 }
 
 func appendID(b []byte, id uuid.UUID) []byte {
-	text, _ := id.MarshalText() // MarshalText never returns an error
-	return append(b, text...)
+	b = append(hex.AppendEncode(b, id[:4]), '-')
+	b = append(hex.AppendEncode(b, id[4:6]), '-')
+	b = append(hex.AppendEncode(b, id[6:8]), '-')
+	b = append(hex.AppendEncode(b, id[8:10]), '-')
+	return hex.AppendEncode(b, id[10:])
 }
 
 // appendText appends a JSON string in UTF-8. It does not escape & < >. It replaces bytes that are

@@ -157,11 +157,9 @@ func readOptionalObject(r *http.Request, member func(c *cursor, name string) err
 }
 
 func decodeObject(body []byte, member func(c *cursor, name string) error) error {
-	c, err := newCursor(body)
-	if err != nil {
-		return err
-	}
-	return nameMember(c.object(func(name string) error { return member(c, name) }))
+	return read(body, func(c *cursor) error {
+		return c.object(func(name []byte) error { return member(c, string(name)) })
+	})
 }
 
 // page is one page of a list.

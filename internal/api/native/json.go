@@ -16,171 +16,12 @@ import (
 	"herald"
 )
 
-// maxDepth bounds the nesting of a body's objects and arrays. Several receivers' JSON
-// libraries stop at a depth of 64 to 512. Deeper data would be accepted here and fail
-// there.
-const maxDepth = 60
-
 // maxShown bounds how much of a caller's text an error repeats, in bytes.
 const maxShown = 80
 
-// cursor reads a body strictly. Names of members match exactly, each name occurs once, and
-// values have the required type. encoding/json alone matches names in any case, takes the
-// last of several equal members, and accepts invalid UTF-8. A method's error is a
-// *herald.Error; its Member is the path relative to the value that the method read.
-//
-// newCursor has checked the syntax. So cursor does not look for syntax errors, and it reads
-// every byte once.
-type cursor struct {
-	json  []byte
-	at    int // the next byte to read
-	depth int
-}
-
-// newCursor returns a cursor at the start of a body. The body must be exactly one JSON
-// value in UTF-8; otherwise the error is CodeInvalid and says where it is wrong.
-func newCursor(body []byte) (*cursor, error) {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, herald.Invalid("", "The body is empty; send JSON.")
-	}
-	if !json.Valid(body) {
-		var syntax *json.SyntaxError
-		var discard json.RawMessage
-		if errors.As(json.Unmarshal(body, &discard), &syntax) {
-			return nil, herald.Invalid("", "The body is not JSON: %s, at byte %d.", syntax, syntax.Offset)
-		}
-		return nil, herald.Invalid("", "The body is not JSON.")
-	}
-	if !utf8.Valid(body) {
-		return nil, herald.Invalid("", "The body is not UTF-8; encode JSON as UTF-8.")
-	}
-	return &cursor{json: body}, nil
-}
-
-// next skips blanks and returns the following byte without reading it.
-func (c *cursor) next() byte {
-	for {
-		switch b := c.json[c.at]; b {
-		case ' ', '\t', '\r', '\n':
-			c.at++
-		default:
-			return b
-		}
-	}
-}
-
-// object reads an object. It calls member for every member, in order. The function must
-// read the member's value.
-func (c *cursor) object(member func(name string) error) error {
-	if err := c.open('{', "an object"); err != nil {
-		return err
-	}
-	seen := make(map[string]bool, 8)
-	for c.next() != '}' {
-		if c.json[c.at] == ',' {
-			c.at++
-			c.next()
-		}
-		name := c.unquoted()
-		c.next()
-		c.at++ // the colon
-		if seen[name] {
-			return within(name, herald.Invalid("", "named twice in one object; name it once"))
-		}
-		seen[name] = true
-		c.next()
-		if err := member(name); err != nil {
-			return within(name, err)
-		}
-	}
-	c.shut()
-	return nil
-}
-
-// array reads an array. It calls element for every element, in order. The function must
-// read the element.
-func (c *cursor) array(element func(i int) error) error {
-	if err := c.open('[', "an array"); err != nil {
-		return err
-	}
-	for i := 0; c.next() != ']'; i++ {
-		if c.json[c.at] == ',' {
-			c.at++
-			c.next()
-		}
-		if err := element(i); err != nil {
-			return within(fmt.Sprintf("[%d]", i), err)
-		}
-	}
-	c.shut()
-	return nil
-}
-
-func (c *cursor) open(bracket byte, want string) error {
-	if c.next() != bracket {
-		return c.mistyped(want)
-	}
-	if c.depth == maxDepth {
-		return herald.Invalid("", "more than %d objects and arrays in each other; nest less", maxDepth)
-	}
-	c.depth++
-	c.at++
-	return nil
-}
-
-func (c *cursor) shut() {
-	c.depth--
-	c.at++
-}
-
-// skip reads any value. It refuses objects that name a member twice.
-func (c *cursor) skip() error {
-	switch c.next() {
-	case '{':
-		return c.object(func(string) error { return c.skip() })
-	case '[':
-		return c.array(func(int) error { return c.skip() })
-	case '"':
-		c.quoted()
-	default:
-		for c.at < len(c.json) && !strings.ContainsRune(",]} \t\r\n", rune(c.json[c.at])) {
-			c.at++
-		}
-	}
-	return nil
-}
-
-// quoted reads a string and returns its JSON text, with the quotes.
-func (c *cursor) quoted() []byte {
-	start := c.at
-	for c.at++; c.json[c.at] != '"'; c.at++ {
-		if c.json[c.at] == '\\' {
-			c.at++
-		}
-	}
-	c.at++
-	return c.json[start:c.at]
-}
-
-// unquoted reads a string and returns its value.
-func (c *cursor) unquoted() string {
-	raw := c.quoted()
-	if !bytes.ContainsRune(raw, '\\') {
-		return string(raw[1 : len(raw)-1])
-	}
-	var text string
-	// Valid JSON cannot fail here.
-	_ = json.Unmarshal(raw, &text)
-	return text
-}
-
 // null reports whether the next value is null, and reads it if so.
 func (c *cursor) null() bool {
-	if c.next() != 'n' {
-		return false
-	}
-	c.at += len("null")
-	return true
+	return c.next() == 'n' && c.word("null")
 }
 
 // text reads a string of at least least and at most most characters. It refuses NUL,
@@ -193,18 +34,21 @@ func (c *cursor) text(least, most int) (string, error) {
 		return "", c.mistyped("a string")
 	}
 	start := c.at
-	text := c.unquoted()
-	switch n := utf8.RuneCountInString(text); {
+	text, err := c.characters()
+	if err != nil {
+		return "", err
+	}
+	switch n := utf8.RuneCount(text); {
 	case hasLoneSurrogate(c.json[start:c.at]):
 		return "", herald.Invalid("", "holds half a surrogate pair, which is no character")
 	case n < least:
 		return "", herald.Invalid("", "empty; want 1 to %d characters", most)
 	case n > most:
 		return "", herald.Invalid("", "%d characters; at most %d are taken", n, most)
-	case strings.ContainsRune(text, 0):
+	case bytes.IndexByte(text, 0) >= 0:
 		return "", herald.Invalid("", "holds the character U+0000, which is not taken")
 	}
-	return text, nil
+	return string(text), nil
 }
 
 // hasLoneSurrogate reports whether a string's JSON text escapes half a surrogate pair.
@@ -246,7 +90,14 @@ func (c *cursor) id() (uuid.UUID, error) {
 	if c.next() != '"' {
 		return uuid.Nil, c.mistyped("a GUID")
 	}
-	return parseID(c.unquoted())
+	text, err := c.characters()
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if id, err := uuid.ParseBytes(text); err == nil && len(text) == 36 {
+		return id, nil
+	}
+	return parseID(string(text)) // says what is wrong
 }
 
 // time reads an RFC 3339 date-time and returns it in UTC.
@@ -257,7 +108,11 @@ func (c *cursor) time() (time.Time, error) {
 	if c.next() != '"' {
 		return time.Time{}, c.mistyped("a date-time")
 	}
-	return parseTime(c.unquoted())
+	text, err := c.characters()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return parseTime(string(text))
 }
 
 // flag reads true or false.
@@ -301,8 +156,12 @@ func (c *cursor) compact() (json.RawMessage, error) {
 		return nil, c.mistyped("an object")
 	}
 	start := c.at
+	c.blanks = false
 	if err := c.skip(); err != nil {
 		return nil, err
+	}
+	if !c.blanks {
+		return bytes.Clone(c.json[start:c.at]), nil
 	}
 	var compact bytes.Buffer
 	compact.Grow(c.at - start)
@@ -321,7 +180,8 @@ func (c *cursor) mistyped(want string) error {
 	case '[':
 		got = "an array"
 	case '"':
-		got = "the string " + short(string(c.quoted()))
+		text, _ := c.quoted() // checkJSON says what is wrong with it
+		got = "the string " + short(string(text))
 	case 't', 'f':
 		got = "true or false"
 	case 'n':
@@ -356,6 +216,9 @@ func within(name string, err error) error {
 
 // nameMember prepends a cursor error's Member to its Message.
 func nameMember(err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *herald.Error
 	if !errors.As(err, &e) || e.Member == "" {
 		return err

@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/json"
+	"slices"
 
 	"herald"
 )
@@ -19,31 +20,31 @@ const publicationMembers = "type, clientId, companyId, dataConnectionId, data, m
 // as "[3].companyId". The decoder is hand-written because it runs for every event; see
 // BenchmarkDecodePublish.
 func decodePublish(body []byte) (pubs []herald.Publication, many bool, err error) {
-	c, err := newCursor(body)
-	if err != nil {
-		return nil, false, err
-	}
-	switch c.next() {
-	case '{':
-		pubs = make([]herald.Publication, 1)
-		return pubs, false, nameMember(c.publication(&pubs[0]))
-	case '[':
-		pubs, err = c.publications()
-		return pubs, true, nameMember(err)
-	default:
-		return nil, false, nameMember(c.mistyped("an event object or an array of them"))
-	}
+	err = read(body, func(c *cursor) (err error) {
+		switch c.next() {
+		case '{':
+			pubs = make([]herald.Publication, 1)
+			return c.publication(&pubs[0])
+		case '[':
+			many = true
+			pubs, err = c.publications()
+			return err
+		default:
+			return c.mistyped("an event object or an array of them")
+		}
+	})
+	return pubs, many, err
 }
 
 // ReadData reads an event's data: one JSON object, which it returns without blanks. The error is CodeInvalid and
 // names the member, as in a publish.
 func ReadData(text []byte) (json.RawMessage, error) {
-	c, err := newCursor(text)
-	if err != nil {
-		return nil, err
-	}
-	data, err := c.compact()
-	return data, nameMember(err)
+	var data json.RawMessage
+	err := read(text, func(c *cursor) (err error) {
+		data, err = c.compact()
+		return err
+	})
+	return data, err
 }
 
 func (c *cursor) publications() ([]herald.Publication, error) {
@@ -51,6 +52,9 @@ func (c *cursor) publications() ([]herald.Publication, error) {
 	err := c.array(func(i int) error {
 		if i == herald.MaxEvents {
 			return herald.Errorf(herald.CodeTooLarge, "one request takes at most %d events; send the rest in another", herald.MaxEvents)
+		}
+		if i == 1 { // the others may be as long as the first
+			pubs = slices.Grow(pubs, min(len(c.json)/c.at, herald.MaxEvents)-1)
 		}
 		pubs = append(pubs, herald.Publication{})
 		return c.publication(&pubs[i])
@@ -63,7 +67,7 @@ func (c *cursor) publications() ([]herald.Publication, error) {
 
 func (c *cursor) publication(p *herald.Publication) error {
 	start := c.at
-	err := c.object(func(member string) error { return c.publicationMember(p, member) })
+	err := c.object(func(member []byte) error { return c.publicationMember(p, member) })
 	if err != nil {
 		return err
 	}
@@ -77,8 +81,8 @@ func (c *cursor) publication(p *herald.Publication) error {
 }
 
 // publicationMember reads the value of one member.
-func (c *cursor) publicationMember(p *herald.Publication, member string) (err error) {
-	switch member {
+func (c *cursor) publicationMember(p *herald.Publication, member []byte) (err error) {
+	switch string(member) {
 	case "type":
 		p.Type, err = c.text(1, maxTypeName)
 	case "clientId":

@@ -189,6 +189,44 @@ func FuzzDecodePublish(f *testing.F) {
 	})
 }
 
+// FuzzScan compares the cursor with encoding/json: it accepts what that accepts, but for bytes that are
+// not UTF-8, equal names and deep nesting. What is not JSON is refused in the words of encoding/json.
+func FuzzScan(f *testing.F) {
+	for _, seed := range []string{
+		wholeEvent, ` { "a" : [ 1 , -0.5e+10 , true , false , null , "\u00e9\"\\\/\b\f\n\r\t" ] } `, `{"a":1,"\u0061":2}`, strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1),
+		`{"a":1,}`, `[1,]`, `[,1]`, `{,}`, `{"a"}`, `{"a":}`, `{"a" 1}`, `{a:1}`, `[1 2]`, `{"a":1 "b":2}`, `[1}`, `{"a":1]`, `{}{}`, `[] x`, `nul`, `nulll`, `trUe`, `+1`, `01`, `-`, `-01`, `1.`, `.5`, `1e`, `1e+`, `1E5`, `0e0`,
+		`1.5.5`, `"\u12g4"`, `"\u123`, `"\x"`, `"\`, `"`, "\"\n\"", "\"\x00\"", "\"\x7f\"", "\"\xff\"", "\x00", "", " ", "\v1", "\ufeff1", `"\ud800"`, `{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"i":10}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		wrong := checkJSON(body)
+		for _, way := range []struct {
+			name string
+			read func() error
+		}{
+			{"skip", func() error { return read(body, (*cursor).skip) }},
+			{"publish", func() error { _, _, err := decodePublish(body); return err }},
+			{"data", func() error { _, err := ReadData(body); return err }},
+			{"texts", func() error {
+				return read(body, func(c *cursor) error {
+					return c.object(func([]byte) error { _, err := c.text(0, 1000); return err })
+				})
+			}},
+		} {
+			name, err := way.name, way.read()
+			switch {
+			case wrong != nil && (err == nil || err.Error() != wrong.Error()):
+				t.Errorf("%s of %q: %v, want %v", name, body, err, wrong)
+			case wrong == nil && errors.Is(err, error(errMalformed)):
+				t.Errorf("%s of %q: not JSON", name, body)
+			case wrong == nil && name == "skip" && err != nil && !strings.Contains(err.Error(), "named twice") && !strings.Contains(err.Error(), "nest less"):
+				t.Errorf("%s of %q: %v", name, body, err)
+			}
+		}
+	})
+}
+
 // plainPublication is a publication for encoding/json.
 type plainPublication struct {
 	Type           string          `json:"type"`
