@@ -1,5 +1,6 @@
-// Keeps a page up to date by asking for it again: soon while something happens, and ever more rarely, so that a page that is
-// left open costs next to nothing. Nothing that one reads moves.
+// Keeps a page up to date by asking for it again. While the page is visible, a stream says when: something of the client has
+// changed. Without a stream the page asks by itself: soon while something happens, and ever more rarely, so that a page that
+// is left open costs next to nothing. Nothing that one reads moves.
 //
 //   data-live="rows"  rows that are shown change in place; others are announced: "12 new"
 //   data-live="page"  the main part is replaced; data-due is when something is expected, in ms since 1970
@@ -9,20 +10,80 @@ import { writeTimes } from "./times.js";
 const soonest = 5e3, latest = 120e3;
 // What is on its way when a page opens has mostly arrived then.
 const first = 1e3;
-let wait = soonest, timer = 0;
+// How long an answer may take.
+const patience = 60e3;
+// How long to wait between two asks at least, when the page last asked, and whether it must because something has changed.
+let wait, asked, marked, timer = 0, asking = false;
+
+const find = () => document.querySelector("[data-live]");
 
 export function enableLive() {
-  if (!document.querySelector("[data-live]")) return;
-  wait = document.querySelector("[data-live]").dataset.live === "page" ? first : soonest;
+  document.addEventListener("visibilitychange", () => begin(soonest));
+  document.addEventListener("htmx:afterSettle", plan);
+  begin(find()?.dataset.live === "page" ? first : soonest);
+}
+
+// begin is for a page that is opened or shown again. One that is left at once needs no stream.
+function begin(pause) {
+  wait = pause;
+  asked = Date.now();
+  marked = false;
+  again = 0;
   plan();
-  document.addEventListener("visibilitychange", () => { wait = soonest; plan(); });
+  setTimeout(listen, first / 2);
 }
 
 function plan() {
   clearTimeout(timer);
-  if (document.hidden) return;
-  const due = Number(document.querySelector("[data-due]")?.dataset.due) - Date.now() + 1500;
-  timer = setTimeout(refresh, due > 0 && due < latest ? due : wait);
+  if (document.hidden || !find()) { hangUp(); return; }
+  if (asking) return;
+  const now = Date.now(), due = Number(document.querySelector("[data-due]")?.dataset.due) - now + 1500;
+  const pause = asked + (marked ? wait : Math.max(wait, rest)) - now;
+  timer = setTimeout(refresh, !marked && due > 0 && due < latest ? due : Math.max(pause, 0));
+}
+
+// The stream. A proxy that holds its first mark back for longer than mute lets none through in time; one that is silent for
+// longer than two heartbeats is lost.
+const mute = 10e3, silent = 60e3, pauseBetween = 60e3;
+// How long the page asks nothing by itself while the stream works, and when it may try to get another stream.
+let stream = null, rest = 0, silence = 0, again = 0;
+
+// listen opens the stream, if there is none. Only a visible page has one: a browser has six connections to a host.
+function listen() {
+  const client = location.pathname.match(/^\/portal\/clients\/[^/]+/);
+  if (stream || document.hidden || !find() || !client || Date.now() < again) return;
+  again = Date.now() + pauseBetween;
+  stream = new EventSource(client[0] + "/live");
+  stream.onmessage = (mark) => {
+    hear(silent);
+    // After a quiet time the first change is shown at once.
+    if (!rest || !marked && Date.now() >= asked + wait) wait = first;
+    rest = Number(mark.data);
+    marked = true;
+    plan();
+  };
+  stream.addEventListener("heartbeat", () => hear(silent));
+  stream.onerror = lose;
+  hear(mute);
+}
+
+function hear(next) {
+  clearTimeout(silence);
+  silence = setTimeout(() => { if (!rest) again = Infinity; lose(); }, next);
+}
+
+function hangUp() {
+  stream?.close();
+  clearTimeout(silence);
+  stream = null;
+  rest = 0;
+}
+
+// lose goes on without the stream. The pages of a service that stops do not ask all at once.
+function lose() {
+  if (rest) { asked = Date.now(); wait = first + Math.random() * soonest; }
+  hangUp();
+  plan();
 }
 
 // busy is true while the visitor reads or chooses something that a change would disturb.
@@ -33,20 +94,26 @@ function busy() {
 }
 
 async function refresh() {
-  const live = document.querySelector("[data-live]");
-  if (!live) return;
-  if (!busy()) {
-    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual" }).catch(() => null);
+  const live = find();
+  if (live && !busy()) {
+    asking = true;
+    marked = false;
+    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(patience) }).catch(() => null);
+    const text = response?.ok ? await response.text().catch(() => "") : "";
+    asking = false;
     if (response?.type === "opaqueredirect") { signedOut(); return; }
-    if (response?.ok && !busy()) {
-      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (text && !busy()) {
+      const fresh = new DOMParser().parseFromString(text, "text/html");
       const changed = live.dataset.live === "rows" ? refreshRows(live, fresh) : refreshPage(fresh);
       wait = changed ? soonest : Math.min(wait * 1.5, latest);
       if (allNew(fresh)) wait = latest;
+      listen();
     } else {
       wait = Math.min(wait * 1.5, latest);
+      marked = true;
     }
   }
+  asked = Date.now();
   plan();
 }
 
@@ -55,6 +122,8 @@ function signedOut() {
   const notice = document.getElementById("session-ended").content.cloneNode(true);
   notice.querySelector("a").href = location.href;
   document.querySelector("main").prepend(notice);
+  find()?.removeAttribute("data-live");
+  plan();
 }
 
 // contentOf is what a cell says: of a time itself, not how long ago it is.
