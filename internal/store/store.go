@@ -117,7 +117,7 @@ type Store struct {
 	changed func(uuid.UUID)
 	// happened is Options.Happened.
 	happened func(uuid.UUID)
-	release func() error // unlocks the data directory; nil on PostgreSQL
+	release  func() error // unlocks the data directory; nil on PostgreSQL
 
 	stmts       statements    // the writer's statements on SQLite
 	batches     *pgxpool.Pool // the writer's one connection to PostgreSQL
