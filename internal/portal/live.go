@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -24,10 +25,14 @@ const (
 	sessionStreams = 3
 	// clientShare is which part of the streams the pages of one client may have.
 	clientShare = 2
-	// markPause is the least time between two marks of a stream, and gatherMarks how long the first one waits for more: an
-	// event is often delivered just after it was accepted.
-	markPause   = time.Second
-	gatherMarks = 200 * time.Millisecond
+	// gatherMarks is how long a mark waits for further changes: an event is often delivered just after it was accepted.
+	// spreadMarks is how much longer, at most, for each page of the client: so many pages do not all ask at once.
+	gatherMarks = 300 * time.Millisecond
+	spreadMarks = 10 * time.Millisecond
+	// markPause is the least time between two marks of a stream. While changes go on it doubles, up to longestMarkPause:
+	// pages that are told again and again ask ever more rarely.
+	markPause        = time.Second
+	longestMarkPause = 8 * time.Second
 	// heartbeatPause is shorter than the time after which proxies close a connection that is silent.
 	heartbeatPause = 25 * time.Second
 	// sessionPause is how long a stream may outlive its session.
@@ -132,6 +137,13 @@ func (l *Live) leave(s *stream) {
 	l.n.Add(-1)
 }
 
+// spread returns how much longer a mark of a client's page waits than others.
+func (l *Live) spread(client uuid.UUID) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return rand.N(time.Duration(len(l.byClient[client])) * spreadMarks) // at least this page
+}
+
 func (s *stream) mark() {
 	select {
 	case s.changed <- struct{}{}:
@@ -170,6 +182,7 @@ func (p *portal) follow(w http.ResponseWriter, r *http.Request, v visit) {
 		return
 	}
 	out := &streamWriter{w, http.NewResponseController(w)}
+	defer out.bound() // the last bytes of the answer
 	// The server's timeout of reading would end the stream.
 	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
 		return
@@ -181,7 +194,7 @@ func (p *portal) follow(w http.ResponseWriter, r *http.Request, v visit) {
 	var due <-chan time.Time
 	mark, changed := fmt.Sprintf("data: %d\n\n", p.Live.rest.Milliseconds()), s.changed
 	// The first mark says that the stream works. What has changed since the page was made is seen with it.
-	last, err := time.Now(), out.send(mark)
+	last, pause, err := time.Now(), markPause/2, out.send(mark)
 	for err == nil {
 		select {
 		case <-r.Context().Done():
@@ -195,7 +208,10 @@ func (p *portal) follow(w http.ResponseWriter, r *http.Request, v visit) {
 		case <-heartbeat.C:
 			err = out.send("event: heartbeat\ndata: 1\n\n")
 		case <-changed:
-			changed, due = nil, time.After(max(gatherMarks, markPause-time.Since(last)))
+			if pause = min(2*pause, longestMarkPause); time.Since(last) > pause { // after a quiet time
+				pause = markPause / 2
+			}
+			changed, due = nil, time.After(max(gatherMarks+p.Live.spread(s.client), pause-time.Since(last)))
 		case <-due:
 			s.seen()
 			changed, due, last = s.changed, nil, time.Now()
@@ -216,13 +232,18 @@ type streamWriter struct {
 	control *http.ResponseController
 }
 
-// send writes an event, within streamWrite.
+// send writes an event, within streamWrite. HTTP/2 ends a stream whose deadline goes by even if nothing is being written,
+// so there is none in between.
 func (w *streamWriter) send(event string) error {
-	if err := w.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
-		return err
-	}
+	w.bound()
 	if _, err := io.WriteString(w, event); err != nil {
 		return err
 	}
-	return w.control.Flush()
+	if err := w.control.Flush(); err != nil {
+		return err
+	}
+	return w.control.SetWriteDeadline(time.Time{})
 }
+
+// bound sets the deadline of what is written next.
+func (w *streamWriter) bound() { _ = w.control.SetWriteDeadline(time.Now().Add(streamWrite)) } // fails when the connection has gone

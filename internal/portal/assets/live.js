@@ -10,10 +10,13 @@ import { writeTimes } from "./times.js";
 const soonest = 5e3, latest = 120e3;
 // What is on its way when a page opens has mostly arrived then.
 const first = 1e3;
-// How long an answer may take.
-const patience = 60e3;
-// How long to wait between two asks at least, when the page last asked, and whether it must because something has changed.
-let wait, asked, marked, timer = 0, asking = false;
+// How long the page asks for nothing at least, since when, and whether something has changed since.
+let wait, asked, marked, timer, asking = false;
+// The stream, how long the page asks for nothing by itself beside it, and when another one may be tried.
+let stream = null, rest = 0, again, silence;
+// A proxy that holds the first mark back for longer than mute lets none through in time. A stream that is silent for longer
+// than two heartbeats is lost, and the next one is tried so long after it began at the earliest.
+const mute = 10e3, silent = 60e3;
 
 const find = () => document.querySelector("[data-live]");
 
@@ -39,25 +42,19 @@ function plan() {
   if (asking) return;
   const now = Date.now(), due = Number(document.querySelector("[data-due]")?.dataset.due) - now + 1500;
   const pause = asked + (marked ? wait : Math.max(wait, rest)) - now;
-  timer = setTimeout(refresh, !marked && due > 0 && due < latest ? due : Math.max(pause, 0));
+  timer = setTimeout(refresh, !marked && due > 0 && due < latest ? due : pause);
 }
 
-// The stream. A proxy that holds its first mark back for longer than mute lets none through in time; one that is silent for
-// longer than two heartbeats is lost.
-const mute = 10e3, silent = 60e3, pauseBetween = 60e3;
-// How long the page asks nothing by itself while the stream works, and when it may try to get another stream.
-let stream = null, rest = 0, silence = 0, again = 0;
-
-// listen opens the stream, if there is none. Only a visible page has one: a browser has six connections to a host.
+// listen opens the stream, if there is none. Only a visible page has one: a browser has few connections to a host.
 function listen() {
   const client = location.pathname.match(/^\/portal\/clients\/[^/]+/);
   if (stream || document.hidden || !find() || !client || Date.now() < again) return;
-  again = Date.now() + pauseBetween;
+  again = Date.now() + silent;
   stream = new EventSource(client[0] + "/live");
   stream.onmessage = (mark) => {
     hear(silent);
     // After a quiet time the first change is shown at once.
-    if (!rest || !marked && Date.now() >= asked + wait) wait = first;
+    if (!rest || !marked && Date.now() > asked + wait) wait = first;
     rest = Number(mark.data);
     marked = true;
     plan();
@@ -73,13 +70,13 @@ function hear(next) {
 }
 
 function hangUp() {
-  stream?.close();
   clearTimeout(silence);
+  stream?.close();
   stream = null;
   rest = 0;
 }
 
-// lose goes on without the stream. The pages of a service that stops do not ask all at once.
+// lose goes on without the stream. The pages of a service that has stopped do not ask all at once.
 function lose() {
   if (rest) { asked = Date.now(); wait = first + Math.random() * soonest; }
   hangUp();
@@ -98,7 +95,7 @@ async function refresh() {
   if (live && !busy()) {
     asking = true;
     marked = false;
-    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(patience) }).catch(() => null);
+    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(silent) }).catch(() => null);
     const text = response?.ok ? await response.text().catch(() => "") : "";
     asking = false;
     if (response?.type === "opaqueredirect") { signedOut(); return; }
