@@ -32,6 +32,7 @@ import (
 	"herald/internal/mail"
 	"herald/internal/notify"
 	"herald/internal/policy"
+	"herald/internal/portal"
 	"herald/internal/ratelimit"
 	"herald/internal/secret"
 	"herald/internal/store"
@@ -62,6 +63,7 @@ type App struct {
 
 	limitEvents *ratelimit.Events // nil without a rate limit
 	notifier    *notify.Notifier
+	live        *portal.Live
 
 	draining   atomic.Bool
 	background sync.WaitGroup
@@ -87,6 +89,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 		return nil, err
 	}
 	ids := herald.NewIDs(a.clock.Now)
+	a.live = portal.NewLive(min(portal.DefaultMaxStreams, max(a.mostConnections()/streamShare, 1)), c.Database != "")
 	p := parts{box: box, registry: prometheus.NewRegistry()}
 	if p.clients, err = a.openStore(ctx, p, keyExisted, ids); err != nil {
 		return nil, err
@@ -123,6 +126,7 @@ func (a *App) openStore(ctx context.Context, p parts, keyExisted bool, ids *hera
 		Retention: c.Retention, MaxRules: c.MaxRules, Box: p.box, Logger: c.Log, Clock: a.clock, IDs: ids, Metrics: p.registry,
 		OperatorKeys: fingerprints(c.OperatorKeys),
 		Changed:      func(client uuid.UUID) { clients.Invalidate(client) },
+		Happened:     a.live.Changed,
 	})
 	if err != nil {
 		return nil, err
@@ -232,6 +236,7 @@ func (a *App) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.StopBudget)
 	defer cancel()
 	a.draining.Store(true)
+	a.live.Close() // its streams would keep endRequests waiting
 	var errs []error
 	if a.server != nil {
 		sleep(ctx, a.config.DrainDelay)

@@ -43,6 +43,17 @@ func connectionLimit(descriptors uint64) int {
 	return int(min(descriptors-reservedDescriptors, mostConnections))
 }
 
+// streamShare is which part of the connections the streams of the portal's open pages may have.
+const streamShare = 4
+
+// mostConnections returns how many connections the API accepts.
+func (a *App) mostConnections() int {
+	if a.config.MaxConnections > 0 {
+		return a.config.MaxConnections
+	}
+	return connectionLimit(raiseDescriptors())
+}
+
 // connections is a listener that bounds the connections it has accepted: all of them, and those
 // of one address. When all places are taken, a new connection takes the place of the one that has
 // been idle for the longest, then of one that has sent nothing yet. Otherwise it is closed.

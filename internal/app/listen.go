@@ -53,11 +53,7 @@ func (a *App) listen(ctx context.Context, handler http.Handler, guard *egress.Gu
 	}
 	a.address = listener.Addr()
 	guard.DenyOwn(a.address)
-	most := a.config.MaxConnections
-	if most == 0 {
-		most = connectionLimit(raiseDescriptors())
-	}
-	bounded := newConnections(listener, most, a.config.TrustedProxies, r)
+	bounded := newConnections(listener, a.mostConnections(), a.config.TrustedProxies, r)
 	a.server = a.newServer(refuseAmbiguousLength(handler))
 	a.server.ConnState = bounded.follow
 	a.server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {

@@ -26,6 +26,7 @@ func (a *App) measureItself(r prometheus.Registerer) {
 		value      func() float64
 	}{
 		{"herald_ready", "1 while this node's /readyz answers 200: publishing works, and the node is not stopping.", a.readyNow},
+		{"herald_portal_streams", "Streams that open pages of the portal hold, to be told of changes.", func() float64 { return float64(a.live.Streams()) }},
 		{"herald_certificate_expiry_timestamp_seconds", "When the API's certificate expires, or the first of its chain, in seconds since 1970; 0 without TLS.", a.certificateExpires},
 		{"herald_last_backup_timestamp_seconds", "When a backup was taken last, in seconds since 1970; 0 if none was, not a number on PostgreSQL, whose backups Herald does not see.", a.lastBackup()},
 	} {

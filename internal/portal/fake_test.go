@@ -492,7 +492,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		t.Fatal(err)
 	}
 	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Audit: f, Alerts: f, Profiles: f, APIKeys: f, Mailboxes: f, CheckURL: checkURL, Now: func() time.Time { return noon }, Version: "1.2.3",
-		Issues: f, Recoverer: f, Statistics: f,
+		Live: NewLive(DefaultMaxStreams, false), Issues: f, Recoverer: f, Statistics: f,
 		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
 			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},
 		Explainer: f, Inbox: f, Publisher: f, Previewer: f, ReadData: func(text []byte) (json.RawMessage, error) {
@@ -534,9 +534,25 @@ func (f *fixture) request(token, method, target string, form url.Values) *httpte
 		r.AddCookie(&http.Cookie{Name: f.portal.cookie(sessionCookie, "", 0).Name, Value: token})
 	}
 	w := httptest.NewRecorder()
-	f.handler.ServeHTTP(w, r)
+	ctx, end := context.WithCancel(r.Context())
+	defer end()
+	f.handler.ServeHTTP(connection{w, end}, r.WithContext(ctx))
 	return w
 }
+
+// connection is what a request's answer goes to. It ends with the first part of an answer that is sent in parts.
+type connection struct {
+	*httptest.ResponseRecorder
+	end func()
+}
+
+func (c connection) FlushError() error {
+	c.end()
+	return nil
+}
+
+func (connection) SetReadDeadline(time.Time) error  { return nil }
+func (connection) SetWriteDeadline(time.Time) error { return nil }
 
 // page makes a GET, which must have a status, and returns the body.
 func (f *fixture) page(token string, status int, target string) string {

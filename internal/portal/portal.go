@@ -199,6 +199,8 @@ type Options struct {
 	Recoverer  Recoverer
 	Statistics Statistics
 	Operator   Operator
+	// Live tells open pages of changes. The store tells it.
+	Live *Live
 	// Catalogue returns the present event types.
 	Catalogue func(ctx context.Context) (*catalogue.Catalogue, error)
 	// ReadData reads an event's data as a publish does; CodeInvalid for what a publish refuses.

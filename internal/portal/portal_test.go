@@ -390,7 +390,7 @@ func TestAssetsAreKeptForGood(t *testing.T) {
 	f.request("", http.MethodGet, Path+"assets/x/nothing.css", nil)
 	whole := 0
 	for name, file := range f.portal.assets.files {
-		if !strings.HasSuffix(name, ".txt") && name != "htmx-sse.min.js" { // no page loads it yet
+		if !strings.HasSuffix(name, ".txt") {
 			whole += len(file.plain)
 		}
 	}

@@ -33,6 +33,8 @@ type answer struct {
 	data        any
 	// text is what the answer has instead of a page, as plain text.
 	text []byte
+	// stream says that the answer is the stream of an open page.
+	stream bool
 	// retryAfter is how long to wait before the same request may succeed.
 	retryAfter time.Duration
 }
@@ -121,6 +123,12 @@ func (p *portal) write(w http.ResponseWriter, r *http.Request, v visit, a answer
 	switch {
 	case a.location != "":
 		p.redirect(w, r, a)
+		return
+	case a.stream:
+		p.follow(w, r, v)
+		return
+	case a.status == http.StatusNoContent:
+		w.WriteHeader(a.status)
 		return
 	case a.text != nil:
 		h.Set("Content-Type", "text/plain; charset=utf-8")
@@ -253,6 +261,9 @@ var problemTitles = map[int]string{
 
 // failure returns the page of an error. Without a session it leads to the sign-in.
 func (p *portal) failure(r *http.Request, v visit, err error) answer {
+	if herald.CodeOf(err) == herald.CodeUnauthorized && r.Header.Get("Accept") == "text/event-stream" {
+		return answer{status: http.StatusNoContent} // the page learns of it when it asks for itself
+	}
 	if herald.CodeOf(err) == herald.CodeUnauthorized {
 		next := Path
 		if r.Method == http.MethodGet {

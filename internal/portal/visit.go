@@ -79,7 +79,7 @@ func (p *portal) admit(w http.ResponseWriter, r *http.Request, at route, v *visi
 	if at.scope == public {
 		return nil
 	}
-	session, err := p.Sessions.Session(r.Context(), p.sessionCookie(r), r.Header.Get(refreshHeader) == "")
+	session, err := p.Sessions.Session(r.Context(), p.sessionCookie(r), r.Header.Get(refreshHeader) == "" && at.pattern != livePattern)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (p *portal) admit(w http.ResponseWriter, r *http.Request, at route, v *visi
 		if reason := v.mayNot(); !reads && reason != "" {
 			return herald.Errorf(herald.CodeForbidden, "%s", reason)
 		}
-		if reads && v.caller.Operator {
+		if reads && v.caller.Operator && at.pattern != livePattern {
 			return p.recordView(r, at, v)
 		}
 	}

@@ -243,11 +243,28 @@ func (w *writer) commit(batch []*request) {
 	}
 	err = w.store.failed("commit", err)
 	w.metrics.committed(began, err)
+	if err == nil {
+		w.tell(batch)
+	}
 	for _, req := range batch {
 		if err != nil {
 			req.answer <- err
 		} else {
 			req.answer <- req.refused
+		}
+	}
+}
+
+// tell says that something of the clients of a batch has happened.
+func (w *writer) tell(batch []*request) {
+	for _, req := range batch {
+		if req.result != nil {
+			w.store.happened(req.client)
+		}
+		for i := range req.events { // of many clients, if the operator published them
+			if client := req.events[i].Event.ClientID; i == 0 || client != req.events[i-1].Event.ClientID {
+				w.store.happened(client)
+			}
 		}
 	}
 }

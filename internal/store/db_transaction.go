@@ -90,7 +90,20 @@ func (s *Store) changeInTurn(ctx context.Context, client uuid.UUID, doing string
 		return s.failed(doing, err)
 	}
 	defer done()
-	return s.transact(ctx, transaction{doing: doing, timeout: changeTimeout}, fn)
+	return s.tell(client, s.transact(ctx, transaction{doing: doing, timeout: changeTimeout}, fn))
+}
+
+// changeOf runs a change of the service's own to something of a client, like inTransaction.
+func (s *Store) changeOf(ctx context.Context, client uuid.UUID, doing string, fn change) error {
+	return s.tell(client, s.inTransaction(ctx, doing, fn))
+}
+
+// tell says that something of a client has happened, unless a transaction failed with err, which it returns.
+func (s *Store) tell(client uuid.UUID, err error) error {
+	if err == nil {
+		s.happened(client)
+	}
+	return err
 }
 
 // changeClient runs fn like changeInTurn and raises the client's Version: events that were

@@ -105,7 +105,7 @@ var errAway = errors.New("the database does not take requests right now")
 
 // endUnsent ends a delivery that this node holds as failed, without an attempt.
 func (s *Store) endUnsent(ctx context.Context, d work.Item, reason herald.Reason) error {
-	return s.inTransaction(ctx, "end a delivery without an attempt", func(ctx context.Context, tx *sql.Tx) error {
+	return s.changeOf(ctx, d.ClientID, "end a delivery without an attempt", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err

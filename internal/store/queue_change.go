@@ -147,7 +147,7 @@ SELECT id FROM queue WHERE id BETWEEN $1 AND $2 UNION ALL SELECT id FROM deliver
 // waits for delay before it can be claimed again, and shows why until then. Its attempt is not
 // counted. The error is work.ErrNotHeld when this node did not hold the delivery.
 func (s *Store) Postpone(ctx context.Context, d work.Item, delay time.Duration, why string) error {
-	return s.inTransaction(ctx, "postpone a delivery", func(ctx context.Context, tx *sql.Tx) error {
+	return s.changeOf(ctx, d.ClientID, "postpone a delivery", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err

@@ -99,6 +99,7 @@ func (s *Store) Claim(ctx context.Context, claims []work.Claim, room int) (work.
 	items := make([]work.Item, len(claimed))
 	for i := range claimed {
 		items[i] = claimed[i].Item
+		s.happened(items[i].ClientID)
 	}
 	missing, err := s.readClaimed(ctx, items)
 	if err != nil {

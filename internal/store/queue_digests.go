@@ -54,7 +54,7 @@ func mailbox(ctx context.Context, tx *sql.Tx, d *work.Item) (string, error) {
 // Errors: work.ErrNotHeld when the delivery was cancelled or taken over.
 func (s *Store) DecideMail(ctx context.Context, d work.Item, digest policy.Digest) (action policy.MailAction, entries []work.DigestEntry, err error) {
 	key := mailboxKey(&d)
-	err = s.inTransaction(ctx, "decide on a mail", func(ctx context.Context, tx *sql.Tx) error {
+	err = s.changeOf(ctx, d.ClientID, "decide on a mail", func(ctx context.Context, tx *sql.Tx) error {
 		action, entries = policy.SendMail, nil
 		now, err := s.now(ctx, tx)
 		if err != nil {
@@ -175,7 +175,7 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 	if err != nil {
 		return err
 	}
-	return s.inTransaction(ctx, "record a digest", func(ctx context.Context, tx *sql.Tx) error {
+	return s.changeOf(ctx, r.Item.ClientID, "record a digest", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err

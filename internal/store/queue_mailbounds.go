@@ -117,7 +117,7 @@ func waitForMailbox(ctx context.Context, tx *sql.Tx, d *work.Item, box string, d
 // asked was not taken.
 func (s *Store) AskMailboxAgain(ctx context.Context, d work.Item) error {
 	box := mailboxKey(&d)
-	return s.inTransaction(ctx, "ask a mailbox again", func(ctx context.Context, tx *sql.Tx) error {
+	return s.changeOf(ctx, d.ClientID, "ask a mailbox again", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
 			return err
@@ -165,7 +165,7 @@ ON CONFLICT (client_id, address) DO UPDATE SET confirmed_at = excluded.confirmed
 func (s *Store) releaseWaiting(ctx context.Context, client uuid.UUID, lane, reason string) error {
 	for {
 		var n int64
-		err := s.inTransaction(ctx, "release waiting deliveries", func(ctx context.Context, tx *sql.Tx) error {
+		err := s.changeOf(ctx, client, "release waiting deliveries", func(ctx context.Context, tx *sql.Tx) error {
 			now, err := s.now(ctx, tx)
 			if err != nil {
 				return err

@@ -190,5 +190,8 @@ WHERE id = $2 AND node = $3 AND attempt = $4 AND node NOT IN (SELECT id FROM nod
 		}
 		return c.save(ctx, tx)
 	})
+	for _, o := range orphans {
+		s.happened(o.ClientID)
+	}
 	return orphans[len(orphans)-1].ID, len(orphans), err
 }

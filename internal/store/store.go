@@ -95,6 +95,10 @@ type Options struct {
 	// Changed is called, if set, after a transaction that raised a client's
 	// Revision. It is not called for changes by other nodes.
 	Changed func(client uuid.UUID)
+	// Happened is called, if set, after a transaction of this node that changed something of a client: its events,
+	// deliveries, rules or settings. The writer calls it between two batches, so it must return at once. It may be
+	// called when nothing has changed. It is not called for changes by other nodes.
+	Happened func(client uuid.UUID)
 }
 
 // Store is an open database. Its methods are safe for concurrent use.
@@ -111,7 +115,9 @@ type Store struct {
 	ids     *herald.IDs
 	log     *slog.Logger
 	changed func(uuid.UUID)
-	release func() error // unlocks the data directory; nil on PostgreSQL
+	// happened is Options.Happened.
+	happened func(uuid.UUID)
+	release  func() error // unlocks the data directory; nil on PostgreSQL
 
 	batches     *pgxpool.Pool // the writer's one connection to PostgreSQL
 	writer      *writer
@@ -141,7 +147,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.MaxRules == 0 {
 		o.MaxRules = DefaultMaxRules
 	}
-	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, searchLimit: searchLimit, setLimit: setLimit, openLimit: openLimit, segmentAlerts: segmentAlerts, statisticsLimit: statisticsLimit, backlogLimit: backlogLimit, locks: make(chan struct{}, clientLocks),
+	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, happened: o.Happened, searchLimit: searchLimit, setLimit: setLimit, openLimit: openLimit, segmentAlerts: segmentAlerts, statisticsLimit: statisticsLimit, backlogLimit: backlogLimit, locks: make(chan struct{}, clientLocks),
 		readTurns: newTurns(listsAtOnce, listsAtOnce/2), changeTurns: newTurns(changesAtOnce, changesAtOnce/2)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -154,6 +160,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if s.changed == nil {
 		s.changed = func(uuid.UUID) {}
+	}
+	if s.happened == nil {
+		s.happened = func(uuid.UUID) {}
 	}
 	if err := s.open(ctx, o); err != nil {
 		return nil, err

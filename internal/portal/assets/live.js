@@ -1,5 +1,6 @@
-// Keeps a page up to date by asking for it again: soon while something happens, and ever more rarely, so that a page that is
-// left open costs next to nothing. Nothing that one reads moves.
+// Keeps a page up to date by asking for it again. While the page is visible, a stream says when: something of the client has
+// changed. Without a stream the page asks by itself: soon while something happens, and ever more rarely, so that a page that
+// is left open costs next to nothing. Nothing that one reads moves.
 //
 //   data-live="rows"  rows that are shown change in place; others are announced: "12 new"
 //   data-live="page"  the main part is replaced; data-due is when something is expected, in ms since 1970
@@ -9,20 +10,77 @@ import { writeTimes } from "./times.js";
 const soonest = 5e3, latest = 120e3;
 // What is on its way when a page opens has mostly arrived then.
 const first = 1e3;
-let wait = soonest, timer = 0;
+// How long the page asks for nothing at least, since when, and whether something has changed since.
+let wait, asked, marked, timer, asking = false;
+// The stream, how long the page asks for nothing by itself beside it, and when another one may be tried.
+let stream = null, rest = 0, again, silence;
+// A proxy that holds the first mark back for longer than mute lets none through in time. A stream that is silent for longer
+// than two heartbeats is lost, and the next one is tried so long after it began at the earliest.
+const mute = 10e3, silent = 60e3;
+
+const find = () => document.querySelector("[data-live]");
 
 export function enableLive() {
-  if (!document.querySelector("[data-live]")) return;
-  wait = document.querySelector("[data-live]").dataset.live === "page" ? first : soonest;
+  document.addEventListener("visibilitychange", () => begin(soonest));
+  document.addEventListener("htmx:afterSettle", plan);
+  begin(find()?.dataset.live === "page" ? first : soonest);
+}
+
+// begin is for a page that is opened or shown again. One that is left at once needs no stream.
+function begin(pause) {
+  wait = pause;
+  asked = Date.now();
+  marked = false;
+  again = 0;
   plan();
-  document.addEventListener("visibilitychange", () => { wait = soonest; plan(); });
+  setTimeout(listen, first / 2);
 }
 
 function plan() {
   clearTimeout(timer);
-  if (document.hidden) return;
-  const due = Number(document.querySelector("[data-due]")?.dataset.due) - Date.now() + 1500;
-  timer = setTimeout(refresh, due > 0 && due < latest ? due : wait);
+  if (document.hidden || !find()) { hangUp(); return; }
+  if (asking) return;
+  const now = Date.now(), due = Number(document.querySelector("[data-due]")?.dataset.due) - now + 1500;
+  const pause = asked + (marked ? wait : Math.max(wait, rest)) - now;
+  timer = setTimeout(refresh, !marked && due > 0 && due < latest ? due : pause);
+}
+
+// listen opens the stream, if there is none. Only a visible page has one: a browser has few connections to a host.
+function listen() {
+  const client = location.pathname.match(/^\/portal\/clients\/[^/]+/);
+  if (stream || document.hidden || !find() || !client || Date.now() < again) return;
+  again = Date.now() + silent;
+  stream = new EventSource(client[0] + "/live");
+  stream.onmessage = (mark) => {
+    hear(silent);
+    // After a quiet time the first change is shown at once.
+    if (!rest || !marked && Date.now() > asked + wait) wait = first;
+    rest = Number(mark.data);
+    marked = true;
+    plan();
+  };
+  stream.addEventListener("heartbeat", () => hear(silent));
+  stream.onerror = lose;
+  hear(mute);
+}
+
+function hear(next) {
+  clearTimeout(silence);
+  silence = setTimeout(() => { if (!rest) again = Infinity; lose(); }, next);
+}
+
+function hangUp() {
+  clearTimeout(silence);
+  stream?.close();
+  stream = null;
+  rest = 0;
+}
+
+// lose goes on without the stream. The pages of a service that has stopped do not ask all at once.
+function lose() {
+  if (rest) { asked = Date.now(); wait = first + Math.random() * soonest; }
+  hangUp();
+  plan();
 }
 
 // busy is true while the visitor reads or chooses something that a change would disturb.
@@ -33,20 +91,26 @@ function busy() {
 }
 
 async function refresh() {
-  const live = document.querySelector("[data-live]");
-  if (!live) return;
-  if (!busy()) {
-    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual" }).catch(() => null);
+  const live = find();
+  if (live && !busy()) {
+    asking = true;
+    marked = false;
+    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(silent) }).catch(() => null);
+    const text = response?.ok ? await response.text().catch(() => "") : "";
+    asking = false;
     if (response?.type === "opaqueredirect") { signedOut(); return; }
-    if (response?.ok && !busy()) {
-      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (text && !busy()) {
+      const fresh = new DOMParser().parseFromString(text, "text/html");
       const changed = live.dataset.live === "rows" ? refreshRows(live, fresh) : refreshPage(fresh);
       wait = changed ? soonest : Math.min(wait * 1.5, latest);
       if (allNew(fresh)) wait = latest;
+      listen();
     } else {
       wait = Math.min(wait * 1.5, latest);
+      marked = true;
     }
   }
+  asked = Date.now();
   plan();
 }
 
@@ -55,6 +119,8 @@ function signedOut() {
   const notice = document.getElementById("session-ended").content.cloneNode(true);
   notice.querySelector("a").href = location.href;
   document.querySelector("main").prepend(notice);
+  find()?.removeAttribute("data-live");
+  plan();
 }
 
 // contentOf is what a cell says: of a time itself, not how long ago it is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,11 +18,14 @@ import (
 	"time"
 )
 
-// How often an open page asks whether something is new: as internal/portal/assets/live.js has it.
+// When an open page gets its stream, and how often it asks whether something is new: as internal/portal/assets/live.js
+// has it.
 const (
-	soonestPoll = 5 * time.Second
-	latestPoll  = 120 * time.Second
-	shownRows   = 50
+	beforeStream = 500 * time.Millisecond
+	firstPoll    = time.Second
+	soonestPoll  = 5 * time.Second
+	latestPoll   = 120 * time.Second
+	shownRows    = 50
 )
 
 // quiet is how long the cost is measured while nothing happens, from the opening of the pages on. They ask ever more
@@ -50,7 +55,7 @@ func besidePages(ctx context.Context, o options, out io.Writer) error {
 	}
 	fmt.Fprintln(out)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "pages\tdeliveries\t/s\tservice\tp50\tp95\tp99\tasked\tfailed\tlost\tdoubled")
+	fmt.Fprintln(table, "pages\tdeliveries\t/s\tservice\tp50\tp95\tp99\tstreams\tmarks\tasked\tfailed\tlost\tdoubled")
 	for _, n := range []int{0, o.pages, 0, o.pages, 0, o.pages} {
 		open, err := openPages(ctx, s, n)
 		if err != nil {
@@ -61,8 +66,8 @@ func besidePages(ctx context.Context, o options, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(table, "%d\t%d\t%.0f\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\n", n, r.deliveries, r.rate, r.each(r.used.service).Round(time.Microsecond),
-			r.percentile(50), r.percentile(95), r.percentile(99), open.asked.Load(), open.failed.Load(), r.lost, r.doubled)
+		fmt.Fprintf(table, "%d\t%d\t%.0f\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", n, r.deliveries, r.rate, r.each(r.used.service).Round(time.Microsecond),
+			r.percentile(50), r.percentile(95), r.percentile(99), open.streams.Load(), open.marks.Load(), open.asked.Load(), open.failed.Load(), r.lost, r.doubled)
 	}
 	return table.Flush()
 }
@@ -85,16 +90,16 @@ func rest(ctx context.Context, s *service, n int, out io.Writer) error {
 	}
 	after, err := s.cost()
 	used := after.since(before)
-	fmt.Fprintf(out, "%d open pages, nothing happens: %.2f %% of a core over %v; they asked %d times, %d in vain\n", n,
-		100*(used.service+used.database).Seconds()/time.Since(began).Seconds(), quiet, open.asked.Load(), open.failed.Load())
+	fmt.Fprintf(out, "%d open pages, nothing happens: %.2f %% of a core over %v; they had %d streams with %d marks, and asked %d times, %d in vain\n", n,
+		100*(used.service+used.database).Seconds()/time.Since(began).Seconds(), quiet, open.streams.Load(), open.marks.Load(), open.asked.Load(), open.failed.Load())
 	return errors.Join(err, ctx.Err())
 }
 
 // pages are open pages of the portal, each with its own session and connection.
 type pages struct {
-	stop          context.CancelFunc
-	all           sync.WaitGroup
-	asked, failed atomic.Int64
+	stop                          context.CancelFunc
+	all                           sync.WaitGroup
+	streams, marks, asked, failed atomic.Int64
 }
 
 func (p *pages) close() {
@@ -121,8 +126,14 @@ func openPages(ctx context.Context, s *service, n int) (*pages, error) {
 type openPage struct {
 	http    *http.Client
 	address string
+	stream  string // its address
 	shown   map[string]bool
 	said    int // rows that were announced as new
+
+	wait   time.Duration // between two times that it asks, at least
+	asked  time.Time
+	marked bool          // since it asked
+	rest   time.Duration // how long it asks nothing by itself; 0 without a stream
 }
 
 // openPage signs in and opens a list.
@@ -143,7 +154,8 @@ func (s *service) openPage(ctx context.Context, list string) (*openPage, error) 
 		return nil, err
 	}
 	response.Body.Close()
-	p.address = strings.TrimSuffix(response.Request.URL.String(), "/") + list
+	client := strings.TrimSuffix(response.Request.URL.String(), "/")
+	p.address, p.stream = client+list, client+"/live"
 	rows, err := p.rows(ctx)
 	for _, row := range rows {
 		p.shown[row] = true
@@ -179,34 +191,98 @@ func (p *openPage) rows(ctx context.Context) (rows []string, err error) {
 	return rows, err
 }
 
-// refresh asks again and again until ctx ends: soon after something was new, and ever more rarely.
+// refresh keeps a page up to date until ctx ends.
 func (p *pages) refresh(ctx context.Context, one *openPage) {
 	defer one.http.CloseIdleConnections()
-	for wait := soonestPoll; ; {
+	marks := make(chan time.Duration)
+	p.all.Go(func() { p.follow(ctx, one, marks) })
+	one.wait, one.asked = soonestPoll, time.Now()
+	for {
+		pause := one.wait
+		if !one.marked {
+			pause = max(pause, one.rest)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case rest := <-marks:
+			p.marks.Add(1)
+			if one.rest == 0 || !one.marked && time.Since(one.asked) >= one.wait {
+				one.wait = firstPoll
+			}
+			one.rest, one.marked = rest, true
+		case <-time.After(time.Until(one.asked.Add(pause))):
+			p.ask(ctx, one)
 		}
-		rows, err := one.rows(ctx)
-		if ctx.Err() != nil {
-			return
+	}
+}
+
+// follow reads the stream of a page, and hands on what each mark says.
+func (p *pages) follow(ctx context.Context, one *openPage, marks chan<- time.Duration) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(beforeStream):
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, one.stream, nil)
+	if err != nil {
+		return
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	response, err := (&http.Client{Jar: one.http.Jar, Transport: one.http.Transport}).Do(request)
+	if err != nil {
+		return
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return // the page asks by itself
+	}
+	p.streams.Add(1)
+	event := ""
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), ": ")
+		if name == "event" {
+			event = value
 		}
-		if p.asked.Add(1); err != nil {
-			p.failed.Add(1)
-		}
-		fresh := 0
-		for _, row := range rows {
-			if !one.shown[row] {
-				fresh++
+		if name == "data" && event == "" {
+			rest, err := strconv.Atoi(value)
+			if err != nil {
+				return
+			}
+			select {
+			case marks <- time.Duration(rest) * time.Millisecond:
+			case <-ctx.Done():
 			}
 		}
-		switch wait = min(wait*3/2, latestPoll); {
-		case err != nil:
-		case fresh == shownRows: // nothing else can be announced
-			wait = latestPoll
-		case fresh != one.said:
-			one.said, wait = fresh, soonestPoll
+		if name == "" {
+			event = ""
 		}
+	}
+}
+
+// ask asks for a page: again soon after something was new, and ever more rarely.
+func (p *pages) ask(ctx context.Context, one *openPage) {
+	one.marked = false
+	rows, err := one.rows(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if p.asked.Add(1); err != nil {
+		p.failed.Add(1)
+		one.marked = true
+	}
+	fresh := 0
+	for _, row := range rows {
+		if !one.shown[row] {
+			fresh++
+		}
+	}
+	one.asked = time.Now()
+	switch one.wait = min(one.wait*3/2, latestPoll); {
+	case err != nil:
+	case fresh == shownRows: // nothing else can be announced
+		one.wait = latestPoll
+	case fresh != one.said:
+		one.said, one.wait = fresh, soonestPoll
 	}
 }

@@ -241,8 +241,13 @@ func (tab *Tab) Until(expression string) {
 // Hurry makes the scripts of the next pages wait a hundredth of the time that they want to wait, from a second on.
 func (tab *Tab) Hurry() {
 	tab.t.Helper()
-	command(tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
-		Source: `{ const wait = setTimeout; window.setTimeout = (f, ms, ...more) => wait(f, ms >= 1000 ? ms / 100 : ms, ...more); }`})
+	tab.Before(`{ const wait = setTimeout; window.setTimeout = (f, ms, ...more) => wait(f, ms >= 1000 ? ms / 100 : ms, ...more); }`)
+}
+
+// Before runs a script at the start of the next pages, before their own.
+func (tab *Tab) Before(script string) {
+	tab.t.Helper()
+	command(tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 }
 
 // Path returns the path and the query of the page.

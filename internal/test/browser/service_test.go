@@ -52,14 +52,21 @@ func startService(t *testing.T, change ...func(*app.Config)) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := started.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
 	s := &service{t: t, app: started, origin: "http://" + started.Address()}
+	t.Cleanup(s.stop)
 	s.operator = s.as(operatorKey)
 	return s
+}
+
+// stop stops the program, once.
+func (s *service) stop() {
+	if s.app == nil {
+		return
+	}
+	if err := s.app.Stop(context.Background()); err != nil {
+		s.t.Error(err)
+	}
+	s.app = nil
 }
 
 func (s *service) as(key string) *client.API {
