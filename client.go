@@ -64,4 +64,6 @@ type Key struct {
 	Name      string
 	Role      Role
 	CreatedAt time.Time
+	// LastUse is cut to the minute; zero means never, or not known. Lists have it, a Caller's key has not.
+	LastUse time.Time
 }

@@ -90,6 +90,8 @@ type Key struct {
 	Role        string    `json:"role,omitempty"` // administrator or analyst; empty is developer
 	APIKey      string    `json:"apiKey,omitempty"`
 	CreatedDate time.Time `json:"createdDate"`
+	// LastUsedDate is exact to about a minute; zero means never, or not since the service keeps it.
+	LastUsedDate time.Time `json:"lastUsedDate,omitzero"`
 }
 
 // Keys lists the client's API keys.

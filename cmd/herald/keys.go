@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -27,6 +28,13 @@ var keyColumns = []cli.Column[client.Key]{
 	{Head: "NAME", Cell: func(k client.Key) string { return k.Name }},
 }
 
+func lastUsed(k client.Key) string {
+	if k.LastUsedDate.IsZero() {
+		return "no use known"
+	}
+	return cli.Time(k.LastUsedDate)
+}
+
 type keysList struct {
 	connection
 	forClient
@@ -46,7 +54,8 @@ func (c *keysList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	return cli.Write(out.stdout, out.stderr, c.Output, keyColumns, keys)
+	columns := slices.Insert(slices.Clone(keyColumns), 3, cli.Column[client.Key]{Head: "LAST USED", Cell: lastUsed})
+	return cli.Write(out.stdout, out.stderr, c.Output, columns, keys)
 }
 
 type keysCreate struct {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"herald"
@@ -19,9 +20,16 @@ type Keys interface {
 	KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error)
 }
 
+// KeyUses notes when clients' keys are used.
+type KeyUses interface {
+	// KeyUsed notes that a key is used now. It does not block.
+	KeyUsed(key uuid.UUID)
+}
+
 // Auth authenticates requests by API key.
 type Auth struct {
 	keys      Keys
+	uses      KeyUses // nil notes nothing
 	operators []operator
 	failures  prometheus.Counter
 	guesses   Guesses
@@ -38,6 +46,12 @@ func NewAuth(keys Keys, operatorKeys []string) *Auth {
 	for _, key := range operatorKeys {
 		a.operators = append(a.operators, operator{secret.HashAPIKey(key), secret.Fingerprint(key)})
 	}
+	return a
+}
+
+// WithUses makes the Auth note the uses of clients' keys. It returns the Auth, and must be called before its calls.
+func (a *Auth) WithUses(u KeyUses) *Auth {
+	a.uses = u
 	return a
 }
 
@@ -101,6 +115,9 @@ func (a *Auth) ByKey(ctx context.Context, key string) (herald.Caller, error) {
 		return herald.Caller{}, err
 	}
 	setClient(ctx, by.Key.ClientID)
+	if a.uses != nil {
+		a.uses.KeyUsed(by.Key.ID)
+	}
 	return by, nil
 }
 

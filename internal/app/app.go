@@ -249,6 +249,7 @@ func (a *App) Stop(ctx context.Context) error {
 	if a.endTasks != nil {
 		a.endTasks()
 		a.background.Wait()
+		a.saveKeyUses(ctx)
 	}
 	a.sender.Close()
 	a.mailer.Close()
@@ -260,6 +261,7 @@ const (
 	maintenanceInterval = 5 * time.Second
 	statisticsInterval  = 2 * time.Second
 	expireInterval      = 10 * time.Minute
+	keyUsesInterval     = time.Minute
 	stepPause           = 10 * time.Millisecond // after a step that had something to do
 )
 
@@ -296,6 +298,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete old bounds of mail and consents", a.store.ExpireMailBounds, expireInterval},
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
 		{"delete ended sessions", a.store.ExpireSessions, expireInterval},
+		{"store the uses of API keys", a.store.SaveKeyUses, keyUsesInterval},
 		{"follow the secret key file", r.step, rereadInterval},
 	} {
 		a.background.Go(func() {
@@ -322,6 +325,22 @@ func (a *App) indexAlerts(ctx context.Context) (int, error) {
 		sleep(ctx, 2*time.Since(began))
 	}
 	return n, err
+}
+
+// keyUsesPatience bounds how long a stop waits for the uses of API keys to be stored: they are worth no more.
+const keyUsesPatience = 2 * time.Second
+
+// saveKeyUses stores the uses of API keys since maintenance did that last.
+func (a *App) saveKeyUses(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, keyUsesPatience)
+	defer cancel()
+	for n := 1; n > 0; {
+		var err error
+		if n, err = a.store.SaveKeyUses(ctx); err != nil {
+			a.log.Warn("the last uses of API keys are not stored; they may be shown a minute too early", "error", err)
+			return
+		}
+	}
 }
 
 func (a *App) cancelDeleted(ctx context.Context) (int, error) {

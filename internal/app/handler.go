@@ -43,7 +43,7 @@ type parts struct {
 // handler puts both APIs on one mux, inside the middleware.
 func (a *App) handler(p parts) (http.Handler, error) {
 	mux := http.NewServeMux()
-	keys := api.NewAuth(p.clients, a.config.OperatorKeys)
+	keys := api.NewAuth(p.clients, a.config.OperatorKeys).WithUses(a.store)
 	p.registry.MustRegister(keys.Metric())
 	var auth codat.Authenticator = keys
 	if a.config.RateLimit > 0 {

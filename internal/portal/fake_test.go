@@ -292,7 +292,7 @@ func keyID(client uuid.UUID) uuid.UUID { return uuid.NewSHA1(client, []byte("key
 
 func (f *fake) Keys(_ context.Context, client uuid.UUID) ([]herald.Key, error) {
 	return []herald.Key{{ID: keyID(client), ClientID: client, Name: "ci", Role: herald.Developer, CreatedAt: noon},
-		{ID: uuid.NewSHA1(client, []byte("boss")), ClientID: client, Name: "boss of " + client.String() + ".example", Role: herald.Administrator, CreatedAt: noon}}[:f.keys], f.fail
+		{ID: uuid.NewSHA1(client, []byte("boss")), ClientID: client, Name: "boss of " + client.String() + ".example", Role: herald.Administrator, CreatedAt: noon, LastUse: noon.Add(-3 * time.Hour)}}[:f.keys], f.fail
 }
 
 func (f *fake) CreateKey(_ context.Context, _ herald.Caller, client uuid.UUID, name string, role herald.Role) (herald.Key, string, error) {

@@ -179,6 +179,7 @@ func TestKeyIsShownOnce(t *testing.T) {
 	if strings.Contains(text, "hk-plain-text") {
 		t.Error("the key is shown twice")
 	}
+	has(t, text, "no use known", "3 h ago")
 	has(t, text, "Only an administrator revokes it.", "only an administrator makes one", `href="`+at+"/"+keyID(acme).String()+`/revoke"`)
 	f.changed = nil
 	if w := f.request(session, http.MethodPost, at, url.Values{"role": {"administrator"}}); w.Code != http.StatusForbidden || len(f.changed) != 0 {

@@ -36,14 +36,19 @@ func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (herald.Key, error
 	return k, s.failed("look up an API key", err)
 }
 
-// Keys lists a client's API keys, oldest first.
+// Keys lists a client's API keys, oldest first, with their last uses.
 func (s *Store) Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error) {
 	ctx, done, err := s.readTurn(ctx, client)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	keys, err := list(ctx, s.lists, scanKey, `SELECT `+keyColumns+` FROM keys WHERE client_id = $1 ORDER BY id`, client[:])
+	keys, err := list(ctx, s.lists, scanUsedKey, `SELECT `+keyColumns+`, used_at FROM keys WHERE client_id = $1 ORDER BY id`, client[:])
+	for i := range keys {
+		if at := s.keyUses.of(keys[i].ID); at != 0 && fromMicros(at).After(keys[i].LastUse) {
+			keys[i].LastUse = fromMicros(at)
+		}
+	}
 	return keys, s.failed("list API keys", err)
 }
 

@@ -96,7 +96,7 @@ func scanSession(rows *sql.Rows) (o herald.Session, err error) {
 }
 
 // Session returns the session that a secret finds. used notes its use, which keeps it from ending for want of it;
-// a page that refreshes itself is no use. It ends with its key: when that
+// a page that refreshes itself is no use. It is a use of the session's key too. It ends with its key: when that
 // is revoked or gets another role, when its client is deleted, and when the operator's key is none of
 // this node's any more. The error is CodeUnauthorized for every session that has ended or never was.
 func (s *Store) Session(ctx context.Context, token string, used bool) (herald.Session, error) {
@@ -111,6 +111,9 @@ func (s *Store) Session(ctx context.Context, token string, used bool) (herald.Se
 		return herald.Session{}, s.failed("look up a session", err)
 	case !s.knowsOperator(found.Caller):
 		return herald.Session{}, errNoSession()
+	}
+	if used && found.Caller.Key.ID != uuid.Nil {
+		s.KeyUsed(found.Caller.Key.ID)
 	}
 	if used && now.Sub(found.LastUse) >= useStep {
 		if err := s.noteUse(ctx, hash, now); err != nil {

@@ -133,6 +133,7 @@ type Store struct {
 	holding                                                                        holding
 	probe                                                                          probe
 	folding                                                                        folding
+	keyUses                                                                        keyUses
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool

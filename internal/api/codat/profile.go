@@ -126,14 +126,15 @@ func (s *surface) getSyncSettings(r request) (reply, error) {
 }
 
 // apiKey is a key in an answer (spec section 6.2). Only the answer that made the key has
-// its plain text. Roles are Herald's; the answer has the role only if it differs from
-// that of the vendor's keys.
+// its plain text. Roles and the last use are Herald's; the answer has the role only if it differs
+// from that of the vendor's keys.
 type apiKey struct {
 	ID          uuid.UUID   `json:"id"`
 	Name        string      `json:"name,omitempty"`
 	Role        herald.Role `json:"role,omitempty" enum:"administrator,developer,analyst" doc:"Absent: developer."`
 	APIKey      string      `json:"apiKey,omitempty" doc:"The key itself, shown once when it is made."`
 	CreatedDate time.Time   `json:"createdDate"`
+	LastUsed    time.Time   `json:"lastUsedDate,omitzero" doc:"Exact to about a minute; absent: never, or not since Herald keeps it."`
 }
 
 type apiKeys struct {
@@ -141,7 +142,7 @@ type apiKeys struct {
 }
 
 func viewKey(k herald.Key) apiKey {
-	view := apiKey{ID: k.ID, Name: k.Name, CreatedDate: k.CreatedAt}
+	view := apiKey{ID: k.ID, Name: k.Name, CreatedDate: k.CreatedAt, LastUsed: k.LastUse}
 	if k.Role != herald.Developer {
 		view.Role = k.Role
 	}

@@ -41,6 +41,7 @@ type clientKey struct {
 	Name        string      `json:"name,omitempty"`
 	Role        herald.Role `json:"role" enum:"administrator,developer,analyst"`
 	CreatedDate time.Time   `json:"createdDate"`
+	LastUsed    time.Time   `json:"lastUsedDate,omitzero" doc:"Exact to about a minute; absent: never, or not since Herald keeps it."`
 }
 
 // clientKeyList has no pages: a client has at most herald.MaxKeys.
@@ -191,7 +192,7 @@ func (s *surface) listClientKeys(r *http.Request, _ herald.Caller) (clientKeyLis
 	keys, err := s.Keys.Keys(r.Context(), id)
 	listed := clientKeyList{Results: make([]clientKey, len(keys))}
 	for i, k := range keys {
-		listed.Results[i] = clientKey{ID: k.ID, Name: k.Name, Role: k.Role, CreatedDate: k.CreatedAt}
+		listed.Results[i] = clientKey{ID: k.ID, Name: k.Name, Role: k.Role, CreatedDate: k.CreatedAt, LastUsed: k.LastUse}
 	}
 	return listed, err
 }
