@@ -48,9 +48,9 @@ func FuzzBothWaysReadTheSame(f *testing.F) {
 			return text
 		}
 		own := outcome(func(ctx context.Context, a *attempt) (*http.Response, error) {
-			pipe, idle := answers(answer), newIdleConns(1)
+			pipe, idle := &conn{Conn: answers(answer)}, newIdleConns(1)
 			idle.close() // keeps nothing
-			return a.exchange(ctx, newHTTP1Conn(pipe, &conn{Conn: pipe}, receiverOf(target), idle), target)
+			return a.exchange(ctx, newHTTP1Conn(pipe, pipe, receiverOf(target), idle), target)
 		})
 		want := outcome(func(ctx context.Context, a *attempt) (*http.Response, error) {
 			transport := newTransport(s.Options)
