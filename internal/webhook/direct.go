@@ -40,7 +40,7 @@ func (choseHTTP2) Error() string { return "the receiver chose HTTP/2" }
 var errHeaderValue = errors.New("the Authorization header has a character that no header may have")
 
 // errHandshake says that the receiver did not end the TLS handshake in time.
-var errHandshake = errors.New("TLS handshake: no answer within " + egress.DefaultConnectTimeout.String())
+var errHandshake = errors.New("the receiver did not end the TLS handshake within " + egress.DefaultConnectTimeout.String())
 
 // roundTrip makes a round trip by one way or the other: on a kept-alive connection if there is one and kept,
 // and else on a new one.
@@ -232,7 +232,7 @@ func (h *http2Receivers) takeBack(address string, c *tls.Conn) {
 	defer h.mu.Unlock()
 	if n := slices.Index(h.handed[address], c); n >= 0 {
 		h.drop(address, n)
-		c.Close()
+		go c.Close() // it may wait for the receiver to take the end of TLS
 	}
 }
 

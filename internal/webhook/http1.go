@@ -58,6 +58,17 @@ func (c *http1Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close closes the connection at once. TLS says so to the receiver first, and would wait for one that takes
+// no bytes; so that is done beside the attempt.
+func (c *http1Conn) Close() error {
+	if c.Conn == net.Conn(c.tcp) {
+		return c.tcp.Close()
+	}
+	c.interrupt()
+	go c.Conn.Close()
+	return nil
+}
+
 // interrupt ends what waits for the connection. It is not used again then.
 func (c *http1Conn) interrupt() { _ = c.SetDeadline(time.Unix(1, 0)) }
 

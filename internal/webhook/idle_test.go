@@ -13,7 +13,8 @@ func pipe(t *testing.T, r receiver, i *idleConns) (c *http1Conn, closed func() b
 	t.Helper()
 	here, there := net.Pipe()
 	t.Cleanup(func() { here.Close(); there.Close() })
-	c = newHTTP1Conn(here, &conn{Conn: here}, r, i)
+	tcp := &conn{Conn: here}
+	c = newHTTP1Conn(tcp, tcp, r, i)
 	return c, func() bool { return here.SetDeadline(time.Time{}) != nil }
 }
 
