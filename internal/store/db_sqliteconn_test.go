@@ -108,7 +108,7 @@ func TestArgumentsAreBoundAsByTheStandardLibrary(t *testing.T) {
 	var none *int64
 	args := []any{7, int64(7), &seven, none, nil, "text", herald.ReasonNoConsent, []byte{1}, []byte(nil), true, 1.5}
 	var s statement
-	if err := s.bind(args); err != nil {
+	if err := s.bind(args...); err != nil {
 		t.Fatal(err)
 	}
 	want := []driver.Value{seven, seven, seven, nil, nil, "text", string(herald.ReasonNoConsent), []byte{1}, []byte(nil), true, 1.5}
@@ -117,11 +117,12 @@ func TestArgumentsAreBoundAsByTheStandardLibrary(t *testing.T) {
 			t.Errorf("argument %d is %v: %s", i, arg, diff)
 		}
 	}
-	if err := s.bind([]any{struct{}{}}); err == nil {
+	s.forget()
+	if err := s.bind(struct{}{}); err == nil {
 		t.Error("an argument of no type that a database has was bound")
 	}
 	s.forget()
-	if err := s.bind([]any{1}); err != nil || len(s.args) != 1 {
+	if err := s.bind(1); err != nil || len(s.args) != 1 {
 		t.Errorf("a second call has arguments %v, %v", s.args, err)
 	}
 }
