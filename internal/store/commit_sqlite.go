@@ -14,6 +14,8 @@ import (
 
 // statements are the statements of a batch on SQLite, prepared once.
 type statements struct {
+	begin, commit, rollback statement
+
 	clientVersion statement
 	talliedTo     statement
 
@@ -83,6 +85,7 @@ type preparedSQL struct {
 
 func (s *statements) prepared() []preparedSQL {
 	return []preparedSQL{
+		{&s.begin, `BEGIN IMMEDIATE`}, {&s.commit, `COMMIT`}, {&s.rollback, `ROLLBACK`},
 		{&s.clientVersion, clientVersionSQL}, {&s.talliedTo, talliedToSQL},
 		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
 		{&s.addEvents, eventsInto}, {&s.addAlerts, alertsInto}, {&s.addQueue, queueInto},
@@ -110,10 +113,9 @@ func (s *statements) close() error {
 	return errors.Join(errs...)
 }
 
-// sqliteBatch is the writer's transaction on SQLite. database/sql begins and ends it. Its rows are
-// written by the connection's own statements.
+// sqliteBatch is the writer's transaction on SQLite. It has the connection for itself. Its statements are
+// the connection's own: database/sql would begin a goroutine for the transaction.
 type sqliteBatch struct {
-	*sql.Tx
 	conn  *sql.Conn
 	store *Store
 }
@@ -123,24 +125,23 @@ func sqliteBegin(ctx context.Context, s *Store, node int64, ask questions) (_ ba
 	if err != nil {
 		return nil, found, err
 	}
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, found, errors.Join(err, conn.Close())
+	t := &sqliteBatch{conn, s}
+	if err := t.run(ctx, func(stmts *statements) error { return stmts.begin.exec(ctx) }); err != nil {
+		return nil, found, t.end(err)
 	}
-	t := &sqliteBatch{tx, conn, s}
-	found.now, err = s.now(ctx, tx)
+	found.now, err = s.now(ctx, conn)
 	if err == nil {
 		found.cautious = micros(s.clock.Cautious())
 		err = t.run(ctx, func(stmts *statements) error { return stmts.preconditions(ctx, &found, ask) })
 	}
 	if err != nil {
-		return nil, found, t.end(errors.Join(err, tx.Rollback()))
+		return nil, found, t.end(t.rollback(ctx, err))
 	}
 	found.registered = node != 0 // no other node could declare it dead
 	return t, found, nil
 }
 
-// run calls fn with the connection's statements. fn must not use the sql.Tx, which would wait for fn.
+// run calls fn with the connection's statements. fn must not use the sql.Conn, which would wait for fn.
 func (t *sqliteBatch) run(ctx context.Context, fn func(*statements) error) error {
 	return t.conn.Raw(func(conn any) error {
 		stmts, err := conn.(*writerConn).statements(ctx)
@@ -149,6 +150,11 @@ func (t *sqliteBatch) run(ctx context.Context, fn func(*statements) error) error
 		}
 		return fn(stmts)
 	})
+}
+
+// rollback ends the transaction after an error, which it returns. SQLite may have ended it before.
+func (t *sqliteBatch) rollback(ctx context.Context, err error) error {
+	return errors.Join(err, t.run(ctx, func(stmts *statements) error { return stmts.rollback.exec(ctx) }))
 }
 
 // end gives the connection back after the transaction, and returns the transaction's error.
@@ -196,12 +202,15 @@ func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
 		return err
 	})
 	if err == nil {
-		err = t.store.changeIssues(ctx, t.Tx, b.now, issues)
+		err = t.store.changeIssues(ctx, t.conn, b.now, issues)
+	}
+	if err == nil {
+		err = t.run(ctx, func(stmts *statements) error { return stmts.commit.exec(ctx) })
 	}
 	if err != nil {
-		return t.end(errors.Join(err, t.Rollback()))
+		err = t.rollback(ctx, err)
 	}
-	return t.end(t.Commit())
+	return t.end(err)
 }
 
 // sqliteWriting writes one batch.
@@ -226,24 +235,19 @@ func (t *sqliteWriting) all() error {
 		return err
 	}
 	if counts := t.counting.row(); counts != nil {
-		if err := t.exec(&t.logCounts, counts); err != nil {
+		if err := t.logCounts.exec(t.ctx, counts); err != nil {
 			return err
 		}
 	}
-	if err := t.tallyLate(func(args ...any) error { return t.exec(&t.addLate, args...) }); err != nil {
+	if err := t.tallyLate(func(args ...any) error { return t.addLate.exec(t.ctx, args...) }); err != nil {
 		return err
 	}
-	return t.batch.indexLate(func(args ...any) error { return t.exec(&t.statements.indexLate, args...) })
-}
-
-func (t *sqliteWriting) exec(stmt *statement, args ...any) error {
-	_, err := stmt.ExecContext(t.ctx, args...)
-	return err
+	return t.batch.indexLate(func(args ...any) error { return t.statements.indexLate.exec(t.ctx, args...) })
 }
 
 func (t *sqliteWriting) accept() error {
 	for _, k := range t.keys {
-		if err := t.exec(&t.saveKey, k.client[:], k.key, k.fingerprint[:], k.event[:], k.alerts, k.expires); err != nil {
+		if err := t.saveKey.exec(t.ctx, k.client[:], k.key, k.fingerprint[:], k.event[:], k.alerts, k.expires); err != nil {
 			return err
 		}
 	}

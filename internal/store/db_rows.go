@@ -14,6 +14,12 @@ type querier interface {
 	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
 }
 
+// changer is a transaction, or a connection that is in one.
+type changer interface {
+	querier
+	ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error)
+}
+
 // list returns all rows of a statement. scan scans one row. A statement outside of a
 // transaction ends after statementTimeout.
 func list[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {

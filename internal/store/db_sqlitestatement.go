@@ -51,6 +51,11 @@ func (s *statement) ExecContext(ctx context.Context, args ...any) (sql.Result, e
 	return s.stmt.ExecContext(ctx, s.args)
 }
 
+func (s *statement) exec(ctx context.Context, args ...any) error {
+	_, err := s.ExecContext(ctx, args...)
+	return err
+}
+
 // queryRow reads the first row into row, which has a place for each column. It reports whether there is one.
 func (s *statement) queryRow(ctx context.Context, row []driver.Value, args ...any) (found bool, err error) {
 	defer s.forget()
