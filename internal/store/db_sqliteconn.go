@@ -25,8 +25,8 @@ type sqliteConn interface {
 }
 
 // writerConn is the connection to SQLite that writes. It keeps the statements of the batches prepared,
-// and runs them without database/sql, which takes about as long for one as SQLite itself. All other
-// changes use the same connection through database/sql.
+// and runs them without database/sql, which would cost 8 µs for an event. All other changes use the same
+// connection through database/sql.
 type writerConn struct {
 	sqliteConn
 	batches *statements // nil before the first batch
@@ -75,6 +75,12 @@ func (c writerConnector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // openWriter returns a pool of one connection that writes.
 func openWriter(dsn string) (*sql.DB, error) {
+	// A commit syncs the log's data and size, and not the time of the file's last change, for which a
+	// journaling file system may write its journal. SQLite built for Linux in C does the same. The setting
+	// is the process's, and there is none where the operating system lacks the call.
+	if _, err := sqlitedriver.Fdatasync(true); err != nil && !errors.Is(err, sqlitedriver.ErrFdatasyncUnavailable) {
+		return nil, fmt.Errorf("let SQLite sync with fdatasync: %w", err)
+	}
 	connector, err := sqlitedriver.NewConnector(dsn)
 	if err != nil {
 		return nil, err

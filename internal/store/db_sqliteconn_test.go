@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	sqlitedriver "modernc.org/sqlite"
 
 	"herald"
 	"herald/internal/work"
@@ -124,5 +125,13 @@ func TestArgumentsAreBoundAsByTheStandardLibrary(t *testing.T) {
 	s.forget()
 	if err := s.bind(1); err != nil || len(s.args) != 1 {
 		t.Errorf("a second call has arguments %v, %v", s.args, err)
+	}
+}
+
+// TestSQLiteSyncsWithFdatasync: what fsync syncs more, the time of the last change, is no part of a commit.
+func TestSQLiteSyncsWithFdatasync(t *testing.T) {
+	newFixture(t, Options{Dir: t.TempDir()})
+	if runtime.GOOS == "linux" && !sqlitedriver.FdatasyncEnabled() {
+		t.Error("commits use fsync")
 	}
 }
