@@ -234,7 +234,7 @@ func (t *sqliteWriting) issues() (issueChanges, error) {
 }
 
 // changeIssues makes the changes in a transaction, row by row.
-func (s *Store) changeIssues(ctx context.Context, tx *sql.Tx, now int64, c issueChanges) error {
+func (s *Store) changeIssues(ctx context.Context, tx changer, now int64, c issueChanges) error {
 	if len(c.failures)+len(c.successes) == 0 {
 		return nil
 	}
@@ -261,7 +261,7 @@ func (s *Store) changeIssues(ctx context.Context, tx *sql.Tx, now int64, c issue
 	return s.addFailures(ctx, tx, now, &open, after)
 }
 
-func findOpen(ctx context.Context, tx *sql.Tx, c *issueChanges) (openIssues, error) {
+func findOpen(ctx context.Context, tx changer, c *issueChanges) (openIssues, error) {
 	open := newOpenIssues()
 	all, keys := c.receivers()
 	for i, at := range all {
@@ -288,7 +288,7 @@ func findOpen(ctx context.Context, tx *sql.Tx, c *issueChanges) (openIssues, err
 	return open, nil
 }
 
-func (s *Store) addFailures(ctx context.Context, tx *sql.Tx, now int64, open *openIssues, failures []failure) error {
+func (s *Store) addFailures(ctx context.Context, tx changer, now int64, open *openIssues, failures []failure) error {
 	open.place(failures)
 	for _, group := range groupFailures(failures) {
 		id, key := s.ids.New(), group.key()

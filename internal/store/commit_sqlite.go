@@ -12,28 +12,28 @@ import (
 	"herald/internal/work"
 )
 
-// statements are the statements that the writer runs for every row on SQLite, prepared
-// once. One statement with thousands of values per table would be slower: binding them
-// takes SQLite quadratic time.
+// statements are the statements of a batch on SQLite, prepared once.
 type statements struct {
+	begin, commit, rollback statement
+
 	clientVersion statement
 	talliedTo     statement
 
 	findKey statement
 	saveKey statement
 
-	addEvent statement
-	addAlert statement
-	addQueue statement
+	addEvents insertion
+	addAlerts insertion
+	addQueue  insertion
 
-	endQueue    statement
-	retryQueue  statement
-	addDelivery statement
-	addAttempt  statement
-	addLate     statement
-	indexLate   statement
-	logCounts   statement
-	anyOpen     statement
+	endQueue      statement
+	retryQueue    statement
+	addDeliveries insertion
+	addAttempt    statement
+	addLate       statement
+	indexLate     statement
+	logCounts     statement
+	anyOpen       statement
 }
 
 const (
@@ -49,14 +49,14 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (client_id, key) DO UPDATE SET fingerprint = excluded.fingerprint,
 first_event = excluded.first_event, n = excluded.n, expires_at = excluded.expires_at`
 
-	addEventSQL = `INSERT INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+	eventsInto  = `INTO events (id, client_id, type, company_id, connection_id, occurred_at, message, data) VALUES `
+	addEventSQL = `INSERT ` + eventsInto + `($1, $2, $3, $4, $5, $6, $7, $8)`
 
-	addAlertSQL = `INSERT INTO alerts (id, client_id, event_id, rule_id, type, company_id, message, head)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+	alertsInto  = `INTO alerts (id, client_id, event_id, rule_id, type, company_id, message, head) VALUES `
+	addAlertSQL = `INSERT ` + alertsInto + `($1, $2, $3, $4, $5, $6, $7, $8)`
 
-	addQueueSQL = `INSERT INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+	queueInto   = `INTO queue (id, client_id, lane, address, made_at, due_at, node, attempt, retries) VALUES `
+	addQueueSQL = `INSERT ` + queueInto + `($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 
 	// A delivery ends or waits again only if this node still holds it for this
 	// attempt. So a node that was too slow cannot overwrite another's result.
@@ -65,8 +65,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 	retryQueueSQL = `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1, retries = $2
 WHERE id = $3 AND node = $4 AND attempt = $5`
 
-	addDeliverySQL = `INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
-VALUES ($1, $2, $3, $4, $5, $6)`
+	deliveriesInto = `INTO deliveries (id, client_id, address, state, reason, done_at) VALUES `
+	addDeliverySQL = `INSERT ` + deliveriesInto + `($1, $2, $3, $4, $5, $6)`
 
 	// Another node may have recorded this attempt as "may have been sent"
 	// already, see FreeOrphans.
@@ -74,44 +74,48 @@ VALUES ($1, $2, $3, $4, $5, $6)`
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`
 )
 
-// each calls fn with every statement and its text.
-func (s *statements) each(fn func(stmt *statement, text string) error) error {
-	for _, row := range []struct {
-		stmt *statement
-		text string
-	}{
+// preparedSQL is a prepared statement, or several, and the text.
+type preparedSQL struct {
+	stmt interface {
+		prepare(ctx context.Context, conn driver.ConnPrepareContext, text string) error
+		close() error
+	}
+	text string
+}
+
+func (s *statements) prepared() []preparedSQL {
+	return []preparedSQL{
+		{&s.begin, `BEGIN IMMEDIATE`}, {&s.commit, `COMMIT`}, {&s.rollback, `ROLLBACK`},
 		{&s.clientVersion, clientVersionSQL}, {&s.talliedTo, talliedToSQL},
 		{&s.findKey, findKeySQL}, {&s.saveKey, saveKeySQL},
-		{&s.addEvent, addEventSQL}, {&s.addAlert, addAlertSQL}, {&s.addQueue, addQueueSQL},
+		{&s.addEvents, eventsInto}, {&s.addAlerts, alertsInto}, {&s.addQueue, queueInto},
 		{&s.endQueue, endQueueSQL}, {&s.retryQueue, retryQueueSQL},
-		{&s.addDelivery, addDeliverySQL}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL}, {&s.anyOpen, anyOpenSQL},
+		{&s.addDeliveries, deliveriesInto}, {&s.addAttempt, addAttemptSQL}, {&s.addLate, addLateSQL}, {&s.anyOpen, anyOpenSQL},
 		{&s.indexLate, addLateAlertSQL},
 		{&s.logCounts, logStatisticsSQL},
-	} {
-		if err := fn(row.stmt, row.text); err != nil {
+	}
+}
+
+func (s *statements) prepare(ctx context.Context, conn driver.ConnPrepareContext) error {
+	for _, p := range s.prepared() {
+		if err := p.stmt.prepare(ctx, conn, p.text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *statements) prepare(ctx context.Context, conn driver.ConnPrepareContext) error {
-	return s.each(func(stmt *statement, text string) error { return stmt.prepare(ctx, conn, text) })
-}
-
 func (s *statements) close() error {
 	var errs []error
-	_ = s.each(func(stmt *statement, _ string) error {
-		errs = append(errs, stmt.close())
-		return nil
-	})
+	for _, p := range s.prepared() {
+		errs = append(errs, p.stmt.close())
+	}
 	return errors.Join(errs...)
 }
 
-// sqliteBatch is the writer's transaction on SQLite. database/sql begins and ends it. Its rows are
-// written by the connection's own statements.
+// sqliteBatch is the writer's transaction on SQLite. It has the connection for itself. Its statements are
+// the connection's own: database/sql would begin a goroutine for the transaction.
 type sqliteBatch struct {
-	*sql.Tx
 	conn  *sql.Conn
 	store *Store
 }
@@ -121,24 +125,23 @@ func sqliteBegin(ctx context.Context, s *Store, node int64, ask questions) (_ ba
 	if err != nil {
 		return nil, found, err
 	}
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, found, errors.Join(err, conn.Close())
+	t := &sqliteBatch{conn, s}
+	if err := t.run(ctx, func(stmts *statements) error { return stmts.begin.exec(ctx) }); err != nil {
+		return nil, found, t.end(err)
 	}
-	t := &sqliteBatch{tx, conn, s}
-	found.now, err = s.now(ctx, tx)
+	found.now, err = s.now(ctx, conn)
 	if err == nil {
 		found.cautious = micros(s.clock.Cautious())
 		err = t.run(ctx, func(stmts *statements) error { return stmts.preconditions(ctx, &found, ask) })
 	}
 	if err != nil {
-		return nil, found, t.end(errors.Join(err, tx.Rollback()))
+		return nil, found, t.end(t.rollback(ctx, err))
 	}
 	found.registered = node != 0 // no other node could declare it dead
 	return t, found, nil
 }
 
-// run calls fn with the connection's statements. fn must not use the sql.Tx, which would wait for fn.
+// run calls fn with the connection's statements. fn must not use the sql.Conn, which would wait for fn.
 func (t *sqliteBatch) run(ctx context.Context, fn func(*statements) error) error {
 	return t.conn.Raw(func(conn any) error {
 		stmts, err := conn.(*writerConn).statements(ctx)
@@ -149,8 +152,16 @@ func (t *sqliteBatch) run(ctx context.Context, fn func(*statements) error) error
 	})
 }
 
-// end gives the connection back, after the transaction.
-func (t *sqliteBatch) end(err error) error { return errors.Join(err, t.conn.Close()) }
+// rollback ends the transaction after an error, which it returns. SQLite may have ended it before.
+func (t *sqliteBatch) rollback(ctx context.Context, err error) error {
+	return errors.Join(err, t.run(ctx, func(stmts *statements) error { return stmts.rollback.exec(ctx) }))
+}
+
+// end gives the connection back after the transaction, and returns the transaction's error.
+func (t *sqliteBatch) end(err error) error {
+	_ = t.conn.Close() // it fails only where the connection was given back before
+	return err
+}
 
 // preconditions reads what the batch asks for.
 func (s *statements) preconditions(ctx context.Context, found *preconditions, ask questions) error {
@@ -184,19 +195,22 @@ func (s *statements) preconditions(ctx context.Context, found *preconditions, as
 func (t *sqliteBatch) commit(ctx context.Context, b *batch) error {
 	var issues issueChanges
 	err := t.run(ctx, func(stmts *statements) (err error) {
-		w := &sqliteWriting{ctx, stmts, b, counting{now: b.now}}
+		w := &sqliteWriting{ctx: ctx, statements: stmts, batch: b, counting: counting{now: b.now}}
 		if err = w.all(); err == nil {
 			issues, err = w.issues()
 		}
 		return err
 	})
 	if err == nil {
-		err = t.store.changeIssues(ctx, t.Tx, b.now, issues)
+		err = t.store.changeIssues(ctx, t.conn, b.now, issues)
+	}
+	if err == nil {
+		err = t.run(ctx, func(stmts *statements) error { return stmts.commit.exec(ctx) })
 	}
 	if err != nil {
-		return t.end(errors.Join(err, t.Rollback()))
+		err = t.rollback(ctx, err)
 	}
-	return t.end(t.Commit())
+	return t.end(err)
 }
 
 // sqliteWriting writes one batch.
@@ -204,6 +218,7 @@ type sqliteWriting struct {
 	ctx context.Context
 	*statements
 	*batch
+	ended    []*encodedResult // what addEnded adds
 	counting counting
 }
 
@@ -216,48 +231,43 @@ func (t *sqliteWriting) all() error {
 			return err
 		}
 	}
+	if err := t.addEnded(); err != nil {
+		return err
+	}
 	if counts := t.counting.row(); counts != nil {
-		if err := t.exec(&t.logCounts, counts); err != nil {
+		if err := t.logCounts.exec(t.ctx, counts); err != nil {
 			return err
 		}
 	}
-	if err := t.tallyLate(func(args ...any) error { return t.exec(&t.addLate, args...) }); err != nil {
+	if err := t.tallyLate(func(args ...any) error { return t.addLate.exec(t.ctx, args...) }); err != nil {
 		return err
 	}
-	return t.batch.indexLate(func(args ...any) error { return t.exec(&t.statements.indexLate, args...) })
-}
-
-func (t *sqliteWriting) exec(stmt *statement, args ...any) error {
-	_, err := stmt.ExecContext(t.ctx, args...)
-	return err
+	return t.batch.indexLate(func(args ...any) error { return t.statements.indexLate.exec(t.ctx, args...) })
 }
 
 func (t *sqliteWriting) accept() error {
-	for _, e := range t.events {
-		err := t.exec(&t.addEvent, e.ID[:], e.ClientID[:], e.Type, idOrNull(e.CompanyID), idOrNull(e.ConnectionID),
-			micros(e.OccurredAt), e.Message, []byte(e.Data))
-		if err != nil {
-			return err
-		}
-	}
 	for _, k := range t.keys {
-		if err := t.exec(&t.saveKey, k.client[:], k.key, k.fingerprint[:], k.event[:], k.alerts, k.expires); err != nil {
+		if err := t.saveKey.exec(t.ctx, k.client[:], k.key, k.fingerprint[:], k.event[:], k.alerts, k.expires); err != nil {
 			return err
 		}
 	}
-	for _, a := range t.alerts {
-		err := t.exec(&t.addAlert, a.ID[:], a.event.ClientID[:], a.event.ID[:], a.RuleID[:], a.event.Type, idOrNull(a.event.CompanyID), a.Message, a.Head)
-		if err != nil {
-			return err
-		}
+	err := insert(t.ctx, &t.addEvents, t.events, func(row *statement, e *herald.Event) error {
+		return row.bind(e.ID[:], e.ClientID[:], e.Type, idOrNull(e.CompanyID), idOrNull(e.ConnectionID),
+			micros(e.OccurredAt), e.Message, []byte(e.Data))
+	})
+	if err != nil {
+		return err
 	}
-	for _, d := range t.items {
-		err := t.exec(&t.addQueue, d.ID[:], d.ClientID[:], d.Origin, d.Address, micros(d.MadeAt), t.now, t.assignNode(d), d.Attempt, d.Retries)
-		if err != nil {
-			return err
-		}
+	err = insert(t.ctx, &t.addAlerts, t.alerts, func(row *statement, a alertRow) error {
+		e := a.event
+		return row.bind(a.ID[:], e.ClientID[:], e.ID[:], a.RuleID[:], e.Type, idOrNull(e.CompanyID), a.Message, a.Head)
+	})
+	if err != nil {
+		return err
 	}
-	return nil
+	return insert(t.ctx, &t.addQueue, t.items, func(row *statement, d *work.Item) error {
+		return row.bind(d.ID[:], d.ClientID[:], d.Origin, d.Address, micros(d.MadeAt), t.now, t.assignNode(d), d.Attempt, d.Retries)
+	})
 }
 
 func (t *sqliteWriting) record(req *request) error {
@@ -293,5 +303,14 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 		return false, err
 	}
 	t.counting.delivery(d.ClientID, d.Address, r.State, r.Reason, t.now)
-	return true, t.exec(&t.addDelivery, d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
+	t.ended = append(t.ended, r)
+	return true, nil
+}
+
+// addEnded adds the deliveries that have ended to history.
+func (t *sqliteWriting) addEnded() error {
+	return insert(t.ctx, &t.addDeliveries, t.ended, func(row *statement, r *encodedResult) error {
+		d := &r.Item
+		return row.bind(d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
+	})
 }

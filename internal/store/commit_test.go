@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -193,6 +194,67 @@ func TestBatchIsFilledInTurns(t *testing.T) {
 	}
 	if batch[1].client != quiet {
 		t.Error("the second client is not next, after one request of the first")
+	}
+}
+
+// TestBatchesOfAnySizeKeepTheirRowsApart: SQLite adds several rows with one statement and the rest one
+// by one. Each event, delivery and attempt has its own values, and a bad row takes none with it.
+func TestBatchesOfAnySizeKeepTheirRowsApart(t *testing.T) {
+	onBoth(t, testBatchesOfAnySizeKeepTheirRowsApart)
+}
+
+func testBatchesOfAnySizeKeepTheirRowsApart(t *testing.T, f *fixture) {
+	for _, size := range []int{1, rowsAtOnce - 1, rowsAtOnce, rowsAtOnce + 1, 2*rowsAtOnce + 1} {
+		bad := size / 2
+		var requests []*request
+		for i := range size {
+			e := f.prepare(f.client, true)
+			e.Event.Data = fmt.Appendf(nil, `{"syncId":"%d of %d"}`, i, size)
+			requests = append(requests, &request{client: f.client.ID, events: []work.PreparedEvent{e}})
+		}
+		requests[bad].events[0].Alerts[0].ID = requests[0].events[0].Alerts[0].ID // there twice, unless it is the first
+		var results []*request
+		for i, err := range f.commitTogether(requests) {
+			e := requests[i].events[0]
+			if i == bad && bad > 0 {
+				if err == nil {
+					t.Errorf("request %d of %d, whose alert is there twice: no error", i, size)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("request %d of %d: %v", i, size, err)
+			}
+			item := e.Alerts[0].Items[0]
+			encoded, err := encodeResult(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200+i), State: herald.Delivered})
+			if err != nil {
+				t.Fatal(err)
+			}
+			results = append(results, &request{client: f.client.ID, result: encoded})
+		}
+		for i, err := range f.commitTogether(results) {
+			if err != nil {
+				t.Errorf("result %d of %d: %v", i, size, err)
+			}
+		}
+		for i, req := range requests {
+			e := req.events[0]
+			got, _, err := f.Event(t.Context(), f.client.ID, e.Event.ID)
+			if i == bad && bad > 0 {
+				if herald.CodeOf(err) != herald.CodeNotFound {
+					t.Errorf("the bad event is there: %v, %v", got, err)
+				}
+				continue
+			}
+			if err != nil || string(got.Data) != string(e.Event.Data) {
+				t.Errorf("event %d of %d has the data %s, %v; want %s", i, size, got.Data, err, e.Event.Data)
+			}
+			item := e.Alerts[0].Items[0]
+			delivery, attempts, err := f.Delivery(t.Context(), f.client.ID, item.ID)
+			if err != nil || delivery.State != herald.Delivered || delivery.Address != item.Address || len(attempts) != 1 || attempts[0].Status != 200+i {
+				t.Errorf("delivery %d of %d is %+v with attempts %+v, %v", i, size, delivery, attempts, err)
+			}
+		}
 	}
 }
 

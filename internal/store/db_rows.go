@@ -21,6 +21,12 @@ func (p prepared) QueryContext(ctx context.Context, _ string, args ...any) (*sql
 	return p.Stmt.QueryContext(ctx, args...)
 }
 
+// changer is a transaction, or a connection that is in one.
+type changer interface {
+	querier
+	ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error)
+}
+
 // list returns all rows of a statement. scan scans one row. A statement outside of a
 // transaction ends after statementTimeout.
 func list[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {

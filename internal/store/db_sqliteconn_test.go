@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	sqlitedriver "modernc.org/sqlite"
 
 	"herald"
 	"herald/internal/work"
@@ -108,7 +109,7 @@ func TestArgumentsAreBoundAsByTheStandardLibrary(t *testing.T) {
 	var none *int64
 	args := []any{7, int64(7), &seven, none, nil, "text", herald.ReasonNoConsent, []byte{1}, []byte(nil), true, 1.5}
 	var s statement
-	if err := s.bind(args); err != nil {
+	if err := s.bind(args...); err != nil {
 		t.Fatal(err)
 	}
 	want := []driver.Value{seven, seven, seven, nil, nil, "text", string(herald.ReasonNoConsent), []byte{1}, []byte(nil), true, 1.5}
@@ -117,11 +118,20 @@ func TestArgumentsAreBoundAsByTheStandardLibrary(t *testing.T) {
 			t.Errorf("argument %d is %v: %s", i, arg, diff)
 		}
 	}
-	if err := s.bind([]any{struct{}{}}); err == nil {
+	s.forget()
+	if err := s.bind(struct{}{}); err == nil {
 		t.Error("an argument of no type that a database has was bound")
 	}
 	s.forget()
-	if err := s.bind([]any{1}); err != nil || len(s.args) != 1 {
+	if err := s.bind(1); err != nil || len(s.args) != 1 {
 		t.Errorf("a second call has arguments %v, %v", s.args, err)
+	}
+}
+
+// TestSQLiteSyncsWithFdatasync: what fsync syncs more, the time of the last change, is no part of a commit.
+func TestSQLiteSyncsWithFdatasync(t *testing.T) {
+	newFixture(t, Options{Dir: t.TempDir()})
+	if runtime.GOOS == "linux" && !sqlitedriver.FdatasyncEnabled() {
+		t.Error("commits use fsync")
 	}
 }
