@@ -178,20 +178,18 @@ func (t *Type) Validate(b *Budget, e herald.Event) error {
 	case len(t.fields) == 0:
 		return nil
 	}
-	var members map[string]json.RawMessage
-	if len(e.Data) > 0 {
-		if err := json.Unmarshal(e.Data, &members); err != nil {
-			return herald.Invalid("data", "data: want a JSON object.")
-		}
+	data, ok := parseObject(e.Data)
+	if !ok && len(e.Data) > 0 && string(e.Data) != "null" {
+		return herald.Invalid("data", "data: want a JSON object.")
 	}
-	return t.checkFields(members)
+	return t.checkFields(&data)
 }
 
-func (t *Type) checkFields(members map[string]json.RawMessage) error {
+func (t *Type) checkFields(data *object) error {
 	for _, f := range t.fields {
-		value, present := members[f.name]
+		value, present := data.get(f.name)
 		if alias, ok := pushKeyAliases[f.name]; ok && !present && t.data == dataWithBothPushKeys {
-			value, present = members[alias]
+			value, present = data.get(alias)
 		}
 		if !present && f.optional {
 			continue
@@ -222,8 +220,8 @@ func (f field) check(value json.RawMessage) error {
 	if null && f.kind == textOrNull {
 		return nil
 	}
-	var s string
-	if null || json.Unmarshal(value, &s) != nil || s == "" {
+	s, ok := stringOf(value)
+	if !ok || s == "" {
 		return herald.Invalid(member, "%s: want a text that is not empty.", member)
 	}
 	if f.values != nil && !slices.Contains(f.values, s) {

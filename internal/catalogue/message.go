@@ -105,10 +105,11 @@ func idText(id uuid.UUID) string {
 	return id.String()
 }
 
-// members finds members of an event's data. It decodes each object once.
+// members finds members of an event's data. It parses each object once.
 type members struct {
 	data    json.RawMessage
-	objects map[string]map[string]json.RawMessage // by path
+	top     *object            // the data itself
+	objects map[string]*object // those within it, by path
 }
 
 // text returns a member as text: a string's characters, and any other value as the publisher
@@ -122,8 +123,7 @@ func (m *members) text(path string) string {
 	case len(value) == 0 || string(value) == "null":
 		return ""
 	case value[0] == '"':
-		var text string
-		_ = json.Unmarshal(value, &text) // it is part of valid JSON
+		text, _ := stringOf(value)
 		return text
 	case value[0] == '{' || value[0] == '[':
 		var compact bytes.Buffer
@@ -137,25 +137,29 @@ func (m *members) text(path string) string {
 // value returns a member's JSON text, or nothing if there is no such member.
 func (m *members) value(path string) json.RawMessage {
 	at := strings.LastIndexByte(path, '.')
-	return m.object(path[:max(at, 0)])[path[at+1:]]
+	value, _ := m.object(path[:max(at, 0)]).get(path[at+1:])
+	return value
 }
 
-// object returns the members of the object at a path; the data itself is at the empty path.
-func (m *members) object(path string) map[string]json.RawMessage {
+// object returns the object at a path; the data itself is at the empty path. What is no object has no
+// members.
+func (m *members) object(path string) *object {
+	if path == "" {
+		if m.top == nil {
+			top, _ := parseObject(m.data)
+			m.top = &top
+		}
+		return m.top
+	}
 	if known, ok := m.objects[path]; ok {
 		return known
 	}
-	text := m.data
-	if path != "" {
-		text = m.value(path)
-	}
-	var object map[string]json.RawMessage
-	_ = json.Unmarshal(text, &object) // what is no object has no members
+	found, _ := parseObject(m.value(path))
 	if m.objects == nil {
-		m.objects = make(map[string]map[string]json.RawMessage)
+		m.objects = make(map[string]*object)
 	}
-	m.objects[path] = object
-	return object
+	m.objects[path] = &found
+	return &found
 }
 
 // The layouts of {timestamp} (spec sections 8.5 to 8.7), and of own types.
