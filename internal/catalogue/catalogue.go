@@ -205,29 +205,32 @@ func (t *Type) checkFields(data *object) error {
 }
 
 func (f field) check(value json.RawMessage) error {
-	member := "data." + f.name
-	null := bytes.Equal(value, []byte("null"))
-	switch f.kind {
-	case number, numberOrNull:
-		if null && f.kind == numberOrNull {
+	switch null := string(value) == "null"; f.kind {
+	case numberOrNull, number:
+		if isNumber := value[0] == '-' || '0' <= value[0] && value[0] <= '9'; !isNumber && (!null || f.kind != numberOrNull) {
+			return f.invalid("want a number.")
+		}
+		return nil
+	case textOrNull:
+		if null {
 			return nil
 		}
-		if null || value[0] != '-' && (value[0] < '0' || value[0] > '9') {
-			return herald.Invalid(member, "%s: want a number.", member)
-		}
+	}
+	if value[0] != '"' || string(value) == `""` {
+		return f.invalid("want a text that is not empty.")
+	}
+	if f.values == nil {
 		return nil
 	}
-	if null && f.kind == textOrNull {
-		return nil
-	}
-	s, ok := stringOf(value)
-	if !ok || s == "" {
-		return herald.Invalid(member, "%s: want a text that is not empty.", member)
-	}
-	if f.values != nil && !slices.Contains(f.values, s) {
-		return herald.Invalid(member, "%s: %q is not one of %s.", member, short(s), strings.Join(f.values, ", "))
+	if s, _ := stringOf(value); !slices.Contains(f.values, s) {
+		return f.invalid("%q is not one of %s.", short(s), strings.Join(f.values, ", "))
 	}
 	return nil
+}
+
+func (f field) invalid(format string, args ...any) error {
+	member := "data." + f.name
+	return herald.Invalid(member, "%s: %s", member, fmt.Sprintf(format, args...))
 }
 
 // Message returns the event's message: the publisher's own, or the type's template with

@@ -53,31 +53,31 @@ func (t template) fill(kind *Type, e herald.Event) string {
 	if len(t.names) == 0 {
 		return t.text
 	}
-	var b strings.Builder
+	b := make([]byte, 0, 256)
 	data := members{data: e.Data}
 	for i, name := range t.names {
-		b.WriteString(t.texts[i])
+		b = append(b, t.texts[i]...)
 		switch name {
 		case "companyId":
-			b.WriteString(idText(e.CompanyID))
+			b = appendID(b, e.CompanyID)
 		case "clientId":
-			b.WriteString(idText(e.ClientID))
+			b = appendID(b, e.ClientID)
 		case "dataConnectionId":
-			b.WriteString(idText(e.ConnectionID))
+			b = appendID(b, e.ConnectionID)
 		case "timestamp":
-			b.WriteString(e.OccurredAt.UTC().Format(kind.stamp))
+			b = e.OccurredAt.UTC().AppendFormat(b, kind.stamp)
 		default:
-			b.WriteString(data.text(name))
+			b = append(b, data.text(name)...)
 		}
 		// No more than is shown: a template may name a member of a megabyte many times.
-		if b.Len() > herald.MaxMessage*utf8.UTFMax {
+		if len(b) > herald.MaxMessage*utf8.UTFMax {
 			break
 		}
 	}
-	if b.Len() <= herald.MaxMessage*utf8.UTFMax {
-		b.WriteString(t.texts[len(t.names)])
+	if len(b) <= herald.MaxMessage*utf8.UTFMax {
+		b = append(b, t.texts[len(t.names)]...)
 	}
-	return cut(strings.ReplaceAll(b.String(), "\x00", "\ufffd")) // data may contain NUL; text columns cannot
+	return cut(strings.ReplaceAll(string(b), "\x00", "\ufffd")) // data may contain NUL; text columns cannot
 }
 
 // cut cuts a message to herald.MaxMessage characters.
@@ -98,11 +98,11 @@ func cut(message string) string {
 	return message
 }
 
-func idText(id uuid.UUID) string {
+func appendID(text []byte, id uuid.UUID) []byte {
 	if id == uuid.Nil {
-		return ""
+		return text
 	}
-	return id.String()
+	return herald.AppendID(text, id)
 }
 
 // members finds members of an event's data. It parses each object once.
