@@ -20,6 +20,7 @@ package herald
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"sync"
 	"time"
@@ -125,6 +126,15 @@ func AlertID(event uuid.UUID, n int) uuid.UUID {
 	binary.BigEndian.PutUint16(event[13:15], uint16(n))
 	event[15] = 0
 	return event
+}
+
+// AppendID appends an id as text, without an allocation.
+func AppendID(text []byte, id uuid.UUID) []byte {
+	text = append(hex.AppendEncode(text, id[:4]), '-')
+	text = append(hex.AppendEncode(text, id[4:6]), '-')
+	text = append(hex.AppendEncode(text, id[6:8]), '-')
+	text = append(hex.AppendEncode(text, id[8:10]), '-')
+	return hex.AppendEncode(text, id[10:])
 }
 
 // DeliveryID returns the id of an alert's n-th delivery, counting from 0.

@@ -83,7 +83,10 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	// The buffer grows with the bytes that have arrived, because a Content-Length
 	// costs a caller nothing. The one byte over limit detects a body that is too
 	// large, and lets the last Read return io.EOF.
-	room := max(min(r.ContentLength, uncounted-1)+1, 512)
+	room := min(r.ContentLength, uncounted-1) + 1
+	if r.ContentLength < 0 {
+		room = 512
+	}
 	text := make([]byte, 0, min(room, limit+1))
 	for {
 		if len(text) == cap(text) {

@@ -11,7 +11,6 @@ import (
 	"path"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -143,12 +142,15 @@ func (m *Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if route == "" {
 		route = "none"
 	}
-	m.duration.WithLabelValues(route, strconv.Itoa(out.status/100)+"xx").Observe(took.Seconds())
+	m.duration.WithLabelValues(route, classes[out.status/100%len(classes)]).Observe(took.Seconds())
 	m.logRequest(r, out, info, route, took)
 	if aborted {
 		panic(http.ErrAbortHandler) // makes net/http close the connection
 	}
 }
+
+// classes are the classes of statuses, by their first digit.
+var classes = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx", "7xx", "8xx", "9xx"}
 
 // serve finds the call and runs it. It returns true when the call panicked after part of
 // the answer was sent. The caller must not take that part for a whole answer.
@@ -253,12 +255,13 @@ func (m *Middleware) logRequest(r *http.Request, out *answer, info *requestInfo,
 	if !m.log.Enabled(ctx, level) {
 		return
 	}
-	attrs := []slog.Attr{
+	var room [11]slog.Attr
+	attrs := append(room[:0],
 		slog.String("method", shown(r.Method, maxLoggedMethod)), slog.String("path", loggedPath(r)), slog.String("route", route),
 		slog.Int("status", out.status), slog.Float64("durationMs", float64(took.Microseconds())/1000),
 		slog.Int64("bytes", out.bytes), slog.String("correlationId", info.correlationID),
 		slog.String("remote", info.remote.String()),
-	}
+	)
 	if info.client != uuid.Nil {
 		attrs = append(attrs, slog.String("clientId", info.client.String()))
 	}
@@ -287,6 +290,9 @@ var beforeTokens = []string{"confirm", "unsubscribe"}
 func loggedPath(r *http.Request) string {
 	if _, pattern, found := strings.Cut(r.Pattern, " "); found && strings.Contains(pattern, "{token}") {
 		return pattern
+	}
+	if len(r.URL.Path) <= maxLoggedSegment && strings.LastIndexByte(r.URL.Path, '/') == 0 {
+		return r.URL.Path // one segment
 	}
 	path := shown(r.URL.Path, 2*maxLoggedPath)
 	segments := strings.Split(path, "/")

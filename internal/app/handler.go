@@ -64,7 +64,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	err = native.Register(native.Options{
 		Auth: auth, Publisher: p.intake, Events: a.store, Explainer: p.explainer, Deliveries: a.store, Owners: a.store, Sender: p.control, Rules: a.store,
 		Clients: a.store, Keys: a.store, Audit: a.store, Issues: a.store, Notifications: a.store, CheckURL: p.guard.CheckURL, Mailboxes: a.store, Backups: a.backups, EventTypes: a.store,
-		PortalLinks: a.store, Sessions: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, API: described,
+		PortalLinks: a.store, Sessions: a.store, PortalURL: a.portalURL(), Catalogue: p.clients.Catalogue, Ready: a.ready, Notice: a.notice, Mux: mux, API: described,
 		SendsMail: a.config.MailServer != nil, Status: a.status, Statistics: a.store, Now: a.clock.Now,
 	})
 	if err != nil {

@@ -178,20 +178,18 @@ func (t *Type) Validate(b *Budget, e herald.Event) error {
 	case len(t.fields) == 0:
 		return nil
 	}
-	var members map[string]json.RawMessage
-	if len(e.Data) > 0 {
-		if err := json.Unmarshal(e.Data, &members); err != nil {
-			return herald.Invalid("data", "data: want a JSON object.")
-		}
+	data, ok := parseObject(e.Data)
+	if !ok && len(e.Data) > 0 && string(e.Data) != "null" {
+		return herald.Invalid("data", "data: want a JSON object.")
 	}
-	return t.checkFields(members)
+	return t.checkFields(&data)
 }
 
-func (t *Type) checkFields(members map[string]json.RawMessage) error {
+func (t *Type) checkFields(data *object) error {
 	for _, f := range t.fields {
-		value, present := members[f.name]
+		value, present := data.get(f.name)
 		if alias, ok := pushKeyAliases[f.name]; ok && !present && t.data == dataWithBothPushKeys {
-			value, present = members[alias]
+			value, present = data.get(alias)
 		}
 		if !present && f.optional {
 			continue
@@ -207,29 +205,32 @@ func (t *Type) checkFields(members map[string]json.RawMessage) error {
 }
 
 func (f field) check(value json.RawMessage) error {
-	member := "data." + f.name
-	null := bytes.Equal(value, []byte("null"))
-	switch f.kind {
-	case number, numberOrNull:
-		if null && f.kind == numberOrNull {
+	switch null := string(value) == "null"; f.kind {
+	case numberOrNull, number:
+		if isNumber := value[0] == '-' || '0' <= value[0] && value[0] <= '9'; !isNumber && (!null || f.kind != numberOrNull) {
+			return f.invalid("want a number.")
+		}
+		return nil
+	case textOrNull:
+		if null {
 			return nil
 		}
-		if null || value[0] != '-' && (value[0] < '0' || value[0] > '9') {
-			return herald.Invalid(member, "%s: want a number.", member)
-		}
+	}
+	if value[0] != '"' || string(value) == `""` {
+		return f.invalid("want a text that is not empty.")
+	}
+	if f.values == nil {
 		return nil
 	}
-	if null && f.kind == textOrNull {
-		return nil
-	}
-	var s string
-	if null || json.Unmarshal(value, &s) != nil || s == "" {
-		return herald.Invalid(member, "%s: want a text that is not empty.", member)
-	}
-	if f.values != nil && !slices.Contains(f.values, s) {
-		return herald.Invalid(member, "%s: %q is not one of %s.", member, short(s), strings.Join(f.values, ", "))
+	if s, _ := stringOf(value); !slices.Contains(f.values, s) {
+		return f.invalid("%q is not one of %s.", short(s), strings.Join(f.values, ", "))
 	}
 	return nil
+}
+
+func (f field) invalid(format string, args ...any) error {
+	member := "data." + f.name
+	return herald.Invalid(member, "%s: %s", member, fmt.Sprintf(format, args...))
 }
 
 // Message returns the event's message: the publisher's own, or the type's template with

@@ -53,31 +53,31 @@ func (t template) fill(kind *Type, e herald.Event) string {
 	if len(t.names) == 0 {
 		return t.text
 	}
-	var b strings.Builder
+	b := make([]byte, 0, 256)
 	data := members{data: e.Data}
 	for i, name := range t.names {
-		b.WriteString(t.texts[i])
+		b = append(b, t.texts[i]...)
 		switch name {
 		case "companyId":
-			b.WriteString(idText(e.CompanyID))
+			b = appendID(b, e.CompanyID)
 		case "clientId":
-			b.WriteString(idText(e.ClientID))
+			b = appendID(b, e.ClientID)
 		case "dataConnectionId":
-			b.WriteString(idText(e.ConnectionID))
+			b = appendID(b, e.ConnectionID)
 		case "timestamp":
-			b.WriteString(e.OccurredAt.UTC().Format(kind.stamp))
+			b = e.OccurredAt.UTC().AppendFormat(b, kind.stamp)
 		default:
-			b.WriteString(data.text(name))
+			b = append(b, data.text(name)...)
 		}
 		// No more than is shown: a template may name a member of a megabyte many times.
-		if b.Len() > herald.MaxMessage*utf8.UTFMax {
+		if len(b) > herald.MaxMessage*utf8.UTFMax {
 			break
 		}
 	}
-	if b.Len() <= herald.MaxMessage*utf8.UTFMax {
-		b.WriteString(t.texts[len(t.names)])
+	if len(b) <= herald.MaxMessage*utf8.UTFMax {
+		b = append(b, t.texts[len(t.names)]...)
 	}
-	return cut(strings.ReplaceAll(b.String(), "\x00", "\ufffd")) // data may contain NUL; text columns cannot
+	return cut(strings.ReplaceAll(string(b), "\x00", "\ufffd")) // data may contain NUL; text columns cannot
 }
 
 // cut cuts a message to herald.MaxMessage characters.
@@ -98,17 +98,18 @@ func cut(message string) string {
 	return message
 }
 
-func idText(id uuid.UUID) string {
+func appendID(text []byte, id uuid.UUID) []byte {
 	if id == uuid.Nil {
-		return ""
+		return text
 	}
-	return id.String()
+	return herald.AppendID(text, id)
 }
 
-// members finds members of an event's data. It decodes each object once.
+// members finds members of an event's data. It parses each object once.
 type members struct {
 	data    json.RawMessage
-	objects map[string]map[string]json.RawMessage // by path
+	top     *object            // the data itself
+	objects map[string]*object // those within it, by path
 }
 
 // text returns a member as text: a string's characters, and any other value as the publisher
@@ -122,8 +123,7 @@ func (m *members) text(path string) string {
 	case len(value) == 0 || string(value) == "null":
 		return ""
 	case value[0] == '"':
-		var text string
-		_ = json.Unmarshal(value, &text) // it is part of valid JSON
+		text, _ := stringOf(value)
 		return text
 	case value[0] == '{' || value[0] == '[':
 		var compact bytes.Buffer
@@ -137,25 +137,29 @@ func (m *members) text(path string) string {
 // value returns a member's JSON text, or nothing if there is no such member.
 func (m *members) value(path string) json.RawMessage {
 	at := strings.LastIndexByte(path, '.')
-	return m.object(path[:max(at, 0)])[path[at+1:]]
+	value, _ := m.object(path[:max(at, 0)]).get(path[at+1:])
+	return value
 }
 
-// object returns the members of the object at a path; the data itself is at the empty path.
-func (m *members) object(path string) map[string]json.RawMessage {
+// object returns the object at a path; the data itself is at the empty path. What is no object has no
+// members.
+func (m *members) object(path string) *object {
+	if path == "" {
+		if m.top == nil {
+			top, _ := parseObject(m.data)
+			m.top = &top
+		}
+		return m.top
+	}
 	if known, ok := m.objects[path]; ok {
 		return known
 	}
-	text := m.data
-	if path != "" {
-		text = m.value(path)
-	}
-	var object map[string]json.RawMessage
-	_ = json.Unmarshal(text, &object) // what is no object has no members
+	found, _ := parseObject(m.value(path))
 	if m.objects == nil {
-		m.objects = make(map[string]map[string]json.RawMessage)
+		m.objects = make(map[string]*object)
 	}
-	m.objects[path] = object
-	return object
+	m.objects[path] = &found
+	return &found
 }
 
 // The layouts of {timestamp} (spec sections 8.5 to 8.7), and of own types.

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
@@ -19,23 +18,23 @@ import (
 func renderHead(clientName string, t *catalogue.Type, e herald.Event, a work.PreparedAlert) []byte {
 	b := make([]byte, 0, 400+len(clientName)+len(a.Message))
 	b = append(b, `{"ClientId":"`...)
-	b = appendID(b, e.ClientID)
+	b = herald.AppendID(b, e.ClientID)
 	b = append(b, `","ClientName":`...)
 	b = appendText(b, clientName)
 	if e.CompanyID != uuid.Nil {
 		b = append(b, `,"CompanyId":"`...)
-		b = append(appendID(b, e.CompanyID), '"')
+		b = append(herald.AppendID(b, e.CompanyID), '"')
 	}
 	if e.ConnectionID != uuid.Nil && (t.Connection || !t.BuiltIn) {
 		b = append(b, `,"DataConnectionId":"`...)
-		b = append(appendID(b, e.ConnectionID), '"')
+		b = append(herald.AppendID(b, e.ConnectionID), '"')
 	}
 	b = append(b, `,"RuleId":"`...)
-	b = appendID(b, a.RuleID)
+	b = herald.AppendID(b, a.RuleID)
 	b = append(b, `","RuleType":`...)
 	b = appendText(b, t.Delivered)
 	b = append(b, `,"AlertId":"`...)
-	b = appendID(b, a.ID)
+	b = herald.AppendID(b, a.ID)
 	b = append(b, `","Message":`...)
 	b = appendText(b, a.Message)
 	if e.Data != nil {
@@ -61,14 +60,6 @@ func ExampleBody(clientName string, t *catalogue.Type, e herald.Event) []byte {
 		return start
 	}
 	return append(append(start, data...), '}')
-}
-
-func appendID(b []byte, id uuid.UUID) []byte {
-	b = append(hex.AppendEncode(b, id[:4]), '-')
-	b = append(hex.AppendEncode(b, id[4:6]), '-')
-	b = append(hex.AppendEncode(b, id[6:8]), '-')
-	b = append(hex.AppendEncode(b, id[8:10]), '-')
-	return hex.AppendEncode(b, id[10:])
 }
 
 // appendText appends a JSON string in UTF-8. It does not escape & < >. It replaces bytes that are

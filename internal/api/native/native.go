@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/google/uuid"
 
 	"herald"
@@ -211,8 +210,10 @@ type Options struct {
 	Ready func(ctx context.Context) error
 	// Notice returns a line that the answer of /readyz adds after "ok", or "".
 	Notice func() string
-	// API gets the calls and their descriptions. Register serves the document as it
-	// is at its end, so other surfaces must describe their calls before.
+	// Mux gets the calls.
+	Mux *http.ServeMux
+	// API gets their descriptions. Register serves the document as it is at its end, so
+	// other surfaces must describe their calls before.
 	API huma.API
 }
 
@@ -255,8 +256,5 @@ func (s *surface) serveDocument() error {
 
 // serve adds a handler to the mux under an operation's method and path.
 func (s *surface) serve(op *huma.Operation, handler http.HandlerFunc) {
-	s.API.Adapter().Handle(op, func(ctx huma.Context) {
-		r, w := humago.Unwrap(ctx)
-		handler(w, r)
-	})
+	s.Mux.HandleFunc(op.Method+" "+op.Path, handler)
 }

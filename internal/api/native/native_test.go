@@ -62,6 +62,7 @@ func newFixture(t *testing.T) *fixture {
 		Ready:  func(context.Context) error { return f.notReady },
 		Notice: func() string { return f.notice },
 		API:    described,
+		Mux:    mux,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -37,6 +39,46 @@ type receipts struct {
 	Results []herald.Receipt `json:"results" doc:"One for every event, in their order."`
 }
 
+// published is the answer to a publish: a herald.Receipt or, for an array, receipts.
+type published struct {
+	results []herald.Receipt
+	many    bool
+}
+
+// AppendJSON implements api.JSONAppender.
+func (p published) AppendJSON(text []byte) []byte {
+	const receiptSize, idSize = 80, 39 // about
+	size := 20
+	for i := range p.results {
+		size += receiptSize + idSize*len(p.results[i].AlertIDs)
+	}
+	text = slices.Grow(text, size)
+	if !p.many {
+		return appendReceipt(text, &p.results[0])
+	}
+	text = append(text, `{"results":[`...)
+	for i := range p.results {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = appendReceipt(text, &p.results[i])
+	}
+	return append(text, "]}"...)
+}
+
+func appendReceipt(text []byte, r *herald.Receipt) []byte {
+	text = herald.AppendID(append(text, `{"id":"`...), r.EventID)
+	text = strconv.AppendInt(append(text, `","alertCount":`...), int64(r.AlertCount), 10)
+	text = append(text, `,"alertIds":[`...)
+	for i, id := range r.AlertIDs {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(herald.AppendID(append(text, '"'), id), '"')
+	}
+	return append(text, "]}"...)
+}
+
 func (s *surface) registerPublish() {
 	event, receipt := openapi.RequestSchemaOf[publicationRequest](s.API.OpenAPI()), openapi.SchemaOf[herald.Receipt](s.API.OpenAPI())
 	least, most := 1, herald.MaxEvents
@@ -60,7 +102,6 @@ func (s *surface) registerPublish() {
 	}, withAnyKey, s.publish)
 }
 
-// publish answers with a herald.Receipt or with receipts.
 func (s *surface) publish(r *http.Request, caller herald.Caller) (any, error) {
 	body, err := api.ReadBody(r, herald.MaxPublishSize)
 	if err != nil {
@@ -85,15 +126,7 @@ func (s *surface) publish(r *http.Request, caller herald.Caller) (any, error) {
 	if err != nil {
 		return nil, ofItem(err, many)
 	}
-	for i := range results {
-		if results[i].AlertIDs == nil {
-			results[i].AlertIDs = []uuid.UUID{} // an empty list in JSON, not null
-		}
-	}
-	if many {
-		return receipts{Results: results}, nil
-	}
-	return results[0], nil
+	return published{results, many}, nil
 }
 
 func decodeInTurn(r *http.Request, body []byte) ([]herald.Publication, bool, error) {

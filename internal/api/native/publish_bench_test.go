@@ -76,7 +76,7 @@ func newPublishHandler(b *testing.B) (http.Handler, string) {
 	registry, mux := prometheus.NewRegistry(), http.NewServeMux()
 	f := new(fake)
 	if err := Register(Options{
-		Auth: api.NewAuth(clients, []string{"operator"}), Publisher: intake.New(clients, i, i, webhook.Origin), API: openapi.New(mux, "1"),
+		Auth: api.NewAuth(clients, []string{"operator"}), Publisher: intake.New(clients, i, i, webhook.Origin), Mux: mux, API: openapi.New(mux, "1"),
 		Events: f, Explainer: f, Deliveries: f, Owners: f, Sender: f, Rules: f, Clients: f, Keys: f, Audit: f, EventTypes: f, Backups: f,
 		PortalLinks: f, Sessions: f, Statistics: f, Issues: f, Notifications: f,
 	}); err != nil {
