@@ -47,6 +47,7 @@ type fake struct {
 	events       herald.EventFilter
 	verdicts     []herald.Verdict // on rules that each event did not meet
 	received     []devinbox.Received
+	came         chan struct{} // closed with the next one
 	answer       devinbox.Answer
 	published    []herald.Publication
 	publisher    herald.Caller
@@ -193,6 +194,8 @@ func (f *fake) EventRules(ctx context.Context, client, id uuid.UUID) ([]herald.V
 
 // Owner says that the inbox is Acme's.
 func (f *fake) Owner() uuid.UUID { return acme }
+
+func (f *fake) Came() <-chan struct{} { return f.came }
 
 func (f *fake) Newest() []devinbox.Received { return f.received }
 

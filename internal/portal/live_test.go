@@ -137,6 +137,20 @@ func TestOpenPageIsToldOfItsClientsChanges(t *testing.T) {
 	})
 }
 
+// TestInboxTellsItsOwnersPages, whoever has sent something to it.
+func TestInboxTellsItsOwnersPages(t *testing.T) {
+	inTime(t, func(t *testing.T, f *fixture, _ *Live) {
+		came := make(chan struct{})
+		f.came = came
+		s, others := f.follow(f.signedIn("acme"), acme), f.follow(f.signedIn("rival"), rival)
+		f.came = make(chan struct{})
+		close(came)
+		if after(time.Minute); s.marks != 2 || others.marks != 1 {
+			t.Errorf("%d marks, and %d of another client's page", s.marks, others.marks)
+		}
+	})
+}
+
 // TestManyPagesAreNotToldAtOnce, so that they do not all ask at once.
 func TestManyPagesAreNotToldAtOnce(t *testing.T) {
 	inTime(t, func(t *testing.T, f *fixture, _ *Live) {

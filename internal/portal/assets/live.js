@@ -10,7 +10,8 @@ import { writeTimes } from "./times.js";
 const soonest = 5e3, latest = 120e3;
 // What is on its way when a page opens has mostly arrived then.
 const first = 1e3;
-// How long the page asks for nothing at least, since when, and whether something has changed since.
+// How long the page asks for nothing at least, since when, and whether it must ask then: because the stream has begun (1), or
+// something has changed (2).
 let wait, asked, marked, timer, asking = false;
 // The stream, how long the page asks for nothing by itself beside it, and when another one may be tried.
 let stream = null, rest = 0, again, silence;
@@ -30,7 +31,7 @@ export function enableLive() {
 function begin(pause) {
   wait = pause;
   asked = Date.now();
-  marked = false;
+  marked = 0;
   again = 0;
   plan();
   setTimeout(listen, first / 2);
@@ -54,9 +55,9 @@ function listen() {
   stream.onmessage = (mark) => {
     hear(silent);
     // After a quiet time the first change is shown at once.
-    if (!rest || !marked && Date.now() > asked + wait) wait = first;
+    if (rest && (marked === 1 || !marked && Date.now() > asked + wait)) wait = first;
+    marked = rest ? 2 : marked || 1;
     rest = Number(mark.data);
-    marked = true;
     plan();
   };
   stream.addEventListener("heartbeat", () => hear(silent));
@@ -94,7 +95,7 @@ async function refresh() {
   const live = find();
   if (live && !busy()) {
     asking = true;
-    marked = false;
+    marked = 0;
     const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(silent) }).catch(() => null);
     const text = response?.ok ? await response.text().catch(() => "") : "";
     asking = false;
@@ -107,7 +108,7 @@ async function refresh() {
       listen();
     } else {
       wait = Math.min(wait * 1.5, latest);
-      marked = true;
+      marked = 2;
     }
   }
   asked = Date.now();
