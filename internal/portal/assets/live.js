@@ -19,6 +19,8 @@ let stream = null, rest = 0, again, silence;
 // than two heartbeats is lost, and the next one is tried so long after it began at the earliest.
 const mute = 10e3, silent = 60e3;
 
+// A clock that nobody sets.
+const now = () => performance.now();
 const find = () => document.querySelector("[data-live]");
 
 export function enableLive() {
@@ -30,7 +32,7 @@ export function enableLive() {
 // begin is for a page that is opened or shown again. One that is left at once needs no stream.
 function begin(pause) {
   wait = pause;
-  asked = Date.now();
+  asked = now();
   marked = 0;
   again = 0;
   plan();
@@ -41,21 +43,21 @@ function plan() {
   clearTimeout(timer);
   if (document.hidden || !find()) { hangUp(); return; }
   if (asking) return;
-  const now = Date.now(), due = Number(document.querySelector("[data-due]")?.dataset.due) - now + 1500;
-  const pause = asked + (marked ? wait : Math.max(wait, rest)) - now;
+  const due = Number(document.querySelector("[data-due]")?.dataset.due) - Date.now() + 1500;
+  const pause = asked + (marked ? wait : Math.max(wait, rest)) - now();
   timer = setTimeout(refresh, !marked && due > 0 && due < latest ? due : pause);
 }
 
 // listen opens the stream, if there is none. Only a visible page has one: a browser has few connections to a host.
 function listen() {
   const client = location.pathname.match(/^\/portal\/clients\/[^/]+/);
-  if (stream || document.hidden || !find() || !client || Date.now() < again) return;
-  again = Date.now() + silent;
+  if (stream || document.hidden || !find() || !client || now() < again) return;
+  again = now() + silent;
   stream = new EventSource(client[0] + "/live");
   stream.onmessage = (mark) => {
     hear(silent);
     // After a quiet time the first change is shown at once.
-    if (rest && (marked === 1 || !marked && Date.now() > asked + wait)) wait = first;
+    if (rest && (marked === 1 || !marked && now() > asked + wait)) wait = first;
     marked = rest ? 2 : marked || 1;
     rest = Number(mark.data);
     plan();
@@ -79,7 +81,7 @@ function hangUp() {
 
 // lose goes on without the stream. The pages of a service that has stopped do not ask all at once.
 function lose() {
-  if (rest) { asked = Date.now(); wait = first + Math.random() * soonest; }
+  if (rest) { asked = now(); wait = first + Math.random() * soonest; }
   hangUp();
   plan();
 }
@@ -111,7 +113,7 @@ async function refresh() {
       marked = 2;
     }
   }
-  asked = Date.now();
+  asked = now();
   plan();
 }
 

@@ -21,11 +21,11 @@ type proxy struct {
 	*httptest.Server
 	t       *testing.T
 	to      atomic.Pointer[url.URL]
-	up      atomic.Pointer[chan struct{}] // closed while the service can be reached
-	instead atomic.Pointer[string]        // what a stream begins with, before nothing more comes; nil: what the service sends
-	asked   atomic.Int64                  // how often pages asked whether something is new
-	streams atomic.Int64                  // that were asked for
-	open    atomic.Int64                  // of them
+	up      atomic.Pointer[chan struct{}]    // closed while the service can be reached
+	instead atomic.Pointer[http.HandlerFunc] // answers for streams; nil: the service does
+	asked   atomic.Int64                     // how often pages asked whether something is new
+	streams atomic.Int64                     // that were asked for
+	open    atomic.Int64                     // of them
 }
 
 func newProxy(t *testing.T, s *service) *proxy {
@@ -53,11 +53,8 @@ func newProxy(t *testing.T, s *service) *proxy {
 			p.streams.Add(1)
 			p.open.Add(1)
 			defer p.open.Add(-1)
-			if text := p.instead.Load(); text != nil {
-				w.Header().Set("Content-Type", "text/event-stream")
-				_, _ = io.WriteString(w, *text)
-				_ = http.NewResponseController(w).Flush()
-				<-r.Context().Done()
+			if instead := p.instead.Load(); instead != nil {
+				(*instead)(w, r)
 				return
 			}
 		}
@@ -144,8 +141,18 @@ func TestOpenPageIsToldOfADelivery(t *testing.T) {
 	until(t, "the page that was left closes its stream", func() bool { return p.open.Load() == 0 })
 }
 
-// TestPageAsksWhereNoStreamGetsThrough: behind a proxy that holds streams back, and where one falls silent. The page asks as
-// without a stream, and does not try one after the other.
+// silentAfter answers with the beginning of a stream, and with no more.
+func silentAfter(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, text)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+}
+
+// TestPageAsksWhereNoStreamGetsThrough: where there are too many, behind a proxy that holds streams back or ends them, and
+// where one falls silent. The page asks as without a stream, and does not try one after the other.
 func TestPageAsksWhereNoStreamGetsThrough(t *testing.T) {
 	s := startService(t)
 	p := newProxy(t, s)
@@ -155,8 +162,15 @@ func TestPageAsksWhereNoStreamGetsThrough(t *testing.T) {
 	tab := browser.NewTab(t, p.URL)
 	signIn(tab, a.APIKey)
 	tab.Hurry()
-	for what, begin := range map[string]string{"is held back": "", "falls silent": "data: 600000\n\n"} {
-		p.instead.Store(&begin)
+	for what, instead := range map[string]http.HandlerFunc{
+		"is held back": silentAfter(""), "falls silent": silentAfter("data: 600000\n\n"),
+		"is refused": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		"is cut off": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: 600000\n\n")
+		},
+	} {
+		p.instead.Store(&instead)
 		p.streams.Store(0)
 		tab.Open(a.path("/deliveries"), http.StatusOK)
 		until(t, "the page gives the stream up that "+what, func() bool { return p.streams.Load() == 1 && p.open.Load() == 0 })
@@ -182,7 +196,7 @@ func TestOpenPageOutlivesARestart(t *testing.T) {
 	a.publish(companies[0])
 	tab := browser.NewTab(t, p.URL)
 	signIn(tab, a.APIKey)
-	tab.Before(`{ const now = Date.now; window.later = 0; Date.now = () => now() + later; }`)
+	tab.Before(`{ const now = performance.now.bind(performance); window.later = 0; performance.now = () => now() + later; }`)
 	follows(t, p, a, tab)
 	end := p.waits()
 	s.stop()
