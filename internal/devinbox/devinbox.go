@@ -210,6 +210,13 @@ func (i *Inbox) Owner() uuid.UUID {
 	return i.owner
 }
 
+// Came returns a channel that is closed when the next one has come.
+func (i *Inbox) Came() <-chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.came
+}
+
 // Newest returns what came, newest first, without waiting.
 func (i *Inbox) Newest() []Received {
 	i.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ var (
 
 // fake has what the store and the engine would. Each client has one delivery, event and rule.
 type fake struct {
+	mu           sync.Mutex // of sessions, made and uses
 	sessions     map[string]herald.Session
 	links        map[string]herald.PortalLink
 	deliveries   []herald.Delivery
@@ -47,6 +49,7 @@ type fake struct {
 	events       herald.EventFilter
 	verdicts     []herald.Verdict // on rules that each event did not meet
 	received     []devinbox.Received
+	came         chan struct{} // closed with the next one
 	answer       devinbox.Answer
 	published    []herald.Publication
 	publisher    herald.Caller
@@ -78,6 +81,8 @@ func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
 }
 
 func (f *fake) CreateSession(_ context.Context, by herald.Caller) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.made++
 	token := fmt.Sprintf("session-%d", f.made)
 	f.sessions[token] = herald.Session{Caller: by, ClientName: "Acme"}
@@ -85,6 +90,8 @@ func (f *fake) CreateSession(_ context.Context, by herald.Caller) (string, error
 }
 
 func (f *fake) Session(_ context.Context, token string, used bool) (herald.Session, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	s, known := f.sessions[token]
 	if used {
 		f.uses++
@@ -96,6 +103,8 @@ func (f *fake) Session(_ context.Context, token string, used bool) (herald.Sessi
 }
 
 func (f *fake) EndSession(_ context.Context, token string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	delete(f.sessions, token)
 	return nil
 }
@@ -193,6 +202,8 @@ func (f *fake) EventRules(ctx context.Context, client, id uuid.UUID) ([]herald.V
 
 // Owner says that the inbox is Acme's.
 func (f *fake) Owner() uuid.UUID { return acme }
+
+func (f *fake) Came() <-chan struct{} { return f.came }
 
 func (f *fake) Newest() []devinbox.Received { return f.received }
 

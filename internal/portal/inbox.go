@@ -76,6 +76,14 @@ func (p *portal) hasInbox(client uuid.UUID) bool {
 	return p.Inbox != nil && client != uuid.Nil && p.Inbox.Owner() == client
 }
 
+// nextReceived returns a channel that is closed when the next one has come to a client's inbox; nil without one.
+func (p *portal) nextReceived(client uuid.UUID) <-chan struct{} {
+	if !p.hasInbox(client) {
+		return nil
+	}
+	return p.Inbox.Came()
+}
+
 // checkInbox returns CodeNotFound when the client has no inbox.
 func (p *portal) checkInbox(v visit) error {
 	if p.hasInbox(v.client.ID) {

@@ -27,7 +27,7 @@ const (
 	clientShare = 2
 	// gatherMarks is how long a mark waits for further changes: an event is often delivered just after it was accepted.
 	// spreadMarks is how much longer, at most, for each page of the client: so many pages do not all ask at once.
-	gatherMarks = 300 * time.Millisecond
+	gatherMarks = 500 * time.Millisecond
 	spreadMarks = 10 * time.Millisecond
 	// markPause is the least time between two marks of a stream. While changes go on it doubles, up to longestMarkPause:
 	// pages that are told again and again ask ever more rarely.
@@ -41,8 +41,8 @@ const (
 	streamWrite = 10 * time.Second
 )
 
-// How long a page that has a stream does not ask by itself. On a database that nodes share, this node's hub does not hear
-// what the others change, so pages ask as often as without a stream.
+// How long a page that has a stream does not ask by itself. On a database that nodes share, this node does not hear what
+// the others change, so pages ask as often as without a stream.
 const (
 	restAlone  = 10 * time.Minute
 	restShared = 5 * time.Second // soonest of live.js
@@ -195,6 +195,7 @@ func (p *portal) follow(w http.ResponseWriter, r *http.Request, v visit) {
 	mark, changed := fmt.Sprintf("data: %d\n\n", p.Live.rest.Milliseconds()), s.changed
 	// The first mark says that the stream works. What has changed since the page was made is seen with it.
 	last, pause, err := time.Now(), markPause/2, out.send(mark)
+	came := p.nextReceived(v.client.ID)
 	for err == nil {
 		select {
 		case <-r.Context().Done():
@@ -207,6 +208,9 @@ func (p *portal) follow(w http.ResponseWriter, r *http.Request, v visit) {
 			}
 		case <-heartbeat.C:
 			err = out.send("event: heartbeat\ndata: 1\n\n")
+		case <-came: // from elsewhere, perhaps
+			s.mark()
+			came = p.nextReceived(v.client.ID)
 		case <-changed:
 			if pause = min(2*pause, longestMarkPause); time.Since(last) > pause { // after a quiet time
 				pause = markPause / 2

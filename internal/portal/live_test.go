@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,13 +23,15 @@ type opened struct {
 	*httptest.ResponseRecorder
 	t        *testing.T
 	end      context.CancelFunc
-	ended    bool
 	deadline time.Time // of the next write
 	timeout  *time.Timer
-	read     time.Time // until when the request may be read; zero: for ever
-	gone     bool      // the browser
-	marks    int
-	beats    int
+	read     time.Time   // until when the request may be read; zero: for ever
+	gone     atomic.Bool // the browser
+
+	mu           sync.Mutex
+	done         bool
+	marked, beat int
+	text         strings.Builder
 }
 
 func (o *opened) SetReadDeadline(at time.Time) error {
@@ -52,18 +56,45 @@ func (o *opened) Write(p []byte) (int, error) {
 	if left := time.Until(o.deadline); left <= 0 || left > time.Minute {
 		o.t.Errorf("the deadline of a write is %v away", left)
 	}
-	if o.gone {
+	if o.gone.Load() {
 		return 0, errors.New("write: broken pipe")
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	switch text := string(p); {
 	case strings.HasPrefix(text, "data: "):
-		o.marks++
+		o.marked++
 	case strings.HasPrefix(text, "event: heartbeat\n"):
-		o.beats++
+		o.beat++
 	default:
 		o.t.Errorf("the stream has %q", text)
 	}
-	return o.ResponseRecorder.Write(p)
+	return o.text.Write(p)
+}
+
+func (o *opened) marks() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.marked
+}
+
+func (o *opened) beats() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.beat
+}
+
+func (o *opened) body() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// ended reports whether the answer is complete.
+func (o *opened) ended() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.done
 }
 
 func (o *opened) WriteString(text string) (int, error) { return o.Write([]byte(text)) }
@@ -80,7 +111,9 @@ func (f *fixture) follow(session string, client uuid.UUID) *opened {
 	o := &opened{ResponseRecorder: httptest.NewRecorder(), t: f.t, end: end, read: time.Now()}
 	go func() {
 		f.handler.ServeHTTP(o, r)
-		o.ended = true
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.done = true
 	}()
 	f.t.Cleanup(end)
 	after(markPause)
@@ -105,34 +138,48 @@ func TestOpenPageIsToldOfItsClientsChanges(t *testing.T) {
 	inTime(t, func(t *testing.T, f *fixture, live *Live) {
 		s, operators := f.follow(f.signedIn("acme"), acme), f.follow(f.signedIn("operator"), acme)
 		others := f.follow(f.signedIn("rival"), rival)
-		if s.marks != 1 || operators.marks != 1 || others.marks != 1 {
-			t.Fatalf("the first marks: %d, %d, %d", s.marks, operators.marks, others.marks)
+		if s.marks() != 1 || operators.marks() != 1 || others.marks() != 1 {
+			t.Fatalf("the first marks: %d, %d, %d", s.marks(), operators.marks(), others.marks())
 		}
 		h := s.Header()
 		if s.Code != http.StatusOK || h.Get("Content-Type") != "text/event-stream" || h.Get("X-Accel-Buffering") != "no" || h.Get("Cache-Control") != "no-store" || !s.read.IsZero() {
 			t.Errorf("status %d, %v, to be read until %v", s.Code, h, s.read)
 		}
-		if body := s.Body.String(); body != "data: 600000\n\n" {
+		if body := s.body(); body != "data: 600000\n\n" {
 			t.Errorf("a mark is %q", body)
 		}
 		after(markPause)
 		live.Changed(acme)
-		if after(gatherMarks - time.Millisecond); s.marks != 1 {
+		if after(gatherMarks - time.Millisecond); s.marks() != 1 {
 			t.Error("the mark does not wait for what follows")
 		}
-		if after(3 * spreadMarks); s.marks != 2 || operators.marks != 2 || others.marks != 1 {
-			t.Errorf("after a change: %d, %d, and %d of another client's page", s.marks, operators.marks, others.marks)
+		if after(3 * spreadMarks); s.marks() != 2 || operators.marks() != 2 || others.marks() != 1 {
+			t.Errorf("after a change: %d, %d, and %d of another client's page", s.marks(), operators.marks(), others.marks())
 		}
 		for range 1000 {
 			live.Changed(acme)
 			after(10 * time.Millisecond)
 		}
-		if after(longestMarkPause); s.marks < 6 || s.marks > 7 {
-			t.Errorf("10 s with 100 changes a second gave %d marks", s.marks-2)
+		if after(longestMarkPause); s.marks() < 6 || s.marks() > 7 {
+			t.Errorf("10 s with 100 changes a second gave %d marks", s.marks()-2)
 		}
-		before := s.marks
-		if after(10 * time.Minute); s.marks != before || s.beats < 23 || s.beats > 25 {
-			t.Errorf("in ten quiet minutes there were %d marks and %d heartbeats", s.marks-before, s.beats)
+		before := s.marks()
+		if after(10 * time.Minute); s.marks() != before || s.beats() < 23 || s.beats() > 25 {
+			t.Errorf("in ten quiet minutes there were %d marks and %d heartbeats", s.marks()-before, s.beats())
+		}
+	})
+}
+
+// TestInboxTellsItsOwnersPages, whoever has sent something to it.
+func TestInboxTellsItsOwnersPages(t *testing.T) {
+	inTime(t, func(t *testing.T, f *fixture, _ *Live) {
+		came := make(chan struct{})
+		f.came = came
+		s, others := f.follow(f.signedIn("acme"), acme), f.follow(f.signedIn("rival"), rival)
+		f.came = make(chan struct{})
+		close(came)
+		if after(time.Minute); s.marks() != 2 || others.marks() != 1 {
+			t.Errorf("%d marks, and %d of another client's page", s.marks(), others.marks())
 		}
 	})
 }
@@ -153,7 +200,7 @@ func TestManyPagesAreNotToldAtOnce(t *testing.T) {
 			after(100 * time.Millisecond)
 			now := 0
 			for _, s := range all {
-				now += s.marks - 1
+				now += s.marks() - 1
 			}
 			most, told = max(most, now-told), now
 		}
@@ -170,10 +217,10 @@ func TestChangeDuringAMarkIsTold(t *testing.T) {
 		for want := 2; want < 20; want++ {
 			live.Changed(acme)
 			began := time.Now()
-			for before := s.marks; s.marks == before && time.Since(began) < time.Hour; after(time.Millisecond) {
+			for before := s.marks(); s.marks() == before && time.Since(began) < time.Hour; after(time.Millisecond) {
 			}
-			if took := time.Since(began); s.marks != want || took > longestMarkPause+time.Millisecond || want == 2 && took > markPause {
-				t.Fatalf("%d marks, want %d; the last one came after %v", s.marks, want, took)
+			if took := time.Since(began); s.marks() != want || took > longestMarkPause+time.Millisecond || want == 2 && took > markPause {
+				t.Fatalf("%d marks, want %d; the last one came after %v", s.marks(), want, took)
 			}
 		}
 	})
@@ -184,14 +231,16 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 	inTime(t, func(t *testing.T, f *fixture, live *Live) {
 		session := f.signedIn("acme")
 		s, other := f.follow(session, acme), f.follow(f.signedIn("acme"), acme)
-		if after(time.Hour); s.ended || other.ended {
+		if after(time.Hour); s.ended() || other.ended() {
 			t.Fatal("a stream ended by itself")
 		}
-		delete(f.sessions, session)
-		if after(sessionPause); !s.ended || other.ended || live.Streams() != 1 {
-			t.Errorf("after the end of its session: %v, the other's %v, %d streams", s.ended, other.ended, live.Streams())
+		if err := f.EndSession(t.Context(), session); err != nil {
+			t.Fatal(err)
 		}
-		if s := f.follow(session, acme); s.Code != http.StatusNoContent || !s.ended {
+		if after(sessionPause); !s.ended() || other.ended() || live.Streams() != 1 {
+			t.Errorf("after the end of its session: %v, the other's %v, %d streams", s.ended(), other.ended(), live.Streams())
+		}
+		if s := f.follow(session, acme); s.Code != http.StatusNoContent || !s.ended() {
 			t.Errorf("without a session: status %d", s.Code)
 		}
 	})
@@ -204,10 +253,10 @@ func TestStopEndsStreamsAtOnce(t *testing.T) {
 		live.Changed(acme)
 		live.Close()
 		live.Close()
-		if synctest.Wait(); !s.ended || !next.ended || live.Streams() != 0 {
-			t.Errorf("streams have ended: %v, %v; %d are left", s.ended, next.ended, live.Streams())
+		if synctest.Wait(); !s.ended() || !next.ended() || live.Streams() != 0 {
+			t.Errorf("streams have ended: %v, %v; %d are left", s.ended(), next.ended(), live.Streams())
 		}
-		if s := f.follow(f.signedIn("acme"), acme); s.Code != http.StatusNoContent || !s.ended {
+		if s := f.follow(f.signedIn("acme"), acme); s.Code != http.StatusNoContent || !s.ended() {
 			t.Errorf("a stream after the end: status %d", s.Code)
 		}
 		live.Changed(acme)
@@ -219,12 +268,12 @@ func TestStreamEndsWithItsPage(t *testing.T) {
 	inTime(t, func(t *testing.T, f *fixture, live *Live) {
 		s, stuck := f.follow(f.signedIn("acme"), acme), f.follow(f.signedIn("acme"), acme)
 		s.end()
-		if synctest.Wait(); !s.ended || live.Streams() != 1 {
-			t.Errorf("ended: %v, %d streams", s.ended, live.Streams())
+		if synctest.Wait(); !s.ended() || live.Streams() != 1 {
+			t.Errorf("ended: %v, %d streams", s.ended(), live.Streams())
 		}
-		stuck.gone = true
-		if after(heartbeatPause); !stuck.ended || live.Streams() != 0 || len(live.byClient)+len(live.sessions) != 0 {
-			t.Errorf("ended: %v, %d streams, %v, %v", stuck.ended, live.Streams(), live.byClient, live.sessions)
+		stuck.gone.Store(true)
+		if after(heartbeatPause); !stuck.ended() || live.Streams() != 0 || len(live.byClient)+len(live.sessions) != 0 {
+			t.Errorf("ended: %v, %d streams, %v, %v", stuck.ended(), live.Streams(), live.byClient, live.sessions)
 		}
 	})
 }
@@ -238,10 +287,10 @@ func TestStreamsAreBounded(t *testing.T) {
 		follow := func(session string, client uuid.UUID, want bool) {
 			t.Helper()
 			s := f.follow(session, client)
-			if open = append(open, s); s.ended == want || s.Code == http.StatusOK != want {
-				t.Errorf("stream %d: status %d, ended %v", len(open), s.Code, s.ended)
+			if open = append(open, s); s.ended() == want || s.Code == http.StatusOK != want {
+				t.Errorf("stream %d: status %d, ended %v", len(open), s.Code, s.ended())
 			}
-			if !want && (s.Code != http.StatusNoContent || s.marks != 0) {
+			if !want && (s.Code != http.StatusNoContent || s.marks() != 0) {
 				t.Errorf("stream %d is refused with the status %d", len(open), s.Code)
 			}
 		}
@@ -270,8 +319,8 @@ func TestStreamIsNoUseAndNoView(t *testing.T) {
 	inTime(t, func(t *testing.T, f *fixture, live *Live) {
 		s := f.follow(f.signedIn("operator"), acme)
 		after(time.Minute)
-		if s.marks == 0 || f.uses != 0 || len(f.views) != 0 {
-			t.Errorf("%d marks, %d uses, views %v", s.marks, f.uses, f.views)
+		if s.marks() == 0 || f.uses != 0 || len(f.views) != 0 {
+			t.Errorf("%d marks, %d uses, views %v", s.marks(), f.uses, f.views)
 		}
 		f.fail = herald.Errorf(herald.CodeUnavailable, "away")
 		if w := f.request(f.signedIn("acme"), http.MethodHead, of(acme, "/live"), nil); w.Code != http.StatusOK || w.Body.Len() != 0 || live.Streams() != 1 {
@@ -284,8 +333,8 @@ func TestStreamIsNoUseAndNoView(t *testing.T) {
 func TestPagesOfSharedDatabasesAskThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, func(o *Options) { o.Live = NewLive(8, true) })
-		if s := f.follow(f.signedIn("acme"), acme); s.Body.String() != "data: 5000\n\n" {
-			t.Errorf("a mark is %q", s.Body)
+		if s := f.follow(f.signedIn("acme"), acme); s.body() != "data: 5000\n\n" {
+			t.Errorf("a mark is %q", s.body())
 		}
 	})
 }

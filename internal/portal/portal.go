@@ -97,6 +97,8 @@ type Explainer interface {
 type Inbox interface {
 	// Owner is the client that it belongs to; uuid.Nil while there is none.
 	Owner() uuid.UUID
+	// Came returns a channel that is closed when the next one has come.
+	Came() <-chan struct{}
 	// Newest returns what came, newest first, without waiting.
 	Newest() []devinbox.Received
 	// Answer is what webhooks are answered with.

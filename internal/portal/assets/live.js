@@ -10,7 +10,8 @@ import { writeTimes } from "./times.js";
 const soonest = 5e3, latest = 120e3;
 // What is on its way when a page opens has mostly arrived then.
 const first = 1e3;
-// How long the page asks for nothing at least, since when, and whether something has changed since.
+// How long the page asks for nothing at least, since when, and whether it must ask then: because the stream has begun (1), or
+// something has changed (2).
 let wait, asked, marked, timer, asking = false;
 // The stream, how long the page asks for nothing by itself beside it, and when another one may be tried.
 let stream = null, rest = 0, again, silence;
@@ -18,6 +19,8 @@ let stream = null, rest = 0, again, silence;
 // than two heartbeats is lost, and the next one is tried so long after it began at the earliest.
 const mute = 10e3, silent = 60e3;
 
+// A clock that nobody sets.
+const now = () => performance.now();
 const find = () => document.querySelector("[data-live]");
 
 export function enableLive() {
@@ -29,8 +32,8 @@ export function enableLive() {
 // begin is for a page that is opened or shown again. One that is left at once needs no stream.
 function begin(pause) {
   wait = pause;
-  asked = Date.now();
-  marked = false;
+  asked = now();
+  marked = 0;
   again = 0;
   plan();
   setTimeout(listen, first / 2);
@@ -40,23 +43,23 @@ function plan() {
   clearTimeout(timer);
   if (document.hidden || !find()) { hangUp(); return; }
   if (asking) return;
-  const now = Date.now(), due = Number(document.querySelector("[data-due]")?.dataset.due) - now + 1500;
-  const pause = asked + (marked ? wait : Math.max(wait, rest)) - now;
+  const due = Number(document.querySelector("[data-due]")?.dataset.due) - Date.now() + 1500;
+  const pause = asked + (marked ? wait : Math.max(wait, rest)) - now();
   timer = setTimeout(refresh, !marked && due > 0 && due < latest ? due : pause);
 }
 
 // listen opens the stream, if there is none. Only a visible page has one: a browser has few connections to a host.
 function listen() {
   const client = location.pathname.match(/^\/portal\/clients\/[^/]+/);
-  if (stream || document.hidden || !find() || !client || Date.now() < again) return;
-  again = Date.now() + silent;
+  if (stream || document.hidden || !find() || !client || now() < again) return;
+  again = now() + silent;
   stream = new EventSource(client[0] + "/live");
   stream.onmessage = (mark) => {
     hear(silent);
     // After a quiet time the first change is shown at once.
-    if (!rest || !marked && Date.now() > asked + wait) wait = first;
+    if (rest && (marked === 1 || !marked && now() > asked + wait)) wait = first;
+    marked = rest ? 2 : marked || 1;
     rest = Number(mark.data);
-    marked = true;
     plan();
   };
   stream.addEventListener("heartbeat", () => hear(silent));
@@ -78,7 +81,7 @@ function hangUp() {
 
 // lose goes on without the stream. The pages of a service that has stopped do not ask all at once.
 function lose() {
-  if (rest) { asked = Date.now(); wait = first + Math.random() * soonest; }
+  if (rest) { asked = now(); wait = first + Math.random() * soonest; }
   hangUp();
   plan();
 }
@@ -94,7 +97,7 @@ async function refresh() {
   const live = find();
   if (live && !busy()) {
     asking = true;
-    marked = false;
+    marked = 0;
     const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(silent) }).catch(() => null);
     const text = response?.ok ? await response.text().catch(() => "") : "";
     asking = false;
@@ -107,10 +110,10 @@ async function refresh() {
       listen();
     } else {
       wait = Math.min(wait * 1.5, latest);
-      marked = true;
+      marked = 2;
     }
   }
-  asked = Date.now();
+  asked = now();
   plan();
 }
 

@@ -132,7 +132,7 @@ type openPage struct {
 
 	wait   time.Duration // between two times that it asks, at least
 	asked  time.Time
-	marked bool          // since it asked
+	marked int           // since it asked: 1 by the beginning of the stream, 2 by a change
 	rest   time.Duration // how long it asks nothing by itself; 0 without a stream
 }
 
@@ -199,7 +199,7 @@ func (p *pages) refresh(ctx context.Context, one *openPage) {
 	one.wait, one.asked = soonestPoll, time.Now()
 	for {
 		pause := one.wait
-		if !one.marked {
+		if one.marked == 0 {
 			pause = max(pause, one.rest)
 		}
 		select {
@@ -207,10 +207,16 @@ func (p *pages) refresh(ctx context.Context, one *openPage) {
 			return
 		case rest := <-marks:
 			p.marks.Add(1)
-			if one.rest == 0 || !one.marked && time.Since(one.asked) >= one.wait {
+			switch {
+			case one.rest == 0:
+				one.marked = max(one.marked, 1)
+			case one.marked == 1 || one.marked == 0 && time.Since(one.asked) > one.wait:
 				one.wait = firstPoll
+				fallthrough
+			default:
+				one.marked = 2
 			}
-			one.rest, one.marked = rest, true
+			one.rest = rest
 		case <-time.After(time.Until(one.asked.Add(pause))):
 			p.ask(ctx, one)
 		}
@@ -262,14 +268,14 @@ func (p *pages) follow(ctx context.Context, one *openPage, marks chan<- time.Dur
 
 // ask asks for a page: again soon after something was new, and ever more rarely.
 func (p *pages) ask(ctx context.Context, one *openPage) {
-	one.marked = false
+	one.marked = 0
 	rows, err := one.rows(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	if p.asked.Add(1); err != nil {
 		p.failed.Add(1)
-		one.marked = true
+		one.marked = 2
 	}
 	fresh := 0
 	for _, row := range rows {
