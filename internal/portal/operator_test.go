@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"herald"
 )
 
@@ -165,4 +167,32 @@ func TestOperatorSavesEventTypes(t *testing.T) {
 	f.page(session, http.StatusNotFound, eventTypePath+"?name=nothing")
 	f.page(session, http.StatusConflict, eventTypePath+"/delete?name=Data+sync+completed")
 	f.page(session, http.StatusNotFound, eventTypePath+"/delete")
+}
+
+func TestClientsAreFoundBySearch(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("operator")
+	text := f.page(session, http.StatusOK, Path+"clients?search="+url.QueryEscape(" Acme "))
+	has(t, text, `value="Acme"`, of(acme, ""))
+	if strings.Contains(text, of(rival, "")) || f.clientFilter.Search != "Acme" {
+		t.Errorf("searched for %q", f.clientFilter.Search)
+	}
+	has(t, f.page(session, http.StatusOK, Path+"clients?search=%3Cb%3E"), "Nothing matches", "&lt;b&gt;", "Show all")
+	f.nextClient = rival
+	has(t, f.page(session, http.StatusOK, Path+"clients?search=zz"), "Nothing matches so far", `href="/portal/clients?after=`+rival.String()+`&amp;search=zz"`)
+	f.nextClient = uuid.Nil
+	for range clientPage {
+		f.clients = append(f.clients, herald.Client{ID: uuid.New(), Profile: herald.Profile{Name: "Acme & more"}})
+	}
+	last := f.clients[clientPage-2].ID
+	older := "/portal/clients?after=" + last.String() + "&amp;search=Acme"
+	has(t, f.page(session, http.StatusOK, Path+"clients?search=Acme"), `href="`+older+`" rel="next"`)
+	has(t, f.page(session, http.StatusOK, strings.ReplaceAll(older, "&amp;", "&")), `href="/portal/clients?search=Acme">Newest`)
+	if f.clientFilter.After != last || f.clientFilter.Limit != clientPage+1 {
+		t.Errorf("the next page asks for %+v", f.clientFilter)
+	}
+	for _, wrong := range []string{"a%00b", "%ff", strings.Repeat("x", herald.MaxClientSearch+1)} {
+		has(t, f.page(session, http.StatusUnprocessableEntity, Path+"clients?search="+wrong), "The search cannot be read", `role="alert"`)
+	}
+	f.page(f.signedIn("acme"), http.StatusForbidden, Path+"clients?search=Acme")
 }
