@@ -112,11 +112,11 @@ func TestSystemPageSaysWhatNeedsAttention(t *testing.T) {
 	}
 	due := noon.Add(-3 * time.Minute)
 	f.status = herald.Status{At: noon, Version: "1.2.3", Nodes: 2, RetentionDays: 90, Attention: []string{"https://a.example of client x has 12 deliveries pending", "no backup was taken <script>"},
-		Backlog: &herald.Backlog{Pending: herald.MaxBacklog, AtLeast: true, Ready: 7, OldestDue: &due}, Database: &herald.DatabaseStatus{Kind: "SQLite", Bytes: 3 << 30},
+		Backlog: &herald.Backlog{Pending: herald.MaxBacklog, AtLeast: true, Ready: 7, OldestDue: &due}, Database: &herald.DatabaseStatus{Kind: "SQLite", Bytes: 3 << 30, Day: &herald.Growth{Bytes: -5 << 20}},
 		Clients:       []herald.ClientBacklog{{ClientID: acme, Pending: 7, OldestDue: &due}},
 		SlowReceivers: []herald.SlowReceiver{{ClientID: rival, Receiver: "https://a.example", Waiting: 12, Since: due}}}
 	text := f.page(session, http.StatusOK, Path+"system")
-	for _, want := range []string{"2 things need attention", "https://a.example of client x has 12 deliveries pending.", "No backup was taken &lt;script&gt;", "at least 20\u202f000", "3 min ago", "SQLite, 3.0 GiB", "90 days", "Rival", "Acme"} {
+	for _, want := range []string{"2 things need attention", "https://a.example of client x has 12 deliveries pending.", "No backup was taken &lt;script&gt;", "at least 20\u202f000", "3 min ago", "SQLite, 3.0 GiB", "Growth in 24 hours: −5.0 MiB; 7 days: not known yet", "90 days", "Rival", "Acme"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
