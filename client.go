@@ -51,6 +51,30 @@ func CheckClientName(name string) error {
 	return nil
 }
 
+// ClientFilter selects clients. Without a Search it selects all.
+type ClientFilter struct {
+	// Search is a part of the client's name, in any case, or its id, or the first characters of its id. See
+	// CheckClientSearch.
+	Search string
+	// After selects clients older than it, unless it is uuid.Nil.
+	After uuid.UUID
+	Limit int
+}
+
+// MaxClientSearch bounds ClientFilter.Search, in characters: no name is longer.
+const MaxClientSearch = MaxClientName
+
+// CheckClientSearch returns a CodeInvalid Error unless clients can be searched by this text.
+func CheckClientSearch(text string) error {
+	switch n := utf8.RuneCountInString(text); {
+	case n > MaxClientSearch:
+		return Invalid("search", "%d characters; at most %d are taken", n, MaxClientSearch)
+	case strings.ContainsRune(text, 0) || !utf8.ValidString(text):
+		return Invalid("search", "it holds U+0000, or is not UTF-8")
+	}
+	return nil
+}
+
 // Limits on API keys (spec section 6.2).
 const (
 	MaxKeys          = 10

@@ -57,4 +57,13 @@ type SlowReceiver struct {
 type DatabaseStatus struct {
 	Kind  string `json:"kind" doc:"SQLite or PostgreSQL."`
 	Bytes int64  `json:"bytes" doc:"Its size on disk, with its log on SQLite."`
+	// Day and Week are nil while no size of that time is kept.
+	Day  *Growth `json:"growthDay,omitempty" doc:"How it has grown in the last 24 hours; absent: not known yet."`
+	Week *Growth `json:"growthWeek,omitempty" doc:"How it has grown in the last 7 days; absent: not known yet."`
+}
+
+// Growth is how much larger a database is than it was.
+type Growth struct {
+	Since time.Time `json:"since" doc:"When it had the size that is compared: the last one kept before that time, at most a quarter of it earlier."`
+	Bytes int64     `json:"bytes" doc:"How much larger it is now; less than 0: smaller."`
 }

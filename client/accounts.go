@@ -31,6 +31,16 @@ func (c *API) Clients(ctx context.Context, u Cursor) (Page[Account], error) {
 	return get[Page[Account]](ctx, c, "/clients", u.values())
 }
 
+// SearchClients lists the clients whose name has a text, in any case, or whose id begins with it, newest first. A page
+// of a long search may have fewer results than its limit, or none, and a Next.
+func (c *API) SearchClients(ctx context.Context, text string, u Cursor) (Page[Account], error) {
+	values := u.values()
+	if text != "" {
+		values.Set("search", text)
+	}
+	return get[Page[Account]](ctx, c, "/clients", values)
+}
+
 // Client returns a client.
 func (c *API) Client(ctx context.Context, id uuid.UUID) (Account, error) {
 	return get[Account](ctx, c, "/clients/"+id.String(), nil)

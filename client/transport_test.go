@@ -37,6 +37,10 @@ func TestCallsOnTheWire(t *testing.T) {
 			_, err := c.Clients(ctx, client.Cursor{After: anID, Limit: 7})
 			return err
 		},
+		"GET /clients?after=" + id + "&search=caf%C3%A9+%26+co ": func(c *client.API) error {
+			_, err := c.SearchClients(ctx, "café & co", client.Cursor{After: anID})
+			return err
+		},
 		"GET /clients/" + id + " ":                       func(c *client.API) error { _, err := c.Client(ctx, anID); return err },
 		"PUT /clients/" + id + ` {"name":"B"}`:           func(c *client.API) error { return c.RenameClient(ctx, anID, "B") },
 		"DELETE /clients/" + id + " ":                    func(c *client.API) error { return c.DeleteClient(ctx, anID) },

@@ -25,8 +25,9 @@ var accountColumns = []cli.Column[client.Account]{
 
 type clientsList struct {
 	connection
-	Limit int       `help:"Clients to show, at most 500." default:"50"`
-	After uuid.UUID `help:"Only those after this one." placeholder:"ID"`
+	Search string    `help:"Only those whose name has this text, in any case, or whose id begins with it." placeholder:"TEXT"`
+	Limit  int       `help:"Clients to show, at most 500." default:"50"`
+	After  uuid.UUID `help:"Only those after this one." placeholder:"ID"`
 }
 
 // Run lists clients.
@@ -35,7 +36,7 @@ func (c *clientsList) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return err
 	}
-	page, err := service.Clients(ctx, client.Cursor{Limit: c.Limit, After: c.After})
+	page, err := service.SearchClients(ctx, c.Search, client.Cursor{Limit: c.Limit, After: c.After})
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ const (
 	statusJSON  = `{"attention":["https://acme.example of client ` + clientID + ` has 12 deliveries pending, the oldest since 2026-11-23T02:00:00Z"],"version":"1.2.3","at":"2026-11-23T03:00:00Z","nodes":3,
 		"backlog":{"pending":20000,"ready":3,"waiting":12,"held":19985,"atLeast":true,"oldestDue":"2026-11-23T02:59:50Z"},
 		"slowReceivers":[{"clientId":"` + clientID + `","receiver":"https://acme.example","waiting":12,"since":"2026-11-23T02:00:00Z"}],
-		"database":{"kind":"SQLite","bytes":12345678},"lastBackup":"2026-11-22T03:00:00Z"}`
+		"database":{"kind":"SQLite","bytes":12345678,"growthDay":{"since":"2026-11-22T02:59:00Z","bytes":1310720}},"lastBackup":"2026-11-22T03:00:00Z"}`
 	receiptJSON = `{"id":"` + eventID + `","alertCount":1,"alertIds":["` + alertID + `"]}`
 )
 

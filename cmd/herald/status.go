@@ -36,6 +36,18 @@ var statusFields = []cli.Column[herald.Status]{
 		}
 		return fmt.Sprintf("%s, %s", s.Database.Kind, sizeOf(s.Database.Bytes))
 	}},
+	{Head: "GROWTH IN 24 H", Cell: func(s herald.Status) string {
+		if s.Database == nil {
+			return ""
+		}
+		return grown(s.Database.Day)
+	}},
+	{Head: "GROWTH IN 7 D", Cell: func(s herald.Status) string {
+		if s.Database == nil {
+			return ""
+		}
+		return grown(s.Database.Week)
+	}},
 	{Head: "LAST BACKUP", Cell: func(s herald.Status) string {
 		switch {
 		case s.LastBackup != nil:
@@ -64,6 +76,17 @@ func pendingOf(b *herald.Backlog) string {
 		more = "more than "
 	}
 	return fmt.Sprintf("%s%d: %d ready, %d waiting, %d held by a node", more, b.Pending, b.Ready, b.Waiting, b.Held)
+}
+
+// grown shows how much larger the database is, with a sign.
+func grown(g *herald.Growth) string {
+	switch {
+	case g == nil:
+		return "not known yet"
+	case g.Bytes < 0:
+		return fmt.Sprintf("-%s since %s", sizeOf(-g.Bytes), cli.Time(g.Since))
+	}
+	return fmt.Sprintf("+%s since %s", sizeOf(g.Bytes), cli.Time(g.Since))
 }
 
 // sizeOf shows a number of bytes.

@@ -262,6 +262,7 @@ const (
 	statisticsInterval  = 2 * time.Second
 	expireInterval      = 10 * time.Minute
 	keyUsesInterval     = time.Minute
+	sizeInterval        = time.Minute
 	stepPause           = 10 * time.Millisecond // after a step that had something to do
 )
 
@@ -299,6 +300,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"delete old entries of the audit log", a.store.ExpireAuditLog, expireInterval},
 		{"delete ended sessions", a.store.ExpireSessions, expireInterval},
 		{"store the uses of API keys", a.store.SaveKeyUses, keyUsesInterval},
+		{"keep the size of the database", a.store.SampleSize, sizeInterval},
 		{"follow the secret key file", r.step, rereadInterval},
 	} {
 		a.background.Go(func() {

@@ -46,9 +46,11 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	keys := api.NewAuth(p.clients, a.config.OperatorKeys).WithUses(a.store)
 	p.registry.MustRegister(keys.Metric())
 	var auth codat.Authenticator = keys
+	var publisher portal.Publisher = p.intake // of the portal, whose sessions do not come by auth
 	if a.config.RateLimit > 0 {
 		a.limitEvents = ratelimit.NewEvents(p.intake, hasRules(p.clients), a.log)
-		auth = ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow).WithEvents(a.limitEvents)
+		limiter := ratelimit.New(auth, a.config.RateLimit, a.config.RateWindow).WithEvents(a.limitEvents)
+		auth, publisher = limiter, limiter.Limited(p.intake)
 	}
 	codat.Register(mux, codat.Options{
 		Auth: auth, Rules: a.store, Alerts: a.store, Profiles: a.store, Keys: a.store, Previewer: p.explainer,
@@ -72,7 +74,7 @@ func (a *App) handler(p parts) (http.Handler, error) {
 	}
 	mux.Handle("GET /deliveries/redeliver", api.NotAllowed{}) // GET /deliveries/{id} would take the word for an id
 	unsubscribe.Register(mux, p.box, a.store)
-	if err := a.registerPortal(mux, keys, p); err != nil {
+	if err := a.registerPortal(mux, keys, publisher, p); err != nil {
 		return nil, fmt.Errorf("register the portal: %w", err)
 	}
 	unsubscribe.RegisterConfirm(mux, p.box, confirmations{a.store, a.engine})
@@ -108,7 +110,7 @@ func hasRules(clients *clientcache.Cache) ratelimit.Rules {
 }
 
 // registerPortal puts the portal on the mux or, without it, the page for browsers at /.
-func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, p parts) error {
+func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, publisher portal.Publisher, p parts) error {
 	if a.config.NoPortal {
 		welcome.Register(mux, a.config.Version)
 		return nil
@@ -116,7 +118,7 @@ func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, p parts) error 
 	welcome.Redirect(mux, portal.Path)
 	return portal.Register(mux, portal.Options{
 		Keys: keys, Sessions: a.store, Deliveries: a.store, Sender: p.control, Events: a.store, Rules: a.store, Clients: a.store, Audit: a.store,
-		Explainer: p.explainer, Inbox: a.config.Inbox, Publisher: p.intake, Previewer: p.explainer, ReadData: native.ReadData, ExampleBody: intake.ExampleBody,
+		Explainer: p.explainer, Inbox: a.config.Inbox, Publisher: publisher, Previewer: p.explainer, ReadData: native.ReadData, ExampleBody: intake.ExampleBody,
 		Alerts: a.store, Profiles: a.store, APIKeys: a.store, Mailboxes: a.store, CheckURL: p.guard.CheckURL,
 		Catalogue: p.clients.Catalogue, Secure: a.config.secure(), FrameAncestors: a.config.PortalFrameAncestors,
 		Now: a.clock.Now, Version: a.config.Version,

@@ -1,10 +1,13 @@
 package app_test
 
 import (
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"herald/client"
 	"herald/internal/app"
@@ -116,4 +119,51 @@ func TestOwnLimitRaisesItsEvents(t *testing.T) {
 			return status == 200
 		})
 	})
+}
+
+// TestExamplesOfThePortalCountAsPublishes: from the catalogue and tests of a rule, by a key's session and by a link's.
+func TestExamplesOfThePortalCountAsPublishes(t *testing.T) {
+	f := newFixture(t, func(c *app.Config) { c.RateLimit, c.RateWindow = 4, time.Hour })
+	hook := newReceiver(t, nil)
+	rule := f.rule(hook.URL, uuid.Nil) // the first request
+	link, err := f.operator.CreatePortalLink(t.Context(), f.account.ID, client.PortalLinkOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, secret, _ := strings.Cut(link.URL, "#")
+	byKey, byLink, operator := newBrowser(t), newBrowser(t), newBrowser(t)
+	byKey.do(f, "/portal/sign-in", url.Values{"key": {f.account.APIKey}})
+	byLink.do(f, "/portal/link", url.Values{"secret": {secret}})
+	operator.do(f, "/portal/sign-in", url.Values{"key": {operatorKey}})
+	example := url.Values{"company": {company.String()}, "data": {`{"syncId":"my own text","syncType":"Expense","FailureStage":"Pushing"}`}}
+	send, test := f.pagesOf()+"/catalogue/Sync%20Failed", f.pagesOf()+"/rules/"+rule.ID.String()+"/test"
+	for _, one := range []struct {
+		by   *browser
+		path string
+		form url.Values
+	}{{byKey, send, example}, {byLink, send, example}, {byKey, test, url.Values{}}} {
+		if status, to, text := one.by.do(f, one.path, one.form); status != 303 || !strings.Contains(to, "/events/") {
+			t.Fatalf("%s answers %d: %.2000s", one.path, status, text)
+		}
+	}
+	const words = "Rate limit reached: 4 requests in 1h0m0s. Try again in "
+	if _, _, body := f.call("POST", "/events", f.account.APIKey, eventText+"}"); !strings.Contains(body, words) {
+		t.Errorf("POST /events says %s", body)
+	}
+	for _, by := range []*browser{byKey, byLink} {
+		if status, _, text := by.do(f, send, example); status != 429 || !strings.Contains(text, words) || !strings.Contains(text, "my own text") {
+			t.Errorf("an example over the limit: %d %s", status, text)
+		}
+		if status, _, text := by.do(f, test, url.Values{}); status != 429 || !strings.Contains(text, words) {
+			t.Errorf("a test over the limit: %d %s", status, text)
+		}
+	}
+	for range 3 {
+		if status, _, text := operator.do(f, send, example); status != 303 {
+			t.Errorf("the operator: %d %s", status, text)
+		}
+	}
+	if status, _, body := f.call("GET", "/events?client="+f.account.ID.String(), operatorKey, ""); status != 200 || strings.Count(body, `"type"`) != 6 {
+		t.Errorf("want the events that were answered: %d %s", status, body)
+	}
 }

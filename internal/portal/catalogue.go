@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -187,13 +188,26 @@ func (p *portal) sendExample(r *http.Request, v visit) (answer, error) {
 		if err == nil {
 			return seeOther("%s?notice=published", v.client.path("/events/"+receipts[0].EventID.String())), nil
 		}
+		if wait, over := overLimit(err); over {
+			form.Error = messageOf(err)
+			a := page("catalogue-type.html", show.Name, show)
+			a.status, a.retryAfter = http.StatusTooManyRequests, wait
+			return a, nil
+		}
 		if err := form.explain(err); err != nil {
 			return answer{}, err
 		}
 	}
-	a := page("catalogue-type.html", show.Name, show)
-	a.status = http.StatusUnprocessableEntity
-	return a, nil
+	return wrong("catalogue-type.html", show.Name, show), nil
+}
+
+// overLimit reports whether an error is about a limit, and how long to wait.
+func overLimit(err error) (wait time.Duration, over bool) {
+	var refused *herald.Error
+	if !errors.As(err, &refused) || refused.Code != herald.CodeTooMany {
+		return 0, false
+	}
+	return refused.RetryAfter, true
 }
 
 // explain puts the message of a refused event beside its field. It returns errors that are not about the event.

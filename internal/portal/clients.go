@@ -60,9 +60,28 @@ func (c client) Manage() string { return managePath(c.ID) }
 
 // clientListView is what the operator's list of clients shows.
 type clientListView struct {
-	Rows         []clientRow
+	Search filterField
+	Rows   []clientRow
+	// Older is the address of the next page, First that of the first one, on the others. Both keep the search.
 	Older, First string
-	New          newClientForm
+	// Partly says that the search has not come to its end, and found nothing so far.
+	Partly bool
+	New    newClientForm
+}
+
+// clientsPath returns the address of the list of clients.
+func clientsPath(search string, after uuid.UUID) string {
+	values := make(url.Values)
+	if search != "" {
+		values.Set("search", search)
+	}
+	if after != uuid.Nil {
+		values.Set("after", after.String())
+	}
+	if len(values) == 0 {
+		return Path + "clients"
+	}
+	return Path + "clients?" + values.Encode()
 }
 
 // newClientForm makes a client.
@@ -83,7 +102,12 @@ func (p *portal) showClients(r *http.Request, form newClientForm) (answer, error
 	if err != nil {
 		return answer{}, err
 	}
-	found, err := p.Clients.Clients(r.Context(), after, clientPage+1)
+	list := clientListView{New: form, Search: filterField{Value: strings.TrimSpace(r.URL.Query().Get("search"))}}
+	found, next, err := p.Clients.Clients(r.Context(), herald.ClientFilter{Search: list.Search.Value, After: after, Limit: clientPage + 1})
+	if herald.CodeOf(err) == herald.CodeInvalid {
+		list.Search = filterField{Error: "The search: " + messageOf(err) + "."}
+		return wrong("clients.html", "Clients", list), nil
+	}
 	if err != nil {
 		return answer{}, err
 	}
@@ -95,13 +119,15 @@ func (p *portal) showClients(r *http.Request, form newClientForm) (answer, error
 	if err != nil {
 		return answer{}, err
 	}
-	list := clientListView{New: form}
 	if after != uuid.Nil {
-		list.First = Path + "clients"
+		list.First = clientsPath(list.Search.Value, uuid.Nil)
 	}
 	if len(found) > clientPage {
 		found = found[:clientPage]
-		list.Older = Path + "clients?" + url.Values{"after": {found[clientPage-1].ID.String()}}.Encode()
+		next = found[clientPage-1].ID
+	}
+	if next != uuid.Nil {
+		list.Older, list.Partly = clientsPath(list.Search.Value, next), len(found) == 0
 	}
 	backlog := make(map[uuid.UUID]herald.ClientBacklog)
 	for _, b := range status.Clients {

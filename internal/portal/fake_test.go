@@ -64,6 +64,9 @@ type fake struct {
 	recovered    []herald.DeliveryFilter
 	views        []string // what RecordView was called with
 	status       herald.Status
+	clients      []herald.Client // besides Acme and its rival
+	clientFilter herald.ClientFilter
+	nextClient   uuid.UUID // that Clients returns
 }
 
 func (f *fake) ByKey(_ context.Context, key string) (herald.Caller, error) {
@@ -331,8 +334,14 @@ func (f *fake) Resubscribe(_ context.Context, _ herald.Caller, client uuid.UUID,
 	return f.fail
 }
 
-func (f *fake) Clients(context.Context, uuid.UUID, int) ([]herald.Client, error) {
-	return []herald.Client{{ID: rival, Profile: herald.Profile{Name: "Rival"}}, {ID: acme, Profile: herald.Profile{Name: "Acme"}}}, nil
+func (f *fake) Clients(_ context.Context, q herald.ClientFilter) (found []herald.Client, next uuid.UUID, err error) {
+	f.clientFilter = q
+	for _, c := range append([]herald.Client{{ID: rival, Profile: herald.Profile{Name: "Rival"}}, {ID: acme, Profile: herald.Profile{Name: "Acme"}}}, f.clients...) {
+		if strings.Contains(c.Profile.Name, q.Search) && len(found) < q.Limit {
+			found = append(found, c)
+		}
+	}
+	return found, f.nextClient, herald.CheckClientSearch(q.Search)
 }
 
 func (f *fake) Issues(_ context.Context, client uuid.UUID, filter herald.IssueFilter) (found []herald.Issue, next uuid.UUID, err error) {

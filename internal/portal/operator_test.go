@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"herald"
 )
 
@@ -110,11 +112,11 @@ func TestSystemPageSaysWhatNeedsAttention(t *testing.T) {
 	}
 	due := noon.Add(-3 * time.Minute)
 	f.status = herald.Status{At: noon, Version: "1.2.3", Nodes: 2, RetentionDays: 90, Attention: []string{"https://a.example of client x has 12 deliveries pending", "no backup was taken <script>"},
-		Backlog: &herald.Backlog{Pending: herald.MaxBacklog, AtLeast: true, Ready: 7, OldestDue: &due}, Database: &herald.DatabaseStatus{Kind: "SQLite", Bytes: 3 << 30},
+		Backlog: &herald.Backlog{Pending: herald.MaxBacklog, AtLeast: true, Ready: 7, OldestDue: &due}, Database: &herald.DatabaseStatus{Kind: "SQLite", Bytes: 3 << 30, Day: &herald.Growth{Bytes: -5 << 20}},
 		Clients:       []herald.ClientBacklog{{ClientID: acme, Pending: 7, OldestDue: &due}},
 		SlowReceivers: []herald.SlowReceiver{{ClientID: rival, Receiver: "https://a.example", Waiting: 12, Since: due}}}
 	text := f.page(session, http.StatusOK, Path+"system")
-	for _, want := range []string{"2 things need attention", "https://a.example of client x has 12 deliveries pending.", "No backup was taken &lt;script&gt;", "at least 20\u202f000", "3 min ago", "SQLite, 3.0 GiB", "90 days", "Rival", "Acme"} {
+	for _, want := range []string{"2 things need attention", "https://a.example of client x has 12 deliveries pending.", "No backup was taken &lt;script&gt;", "at least 20\u202f000", "3 min ago", "SQLite, 3.0 GiB", "Growth in 24 hours: −5.0 MiB; 7 days: not known yet", "90 days", "Rival", "Acme"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
@@ -165,4 +167,32 @@ func TestOperatorSavesEventTypes(t *testing.T) {
 	f.page(session, http.StatusNotFound, eventTypePath+"?name=nothing")
 	f.page(session, http.StatusConflict, eventTypePath+"/delete?name=Data+sync+completed")
 	f.page(session, http.StatusNotFound, eventTypePath+"/delete")
+}
+
+func TestClientsAreFoundBySearch(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("operator")
+	text := f.page(session, http.StatusOK, Path+"clients?search="+url.QueryEscape(" Acme "))
+	has(t, text, `value="Acme"`, of(acme, ""))
+	if strings.Contains(text, of(rival, "")) || f.clientFilter.Search != "Acme" {
+		t.Errorf("searched for %q", f.clientFilter.Search)
+	}
+	has(t, f.page(session, http.StatusOK, Path+"clients?search=%3Cb%3E"), "Nothing matches", "&lt;b&gt;", "Show all")
+	f.nextClient = rival
+	has(t, f.page(session, http.StatusOK, Path+"clients?search=zz"), "Nothing matches so far", `href="/portal/clients?after=`+rival.String()+`&amp;search=zz"`)
+	f.nextClient = uuid.Nil
+	for range clientPage {
+		f.clients = append(f.clients, herald.Client{ID: uuid.New(), Profile: herald.Profile{Name: "Acme & more"}})
+	}
+	last := f.clients[clientPage-2].ID
+	older := "/portal/clients?after=" + last.String() + "&amp;search=Acme"
+	has(t, f.page(session, http.StatusOK, Path+"clients?search=Acme"), `href="`+older+`" rel="next"`)
+	has(t, f.page(session, http.StatusOK, strings.ReplaceAll(older, "&amp;", "&")), `href="/portal/clients?search=Acme">Newest`)
+	if f.clientFilter.After != last || f.clientFilter.Limit != clientPage+1 {
+		t.Errorf("the next page asks for %+v", f.clientFilter)
+	}
+	for _, wrong := range []string{"a%00b", "%ff", strings.Repeat("x", herald.MaxClientSearch+1)} {
+		has(t, f.page(session, http.StatusUnprocessableEntity, Path+"clients?search="+wrong), "The search cannot be read", `role="alert"`)
+	}
+	f.page(f.signedIn("acme"), http.StatusForbidden, Path+"clients?search=Acme")
 }

@@ -174,8 +174,9 @@ type Audit interface {
 
 // Clients reads the clients.
 type Clients interface {
-	// Clients lists up to limit clients, newest first, after the client after.
-	Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error)
+	// Clients lists the clients that meet the filter, newest first. A long search is split: next is the After of
+	// the following part, uuid.Nil at the end. CodeInvalid for a text that cannot be searched.
+	Clients(ctx context.Context, f herald.ClientFilter) (found []herald.Client, next uuid.UUID, err error)
 	// Client returns a client; CodeNotFound when there is none.
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 }

@@ -63,6 +63,25 @@ func (s systemView) Size() string {
 	return s.Database.Kind + ", " + byteSize(int(s.Database.Bytes))
 }
 
+// Growth says how much larger the database is than a day and a week ago; empty if it does not answer.
+func (s systemView) Growth() string {
+	if s.Database == nil {
+		return ""
+	}
+	return "24 hours: " + grown(s.Database.Day) + "; 7 days: " + grown(s.Database.Week)
+}
+
+// grown says how much larger something is, with a sign.
+func grown(g *herald.Growth) string {
+	switch {
+	case g == nil:
+		return "not known yet"
+	case g.Bytes < 0:
+		return "−" + byteSize(int(-g.Bytes))
+	}
+	return "+" + byteSize(int(g.Bytes))
+}
+
 // Retention is how long history is kept.
 func (s systemView) Retention() string {
 	if s.RetentionDays == 1 {

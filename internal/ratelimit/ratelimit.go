@@ -10,6 +10,7 @@
 package ratelimit
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strconv"
@@ -80,12 +81,35 @@ func (l *Limiter) Caller(r *http.Request) (herald.Caller, error) {
 	header.Set(headerRemaining, strconv.Itoa(remaining))
 	header.Set(headerReset, ends.UTC().Format(timeFormat))
 	if !ok {
-		left := ends.Sub(now)
-		return herald.Caller{}, &herald.Error{Code: herald.CodeTooMany, RetryAfter: left,
-			Message: "Rate limit reached: " + strconv.Itoa(l.limit) + " requests in " + l.window.String() +
-				". Try again in " + strconv.Itoa(int(math.Ceil(left.Seconds()))) + " s."}
+		return herald.Caller{}, l.refused(ends.Sub(now))
 	}
 	return caller, err // a request that the role forbids counts too
+}
+
+// refused is the error of a request over the limit, in a window that ends after left.
+func (l *Limiter) refused(left time.Duration) error {
+	return &herald.Error{Code: herald.CodeTooMany, RetryAfter: left,
+		Message: "Rate limit reached: " + strconv.Itoa(l.limit) + " requests in " + l.window.String() +
+			". Try again in " + strconv.Itoa(int(math.Ceil(left.Seconds()))) + " s."}
+}
+
+// Limited returns a Publisher for callers who do not come by Caller, such as a session of the portal. Each publish
+// counts as a request of its client; over the limit the error is that of Caller. The operator has no limit.
+func (l *Limiter) Limited(p Publisher) Publisher { return limited{l, p} }
+
+type limited struct {
+	limiter   *Limiter
+	publisher Publisher
+}
+
+func (p limited) Publish(ctx context.Context, caller herald.Caller, pubs []herald.Publication) ([]herald.Receipt, error) {
+	if !caller.Operator {
+		now := time.Now()
+		if _, ends, ok := p.limiter.take(caller.Key.ClientID, now); !ok {
+			return nil, p.limiter.refused(ends.Sub(now))
+		}
+	}
+	return p.publisher.Publish(ctx, caller, pubs)
 }
 
 // take counts a client's request if the limit allows it. It returns how many requests

@@ -1,6 +1,8 @@
 package ratelimit
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -120,4 +122,53 @@ func TestAtOnceNoMoreThanTheLimitPass(t *testing.T) {
 	if n := passed.Load(); n != 100 {
 		t.Errorf("%d passed, want 100", n)
 	}
+}
+
+// TestPortalsPublishesCountInTheClientsWindow: with those of its keys. The operator's do not, nor do other clients'.
+func TestPortalsPublishesCountInTheClientsWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acme, rival := uuid.New(), uuid.New()
+		p := &raised{begun: time.Now()}
+		counted := &counted{}
+		l := New(callers{}, 2, time.Minute).WithEvents(NewEvents(p, always, nil))
+		publisher := l.Limited(counted)
+		publish := func(by herald.Caller) error {
+			_, err := publisher.Publish(t.Context(), by, nil)
+			return err
+		}
+		byKey, byLink := herald.Caller{Key: herald.Key{ID: uuid.New(), ClientID: acme}}, herald.Caller{Key: herald.Key{ClientID: acme}}
+		if err := publish(byKey); err != nil {
+			t.Error(err)
+		}
+		if err := call(l, acme.String()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(20 * time.Second)
+		api := call(l, acme.String())
+		for _, by := range []herald.Caller{byKey, byLink} {
+			err := publish(by)
+			var refused *herald.Error
+			if !errors.As(err, &refused) || refused.Code != herald.CodeTooMany || refused.RetryAfter != 40*time.Second || err.Error() != api.Error() {
+				t.Errorf("over the limit: %v; POST /events says %v", err, api)
+			}
+		}
+		if n := len(l.events.queue); n != 1 {
+			t.Errorf("the client hears %d times that its limit is reached", n)
+		}
+		if err := errors.Join(publish(herald.Caller{Operator: true}), publish(herald.Caller{Key: herald.Key{ClientID: rival}})); err != nil || counted.n != 3 {
+			t.Errorf("%v; %d were published", err, counted.n)
+		}
+		time.Sleep(40 * time.Second)
+		if err := publish(byLink); err != nil {
+			t.Errorf("in the next window: %v", err)
+		}
+	})
+}
+
+// counted is a Publisher that counts.
+type counted struct{ n int }
+
+func (c *counted) Publish(context.Context, herald.Caller, []herald.Publication) ([]herald.Receipt, error) {
+	c.n++
+	return nil, nil
 }

@@ -123,26 +123,6 @@ func (s *Store) oneClient(ctx context.Context, q querier, scan func(*sql.Rows) (
 	return c, s.failed("read a client", err)
 }
 
-// Clients lists up to limit clients, newest first, with nothing of their profiles but the names. It
-// lists only clients older than after, unless after is uuid.Nil.
-func (s *Store) Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error) {
-	ctx, done, err := s.readTurn(ctx, uuid.Nil)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	var c conditions
-	c.add("deleted_at IS NULL")
-	if after != uuid.Nil {
-		c.add("id < %s", after)
-	}
-	clients, err := list(ctx, s.lists, func(rows *sql.Rows) (c herald.Client, err error) {
-		err = rows.Scan(&c.ID, &c.Profile.Name, &c.Version, &c.Revision)
-		return c, err
-	}, `SELECT id, name, version, version + settings_version FROM clients WHERE `+c.where()+` ORDER BY id DESC LIMIT `+c.bind(limit), c.args...)
-	return clients, s.failed("list clients", err)
-}
-
 // RenameClient changes a client's name. The error is CodeNotFound when there is no such
 // client.
 func (s *Store) RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID, name string) error {

@@ -48,6 +48,9 @@ func (s *Store) Keys(ctx context.Context, client uuid.UUID) ([]herald.Key, error
 		if at := s.keyUses.of(keys[i].ID); at != 0 && fromMicros(at).After(keys[i].LastUse) {
 			keys[i].LastUse = fromMicros(at)
 		}
+		if used := keys[i].LastUse; !used.IsZero() && used.Before(keys[i].CreatedAt) {
+			keys[i].LastUse = keys[i].CreatedAt // it was cut to the minute
+		}
 	}
 	return keys, s.failed("list API keys", err)
 }

@@ -33,6 +33,9 @@ type dialect struct {
 	// withPrefix returns an SQL condition: an id has the same first n bytes as another,
 	// which ends in zeros. It is a range of the key.
 	withPrefix func(id, zeros string, n int) string
+	// contains returns an SQL condition: a text has a part, which is in lower case. Only ASCII letters of
+	// the text are compared in any case.
+	contains func(text, part string) string
 	// idList is a SELECT of the ids in a parameter %s, which is a JSON array of their texts.
 	idList string
 	// joinOfAlert returns the text that joins a table of deliveries to the alerts

@@ -25,8 +25,9 @@ func sqliteDialect() dialect {
 		joinOfAlert: func(table, alias string) string {
 			return `CROSS JOIN ` + table + ` ON ` + alias + `.id BETWEEN a.id AND CAST(substr(a.id, 1, 15) || x'ff' AS BLOB)`
 		},
-		alertOf: sqliteAlertOf,
-		idList:  `SELECT unhex(value, '-') AS id FROM json_each(%s)`,
+		alertOf:  sqliteAlertOf,
+		contains: func(text, part string) string { return "instr(lower(" + text + "), " + part + ") > 0" },
+		idList:   `SELECT unhex(value, '-') AS id FROM json_each(%s)`,
 		withPrefix: func(id, zeros string, n int) string {
 			return fmt.Sprintf(`%s BETWEEN %s AND CAST(substr(%[2]s, 1, %[3]d) || x'%[4]s' AS BLOB)`, id, zeros, n, strings.Repeat("ff", 16-n))
 		},

@@ -36,8 +36,8 @@ FROM (SELECT client_id, lane, node, due_at, made_at FROM queue ORDER BY id LIMIT
 	lastBackupSQL = `SELECT id FROM audit WHERE client_id IS NULL AND action = $1 ORDER BY id DESC LIMIT 1`
 )
 
-// Status returns what the database knows of the service's status: nodes, backlog, slow receivers, size and
-// last backup. It reads at most herald.MaxBacklog rows of the queue.
+// Status returns what the database knows of the service's status: nodes, backlog, slow receivers, size,
+// growth and last backup. It reads at most herald.MaxBacklog rows of the queue.
 func (s *Store) Status(ctx context.Context) (status herald.Status, err error) {
 	ctx, done, err := s.readTurn(ctx, uuid.Nil)
 	if err != nil {
@@ -57,8 +57,11 @@ func (s *Store) Status(ctx context.Context) (status herald.Status, err error) {
 	if err := s.backlog(ctx, now, &status); err != nil {
 		return status, s.failed("count what is pending", err)
 	}
-	if status.Database, err = s.size(ctx); err != nil {
+	if status.Database, err = s.size(ctx, s.lists); err != nil {
 		return status, s.failed("measure the database", err)
+	}
+	if err := s.addGrowth(ctx, status.At, status.Database); err != nil {
+		return status, s.failed("read how the database has grown", err)
 	}
 	taken, err := first(ctx, s.lists, scanID, lastBackupSQL, string(herald.BackupTaken))
 	if err == nil {
@@ -120,9 +123,9 @@ func earlier(t *time.Time, us int64) *time.Time {
 }
 
 // size returns the size of the database. SQLite's is that of its files.
-func (s *Store) size(ctx context.Context) (*herald.DatabaseStatus, error) {
+func (s *Store) size(ctx context.Context, q querier) (*herald.DatabaseStatus, error) {
 	if s.dialect.shared {
-		n, err := first(ctx, s.lists, scanInt, `SELECT pg_database_size(current_database())`)
+		n, err := first(ctx, q, scanInt, `SELECT pg_database_size(current_database())`)
 		return &herald.DatabaseStatus{Kind: "PostgreSQL", Bytes: n}, err
 	}
 	d := &herald.DatabaseStatus{Kind: "SQLite"}

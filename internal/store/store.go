@@ -128,12 +128,12 @@ type Store struct {
 	readTurns   *turns
 	changeTurns *turns
 	// The constants of the same names, or less in tests.
-	searchLimit, setLimit, openLimit, segmentAlerts, statisticsLimit, backlogLimit int
-	node                                                                           atomic.Int64 // this node's incarnation, 0 before Register
-	holding                                                                        holding
-	probe                                                                          probe
-	folding                                                                        folding
-	keyUses                                                                        keyUses
+	searchLimit, setLimit, openLimit, segmentAlerts, statisticsLimit, backlogLimit, clientSearchLimit int
+	node                                                                                              atomic.Int64 // this node's incarnation, 0 before Register
+	holding                                                                                           holding
+	probe                                                                                             probe
+	folding                                                                                           folding
+	keyUses                                                                                           keyUses
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool
@@ -148,7 +148,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.MaxRules == 0 {
 		o.MaxRules = DefaultMaxRules
 	}
-	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, happened: o.Happened, searchLimit: searchLimit, setLimit: setLimit, openLimit: openLimit, segmentAlerts: segmentAlerts, statisticsLimit: statisticsLimit, backlogLimit: backlogLimit, locks: make(chan struct{}, clientLocks),
+	s := &Store{options: o, box: o.Box, log: o.Logger, changed: o.Changed, happened: o.Happened, searchLimit: searchLimit, setLimit: setLimit, openLimit: openLimit, segmentAlerts: segmentAlerts, statisticsLimit: statisticsLimit, backlogLimit: backlogLimit, clientSearchLimit: clientSearchLimit, locks: make(chan struct{}, clientLocks),
 		readTurns: newTurns(listsAtOnce, listsAtOnce/2), changeTurns: newTurns(changesAtOnce, changesAtOnce/2)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

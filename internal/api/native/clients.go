@@ -98,8 +98,9 @@ func (s *surface) registerClients() {
 	call(s, huma.Operation{
 		OperationID: "listClients", Method: http.MethodGet, Path: "/clients", Tags: tags,
 		DefaultStatus: http.StatusOK,
-		Summary:       "List the clients", Description: "Newest first.",
-		Parameters: pageParameters(),
+		Summary:       "List the clients", Description: "Newest first. A long search is split: then a page has fewer results, or none, and next all the same.",
+		Parameters: append(pageParameters(), openapi.QueryParameter("search", huma.Schema{Type: "string"},
+			"A part of the name, in any case, or the id, or at least its first 8 digits. At most 200 characters.")),
 	}, withOperatorKey, s.listClients)
 	call(s, huma.Operation{
 		OperationID: "getClient", Method: http.MethodGet, Path: "/clients/{id}", Tags: tags,
@@ -211,15 +212,19 @@ func (s *surface) deleteClientKey(r *http.Request, caller herald.Caller) (openap
 
 func (s *surface) listClients(r *http.Request, _ herald.Caller) (page[account], error) {
 	p := parametersOf(r)
-	limit, after := p.limit(), p.id("after")
+	limit, f := p.limit(), herald.ClientFilter{Search: p.text("search"), After: p.id("after")}
 	if p.err != nil {
 		return page[account]{}, p.err
 	}
-	clients, err := s.Clients.Clients(r.Context(), after, limit+1)
+	if err := herald.CheckClientSearch(f.Search); err != nil {
+		return page[account]{}, nameMember(err)
+	}
+	f.Limit = limit + 1
+	clients, next, err := s.Clients.Clients(r.Context(), f)
 	if err != nil {
 		return page[account]{}, err
 	}
-	return pageOf(clients, limit, uuid.Nil, func(c herald.Client) uuid.UUID { return c.ID }, accountOf), nil
+	return pageOf(clients, limit, next, func(c herald.Client) uuid.UUID { return c.ID }, accountOf), nil
 }
 
 func (s *surface) getClient(r *http.Request, _ herald.Caller) (account, error) {

@@ -268,8 +268,8 @@ func (f *fake) CreateClient(_ context.Context, _ herald.Caller, name string, _ h
 	return c, "key of " + name, nil
 }
 
-func (f *fake) Clients(_ context.Context, after uuid.UUID, limit int) ([]herald.Client, error) {
-	return newest(f.clients, after, limit, func(c herald.Client) uuid.UUID { return c.ID }, func(herald.Client) bool { return true }), nil
+func (f *fake) Clients(_ context.Context, q herald.ClientFilter) (found []herald.Client, next uuid.UUID, err error) {
+	return newest(f.clients, q.After, q.Limit, func(c herald.Client) uuid.UUID { return c.ID }, func(c herald.Client) bool { return strings.Contains(c.Profile.Name, q.Search) }), uuid.Nil, nil
 }
 
 func (f *fake) client(id uuid.UUID) (int, error) {

@@ -108,9 +108,9 @@ type Clients interface {
 	// CreateClient returns the client and the plain text of its first key. An
 	// empty role means herald.Developer.
 	CreateClient(ctx context.Context, by herald.Caller, name string, role herald.Role) (herald.Client, string, error)
-	// Clients lists up to limit clients, newest first. It begins after the
-	// client after, unless that is uuid.Nil.
-	Clients(ctx context.Context, after uuid.UUID, limit int) ([]herald.Client, error)
+	// Clients lists the clients that meet the filter, newest first. A long search is split: next is the After of
+	// the following part, uuid.Nil at the end.
+	Clients(ctx context.Context, f herald.ClientFilter) (found []herald.Client, next uuid.UUID, err error)
 	Client(ctx context.Context, id uuid.UUID) (herald.Client, error)
 	RenameClient(ctx context.Context, by herald.Caller, id uuid.UUID, name string) error
 	DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID) error

@@ -405,6 +405,11 @@ func TestClientsAreMadeListedRenamedAndDeleted(t *testing.T) {
 		t.Error(diff)
 	}
 	other := r.must(http.StatusCreated, operatorKey, "POST", "/clients", `{"name":"Other"}`)["id"].(string)
+	if found := r.must(http.StatusOK, operatorKey, "GET", "/clients?limit=1&search=Oth", "")["results"].([]any); len(found) != 1 || found[0].(object)["id"] != other {
+		t.Errorf("the search finds %v", found)
+	}
+	r.refused(http.StatusBadRequest, "search", "at most 200 are taken", operatorKey, "GET", "/clients?search="+strings.Repeat("x", 201), "")
+	r.refused(http.StatusBadRequest, "search", "U+0000", operatorKey, "GET", "/clients?search=a%00", "")
 	if diff := cmp.Diff([][]string{{other}, {id}}, r.pages(operatorKey, "/clients", "1")); diff != "" {
 		t.Error(diff)
 	}

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/css"
+	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -145,13 +147,15 @@ func run[T any](tab *Tab, what string, action chromedp.Action[T]) T {
 	return result
 }
 
-func command[P, R any](tab *Tab, c cdp.Command[P, R], params P) {
+func command[P, R any](tab *Tab, c cdp.Command[P, R], params P) R {
 	tab.t.Helper()
 	ctx, cancel := context.WithTimeout(tab.ctx, patience)
 	defer cancel()
-	if _, err := chromedp.Call(ctx, c, params); err != nil {
+	result, err := chromedp.Call(ctx, c, params)
+	if err != nil {
 		tab.t.Fatalf("%s: %v", c.Method, err)
 	}
+	return result
 }
 
 // Look sets the width in px, and the colours: light or dark. A narrow screen is touched.
@@ -160,6 +164,26 @@ func (tab *Tab) Look(width int, scheme string) {
 	command(tab, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: int64(width), Height: 800, DeviceScaleFactor: 1})
 	command(tab, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: width < 640})
 	command(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+}
+
+// Print shows pages as they are printed, in light colours, until the next Look.
+func (tab *Tab) Print() {
+	tab.t.Helper()
+	command(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}})
+}
+
+// Force makes what a selector finds look as if it had some pseudo-classes, such as hover; without any, as it is. It
+// returns how many elements it found.
+func (tab *Tab) Force(selector string, classes ...string) int {
+	tab.t.Helper()
+	command(tab, dom.Enable, dom.EnableParams{})
+	command(tab, css.Enable, cdp.Empty{})
+	root := command(tab, dom.GetDocument, dom.GetDocumentParams{})
+	found := command(tab, dom.QuerySelectorAll, dom.QuerySelectorAllParams{NodeID: root.Root.NodeID, Selector: selector}).NodeIDs
+	for _, node := range found {
+		command(tab, css.ForcePseudoState, css.ForcePseudoStateParams{NodeID: node, ForcedPseudoClasses: append([]string{}, classes...)})
+	}
+	return len(found)
 }
 
 // Scripts switches scripts on or off, from the next page on.

@@ -163,7 +163,7 @@ func linksOf(t *testing.T, path, text string) (links []string) {
 // inStates are addresses of pages that no link leads to, and of lists in their other states.
 func (a *account) inStates() []string {
 	return []string{
-		"/portal", "/portal/", "/portal/sign-in", "/portal/link", "/portal/nowhere",
+		"/portal", "/portal/", "/portal/sign-in", "/portal/link", "/portal/nowhere", "/portal/clients?search=nothing", "/portal/clients?search=" + strings.Repeat("x", herald.MaxClientSearch+1),
 		a.path(""), a.path("/"), a.path("/nowhere"), a.path("/find?id=" + uuid.NewString()), a.path("/find?id=x"), a.path("/deliveries/" + uuid.NewString()),
 		a.path("/deliveries?state=failed"), a.path("/deliveries?receiver=https://nobody.example/"), a.path("/deliveries?state=open&since=yesterday&company=x&type=Sync+Faild&reason=none"),
 		a.path("/events/" + uuid.NewString()), a.path("/events?company=" + uuid.NewString()), a.path("/events?since=yesterday&until=x&company=x&type=Sync+Faild"),

@@ -1,0 +1,121 @@
+package browser_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"herald"
+	"herald/client"
+	"herald/internal/test/browser"
+)
+
+// hidden lists what a printed page does not show of the facts, and which controls it shows.
+const hidden = `(() => {
+	const found = [], shows = (e) => e.checkVisibility({contentVisibilityAuto: true, visibilityProperty: true}) && e.getClientRects().length > 0;
+	const name = (e) => e.outerHTML.slice(0, 80);
+	for (const e of document.querySelectorAll("button, input, select, textarea, a.button, nav a, header.top, .copy, .more a")) if (shows(e)) found.push("a control: " + name(e));
+	for (const e of document.querySelectorAll("main section, main dd, main details > :not(summary), main pre, main table.headers td, main time")) if (!shows(e)) found.push("not shown: " + name(e));
+	for (const e of document.querySelectorAll("main pre, main td, main dd, main section")) {
+		if (shows(e) && (e.scrollHeight > e.clientHeight + 2 && getComputedStyle(e).overflowY !== "visible" || e.scrollWidth > e.clientWidth + 2 && getComputedStyle(e).overflowX !== "visible")) found.push("cut: " + name(e));
+	}
+	const wide = document.documentElement;
+	if (wide.scrollWidth > wide.clientWidth) found.push("the page is " + wide.scrollWidth + " px wide, the paper " + wide.clientWidth);
+	return found;
+})()`
+
+// TestPrintedDeliveryIsWhole: on paper, the page of a delivery shows everything, folds nothing and has no controls.
+func TestPrintedDeliveryIsWhole(t *testing.T) {
+	s := startService(t)
+	a := s.account("Acme")
+	a.rule("Sync Failed", receiver(t, answers(http.StatusUnauthorized, `{"error":"`+strings.Repeat("a long text ", 60)+`","last":"end of the answer"}`)), uuid.Nil)
+	data := map[string]any{"syncId": "c2b7e5a4-1f0d-4d3e-9a52-6b7f3f1f2a10", "syncType": "Expense", "FailureStage": "Pushing", "zlines": make([]int, 120), "zlast": "end of the body"}
+	text, err := json.Marshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.api.Publish(t.Context(), client.Event{Type: "Sync Failed", CompanyID: companies[0], Data: text}); err != nil {
+		t.Fatal(err)
+	}
+	failed := pick(a.attempted(1), herald.Failed)
+	tab := s.signedIn(t, a.key("developer").APIKey)
+	for _, width := range []int{768, 390} { // A4, and a phone that prints
+		tab.Look(width, "dark")
+		tab.Open(a.path("/deliveries/"+failed.ID.String()), http.StatusOK)
+		tab.Print()
+		if found := browser.Ask[[]string](tab, hidden); len(found) > 0 {
+			t.Errorf("%d px: %s", width, strings.Join(found, "\n"))
+		}
+		paper := tab.Text("main")
+		for _, want := range []string{"Your server answered 401", "end of the answer", "end of the body", "Attempt 1", "curl", failed.ID.String()[:8], "Authorization"} {
+			if !strings.Contains(paper, want) {
+				t.Errorf("%d px: the paper does not have %q", width, want)
+			}
+		}
+		if ground := browser.Ask[string](tab, `getComputedStyle(document.body).backgroundColor`); ground != "rgb(255, 255, 255)" {
+			t.Errorf("the paper is %s", ground)
+		}
+	}
+}
+
+// usable selects what can be used, and rows that lie under the pointer.
+const usable = "a[href], button, input, select, textarea, summary, tbody tr"
+
+// outlines lists the elements whose outline does not stand out from what is around it, by less than 3 to 1 (WCAG 1.4.11).
+const outlines = `(() => {
+	const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+	const pixel = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+	const light = (c) => { const [r, g, b] = c.map((v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+	const found = [];
+	for (const e of document.querySelectorAll("a[href], button, input, select, textarea, summary")) {
+		if (!e.checkVisibility({visibilityProperty: true})) continue;
+		const own = getComputedStyle(e), after = getComputedStyle(e, "::after"), style = own.outlineStyle !== "none" ? own : after;
+		if (style.outlineStyle === "none") continue; // tabThrough finds these
+		let around = parseFloat(style.outlineOffset) < 0 ? e : e.parentElement;
+		while (around && pixel(getComputedStyle(around).backgroundColor)[3] < 255) around = around.parentElement;
+		const a = light(pixel(style.outlineColor)), b = light(pixel(around ? getComputedStyle(around).backgroundColor : "white"));
+		const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+		if (ratio < 3) found.push(ratio.toFixed(2) + " to 1: " + e.outerHTML.slice(0, 100));
+	}
+	return found;
+})()`
+
+// TestContrastOnHoverAndFocus: in both colours, what the pointer or the focus is on can be read, and the outline of the
+// focus is seen.
+func TestContrastOnHoverAndFocus(t *testing.T) {
+	s := startService(t)
+	a := s.account("Acme")
+	a.seed(t)
+	failed := pick(a.attempted(2), herald.Failed)
+	tab := s.signedIn(t, operatorKey)
+	const contrast = `axe.run(document, {preload: false, resultTypes: ["violations"], runOnly: ["color-contrast", "link-in-text-block"]})
+		.then((r) => r.violations.flatMap((v) => v.nodes.slice(0, 3).map((n) => n.failureSummary.replaceAll("\n", " ") + " " + n.html.slice(0, 200))))`
+	for _, path := range []string{
+		"/portal/clients", "/portal/operator/clients/" + a.ID.String(), "/portal/event-types", "/portal/system", a.path(""), a.path("/deliveries"),
+		a.path("/deliveries/" + failed.ID.String()), a.path("/rules/new"), a.path("/catalogue/Sync%20Failed"), a.path("/settings/keys"),
+	} {
+		for _, scheme := range []string{"light", "dark"} {
+			tab.Look(1440, scheme)
+			tab.Open(path, http.StatusOK)
+			browser.Ask[bool](tab, axe+"; true")
+			for what, classes := range map[string][]string{"hover": {"hover"}, "focus": {"focus", "focus-visible"}, "hover and focus": {"hover", "focus", "focus-visible"}} {
+				if n := tab.Force(usable, classes...); n < 5 {
+					t.Fatalf("%s: %d elements can be used", path, n)
+				}
+				for _, found := range browser.Ask[[]string](tab, contrast) {
+					t.Errorf("%s, %s, %s: %s", path, scheme, what, found)
+				}
+				if what == "hover" {
+					continue
+				}
+				for _, found := range browser.Ask[[]string](tab, outlines) {
+					t.Errorf("%s, %s, %s: the outline has %s", path, scheme, what, found)
+				}
+			}
+			tab.Force(usable)
+		}
+	}
+}
