@@ -8,11 +8,12 @@ import (
 	"herald"
 )
 
-// The record of an attempt is one value of bytes, because JSON costs three times as much time and room:
+// The record of an attempt is one value of bytes, because JSON costs more time and room:
 // a version, and then the fields in a fixed order. Numbers are varints. A text is its length and its
 // bytes, or a number of commonTexts. Lists and maps begin with one more than their length; 0 is nil.
 //
-// A new field comes at the end of the whole record with a new version, so that older records are read.
+// A new field is written after all others. A record that ends before it does not have it, and an older
+// version does not read on: so nodes of two versions read each other's. Any other change needs a new version.
 
 const recordVersion = 1
 
