@@ -43,10 +43,7 @@ func commitBatches(b *testing.B, o Options, size int) {
 			prepared := f.prepareOn(f.client, version, true)
 			item := prepared.Alerts[0].Items[0]
 			item.Node = node
-			encoded, err := encodeResult(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200), State: herald.Delivered})
-			if err != nil {
-				b.Fatal(err)
-			}
+			encoded := encodeResult(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200), State: herald.Delivered})
 			requests = append(requests, &request{client: f.client.ID, events: []work.PreparedEvent{prepared}})
 			results = append(results, &request{client: f.client.ID, result: encoded})
 		}

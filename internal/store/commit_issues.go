@@ -64,7 +64,7 @@ type issueChanges struct {
 func issueChangesOf(requests []*request) issueChanges {
 	var c issueChanges
 	for _, req := range requests {
-		if req.result != nil && req.refused == nil {
+		if req.result != nil && !req.result.late && req.refused == nil {
 			c.add(&req.result.Result)
 		}
 	}

@@ -168,11 +168,7 @@ func testIssuesOfOneBatch(t *testing.T, f *fixture) {
 	results = append(results, failedForGood(f.due(hook), herald.ReasonStatus, 401), reached(f.due("https://c.example/")))
 	var requests []*request
 	for _, r := range results {
-		encoded, err := encodeResult(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		requests = append(requests, &request{client: f.client.ID, result: encoded})
+		requests = append(requests, &request{client: f.client.ID, result: encodeResult(r)})
 	}
 	for _, err := range f.commitTogether(requests) {
 		if err != nil {

@@ -132,7 +132,7 @@ func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
 	}
 	t.conn.Release()
 	for _, req := range b.results {
-		if !w.moved[req.result.Item.ID] {
+		if !req.result.late && !w.moved[req.result.Item.ID] {
 			req.refused = work.ErrNotHeld
 		}
 	}
@@ -283,7 +283,7 @@ q(id, client_id, lane, address, made_at, node, attempt, retries)`,
 // statement for all would need a join to give each row its own values.
 func (t *postgresWriting) retry() {
 	for _, req := range t.results {
-		if r := req.result; r.State == herald.Pending {
+		if r := req.result; r.State == herald.Pending && !r.late {
 			t.Queue(retryQueueSQL, t.dueAt(r), r.Retries, r.Item.ID[:], r.Item.Node, r.Item.Attempt).Exec(func(tag pgconn.CommandTag) error {
 				t.moved[r.Item.ID] = tag.RowsAffected() > 0
 				return nil
@@ -292,22 +292,31 @@ func (t *postgresWriting) retry() {
 	}
 }
 
-// end moves deliveries that have ended to history.
+// end moves deliveries that have ended to history, with the attempts that ended them.
 func (t *postgresWriting) end() {
 	var (
-		ids, clients            [][]byte
-		addresses, reasons      []string
-		attempts, states, nodes []int64
-		counts                  = postgresCounting{counting: counting{now: t.now}}
+		ids, clients, records             [][]byte
+		addresses, reasons, lastReasons   []string
+		attempts, states, nodes, statuses []int64
+		counts                            = postgresCounting{counting: counting{now: t.now}}
 	)
 	for _, req := range t.results {
-		if r := req.result; r.State != herald.Pending {
-			ids, clients, addresses = append(ids, r.Item.ID[:]), append(clients, r.Item.ClientID[:]), append(addresses, r.Item.Address)
-			attempts, nodes = append(attempts, int64(r.Item.Attempt)), append(nodes, r.Item.Node)
-			states, reasons = append(states, int64(r.State)), append(reasons, string(r.Reason))
-			counts.next()
-			counts.delivery(r.Item.ClientID, r.Item.Address, r.State, r.Reason, t.now)
+		r := req.result
+		if r.State == herald.Pending || r.late {
+			continue
 		}
+		d := r.ended()
+		ids, clients, addresses = append(ids, d.id[:]), append(clients, d.client[:]), append(addresses, d.address)
+		attempts, nodes = append(attempts, int64(d.n)), append(nodes, r.Item.Node)
+		states, reasons, records = append(states, int64(d.state)), append(reasons, string(d.reason)), append(records, d.record)
+		var status int64
+		var last string
+		if d.by != nil {
+			status, last = int64(d.by.Status), string(d.by.Reason)
+		}
+		statuses, lastReasons = append(statuses, status), append(lastReasons, last)
+		counts.next()
+		counts.ended(d)
 	}
 	if len(ids) == 0 {
 		return
@@ -318,15 +327,17 @@ func (t *postgresWriting) end() {
 		err := rows.Scan(&id)
 		t.moved[id] = true
 		return err
-	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now, row, starts)
+	}, postgresEndSQL, ids, nodes, attempts, clients, addresses, states, reasons, t.now, row, starts, statuses, lastReasons, records)
 }
 
 const postgresEndSQL = `WITH ended AS (
 DELETE FROM queue WHERE id = ANY($1::uuid[])
 AND ((id, node, attempt) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]))) IS TRUE RETURNING id),
-moved AS (INSERT INTO deliveries (id, client_id, address, state, reason, done_at)
-SELECT id, client_id, address, state, reason, $8
-FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[]) r(id, client_id, address, state, reason)
+moved AS (INSERT INTO deliveries (id, client_id, address, state, reason, done_at, attempt, last_status, last_reason, record)
+SELECT id, client_id, address, state, reason, $8, CASE WHEN record IS NOT NULL THEN n END,
+CASE WHEN record IS NOT NULL THEN status END, CASE WHEN record IS NOT NULL THEN last_reason END, record
+FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $3::bigint[], $11::bigint[], $12::text[], $13::bytea[])
+r(id, client_id, address, state, reason, n, status, last_reason, record)
 WHERE (id IN (SELECT id FROM ended)) IS TRUE RETURNING id),
 logged AS (INSERT INTO statistics_log (body)
 SELECT CASE WHEN n = cardinality($1::uuid[]) THEN $9::bytea ELSE (
@@ -356,22 +367,22 @@ func (c *postgresCounting) row() (row []byte, starts []int32) {
 	return row, append(c.starts, int32(len(row)+1))
 }
 
+// addAttempts adds the attempts that did not end their deliveries.
 func (t *postgresWriting) addAttempts() {
 	var (
-		ids, timings, requests, responses [][]byte
-		numbers, at, statuses             []int64
-		outcomes, reasons, errs           []string
-		counts                            = postgresCounting{counting: counting{now: t.now}}
+		ids, records          [][]byte
+		numbers, at, statuses []int64
+		outcomes, reasons     []string
+		counts                = postgresCounting{counting: counting{now: t.now}}
 	)
 	for _, req := range t.results {
 		r, a := req.result, req.result.Attempt
-		if a == nil {
+		if a == nil || r.State != herald.Pending && !r.late {
 			continue
 		}
 		ids, numbers, at = append(ids, r.Item.ID[:]), append(numbers, int64(r.Item.Attempt)), append(at, micros(a.At))
 		outcomes, statuses = append(outcomes, string(a.Outcome)), append(statuses, int64(a.Status))
-		reasons, errs = append(reasons, string(a.Reason)), append(errs, a.Error)
-		timings, requests, responses = append(timings, r.timings), append(requests, r.request), append(responses, r.response)
+		reasons, records = append(reasons, string(a.Reason)), append(records, r.record)
 		counts.next()
 		counts.attempt(r.Item.ClientID, r.Item.Address, a)
 	}
@@ -379,14 +390,16 @@ func (t *postgresWriting) addAttempts() {
 		return
 	}
 	row, starts := counts.row()
-	t.Queue(`WITH added AS (INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
-SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::bytea[])
+	t.Queue(`WITH added AS (INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, record)
+SELECT id, n, at, outcome, status, reason, '', record
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bytea[]) r(id, n, at, outcome, status, reason, record)
+WHERE (EXISTS (SELECT 1 FROM deliveries d WHERE d.id = r.id AND d.attempt = r.n)) IS NOT TRUE
 ON CONFLICT DO NOTHING RETURNING delivery_id, n)
 INSERT INTO statistics_log (body)
-SELECT CASE WHEN n = cardinality($1::uuid[]) THEN $11::bytea ELSE (
-SELECT substring($11::bytea FOR ($12::int[])[1] - 1) || string_agg(substring($11::bytea FROM ($12::int[])[k] FOR ($12::int[])[k + 1] - ($12::int[])[k]), '')
+SELECT CASE WHEN n = cardinality($1::uuid[]) THEN $8::bytea ELSE (
+SELECT substring($8::bytea FOR ($9::int[])[1] - 1) || string_agg(substring($8::bytea FROM ($9::int[])[k] FOR ($9::int[])[k + 1] - ($9::int[])[k]), '')
 FROM (SELECT min(k)::int k FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY e(id, n, k)
 WHERE ((id, n) IN (SELECT delivery_id, n FROM added)) IS TRUE GROUP BY id, n) e
 ) END FROM (SELECT count(*) n FROM added) a WHERE n > 0`,
-		ids, numbers, at, outcomes, statuses, reasons, errs, timings, requests, responses, row, starts)
+		ids, numbers, at, outcomes, statuses, reasons, records, row, starts)
 }

@@ -1,18 +1,30 @@
 package store
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
+	"errors"
 
+	"github.com/google/uuid"
+
+	"herald"
 	"herald/internal/work"
 )
 
-// encodedResult is a work.Result with the JSON of its attempt. The JSON is encoded before
-// the writer's loop, which must not wait for it.
+// The attempt that ends a delivery is stored in the delivery's own row, because most deliveries have no
+// other. The table attempts has the others:
+//
+//	result ─▶ still held? ── retry ─▶ attempts, and the row of queue waits
+//	              │   └────── final ▶ deliveries, with the attempt
+//	              └─ no ────────────▶ attempts, unless it is on record
+//
+// So an attempt is in one of the two tables, and counted when it is added there.
+
+// encodedResult is a work.Result with its attempt's record. The record is encoded before the writer's
+// loop, which must not wait for it.
 type encodedResult struct {
 	work.Result
-	timings, request, response []byte
+	record []byte // nil without an attempt
+	// late says that the delivery is not held any more: only the attempt is stored.
+	late bool
 }
 
 // Record stores the result of an attempt and returns when it is synced to disk. The
@@ -22,43 +34,54 @@ type encodedResult struct {
 // Errors: work.ErrNotHeld when the delivery was cancelled or another node took it over;
 // CodeUnavailable when the database fails. The caller can then repeat the call.
 func (s *Store) Record(r work.Result) error {
-	encoded, err := encodeResult(r)
-	if err != nil {
+	result := encodeResult(r)
+	err := s.writer.do(result.request())
+	if !errors.Is(err, work.ErrNotHeld) || r.Attempt == nil {
 		return err
 	}
-	return s.writer.do(&request{client: r.Item.ClientID, rows: 3, bytes: len(encoded.timings) + len(encoded.request) + len(encoded.response), result: encoded})
+	late := *result
+	late.late = true
+	if failed := s.writer.do(late.request()); failed != nil {
+		return failed
+	}
+	return err
 }
 
-func encodeResult(r work.Result) (*encodedResult, error) {
+func (r *encodedResult) request() *request {
+	return &request{client: r.Item.ClientID, rows: 2, bytes: len(r.record), result: r}
+}
+
+func encodeResult(r work.Result) *encodedResult {
 	encoded := &encodedResult{Result: r}
-	if r.Attempt == nil {
-		return encoded, nil
+	if r.Attempt != nil {
+		encoded.record = encodeAttempt(r.Attempt)
 	}
-	for _, part := range []struct {
-		value any
-		into  *[]byte
-	}{
-		{r.Attempt.Timings, &encoded.timings},
-		{r.Attempt.Request, &encoded.request},
-		{r.Attempt.Response, &encoded.response},
-	} {
-		text, err := encodeCompact(part.value)
-		if err != nil {
-			return nil, fmt.Errorf("encode an attempt's record: %w", err)
-		}
-		*part.into = text
-	}
-	return encoded, nil
+	return encoded
 }
 
-// encodeCompact is json.Marshal without the escapes for HTML. With those, a response of 64 KiB of
-// "<" would take six times as much.
-func encodeCompact(value any) ([]byte, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return nil, err
+// endedDelivery is a row of deliveries.
+type endedDelivery struct {
+	id, client uuid.UUID
+	address    string
+	state      herald.State
+	reason     herald.Reason
+	// by is the attempt that ended it, n its number and record what encodeAttempt makes of it. by is nil
+	// if no attempt did.
+	by     *herald.Attempt
+	n      int
+	record []byte
+}
+
+// args are the arguments of addDeliverySQL for a delivery that ended at a time in microseconds.
+func (d *endedDelivery) args(at int64) []any {
+	args := []any{d.id[:], d.client[:], d.address, int64(d.state), string(d.reason), at, nil, nil, nil, nil}
+	if d.by != nil {
+		copy(args[6:], []any{int64(d.n), int64(d.by.Status), string(d.by.Reason), d.record})
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return args
+}
+
+// ended is the row for a result that ends its delivery.
+func (r *encodedResult) ended() *endedDelivery {
+	return &endedDelivery{r.Item.ID, r.Item.ClientID, r.Item.Address, r.State, r.Reason, r.Attempt, r.Item.Attempt, r.record}
 }

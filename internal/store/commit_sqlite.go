@@ -65,13 +65,13 @@ first_event = excluded.first_event, n = excluded.n, expires_at = excluded.expire
 	retryQueueSQL = `UPDATE queue SET node = NULL, due_at = $1, attempt = attempt + 1, retries = $2
 WHERE id = $3 AND node = $4 AND attempt = $5`
 
-	deliveriesInto = `INTO deliveries (id, client_id, address, state, reason, done_at) VALUES `
-	addDeliverySQL = `INSERT ` + deliveriesInto + `($1, $2, $3, $4, $5, $6)`
+	deliveriesInto = `INTO deliveries (id, client_id, address, state, reason, done_at, attempt, last_status, last_reason, record) VALUES `
+	addDeliverySQL = `INSERT ` + deliveriesInto + `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 
-	// Another node may have recorded this attempt as "may have been sent"
-	// already, see FreeOrphans.
-	addAttemptSQL = `INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, timings, request, response)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`
+	// The attempt may be on record: another node has recorded it as "may have been sent", see
+	// FreeOrphans, or the answer to a commit was lost.
+	addAttemptSQL = `INSERT INTO attempts (delivery_id, n, at, outcome, status, reason, error, record)
+SELECT $1, $2, $3, $4, $5, $6, '', $7 WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = $1 AND attempt = $2) ON CONFLICT DO NOTHING`
 )
 
 // preparedSQL is a prepared statement, or several, and the text.
@@ -218,7 +218,7 @@ type sqliteWriting struct {
 	ctx context.Context
 	*statements
 	*batch
-	ended    []*encodedResult // what addEnded adds
+	ended    []*endedDelivery // what addEnded adds
 	counting counting
 }
 
@@ -271,27 +271,40 @@ func (t *sqliteWriting) accept() error {
 }
 
 func (t *sqliteWriting) record(req *request) error {
-	held, err := t.moveDelivery(req.result)
+	r := req.result
+	if r.late {
+		return t.addAttemptOf(r)
+	}
+	held, err := t.moveDelivery(r)
 	if err != nil {
 		return err
 	}
 	if !held {
 		req.refused = work.ErrNotHeld
+		return nil
 	}
-	r, a := req.result, req.result.Attempt
+	if r.State != herald.Pending {
+		t.ended = append(t.ended, r.ended())
+		t.counting.ended(r.ended())
+		return nil
+	}
+	return t.addAttemptOf(r)
+}
+
+func (t *sqliteWriting) addAttemptOf(r *encodedResult) error {
+	a := r.Attempt
 	if a == nil {
 		return nil
 	}
-	n, err := affected(t.addAttempt.ExecContext(t.ctx, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
-		r.timings, r.request, r.response))
+	n, err := affected(t.addAttempt.ExecContext(t.ctx, r.Item.ID[:], r.Item.Attempt, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), r.record))
 	if n > 0 {
 		t.counting.attempt(r.Item.ClientID, r.Item.Address, a)
 	}
 	return err
 }
 
-// moveDelivery ends the delivery, or lets it wait for its next attempt. It reports whether
-// this node still held it.
+// moveDelivery takes the delivery out of the queue, or lets it wait there for its next attempt. It
+// reports whether this node still held it.
 func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	d := &r.Item
 	if r.State == herald.Pending {
@@ -299,18 +312,10 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 		return n > 0, err
 	}
 	n, err := affected(t.endQueue.ExecContext(t.ctx, d.ID[:], d.Node, d.Attempt))
-	if err != nil || n == 0 {
-		return false, err
-	}
-	t.counting.delivery(d.ClientID, d.Address, r.State, r.Reason, t.now)
-	t.ended = append(t.ended, r)
-	return true, nil
+	return n > 0, err
 }
 
 // addEnded adds the deliveries that have ended to history.
 func (t *sqliteWriting) addEnded() error {
-	return insert(t.ctx, &t.addDeliveries, t.ended, func(row *statement, r *encodedResult) error {
-		d := &r.Item
-		return row.bind(d.ID[:], d.ClientID[:], d.Address, int(r.State), string(r.Reason), t.now)
-	})
+	return insert(t.ctx, &t.addDeliveries, t.ended, func(row *statement, d *endedDelivery) error { return row.bind(d.args(t.now)...) })
 }

@@ -226,10 +226,7 @@ func testBatchesOfAnySizeKeepTheirRowsApart(t *testing.T, f *fixture) {
 				t.Fatalf("request %d of %d: %v", i, size, err)
 			}
 			item := e.Alerts[0].Items[0]
-			encoded, err := encodeResult(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200+i), State: herald.Delivered})
-			if err != nil {
-				t.Fatal(err)
-			}
+			encoded := encodeResult(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeDelivered, 200+i), State: herald.Delivered})
 			results = append(results, &request{client: f.client.ID, result: encoded})
 		}
 		for i, err := range f.commitTogether(results) {

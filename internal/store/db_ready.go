@@ -86,7 +86,7 @@ func (s *Store) tryPublish(ctx context.Context) error {
 		{addEventSQL, []any{event[:], client[:], "", nil, nil, now, "", nil}},
 		{addAlertSQL, []any{alert[:], client[:], event[:], client[:], "", nil, "", []byte{}}},
 		{addQueueSQL, []any{delivery[:], client[:], "", "", now, now, nil, 1, 0}},
-		{addDeliverySQL, []any{delivery[:], client[:], "", 1, "", now}},
+		{addDeliverySQL, (&endedDelivery{id: delivery, client: client}).args(now)},
 		{`ROLLBACK TO SAVEPOINT publish`, nil},
 		{s.dialect.smallChange, nil},
 	} {

@@ -135,17 +135,24 @@ func (c *counting) save(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// addEnded adds a delivery to history and counts it.
-func (c *counting) addEnded(ctx context.Context, tx *sql.Tx, id, client uuid.UUID, address string, state herald.State, reason herald.Reason) error {
-	c.delivery(client, address, state, reason, c.now)
-	_, err := tx.ExecContext(ctx, addDeliverySQL, id[:], client[:], address, int64(state), string(reason), c.now)
+// addEnded adds a delivery to history, with the attempt that ended it, and counts both.
+func (c *counting) addEnded(ctx context.Context, tx *sql.Tx, d *endedDelivery) error {
+	c.ended(d)
+	_, err := tx.ExecContext(ctx, addDeliverySQL, d.args(c.now)...)
 	return err
 }
 
+// ended adds the entries for a delivery that ends, and for the attempt that ends it.
+func (c *counting) ended(d *endedDelivery) {
+	c.delivery(d.client, d.address, d.state, d.reason, c.now)
+	if d.by != nil {
+		c.attempt(d.client, d.address, d.by)
+	}
+}
+
 // addAttempt adds an attempt to history, and counts it unless it is there already.
-func (c *counting) addAttempt(ctx context.Context, tx *sql.Tx, client uuid.UUID, address string, a *herald.Attempt, timings, request, response []byte) error {
-	n, err := affected(tx.ExecContext(ctx, addAttemptSQL, a.DeliveryID[:], a.N, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), a.Error,
-		timings, request, response))
+func (c *counting) addAttempt(ctx context.Context, tx *sql.Tx, client uuid.UUID, address string, a *herald.Attempt) error {
+	n, err := affected(tx.ExecContext(ctx, addAttemptSQL, a.DeliveryID[:], a.N, micros(a.At), string(a.Outcome), a.Status, string(a.Reason), encodeAttempt(a)))
 	if n > 0 {
 		c.attempt(client, address, a)
 	}

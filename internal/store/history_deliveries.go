@@ -19,14 +19,18 @@ import (
 // The columns of pending deliveries and of those that have ended are the same, so that a
 // UNION can join them.
 const (
-	pendingColumns = `q.id, q.client_id, a.rule_id, coalesce(a.type, '') AS type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at, coalesce(q.reason, '') AS waiting`
-	endedColumns   = `d.id, d.client_id, a.rule_id, coalesce(a.type, '') AS type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at, '' AS waiting`
+	pendingColumns = `q.id, q.client_id, a.rule_id, coalesce(a.type, '') AS type, a.company_id, q.address, 0 AS state, '' AS reason, q.due_at, q.node IS NOT NULL AS held, 0 AS done_at, coalesce(q.reason, '') AS waiting,
+CAST(NULL AS bigint) AS attempt, CAST(NULL AS bigint) AS last_status, CAST(NULL AS text) AS last_reason`
+	endedColumns = `d.id, d.client_id, a.rule_id, coalesce(a.type, '') AS type, a.company_id, d.address, d.state, d.reason, 0 AS due_at, 1 = 0 AS held, d.done_at, '' AS waiting,
+d.attempt, d.last_status, d.last_reason`
 )
 
-// deliveryDetails are the columns of a delivery x that come from other tables.
-const deliveryDetails = `(SELECT count(*) FROM attempts t WHERE t.delivery_id = x.id),
-(SELECT t.status FROM attempts t WHERE t.delivery_id = x.id ORDER BY t.n DESC LIMIT 1),
-(SELECT t.reason FROM attempts t WHERE t.delivery_id = x.id ORDER BY t.n DESC LIMIT 1),
+// deliveryColumns are the columns of a delivery x. The attempt that ended it is in its own row, if any;
+// the others are in attempts, and there are none before the first.
+const deliveryColumns = `x.id, x.client_id, x.rule_id, x.type, x.company_id, x.address, x.state, x.reason, x.due_at, x.held, x.done_at, x.waiting,
+CASE WHEN x.attempt IS NULL THEN 0 ELSE 1 END + CASE WHEN x.attempt = 1 THEN 0 ELSE (SELECT count(*) FROM attempts t WHERE t.delivery_id = x.id) END,
+CASE WHEN x.attempt IS NULL THEN (SELECT t.status FROM attempts t WHERE t.delivery_id = x.id ORDER BY t.n DESC LIMIT 1) ELSE x.last_status END,
+CASE WHEN x.attempt IS NULL THEN (SELECT t.reason FROM attempts t WHERE t.delivery_id = x.id ORDER BY t.n DESC LIMIT 1) ELSE x.last_reason END,
 (SELECT m.repeats FROM redeliveries m WHERE m.id = x.id), (SELECT m.made_at FROM redeliveries m WHERE m.id = x.id),
 (SELECT m.id FROM redeliveries m WHERE m.repeats = x.id ORDER BY m.id DESC LIMIT 1)`
 
@@ -187,7 +191,7 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 		c.receiver(alias, f)
 		c.ofAlert(f)
 		s.ended(&c, alias, f)
-		return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (SELECT `+columns+` FROM `+table+`
+		return list(ctx, s.lists, scanDelivery, `SELECT `+deliveryColumns+` FROM (SELECT `+columns+` FROM `+table+`
 LEFT JOIN alerts a ON a.id = `+s.dialect.alertOf(alias+".id")+` WHERE `+c.where()+`
 ORDER BY `+alias+`.id DESC LIMIT `+c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 	}
@@ -280,7 +284,7 @@ func (s *Store) ended(c *conditions, alias string, f herald.DeliveryFilter) {
 	if f.Reason != herald.ReasonNone {
 		last := `(SELECT t.reason FROM attempts t WHERE t.delivery_id = ` + alias + `.id ORDER BY t.n DESC LIMIT 1)`
 		if alias == "d" {
-			c.add("(d.reason = %s OR "+last+" = %s)", string(f.Reason), string(f.Reason))
+			c.add("(d.reason = %s OR CASE WHEN d.attempt IS NULL THEN "+last+" ELSE d.last_reason END = %s)", string(f.Reason), string(f.Reason))
 		} else {
 			c.add("("+last+" = %s OR "+waitingReason+" = %s)", string(f.Reason), string(f.Reason))
 		}
@@ -319,7 +323,7 @@ func (s *Store) Delivery(ctx context.Context, client, id uuid.UUID) (d herald.De
 	alert := herald.AlertOf(id)
 	// One snapshot: an attempt that is recorded meanwhile must not stand beside the state before it.
 	err = s.inSnapshot(ctx, func(tx *sql.Tx) error {
-		d, err = first(ctx, tx, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (
+		d, err = first(ctx, tx, scanDelivery, `SELECT `+deliveryColumns+` FROM (
 SELECT `+pendingColumns+` FROM queue q LEFT JOIN alerts a ON a.id = $2 WHERE q.id = $1
 UNION ALL
 SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE d.id = $1
@@ -331,8 +335,7 @@ SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE 
 			return s.failed("read a delivery", err)
 		}
 		size := 0
-		attempts, err = list(ctx, tx, func(rows *sql.Rows) (herald.Attempt, error) { return scanAttempt(rows, &size) },
-			`SELECT delivery_id, n, at, outcome, status, reason, error, timings, request, response FROM attempts WHERE delivery_id = $1 ORDER BY n`, s.withCachedPlan(id[:])...)
+		attempts, err = list(ctx, tx, func(rows *sql.Rows) (herald.Attempt, error) { return scanAttempt(rows, id, &size) }, attemptsSQL, s.withCachedPlan(id[:])...)
 		if err != nil {
 			return s.failed("read a delivery's attempts", err)
 		}
@@ -341,20 +344,30 @@ SELECT `+endedColumns+` FROM deliveries d LEFT JOIN alerts a ON a.id = $2 WHERE 
 	return d, attempts, s.failed("read a delivery", err)
 }
 
+// attemptsSQL reads the attempts of a delivery. Of those with a record, only n is used beside it.
+const attemptsSQL = `SELECT n, at, outcome, status, reason, error, timings, request, response, record FROM attempts WHERE delivery_id = $1
+UNION ALL SELECT attempt, 0, '', 0, '', '', NULL, NULL, NULL, record FROM deliveries WHERE id = $1 AND attempt IS NOT NULL ORDER BY n`
+
 // scanAttempt adds the size of the attempt to size, in bytes.
-func scanAttempt(rows *sql.Rows, size *int) (herald.Attempt, error) {
+func scanAttempt(rows *sql.Rows, delivery uuid.UUID, size *int) (herald.Attempt, error) {
 	var (
-		a                          herald.Attempt
-		at                         int64
-		timings, request, response []byte
+		a                                  herald.Attempt
+		at                                 int64
+		timings, request, response, record []byte
 	)
-	err := rows.Scan(&a.DeliveryID, &a.N, &at, &a.Outcome, &a.Status, &a.Reason, &a.Error, &timings, &request, &response)
+	err := rows.Scan(&a.N, &at, &a.Outcome, &a.Status, &a.Reason, &a.Error, &timings, &request, &response, &record)
 	if err != nil {
 		return a, err
 	}
-	a.At = fromMicros(at)
-	*size += work.RowSize + len(a.Error) + len(timings) + len(request) + len(response)
-	for _, part := range []struct {
+	*size += work.RowSize + len(a.Error) + len(timings) + len(request) + len(response) + len(record)
+	if record != nil {
+		n := a.N
+		a, err = decodeAttempt(record)
+		a.DeliveryID, a.N = delivery, n
+		return a, err
+	}
+	a.DeliveryID, a.At = delivery, fromMicros(at)
+	for _, part := range []struct { // of an older version
 		text []byte
 		into any
 	}{{timings, &a.Timings}, {request, &a.Request}, {response, &a.Response}} {

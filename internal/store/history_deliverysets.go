@@ -128,6 +128,6 @@ func (s *Store) deliveriesOf(ctx context.Context, client uuid.UUID, source alert
 	default:
 		text = part(endedColumns, "deliveries d", "d") + ` AND d.state = ` + c.bind(int(*f.State))
 	}
-	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
+	return list(ctx, s.lists, scanDelivery, `SELECT `+deliveryColumns+` FROM (SELECT * FROM (`+text+`) y ORDER BY y.id DESC LIMIT `+
 		c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.args...)
 }

@@ -157,7 +157,7 @@ func (s *Store) redeliveriesBetween(ctx context.Context, client uuid.UUID, f her
 	default:
 		text = part(endedColumns, "deliveries d", "d") + ` AND d.state = ` + c.bind(int(*f.State))
 	}
-	return list(ctx, s.lists, scanDelivery, `SELECT x.*, `+deliveryDetails+` FROM (`+text+`) x`, c.args...)
+	return list(ctx, s.lists, scanDelivery, `SELECT `+deliveryColumns+` FROM (`+text+`) x`, c.args...)
 }
 
 // ExpireRedeliveries deletes what the table redeliveries has of history that is not kept any more, in

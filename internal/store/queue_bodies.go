@@ -115,7 +115,8 @@ func (s *Store) endUnsent(ctx context.Context, d work.Item, reason herald.Reason
 			return err
 		}
 		c := counting{now: now}
-		if err := errors.Join(c.addEnded(ctx, tx, d.ID, d.ClientID, d.Address, herald.Failed, reason), c.save(ctx, tx)); err != nil {
+		ended := endedDelivery{id: d.ID, client: d.ClientID, address: d.Address, state: herald.Failed, reason: reason}
+		if err := errors.Join(c.addEnded(ctx, tx, &ended), c.save(ctx, tx)); err != nil {
 			return err
 		}
 		var changes issueChanges

@@ -28,7 +28,7 @@ func (s *Store) cancelDelivery(ctx context.Context, tx *sql.Tx, c *counting, id 
 	if err != nil {
 		return false, err
 	}
-	return true, c.addEnded(ctx, tx, id, client, address, herald.Cancelled, reason)
+	return true, c.addEnded(ctx, tx, &endedDelivery{id: id, client: client, address: address, state: herald.Cancelled, reason: reason})
 }
 
 // CancelDelivery cancels a client's pending delivery. An attempt that is under way may still

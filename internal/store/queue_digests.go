@@ -171,10 +171,7 @@ WHERE q.id = $1 OR q.client_id = $2 AND q.lane = $3 AND q.node IS NULL ORDER BY 
 //
 // Errors: as of Record.
 func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.DigestEntry, window time.Duration) error {
-	result, err := encodeResult(r)
-	if err != nil {
-		return err
-	}
+	result := encodeResult(r)
 	return s.changeOf(ctx, r.Item.ClientID, "record a digest", func(ctx context.Context, tx *sql.Tx) error {
 		now, err := s.now(ctx, tx)
 		if err != nil {
@@ -189,7 +186,7 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 			return work.ErrNotHeld
 		}
 		c := &counting{now: now}
-		if err := endDigested(ctx, tx, c, result, d.ID, d.Address, d.Attempt); err != nil {
+		if err := c.addEnded(ctx, tx, result.ended()); err != nil {
 			return err
 		}
 		var issues issueChanges
@@ -198,20 +195,20 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 			if entry.DeliveryID == d.ID {
 				continue
 			}
-			var address string
-			var attempt int
+			ended := result.ended()
+			ended.id = entry.DeliveryID
 			var made int64
-			err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND node IS NULL RETURNING address, attempt, made_at`, entry.DeliveryID[:]).Scan(&address, &attempt, &made)
+			err := tx.QueryRowContext(ctx, `DELETE FROM queue WHERE id = $1 AND node IS NULL RETURNING address, attempt, made_at`, ended.id[:]).Scan(&ended.address, &ended.n, &made)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue // it was cancelled meanwhile
 			}
 			if err == nil {
-				err = endDigested(ctx, tx, c, result, entry.DeliveryID, address, attempt)
+				err = c.addEnded(ctx, tx, ended)
 			}
 			if err != nil {
 				return err
 			}
-			issues.add(&work.Result{Item: work.Item{ID: entry.DeliveryID, ClientID: d.ClientID, Address: address, MadeAt: fromMicros(made),
+			issues.add(&work.Result{Item: work.Item{ID: ended.id, ClientID: d.ClientID, Address: ended.address, MadeAt: fromMicros(made),
 				Notification: herald.IsNotification(entry.Type)}, Attempt: r.Attempt, State: r.State, Reason: r.Reason})
 		}
 		if err := s.changeIssues(ctx, tx, now, issues); err != nil {
@@ -226,17 +223,6 @@ func (s *Store) RecordDigest(ctx context.Context, r work.Result, entries []work.
 		}
 		return s.assignCarrier(ctx, tx, d.ClientID, box, now, window)
 	})
-}
-
-// endDigested moves a delivery to history with the result of a digest.
-func endDigested(ctx context.Context, tx *sql.Tx, c *counting, result *encodedResult, id uuid.UUID, address string, n int) error {
-	err := c.addEnded(ctx, tx, id, result.Item.ClientID, address, result.State, result.Reason)
-	if err != nil || result.Attempt == nil {
-		return err
-	}
-	attempt := *result.Attempt
-	attempt.DeliveryID, attempt.N = id, n
-	return c.addAttempt(ctx, tx, result.Item.ClientID, address, &attempt, result.timings, result.request, result.response)
 }
 
 // assignCarrier makes one delivery still parked for a mailbox the carrier of the next digest,

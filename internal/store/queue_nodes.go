@@ -184,7 +184,7 @@ WHERE id = $2 AND node = $3 AND attempt = $4 AND node NOT IN (SELECT id FROM nod
 			}
 			interrupted := &herald.Attempt{DeliveryID: o.ID, N: o.Attempt, At: fromMicros(now), Outcome: herald.OutcomeUnknown, Reason: herald.ReasonInterrupted,
 				Error: "The node that held this delivery stopped before it recorded a result; the request may have been sent."}
-			if err := c.addAttempt(ctx, tx, o.ClientID, o.Address, interrupted, nil, nil, nil); err != nil {
+			if err := c.addAttempt(ctx, tx, o.ClientID, o.Address, interrupted); err != nil {
 				return err
 			}
 		}
