@@ -25,13 +25,18 @@ type fake struct {
 	during   func() // called while the store accepts
 }
 
-func (f *fake) ClientState(context.Context, uuid.UUID) (work.ClientState, error) { return f.state, nil }
-func (f *fake) Revision(context.Context, uuid.UUID) (int64, error)               { return 1, nil }
-func (f *fake) EventTypes(context.Context) ([]herald.EventType, error)           { return nil, nil }
-func (f *fake) KeyByHash(context.Context, [32]byte) (herald.Key, error)          { return herald.Key{}, nil }
-func (f *fake) Reserve([]work.PreparedEvent)                                     {}
-func (f *fake) LockClients(context.Context, []uuid.UUID) (func(), error)         { return func() {}, nil }
-func (f *fake) AfterCommit([]work.PreparedEvent, func(int) bool)                 {}
+func (f *fake) ClientState(context.Context, uuid.UUID, int64) (work.ClientState, error) {
+	return f.state, nil
+}
+func (f *fake) RulesAfter(context.Context, uuid.UUID, uuid.UUID) ([]herald.Rule, bool, error) {
+	return nil, false, nil
+}
+func (f *fake) Revision(context.Context, uuid.UUID) (int64, error)       { return 1, nil }
+func (f *fake) EventTypes(context.Context) ([]herald.EventType, error)   { return nil, nil }
+func (f *fake) KeyByHash(context.Context, [32]byte) (herald.Key, error)  { return herald.Key{}, nil }
+func (f *fake) Reserve([]work.PreparedEvent)                             {}
+func (f *fake) LockClients(context.Context, []uuid.UUID) (func(), error) { return func() {}, nil }
+func (f *fake) AfterCommit([]work.PreparedEvent, func(int) bool)         {}
 
 func (f *fake) Accept(events []work.PreparedEvent) ([]herald.Receipt, error) {
 	f.accepted = append(f.accepted, events...)
