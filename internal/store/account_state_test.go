@@ -240,7 +240,7 @@ func testRulesOfBeforeAreCounted(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	if f.Shared() {
-		f.exec(`DROP TRIGGER rules_added ON rules; DROP TRIGGER rules_changed ON rules; DROP TRIGGER rules_deleted ON rules; DROP FUNCTION note_rule_changes`)
+		f.exec(`DROP TRIGGER rules_added ON rules; DROP TRIGGER rules_changed ON rules; DROP TRIGGER rules_deleted ON rules; DROP FUNCTION note_rule_changes; DROP FUNCTION note_rules`)
 	} else {
 		f.exec(`DROP TRIGGER rule_added; DROP TRIGGER rule_changed; DROP TRIGGER rule_deleted`)
 	}

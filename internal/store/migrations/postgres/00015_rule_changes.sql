@@ -17,42 +17,37 @@ CREATE TABLE rule_totals (
     bytes     bigint  NOT NULL
 );
 
+-- The statements find single rows by their keys. Their plans are kept while the tables grow, so no plan may read a
+-- whole table.
+-- +goose StatementBegin
+CREATE FUNCTION note_rules(client uuid, n bigint, added_bytes bigint, ids uuid[]) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off AS $$
+DECLARE
+    present bigint;
+BEGIN
+    SELECT version + settings_version INTO present FROM clients WHERE id = client AND deleted_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO rule_totals AS t (client_id, rules, bytes) VALUES (client, n, added_bytes)
+    ON CONFLICT (client_id) DO UPDATE SET rules = t.rules + excluded.rules, bytes = t.bytes + excluded.bytes;
+    INSERT INTO rule_changes (client_id, revision, rule_id) SELECT client, present, unnest(ids) ON CONFLICT DO NOTHING;
+    DELETE FROM rule_changes WHERE client_id = client AND revision <= present - 1000;
+END $$;
+-- +goose StatementEnd
+
 -- +goose StatementBegin
 CREATE FUNCTION note_rule_changes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO rule_totals AS t (client_id, rules, bytes)
-        SELECT c.id, sum(r.n), sum(r.n * (octet_length(r.posted_type) + octet_length(r.webhook) + octet_length(r.emails)))
-        FROM (SELECT 1 AS n, added.* FROM added) r JOIN clients c ON c.id = r.client_id AND c.deleted_at IS NULL GROUP BY c.id
-        ON CONFLICT (client_id) DO UPDATE SET rules = t.rules + excluded.rules, bytes = t.bytes + excluded.bytes;
-        INSERT INTO rule_changes (client_id, revision, rule_id)
-        SELECT c.id, c.version + c.settings_version, r.id
-        FROM added r JOIN clients c ON c.id = r.client_id AND c.deleted_at IS NULL
-        ON CONFLICT DO NOTHING;
-        DELETE FROM rule_changes d USING clients c
-        WHERE c.id IN (SELECT client_id FROM added) AND d.client_id = c.id AND d.revision <= c.version + c.settings_version - 1000;
+        PERFORM note_rules(client_id, sum(n), sum(n * (octet_length(posted_type) + octet_length(webhook) + octet_length(emails))), array_agg(DISTINCT id))
+        FROM (SELECT 1 AS n, added.* FROM added) r GROUP BY client_id;
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO rule_totals AS t (client_id, rules, bytes)
-        SELECT c.id, sum(r.n), sum(r.n * (octet_length(r.posted_type) + octet_length(r.webhook) + octet_length(r.emails)))
-        FROM (SELECT 1 AS n, added.* FROM added UNION ALL SELECT -1, removed.* FROM removed) r JOIN clients c ON c.id = r.client_id AND c.deleted_at IS NULL GROUP BY c.id
-        ON CONFLICT (client_id) DO UPDATE SET rules = t.rules + excluded.rules, bytes = t.bytes + excluded.bytes;
-        INSERT INTO rule_changes (client_id, revision, rule_id)
-        SELECT c.id, c.version + c.settings_version, r.id
-        FROM added r JOIN clients c ON c.id = r.client_id AND c.deleted_at IS NULL
-        ON CONFLICT DO NOTHING;
-        DELETE FROM rule_changes d USING clients c
-        WHERE c.id IN (SELECT client_id FROM added) AND d.client_id = c.id AND d.revision <= c.version + c.settings_version - 1000;
+        PERFORM note_rules(client_id, sum(n), sum(n * (octet_length(posted_type) + octet_length(webhook) + octet_length(emails))), array_agg(DISTINCT id))
+        FROM (SELECT 1 AS n, added.* FROM added UNION ALL SELECT -1, removed.* FROM removed) r GROUP BY client_id;
     ELSE
-        INSERT INTO rule_totals AS t (client_id, rules, bytes)
-        SELECT c.id, sum(r.n), sum(r.n * (octet_length(r.posted_type) + octet_length(r.webhook) + octet_length(r.emails)))
-        FROM (SELECT -1 AS n, removed.* FROM removed) r JOIN clients c ON c.id = r.client_id AND c.deleted_at IS NULL GROUP BY c.id
-        ON CONFLICT (client_id) DO UPDATE SET rules = t.rules + excluded.rules, bytes = t.bytes + excluded.bytes;
-        INSERT INTO rule_changes (client_id, revision, rule_id)
-        SELECT c.id, c.version + c.settings_version, r.id
-        FROM removed r JOIN clients c ON c.id = r.client_id AND c.deleted_at IS NULL
-        ON CONFLICT DO NOTHING;
-        DELETE FROM rule_changes d USING clients c
-        WHERE c.id IN (SELECT client_id FROM removed) AND d.client_id = c.id AND d.revision <= c.version + c.settings_version - 1000;
+        PERFORM note_rules(client_id, sum(n), sum(n * (octet_length(posted_type) + octet_length(webhook) + octet_length(emails))), array_agg(DISTINCT id))
+        FROM (SELECT -1 AS n, removed.* FROM removed) r GROUP BY client_id;
     END IF;
     RETURN NULL;
 END $$;
