@@ -105,7 +105,7 @@ func hasRules(clients *clientcache.Cache) ratelimit.Rules {
 		case err != nil:
 			return false, err
 		}
-		return len(found.Rules(eventType)) > 0, nil
+		return found.HasRules(eventType), nil
 	}
 }
 

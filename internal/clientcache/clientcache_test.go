@@ -2,7 +2,10 @@ package clientcache_test
 
 import (
 	"context"
+	"errors"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,14 +24,20 @@ type clients struct {
 	key       herald.Key
 	snapshots int
 	revisions int
+	since     int64 // of the last read of the client
 }
 
-func (c *clients) ClientState(_ context.Context, id uuid.UUID) (work.ClientState, error) {
+func (c *clients) ClientState(_ context.Context, id uuid.UUID, since int64) (work.ClientState, error) {
 	c.snapshots++
+	c.since = since
 	if id != c.snapshot.Client.ID {
 		return work.ClientState{}, herald.Errorf(herald.CodeNotFound, "none")
 	}
 	return c.snapshot, nil
+}
+
+func (c *clients) RulesAfter(context.Context, uuid.UUID, uuid.UUID) ([]herald.Rule, bool, error) {
+	return nil, false, nil
 }
 
 func (c *clients) Revision(context.Context, uuid.UUID) (int64, error) {
@@ -165,50 +174,257 @@ func TestCatalogueFollowsTheOperator(t *testing.T) {
 // manyClients is a Store in which every client has rules of some bytes.
 type manyClients struct {
 	clients
-	bytes int
-	reads map[uuid.UUID]int
+	rules, bytes int
+	reads        map[uuid.UUID]int
 }
 
-func (c *manyClients) ClientState(_ context.Context, id uuid.UUID) (work.ClientState, error) {
+func (c *manyClients) ClientState(_ context.Context, id uuid.UUID, _ int64) (work.ClientState, error) {
 	c.reads[id]++
-	return work.ClientState{
-		Client: herald.Client{ID: id, Version: 1},
-		Rules:  []herald.Rule{{ID: uuid.New(), ClientID: id, Type: "Sync Failed", Emails: []string{strings.Repeat("x", c.bytes)}}},
-	}, nil
+	state := work.ClientState{Client: herald.Client{ID: id, Version: 1, Revision: 1, Profile: herald.Profile{Name: strings.Repeat("x", 10)}}, KeyIDs: []uuid.UUID{uuid.New()}}
+	for range c.rules {
+		state.Rules = append(state.Rules, herald.Rule{ID: uuid.New(), ClientID: id, Type: string([]byte("Sync Failed")), Webhook: strings.Repeat("x", c.bytes) + uuid.NewString()})
+	}
+	return state, nil
 }
 
-// TestCacheIsBoundedByBytes: clients with large rules push others out, and small ones stay.
+func (c *manyClients) again() (n int) {
+	for _, reads := range c.reads {
+		n += reads - 1
+	}
+	return n
+}
+
+func newManyClients(t *testing.T, rules, bytes int) (*clientcache.Cache, *manyClients) {
+	t.Helper()
+	c := &manyClients{rules: rules, bytes: bytes, reads: make(map[uuid.UUID]int)}
+	cache, err := clientcache.New(c, catalogue.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cache, c
+}
+
+func get(t *testing.T, cache *clientcache.Cache, id uuid.UUID) {
+	t.Helper()
+	if _, err := cache.Get(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCacheIsBoundedByBytes: clients with large rules push out those that were not used for the longest time.
+// Small ones stay, however many they are.
 func TestCacheIsBoundedByBytes(t *testing.T) {
-	for _, test := range []struct{ bytes, again int }{{16 << 20, 32 - 7}, {1 << 10, 0}} {
-		c := &manyClients{bytes: test.bytes, reads: make(map[uuid.UUID]int)}
-		cache, err := clientcache.New(c, catalogue.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var ids []uuid.UUID
-		for range 32 {
-			ids = append(ids, uuid.New())
-		}
-		for range 2 {
+	const used = 3
+	for _, test := range []struct {
+		name                  string
+		clients, rules, bytes int
+		stay                  bool
+	}{
+		{"large rules", 32, 1, 8 << 20, false},
+		{"many rules", 32, 1000, 8 << 10, false},
+		{"small clients", 20_000, 1, 40, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cache, c := newManyClients(t, test.rules, test.bytes)
+			ids := make([]uuid.UUID, test.clients)
+			for i := range ids {
+				ids[i] = uuid.New()
+				get(t, cache, ids[i])
+				get(t, cache, ids[min(i, used)]) // is used all the time
+			}
+			if n := c.reads[ids[used]]; n != 1 {
+				t.Errorf("a client that is used all the time was read %d times", n)
+			}
 			for _, id := range ids {
-				if _, err := cache.Get(t.Context(), id); err != nil {
+				get(t, cache, id)
+			}
+			if again := c.again(); (again == 0) != test.stay {
+				t.Errorf("%d of %d clients were read again", again, test.clients)
+			}
+		})
+	}
+}
+
+// TestClientOverTheBoundIsKept: a client larger than the whole cache is not read again for each event.
+func TestClientOverTheBoundIsKept(t *testing.T) {
+	cache, c := newManyClients(t, 1, 100<<20)
+	large := uuid.New()
+	for range 10 {
+		get(t, cache, large)
+	}
+	if again := c.again(); again != 0 {
+		t.Errorf("it was read again %d times", again)
+	}
+	get(t, cache, uuid.New())
+	get(t, cache, large)
+	if again := c.again(); again != 1 {
+		t.Errorf("both of two such clients were kept")
+	}
+}
+
+// TestBytesAreThoseOfMemory: what the cache counts for clients is about what they take.
+func TestBytesAreThoseOfMemory(t *testing.T) {
+	for _, test := range []struct{ clients, rules, most int }{{20_000, 1, 1300}, {20, 5000, 450 * 5000}} {
+		cache, c := newManyClients(t, test.rules, 30)
+		clients := make([]uuid.UUID, test.clients)
+		for i := range clients {
+			clients[i] = uuid.New()
+			c.reads[clients[i]] = 0
+		}
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for _, id := range clients {
+			client, err := cache.Get(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for r := range client.AllRules() {
+				rule, _ := client.Rule(r.ID)
+				if _, err := rule.Receivers(func(string) (string, error) { return strings.Repeat("x", 40), nil }); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		again := 0
-		for _, n := range c.reads {
-			again += n - 1
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		took, counted := int(after.HeapAlloc)-int(before.HeapAlloc), cache.Bytes()
+		if took > counted*5/4 || took < counted/2 || counted > test.clients*test.most {
+			t.Errorf("%d clients with %d rules take %d bytes, counted as %d, each %d", test.clients, test.rules, took, counted, counted/test.clients)
 		}
-		if again < test.again {
-			t.Errorf("clients of %d bytes: %d of 32 were read again, want at least %d", test.bytes, again, test.again)
-		}
-		if test.again == 0 && again != 0 {
-			t.Errorf("small clients were read again %d times", again)
-		}
-		cache.Invalidate(ids[0])
-		if _, err := cache.Get(t.Context(), ids[0]); err != nil {
+		runtime.KeepAlive(cache)
+	}
+}
+
+// slowStore is a Store that begins a read only when it is told to.
+type slowStore struct {
+	clients
+	mu    sync.Mutex
+	begin chan struct{}
+}
+
+func (s *slowStore) Revision(ctx context.Context, id uuid.UUID) (int64, error) {
+	<-s.begin
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clients.Revision(ctx, id)
+}
+
+func (s *slowStore) ClientState(ctx context.Context, id uuid.UUID, since int64) (work.ClientState, error) {
+	<-s.begin
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clients.ClientState(ctx, id, since)
+}
+
+// TestPublishersShareTheReadOfAClient: a thousand callers who need the present version of a client make two reads.
+// Those who came during the first one do not get what it has read, because it may be older than what they know of.
+func TestPublishersShareTheReadOfAClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowStore{begin: make(chan struct{})}
+		s.snapshot.Client = herald.Client{ID: uuid.New(), Version: 1, Revision: 1}
+		cache, err := clientcache.New(s, catalogue.Options{})
+		if err != nil {
 			t.Fatal(err)
 		}
+		var first, later sync.WaitGroup
+		first.Go(func() { get(t, cache, s.id()) })
+		synctest.Wait() // it waits for the store
+		for range 1000 {
+			later.Go(func() {
+				client, err := cache.Current(t.Context(), s.id())
+				if err != nil || client.Revision != 2 {
+					t.Errorf("%+v, %v; want revision 2", client, err)
+				}
+			})
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := cache.Current(gone, s.id()); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller who has gone waits: %v", err)
+		}
+		synctest.Wait()
+		s.begin <- struct{}{}
+		first.Wait()
+		s.mu.Lock()
+		s.snapshot.Client.Revision = 2 // after the first read, before the second one
+		s.mu.Unlock()
+		close(s.begin)
+		later.Wait()
+		if s.snapshots != 2 || s.revisions != 1 {
+			t.Errorf("the client was read %d times, and its revision %d times; want 2 and 1", s.snapshots, s.revisions)
+		}
+	})
+}
+
+// TestChangeDuringAReadIsSeen: a client that changes while it is read is read again before it is used.
+func TestChangeDuringAReadIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowStore{begin: make(chan struct{})}
+		s.snapshot.Client = herald.Client{ID: uuid.New(), Version: 1, Revision: 1}
+		cache, err := clientcache.New(s, catalogue.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var first sync.WaitGroup
+		first.Go(func() { get(t, cache, s.id()) })
+		synctest.Wait()
+		cache.Invalidate(s.id())
+		s.begin <- struct{}{}
+		first.Wait()
+		close(s.begin)
+		s.snapshot.Client.Revision = 2
+		if client, err := cache.Get(t.Context(), s.id()); err != nil || client.Revision != 2 {
+			t.Errorf("%+v, %v; want revision 2", client, err)
+		}
+	})
+}
+
+// TestFailedReadIsNotKept: after an error the client is read again, and what was known is not lost.
+func TestFailedReadIsNotKept(t *testing.T) {
+	cache, c := newCache(t)
+	if _, err := cache.Get(t.Context(), uuid.New()); herald.CodeOf(err) != herald.CodeNotFound {
+		t.Errorf("an unknown client: %v, want not found", err)
+	}
+	get(t, cache, c.id())
+	id := c.snapshot.Client.ID
+	c.snapshot.Client.ID = uuid.New() // it is deleted
+	cache.Invalidate(id)
+	for range 2 {
+		if _, err := cache.Get(t.Context(), id); herald.CodeOf(err) != herald.CodeNotFound {
+			t.Errorf("a deleted client: %v, want not found", err)
+		}
+	}
+	c.snapshot.Client.ID = id
+	get(t, cache, id)
+}
+
+// TestOnlyChangedRulesAreRead: a client that is known is read since its revision, and the rules that did not
+// change stay the same.
+func TestOnlyChangedRulesAreRead(t *testing.T) {
+	cache, c := newCache(t)
+	kept, deleted := herald.Rule{ID: herald.NewID(), Type: "Sync Failed"}, herald.Rule{ID: herald.NewID(), Type: "Sync Failed"}
+	c.snapshot.Rules = []herald.Rule{kept, deleted}
+	before, err := cache.Get(t.Context(), c.id())
+	if err != nil {
+		t.Fatal(err)
+	}
+	added := herald.Rule{ID: herald.NewID(), Type: "Sync Failed"}
+	c.snapshot.Client.Revision, c.snapshot.Since = 2, 1
+	c.snapshot.Rules, c.snapshot.Deleted = []herald.Rule{added}, []uuid.UUID{deleted.ID}
+	cache.Invalidate(c.id())
+	after, err := cache.Get(t.Context(), c.id())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.since != 1 {
+		t.Errorf("the client was read since revision %d, want 1", c.since)
+	}
+	matching := after.Matching("Sync Failed", uuid.New())
+	if len(matching) != 2 || matching[0] != before.Matching("Sync Failed", uuid.Nil)[0] || matching[1].ID != added.ID {
+		t.Errorf("%d rules match, want the one that stayed and the new one", len(matching))
+	}
+	if !after.HasRules("Sync Failed") || after.HasRules("Sync Completed") {
+		t.Error("HasRules is wrong")
 	}
 }

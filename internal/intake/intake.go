@@ -65,7 +65,7 @@ type Intake struct {
 	clients Clients
 	store   Store
 	engine  Engine
-	origins origins
+	origin  func(address string) (string, error)
 	ids     *herald.IDs
 
 	mu       sync.Mutex
@@ -80,7 +80,7 @@ type idempotent struct {
 
 // New returns an Intake. origin returns the origin of a webhook's address.
 func New(c Clients, s Store, e Engine, origin func(string) (string, error)) *Intake {
-	return &Intake{MaxFanOut: DefaultMaxFanOut, budget: memory.NewBudget(maxPrepared), turns: memory.NewTurns(), clients: c, store: s, engine: e, origins: origins{parse: origin},
+	return &Intake{MaxFanOut: DefaultMaxFanOut, budget: memory.NewBudget(maxPrepared), turns: memory.NewTurns(), clients: c, store: s, engine: e, origin: origin,
 		ids: herald.NewIDs(time.Now), underWay: make(map[idempotent]bool)}
 }
 

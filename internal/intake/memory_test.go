@@ -25,7 +25,12 @@ type fake struct {
 	during   func() // called while the store accepts
 }
 
-func (f *fake) ClientState(context.Context, uuid.UUID) (work.ClientState, error) { return f.state, nil }
+func (f *fake) ClientState(context.Context, uuid.UUID, int64) (work.ClientState, error) {
+	return f.state, nil
+}
+func (f *fake) RulesAfter(context.Context, uuid.UUID, uuid.UUID) ([]herald.Rule, bool, error) {
+	return nil, false, nil
+}
 func (f *fake) Revision(context.Context, uuid.UUID) (int64, error) {
 	return f.state.Client.Revision, nil
 }

@@ -39,18 +39,17 @@ type plan struct {
 
 // match is a rule that an event meets, with its receivers.
 type match struct {
-	rule   *herald.Rule
-	origin string // of the webhook
-	boxes  []string
+	rule *clientcache.Rule
+	*clientcache.Receivers
 }
 
 // receivers returns how many deliveries the match makes, and the bytes of their addresses and
 // origins.
 func (m *match) receivers() (n, bytes int) {
 	if m.rule.Webhook != "" {
-		n, bytes = 1, len(m.rule.Webhook)+len(m.origin)
+		n, bytes = 1, len(m.rule.Webhook)+len(m.Origin)
 	}
-	for _, box := range m.boxes {
+	for _, box := range m.Boxes {
 		n++
 		bytes += 2*len(herald.MailScheme) + len(box)
 	}
@@ -71,7 +70,7 @@ func (in *Intake) plan(budget *catalogue.Budget, client *clientcache.Snapshot, p
 	if err != nil {
 		return plan{}, err
 	}
-	return made, in.match(&made, client.Rules(kind.Name))
+	return made, in.match(&made, client.Matching(kind.Name, made.event.Event.CompanyID))
 }
 
 // made checks an event of a type and words its message. newID makes the event's id.
@@ -101,24 +100,17 @@ func (in *Intake) made(budget *catalogue.Budget, client *clientcache.Snapshot, k
 
 // match adds the rules that the event meets, and counts what they make. Over the limit it goes on
 // counting and stores no more.
-func (in *Intake) match(p *plan, rules []herald.Rule) error {
+func (in *Intake) match(p *plan, rules []*clientcache.Rule) error {
 	_, p.bytes = p.event.Size()
-	met := 0
-	for i := range rules {
-		if !rules[i].Meets(p.event.Event) {
-			continue
+	for met, rule := range rules {
+		receivers, err := rule.Receivers(in.origin)
+		if err != nil {
+			return fmt.Errorf("find the origin of rule %s: %w", rule.ID, err)
 		}
-		m := match{rule: &rules[i], boxes: herald.Mailboxes(rules[i].Emails)}
-		if m.rule.Webhook != "" {
-			var err error
-			if m.origin, err = in.origins.of(m.rule.Webhook); err != nil {
-				return fmt.Errorf("find the origin of rule %s: %w", m.rule.ID, err)
-			}
-		}
+		m := match{rule, receivers}
 		if met == 0 {
 			p.head = renderHead(p.clientName, p.kind, p.event.Event, p.alert(0, &m))
 		}
-		met++
 		n, bytes := m.receivers()
 		p.deliveries += max(n, 1)
 		p.bytes += len(p.head) + len(p.message) + bytes + (1+n)*work.RowSize
@@ -126,8 +118,8 @@ func (in *Intake) match(p *plan, rules []herald.Rule) error {
 			p.matches = append(p.matches, m)
 		}
 	}
-	if met > herald.MaxAlerts {
-		return tooMuch("The event meets %d rules of the client, and it can meet at most %d.", met, herald.MaxAlerts)
+	if len(rules) > herald.MaxAlerts {
+		return tooMuch("The event meets %d rules of the client, and it can meet at most %d.", len(rules), herald.MaxAlerts)
 	}
 	return nil
 }
@@ -191,9 +183,9 @@ func (p *plan) items(a *work.PreparedAlert, m *match) []work.Item {
 		})
 	}
 	if m.rule.Webhook != "" {
-		add(m.origin, m.rule.Webhook)
+		add(m.Origin, m.rule.Webhook)
 	}
-	for _, box := range m.boxes {
+	for _, box := range m.Boxes {
 		add(herald.MailScheme, herald.MailScheme+box)
 	}
 	return items

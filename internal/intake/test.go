@@ -31,7 +31,7 @@ func (in *Intake) planTest(budget *catalogue.Budget, client *clientcache.Snapsho
 	if !ok {
 		return plan{}, tooMuch("The event type %q of the rule %s does not exist any more.", rule.Type, rule.ID)
 	}
-	fill(&p.Event, kind, rule)
+	fill(&p.Event, kind, rule.Rule)
 	made, err := in.made(budget, client, kind, p, in.ids.NewTest)
 	if err != nil {
 		return plan{}, err
@@ -40,7 +40,7 @@ func (in *Intake) planTest(budget *catalogue.Budget, client *clientcache.Snapsho
 	if rule.Miss(made.event.Event) == herald.MissCompany {
 		return plan{}, herald.Invalid("companyId", "The rule is for the company %s, and the test is about %s. Leave companyId out.", rule.CompanyID, p.CompanyID)
 	}
-	return made, in.match(&made, []herald.Rule{rule})
+	return made, in.match(&made, []*clientcache.Rule{rule})
 }
 
 // fill fills in what a test's event lacks: the type's example, the rule's company.

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
-	"herald/internal/work"
 )
 
 // storedProfile is the JSON in the column clients.profile. The name and the
@@ -211,14 +210,18 @@ func (s *Store) DeleteClient(ctx context.Context, by herald.Caller, id uuid.UUID
 		if err != nil {
 			return err
 		}
-		for _, text := range []string{`DELETE FROM keys WHERE client_id = $1`, `DELETE FROM rules WHERE client_id = $1`, `DELETE FROM notifications WHERE client_id = $1`} {
-			if _, err := tx.ExecContext(ctx, text, id[:]); err != nil {
-				return err
-			}
-		}
+		// It is marked first: then the triggers record no changes of its rules.
 		_, err = tx.ExecContext(ctx, `UPDATE clients SET deleted_at = $1, auth = NULL WHERE id = $2`, micros(s.clock.Now()), id[:])
 		if err != nil {
 			return err
+		}
+		for _, text := range []string{
+			`DELETE FROM keys WHERE client_id = $1`, `DELETE FROM rules WHERE client_id = $1`, `DELETE FROM notifications WHERE client_id = $1`,
+			`DELETE FROM rule_changes WHERE client_id = $1`, `DELETE FROM rule_totals WHERE client_id = $1`,
+		} {
+			if _, err := tx.ExecContext(ctx, text, id[:]); err != nil {
+				return err
+			}
 		}
 		return s.audit(ctx, tx, by, auditEntry{id, herald.ClientDeleted, id.String(), auditedClient{before.Profile.Name}, nil})
 	})
@@ -242,34 +245,4 @@ func (s *Store) Revision(ctx context.Context, id uuid.UUID) (int64, error) {
 		return 0, nil
 	}
 	return revision, s.failed("read a client's revision", err)
-}
-
-// ClientState reads a client's state. It reads the version first, so a change during the read
-// makes the state count as older than it is, and thus as stale. The error is CodeNotFound
-// when there is no such client.
-func (s *Store) ClientState(ctx context.Context, id uuid.UUID) (work.ClientState, error) {
-	var snap work.ClientState
-	ctx, cancel := withReadDeadline(ctx)
-	defer cancel()
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return snap, s.failed("read a client", err)
-	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
-	if snap.Client, err = s.client(ctx, tx, id); err != nil {
-		return snap, err
-	}
-	if snap.Rules, err = list(ctx, tx, scanRule, `SELECT `+ruleColumns+` FROM rules WHERE client_id = $1 ORDER BY id`, id[:]); err != nil {
-		return snap, s.failed("read a client's rules", err)
-	}
-	if snap.KeyIDs, err = list(ctx, tx, scanID, `SELECT id FROM keys WHERE client_id = $1`, id[:]); err != nil {
-		return snap, s.failed("read a client's keys", err)
-	}
-	if snap.Unsubscribed, err = unsubscribed(ctx, tx, id); err != nil {
-		return snap, s.failed("read a client's unsubscribed mailboxes", err)
-	}
-	if snap.EventTypes, err = eventTypes(ctx, tx); err != nil {
-		return snap, s.failed("read the event types", err)
-	}
-	return snap, nil
 }

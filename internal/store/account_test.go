@@ -166,7 +166,7 @@ func testEveryChangeRaisesTheRevision(t *testing.T, f *fixture) {
 // Version and Revision.
 func (f *fixture) state() work.ClientState {
 	f.t.Helper()
-	state, err := f.ClientState(f.t.Context(), f.client.ID)
+	state, err := f.ClientState(f.t.Context(), f.client.ID, 0)
 	if err != nil {
 		f.t.Fatal(err)
 	}

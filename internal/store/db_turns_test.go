@@ -115,7 +115,7 @@ func testSlowReadersDelayNobody(t *testing.T, f *fixture) {
 	for name, do := range map[string]func(ctx context.Context) error{
 		"heartbeat": func(ctx context.Context) error { _, err := f.Heartbeat(ctx); return err },
 		"version":   func(ctx context.Context) error { _, err := f.Version(ctx, f.client.ID); return err },
-		"client":    func(ctx context.Context) error { _, err := f.ClientState(ctx, f.client.ID); return err },
+		"client":    func(ctx context.Context) error { _, err := f.ClientState(ctx, f.client.ID, 0); return err },
 		"readiness": f.Ping,
 		"change":    func(ctx context.Context) error { return f.RenameClient(ctx, operator, f.client.ID, "Acme") },
 		"list of another": func(ctx context.Context) error {

@@ -209,10 +209,17 @@ type DigestEntry struct {
 	Message    string
 }
 
-// ClientState is all that intake and delivery need to know of one client, at one version.
+// ClientState is what intake and delivery need to know of one client, at one revision.
 type ClientState struct {
 	Client herald.Client
-	Rules  []herald.Rule
+	// Since is the revision that the state adds to: Rules are those that were made or changed since, and
+	// Deleted are others that do not exist. If it is 0, Rules are all rules, or the first of them.
+	Since int64
+	// Rules are in the order of their ids.
+	Rules   []herald.Rule
+	Deleted []uuid.UUID
+	// More says that there are more rules after the last one.
+	More bool
 	// KeyIDs are the client's API keys that are valid.
 	KeyIDs []uuid.UUID
 	// Unsubscribed are the mailboxes that receive no mail of this client, in lower case.

@@ -30,7 +30,10 @@ type instant struct {
 	key    herald.Key
 }
 
-func (i *instant) ClientState(context.Context, uuid.UUID) (work.ClientState, error) {
+func (i *instant) RulesAfter(context.Context, uuid.UUID, uuid.UUID) ([]herald.Rule, bool, error) {
+	return nil, false, nil
+}
+func (i *instant) ClientState(context.Context, uuid.UUID, int64) (work.ClientState, error) {
 	return i.client, nil
 }
 func (i *instant) Revision(context.Context, uuid.UUID) (int64, error) {
