@@ -130,6 +130,7 @@ func (e *Engine) release(i *item) {
 	defer e.mu.Unlock()
 	e.forget(i)
 	e.window.Release(i.Lane(), size(&i.Item))
+	e.letGo(i.ClientID)
 }
 
 // forget removes a delivery from those that this node holds, unless it has been claimed again since.
