@@ -9,9 +9,9 @@
 //	                                                                                        waiting again)
 //
 // engine.go has the engine with its start and stop. accept.go takes over what is accepted, and room.go lets
-// a publish wait for room in the window. claim.go claims from the database. attempt.go
-// makes an attempt. gate.go cleans what strangers say in it. record.go records its result or postpones
-// the delivery. mail.go has what differs for a mailbox, and windows.go keeps mails apart. nodes.go finds
+// a publish wait for room in the window. claim.go claims from the database. workers.go has the goroutines
+// for attempts. attempt.go makes an attempt. gate.go cleans what strangers say in it. record.go records its
+// result or postpones the delivery. mail.go has what differs for a mailbox, and windows.go keeps mails apart. nodes.go finds
 // dead nodes. control.go cancels and redelivers for a client.
 //
 // internal/fairqueue does the fair queueing and bounds memory. internal/policy decides what a
@@ -174,6 +174,7 @@ type Engine struct {
 	stopping    bool
 	incarnation int64 // deliveries that an earlier one held are not sent any more
 	publishes   publishes
+	workers     *workers
 	attempts    sync.WaitGroup
 	accepts     sync.WaitGroup        // events that have room by Reserve, until AfterCommit
 	returns     sync.WaitGroup        // deliveries being handed back
@@ -214,6 +215,7 @@ func New(o Options) *Engine {
 		limited: make(map[*item]*time.Timer),
 
 		publishes:  newPublishes(),
+		workers:    newWorkers(),
 		unrecorded: make(map[uuid.UUID]unrecorded),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
@@ -280,7 +282,7 @@ func (e *Engine) startReady() {
 		}
 		e.ownFaults.started(time.Now())
 		i.begun = true
-		e.attempts.Go(func() { e.attempt(i) })
+		e.begin(i)
 	}
 }
 
@@ -311,7 +313,10 @@ func (e *Engine) Added() { e.wakeClaimer() }
 // under way end until ctx is done. It then interrupts the rest, and records them as interrupted.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
-	e.stopping = true
+	if !e.stopping {
+		e.stopping = true
+		close(e.workers.ended)
+	}
 	e.letAllGo()
 	waiting := append(e.window.Drain(func(i *item) int { return size(&i.Item) }), e.takeLimited()...)
 	e.mu.Unlock()
