@@ -55,7 +55,9 @@ func (a *answers) admit(attempt *herald.Attempt, client uuid.UUID, quota int, no
 	}
 	size = answerSize(attempt)
 	a.waiting += size
-	a.stored[client] += size
+	if quota > 0 {
+		a.stored[client] += size
+	}
 	return attempt, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()

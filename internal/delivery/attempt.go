@@ -130,6 +130,7 @@ func (e *Engine) release(i *item) {
 	defer e.mu.Unlock()
 	e.forget(i)
 	e.window.Release(i.Lane(), size(&i.Item))
+	e.letGo(i.ClientID)
 }
 
 // forget removes a delivery from those that this node holds, unless it has been claimed again since.
@@ -202,6 +203,13 @@ func (e *Engine) decide(i *item, at time.Time, r webhook.Result) work.Result {
 }
 
 func (e *Engine) logAttempt(r work.Result, next time.Time) {
+	level := slog.LevelInfo
+	if r.Attempt.Outcome != herald.OutcomeDelivered {
+		level = slog.LevelWarn
+	}
+	if !e.Log.Enabled(context.Background(), level) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("deliveryId", r.Item.ID.String()),
 		slog.String("clientId", r.Item.ClientID.String()),
@@ -212,9 +220,7 @@ func (e *Engine) logAttempt(r work.Result, next time.Time) {
 		slog.Float64("durationMs", r.Attempt.Timings.Total),
 		slog.String("state", r.State.String()),
 	}
-	level := slog.LevelInfo
-	if r.Attempt.Outcome != herald.OutcomeDelivered {
-		level = slog.LevelWarn
+	if level == slog.LevelWarn {
 		attrs = append(attrs, slog.String("reason", string(r.Attempt.Reason)), slog.String("error", r.Attempt.Error))
 	}
 	if r.State == herald.Pending {

@@ -175,6 +175,7 @@ func (c *claimer) addClaimed(claims []work.Claim, claimed work.Claimed, ok bool)
 			c.window.MarkSpilled(claim.Lane)
 		}
 		c.window.EndClaim(claim.Lane, claim.N, added[claim.Lane], ok)
+		c.letGo(claim.Client)
 		if left || added[claim.Lane] == claim.N {
 			c.backlogged = append(c.backlogged, claim.Lane)
 		}

@@ -8,9 +8,10 @@
 //	waiting in the database ───▶ claim ──────────────────────────┘                         (history, or
 //	                                                                                        waiting again)
 //
-// engine.go has the engine with its start and stop. claim.go claims from the database. attempt.go
-// makes an attempt. gate.go cleans what strangers say in it. record.go records its result or postpones
-// the delivery. mail.go has what differs for a mailbox, and windows.go keeps mails apart. nodes.go finds
+// engine.go has the engine with its start and stop. accept.go takes over what is accepted, and room.go lets
+// a publish wait for room in the window. claim.go claims from the database. workers.go has the goroutines
+// for attempts. attempt.go makes an attempt. gate.go cleans what strangers say in it. record.go records its
+// result or postpones the delivery. mail.go has what differs for a mailbox, and windows.go keeps mails apart. nodes.go finds
 // dead nodes. control.go cancels and redelivers for a client.
 //
 // internal/fairqueue does the fair queueing and bounds memory. internal/policy decides what a
@@ -172,6 +173,8 @@ type Engine struct {
 	hops        []*hop              // redirects that wait for a place, the oldest first
 	stopping    bool
 	incarnation int64 // deliveries that an earlier one held are not sent any more
+	publishes   publishes
+	workers     *workers
 	attempts    sync.WaitGroup
 	accepts     sync.WaitGroup        // events that have room by Reserve, until AfterCommit
 	returns     sync.WaitGroup        // deliveries being handed back
@@ -211,6 +214,8 @@ func New(o Options) *Engine {
 		held:    make(map[uuid.UUID]*item),
 		limited: make(map[*item]*time.Timer),
 
+		publishes:  newPublishes(),
+		workers:    newWorkers(),
 		unrecorded: make(map[uuid.UUID]unrecorded),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
@@ -253,82 +258,6 @@ func (e *Engine) Start(ctx context.Context) error {
 	return nil
 }
 
-// Reserve takes room in the window for the deliveries of the events, and sets Held on those that
-// got it. The others wait in the database. AfterCommit must follow.
-func (e *Engine) Reserve(events []work.PreparedEvent) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	each(events, func(_ int, d *work.Item) {
-		d.Held = !e.stopping && e.window.Reserve(d.Lane(), size(d))
-	})
-	if anyHeld(events) {
-		e.accepts.Add(1)
-	}
-}
-
-func anyHeld(events []work.PreparedEvent) (held bool) {
-	each(events, func(_ int, d *work.Item) { held = held || d.Held })
-	return held
-}
-
-// AfterCommit sends the deliveries of the events that were committed, and releases the room of the
-// others.
-func (e *Engine) AfterCommit(events []work.PreparedEvent, committed func(i int) bool) {
-	if anyHeld(events) {
-		defer e.accepts.Done()
-	}
-	spilled := false
-	var unsent []work.Item
-	e.mu.Lock()
-	each(events, func(i int, d *work.Item) {
-		switch {
-		case !d.Held && e.stopping: // Reserve may not have asked the window
-		case !d.Held:
-			e.window.Spilled(d.Lane())
-			spilled = true
-		case !committed(i):
-			e.window.Release(d.Lane(), size(d))
-		case d.Node == 0: // the node was not registered: the delivery waits to be claimed
-			e.window.MarkSpilled(d.Lane())
-			e.window.Release(d.Lane(), size(d))
-			spilled = true
-		case e.stopping || d.Node < e.incarnation:
-			e.window.Release(d.Lane(), size(d))
-			unsent = append(unsent, *d)
-		default:
-			e.add(&item{Item: *d})
-		}
-	})
-	e.startReady()
-	e.mu.Unlock()
-	if len(unsent) > 0 {
-		e.returns.Go(func() { e.returnUnsent(unsent) })
-	}
-	if spilled {
-		e.wakeClaimer()
-	}
-	e.metrics.accepted(events, committed)
-}
-
-// returnUnsent hands back deliveries that were not sent. If it cannot, another node makes them
-// after this one has left, and they count as perhaps sent.
-func (e *Engine) returnUnsent(unsent []work.Item) {
-	if err := e.Store.HandBack(context.Background(), unsent); err != nil {
-		e.Log.Error("hand deliveries back", "error", err)
-	}
-}
-
-// each calls fn with every delivery of the events, and with the index of its event.
-func each(events []work.PreparedEvent, fn func(event int, d *work.Item)) {
-	for i := range events {
-		for j := range events[i].Alerts {
-			for k := range events[i].Alerts[j].Items {
-				fn(i, &events[i].Alerts[j].Items[k])
-			}
-		}
-	}
-}
-
 // add puts a delivery that has room into the window. The caller holds mu.
 func (e *Engine) add(i *item) {
 	e.held[i.ID] = i
@@ -353,7 +282,7 @@ func (e *Engine) startReady() {
 		}
 		e.ownFaults.started(time.Now())
 		i.begun = true
-		e.attempts.Go(func() { e.attempt(i) })
+		e.begin(i)
 	}
 }
 
@@ -384,7 +313,11 @@ func (e *Engine) Added() { e.wakeClaimer() }
 // under way end until ctx is done. It then interrupts the rest, and records them as interrupted.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
-	e.stopping = true
+	if !e.stopping {
+		e.stopping = true
+		close(e.workers.ended)
+	}
+	e.letAllGo()
 	waiting := append(e.window.Drain(func(i *item) int { return size(&i.Item) }), e.takeLimited()...)
 	e.mu.Unlock()
 	held := make([]work.Item, len(waiting))

@@ -33,6 +33,8 @@ func kindOf(d *work.Item) string {
 type metrics struct {
 	events   prometheus.Counter
 	alerts   prometheus.Counter
+	slowed   prometheus.Counter
+	spilled  prometheus.Counter
 	attempts *prometheus.CounterVec
 	ended    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -69,6 +71,12 @@ func newMetrics(e *Engine) *metrics {
 		alerts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "herald_alerts_raised_total", Help: "Alerts that the accepted events raised, on this node.",
 		}),
+		slowed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "herald_publishes_slowed_total", Help: "Publishes that waited for room in this node's memory before their commit.",
+		}),
+		spilled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "herald_deliveries_spilled_total", Help: "New deliveries that found no room in this node's memory and waited in the database to be claimed.",
+		}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "herald_attempts_total", Help: "Attempts that this node made, by kind of receiver, outcome, reason and class of status.",
 		}, []string{"kind", "outcome", "reason", "status"}),
@@ -95,7 +103,7 @@ func newMetrics(e *Engine) *metrics {
 	if e.Metrics == nil {
 		return m
 	}
-	e.Metrics.MustRegister(m.events, m.alerts, m.attempts, m.ended, m.duration, m.lag, m.nodes, m.dead, newBacklogMetrics(e))
+	e.Metrics.MustRegister(m.events, m.alerts, m.slowed, m.spilled, m.attempts, m.ended, m.duration, m.lag, m.nodes, m.dead, newBacklogMetrics(e))
 	e.registerGauges()
 	return m
 }

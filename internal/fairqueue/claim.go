@@ -1,6 +1,8 @@
 package fairqueue
 
 import (
+	"math"
+
 	"herald"
 	"herald/internal/work"
 )
@@ -9,7 +11,12 @@ import (
 type spill struct {
 	on          bool
 	uncommitted int // items that found no room and whose commit is under way
+	// behind is how many items wait in the database at most; uncounted if that is not known.
+	behind int
 }
+
+// uncounted is more than any backlog that is counted.
+const uncounted = math.MaxInt32
 
 // claim is the state of a lane's claim.
 type claim struct {
@@ -17,13 +24,15 @@ type claim struct {
 	asked   int
 	left    int // items that were asked for and are not added yet
 	size    int // bytes charged for each of those
+	behind  int // items in the database when it began, as spill counts them
 	// overtaken is true if items may have been spilled that the claim did not read.
 	overtaken bool
 }
 
 // claimLimits bounds the items of a lane that claims make ready, in units of its limit in flight.
 // The number is large enough for 25 ms until the next claim, at 5 ms an attempt. It is so small
-// that the backlog of a lane that hangs stays in the database.
+// that the backlog of a lane that hangs stays in the database. Of a quick lane it bounds each claim:
+// publishes wait until its small backlog is in memory.
 const claimLimits = 4
 
 // BeginClaim takes slots for a claim of the lane's deliveries in the database and returns how many.
@@ -34,7 +43,7 @@ func (w *Window[T]) BeginClaim(key work.Lane) int {
 	if n > 0 {
 		size := l.client.itemSize()
 		w.charge(l, usage{items: n, bytes: n * size})
-		l.claim = claim{running: true, asked: n, left: n, size: size, overtaken: l.spill.uncommitted > 0}
+		l.claim = claim{running: true, asked: n, left: n, size: size, behind: l.spill.behind, overtaken: l.spill.uncommitted > 0}
 	}
 	w.update(l)
 	return n
@@ -53,7 +62,11 @@ func (w *Window[T]) claimable(l *lane[T]) int {
 	if l.claim.running {
 		return 0
 	}
-	n := min(w.room(l), w.roomInBytes(l)/l.client.itemSize(), claimLimits*l.limit-l.ready.size)
+	most := claimLimits * l.limit
+	if !w.quick(l) {
+		most -= l.ready.size
+	}
+	n := min(w.room(l), w.roomInBytes(l)/l.client.itemSize(), most)
 	if n <= 0 && l.client.all.items == 0 && w.hasRoom(l) {
 		return 1 // the item may be larger than any share, and must be sent too
 	}
@@ -76,6 +89,9 @@ func (w *Window[T]) AddClaimed(key work.Lane, item T, size int) {
 		misuse("AddClaimed", key, "the claim has already added all it asked for, or was not begun")
 	}
 	l.claim.left--
+	if l.spill.behind != uncounted {
+		l.spill.behind = max(0, l.spill.behind-1)
+	}
 	w.charge(l, usage{bytes: size - l.claim.size})
 	l.client.expect(size)
 	l.ready.push(item)
@@ -95,6 +111,9 @@ func (w *Window[T]) EndClaim(key work.Lane, wanted, brought int, ok bool) {
 	case !ok:
 	case l.claim.left == 0:
 		w.spill(l)
+		if brought > l.claim.behind { // there was more than was counted
+			l.spill.behind = uncounted
+		}
 	case !l.claim.overtaken:
 		w.unspill(l)
 	}
@@ -117,6 +136,7 @@ func (w *Window[T]) Spilled(key work.Lane) {
 func (w *Window[T]) MarkSpilled(key work.Lane) {
 	l := w.lane(key)
 	w.spill(l)
+	l.spill.behind = uncounted
 	l.claim.overtaken = true
 	w.update(l)
 }
@@ -130,7 +150,7 @@ func (w *Window[T]) spill(l *lane[T]) {
 
 func (w *Window[T]) unspill(l *lane[T]) {
 	if l.spill.on {
-		l.spill.on = false
+		l.spill.on, l.spill.behind = false, 0
 		w.spilled--
 	}
 }

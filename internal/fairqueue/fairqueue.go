@@ -34,6 +34,9 @@
 //	        ▲                                                                               │
 //	        └── a claim brings less, and no spill began or was uncommitted while it ran ────┘
 //
+// A publish to quick receivers waits a little for room before it would spill (room.go). Claims bring
+// what little a quick lane has in the database as fast as there is room.
+//
 // # Turns
 //
 // Clients take turns, the lanes of a client take turns, and the items of a lane are sent first in,

@@ -3,6 +3,7 @@ package fairqueue_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,7 +44,10 @@ type modelLane struct {
 	limit, answers int
 	mean           time.Duration
 	known, silent  bool
+	quickest       time.Duration
+	stuck          bool
 	spilled        bool
+	behind         int // items in the database at most; many if that is not known
 	took, tookSlow taken
 }
 
@@ -52,7 +56,8 @@ type taken [3]int
 
 type modelClaim struct {
 	asked, size int
-	left        int  // items that are not added yet
+	left        int // items that are not added yet
+	behind      int
 	begun       bool // the claim has read the database
 	taken       []testItem
 	overtaken   bool
@@ -64,7 +69,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		sent: map[int]int{}, leads: map[[2]int]int{},
 	}
 	for client, lanes := range []int{3, 2, 1} {
-		id := uuid.UUID{15: byte(client + 1)}
+		id := m.clientID(client)
 		for n := range lanes {
 			m.lanes = append(m.lanes, &modelLane{
 				key:    work.Lane{Client: id, Origin: fmt.Sprintf("https://r%d.example:443", n)},
@@ -75,8 +80,15 @@ func newModel(t *testing.T, seed uint64) *model {
 	return m
 }
 
+func (*model) clientID(client int) uuid.UUID { return uuid.UUID{15: byte(client + 1)} }
+
+func (m *model) laneOf(key work.Lane) *modelLane {
+	return m.lanes[slices.IndexFunc(m.lanes, func(l *modelLane) bool { return l.key == key })]
+}
+
 func (l *modelLane) inFlight() int { return len(l.sending) + l.hops }
 func (l *modelLane) slow() bool    { return !l.known || l.silent || l.mean > time.Second }
+
 func (l *modelLane) items() int {
 	n := len(l.reserved) + len(l.ready) + len(l.sending) + len(l.ended)
 	if l.claim != nil {
@@ -171,8 +183,10 @@ func (m *model) shareOf(l *modelLane, total int, number func(*modelLane) int) in
 	return share
 }
 
-func (m *model) reserve(l *modelLane) {
-	it := testItem{id: m.nextID, size: 1 + m.random.IntN(120)}
+func (m *model) reserve(l *modelLane) { m.reserveSize(l, 1+m.random.IntN(120)) }
+
+func (m *model) reserveSize(l *modelLane, size int) (fits bool) {
+	it := testItem{id: m.nextID, size: size}
 	m.nextID++
 	want := !l.spilled && m.share(l, small.Items, 0) > 0 && m.share(l, small.Bytes, 1) >= it.size
 	if got := m.window.Reserve(l.key, it.size); got != want {
@@ -184,13 +198,15 @@ func (m *model) reserve(l *modelLane) {
 		}
 		l.reserved = append(l.reserved, it)
 		m.count(l)
-		return
+		return true
 	}
 	l.spilled = true
+	l.behind++
 	l.uncommitted = append(l.uncommitted, it)
 	if l.claim != nil {
 		l.claim.overtaken = true
 	}
+	return false
 }
 
 // commit ends the commit of a reserved or spilled item. It fails at times.
@@ -236,6 +252,7 @@ func (m *model) claimStep(l *modelLane, mayFail bool) {
 	default:
 		for _, it := range c.taken {
 			c.left--
+			l.behind = max(0, l.behind-1)
 			l.ready = append(l.ready, it)
 			m.window.AddClaimed(l.key, it, it.size)
 			m.count(l)
@@ -245,14 +262,17 @@ func (m *model) claimStep(l *modelLane, mayFail bool) {
 		m.window.EndClaim(l.key, c.asked, len(c.taken), true)
 		if len(c.taken) == c.asked {
 			l.spilled = true
+			if len(c.taken) > c.behind {
+				l.behind = many
+			}
 		} else if !c.overtaken {
-			l.spilled = false
+			l.spilled, l.behind = false, 0
 		}
 	}
 }
 
 func (m *model) beginClaim(l *modelLane) {
-	share, waiting := m.share(l, small.Items, 0), len(l.ready)
+	share, waiting, quick := m.share(l, small.Items, 0), len(l.ready), l.quick()
 	empty := m.sum((*modelLane).items, ofClient(l.client)) == 0
 	before := m.window.Stats()
 	n := m.window.BeginClaim(l.key)
@@ -263,19 +283,22 @@ func (m *model) beginClaim(l *modelLane) {
 		return
 	}
 	held := m.window.Stats().Bytes - before.Bytes
+	if quick {
+		waiting = 0
+	}
 	if n < 0 || n > max(share, 1) || waiting+n > 4*l.limit || held%n != 0 {
 		m.t.Fatalf("a claim of %d (%d bytes) with a share of %d, %d ready and a limit of %d", n, held, share, waiting, l.limit)
 	}
 	if !empty && before.Bytes+held > small.Bytes {
 		m.t.Fatalf("a claim of %d bytes on top of %d", held, before.Bytes)
 	}
-	l.claim = &modelClaim{asked: n, left: n, size: held / n, overtaken: len(l.uncommitted) > 0}
+	l.claim = &modelClaim{asked: n, left: n, size: held / n, behind: l.behind, overtaken: len(l.uncommitted) > 0}
 	m.count(l)
 }
 
 func (m *model) mark(l *modelLane) {
 	m.window.MarkSpilled(l.key)
-	l.spilled = true
+	l.spilled, l.behind = true, many
 	if l.claim != nil {
 		l.claim.overtaken = true
 	}
@@ -326,8 +349,10 @@ func (m *model) end(l *modelLane, r fairqueue.Result) {
 	}
 	defer m.count(l)
 	if !l.known {
-		l.known, l.mean = true, r.Took
+		l.known, l.mean, l.quickest = true, r.Took, r.Took
 	}
+	l.quickest = min(r.Took, l.quickest+max(l.quickest, time.Millisecond)/64)
+	l.stuck = l.stuck && r.TimedOut
 	l.mean += (r.Took - l.mean) / 8
 	if l.silent = r.TimedOut; l.silent {
 		l.limit, l.answers = max(1, l.limit/2), 0

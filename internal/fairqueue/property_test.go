@@ -32,8 +32,15 @@ func TestRandomStepsKeepEveryRule(t *testing.T) {
 func (m *model) step() {
 	l := m.lanes[m.random.IntN(len(m.lanes))]
 	switch n := m.random.IntN(100); {
-	case n < 18:
+	case n < 15:
 		m.reserve(l)
+	case n < 18:
+		m.publish(l.client)
+	case n == 99 && m.random.IntN(4) == 0:
+		l.stuck = l.stuck || m.window.Quick(l.key)
+		if l.stuck {
+			m.window.Stuck(l.key)
+		}
 	case n < 36:
 		m.commit(l)
 	case n < 50:

@@ -19,6 +19,9 @@ func (s share) free() int { return s.total - s.taken }
 // kept is how much of the bound is only for clients that have taken little.
 func (s share) kept() int { return s.total / keptPart }
 
+// little is how much a client may take of what is kept.
+func (s share) little() int { return max(1, s.kept()/keptClients) }
+
 // room returns n, how much more a lane may take. The lane then has no more than its client can still
 // get, and the client no more than is still free:
 //
@@ -28,8 +31,8 @@ func (s share) kept() int { return s.total / keptPart }
 // have little, and is not more than little for each of them.
 func (s share) room(client, lane int) int {
 	n := min((s.free()-client-lane+2)/3, s.free()-s.kept())
-	if little := max(1, s.kept()/keptClients); client < little {
-		n = max(n, min(little-client, s.free()))
+	if client < s.little() {
+		n = max(n, min(s.little()-client, s.free()))
 	}
 	return n
 }

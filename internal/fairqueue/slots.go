@@ -15,6 +15,7 @@ func (w *Window[T]) Reserve(key work.Lane, size int) bool {
 	} else {
 		w.spill(l)
 		l.spill.uncommitted++
+		l.spill.behind = min(l.spill.behind+1, uncounted)
 		l.claim.overtaken = true
 	}
 	w.update(l)

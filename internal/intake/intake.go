@@ -48,8 +48,11 @@ type Store interface {
 // Engine sends the deliveries of accepted events.
 type Engine interface {
 	// Reserve takes room in memory for the deliveries of the events, and sets Held on those that
-	// got it. One AfterCommit follows each Reserve.
+	// got it. One AfterCommit follows each Reserve or ReserveSoon.
 	Reserve(events []work.PreparedEvent)
+	// ReserveSoon is Reserve. If there will be room soon, it first waits for it, for a fraction of a
+	// second at most, or until ctx ends.
+	ReserveSoon(ctx context.Context, events []work.PreparedEvent)
 	// AfterCommit sends the deliveries of the events that were committed, and releases the room of
 	// the others.
 	AfterCommit(events []work.PreparedEvent, committed func(i int) bool)
@@ -107,6 +110,7 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 	}
 	defer in.leave(entered)
 	get := Clients.Get
+	reserve := func(events []work.PreparedEvent) { in.engine.ReserveSoon(ctx, events) }
 	for try := range staleLimit {
 		plans, used, err := in.planAll(ctx, get, caller, pubs)
 		get = Clients.Current
@@ -116,7 +120,8 @@ func (in *Intake) Publish(ctx context.Context, caller herald.Caller, pubs []hera
 		if err != nil {
 			return nil, err
 		}
-		receipts, err := in.accept(caller, plans)
+		receipts, err := in.accept(caller, plans, reserve)
+		reserve = in.engine.Reserve // it has waited
 		if !errors.Is(err, work.ErrStale) {
 			return receipts, err
 		}
@@ -140,7 +145,7 @@ func (in *Intake) publishLocked(ctx context.Context, caller herald.Caller, pubs 
 	if err != nil {
 		return nil, err
 	}
-	receipts, err := in.accept(caller, plans)
+	receipts, err := in.accept(caller, plans, in.engine.Reserve)
 	if errors.Is(err, work.ErrStale) { // the lock ended before the commit
 		err = &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
 			Message: "The client's rules change too fast to decide whom the event concerns. Try again."}
@@ -148,8 +153,9 @@ func (in *Intake) publishLocked(ctx context.Context, caller herald.Caller, pubs 
 	return receipts, err
 }
 
-// accept renders the alerts of plans and commits them. It takes the memory for that before.
-func (in *Intake) accept(caller herald.Caller, plans []plan) ([]herald.Receipt, error) {
+// accept renders the alerts of plans, commits them, and reports the result to the engine. It takes the memory
+// for that before. reserve is a Reserve of the engine.
+func (in *Intake) accept(caller herald.Caller, plans []plan, reserve func([]work.PreparedEvent)) ([]herald.Receipt, error) {
 	share := in.budget.Share(caller.Key.ClientID)
 	defer share.Release()
 	bytes := 0
@@ -164,12 +170,7 @@ func (in *Intake) accept(caller herald.Caller, plans []plan) ([]herald.Receipt, 
 	for i := range plans {
 		events[i] = plans[i].render()
 	}
-	return in.commit(events)
-}
-
-// commit commits events and reports the result to the engine.
-func (in *Intake) commit(events []work.PreparedEvent) ([]herald.Receipt, error) {
-	in.engine.Reserve(events)
+	reserve(events)
 	receipts, err := in.store.Accept(events)
 	in.engine.AfterCommit(events, func(i int) bool {
 		// A repeated event has the receipt of the first one, and so another id.

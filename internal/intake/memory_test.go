@@ -37,6 +37,7 @@ func (f *fake) Revision(context.Context, uuid.UUID) (int64, error) {
 func (f *fake) EventTypes(context.Context) ([]herald.EventType, error)   { return nil, nil }
 func (f *fake) KeyByHash(context.Context, [32]byte) (herald.Key, error)  { return herald.Key{}, nil }
 func (f *fake) Reserve([]work.PreparedEvent)                             {}
+func (f *fake) ReserveSoon(context.Context, []work.PreparedEvent)        {}
 func (f *fake) LockClients(context.Context, []uuid.UUID) (func(), error) { return func() {}, nil }
 func (f *fake) AfterCommit([]work.PreparedEvent, func(int) bool)         {}
 

@@ -19,8 +19,9 @@ import (
 // noEngine is an intake.Engine that sends nothing.
 type noEngine struct{}
 
-func (noEngine) Reserve([]work.PreparedEvent)                     {}
-func (noEngine) AfterCommit([]work.PreparedEvent, func(int) bool) {}
+func (noEngine) Reserve([]work.PreparedEvent)                      {}
+func (noEngine) ReserveSoon(context.Context, []work.PreparedEvent) {}
+func (noEngine) AfterCommit([]work.PreparedEvent, func(int) bool)  {}
 
 // publisher returns a function that publishes one event for the fixture's client through an intake
 // with the given store. All its alerts must be those of the present rules.

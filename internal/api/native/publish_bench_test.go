@@ -44,6 +44,7 @@ func (i *instant) EventTypes(context.Context) ([]herald.EventType, error) {
 }
 func (i *instant) KeyByHash(context.Context, [32]byte) (herald.Key, error) { return i.key, nil }
 func (*instant) Reserve([]work.PreparedEvent)                              {}
+func (*instant) ReserveSoon(context.Context, []work.PreparedEvent)         {}
 func (*instant) AfterCommit([]work.PreparedEvent, func(int) bool)          {}
 func (*instant) LockClients(context.Context, []uuid.UUID) (func(), error)  { return func() {}, nil }
 func (*instant) Accept(events []work.PreparedEvent) ([]herald.Receipt, error) {
