@@ -19,7 +19,7 @@ const (
 	// clientSearchLimit is how many clients one call of Clients searches, those that are deleted included: SQLite
 	// takes 1.5 µs for each.
 	clientSearchLimit = 50_000
-	// clientSearchPage is how many clients a search reads at once.
+	// clientSearchPage is how many clients a search reads at once, after the first ones.
 	clientSearchPage = 2000
 	// maxSearchParts bounds the conditions of a search. Its longest parts say the most; the others are compared in Go.
 	maxSearchParts = 4
@@ -75,8 +75,8 @@ func (s *Store) searchClients(ctx context.Context, f herald.ClientFilter) (found
 		return nil, uuid.Nil, err
 	}
 	search := parseClientSearch(f.Search)
-	for after := f.After; ; {
-		page, err := s.clientsBetween(ctx, after, last, clientSearchPage, search)
+	for after, size := f.After, f.Limit; ; size = clientSearchPage { // most often the first ones are enough
+		page, err := s.clientsBetween(ctx, after, last, size, search)
 		if err != nil {
 			return nil, uuid.Nil, err
 		}
@@ -88,7 +88,7 @@ func (s *Store) searchClients(ctx context.Context, f herald.ClientFilter) (found
 				return found, uuid.Nil, nil
 			}
 		}
-		if len(page) < clientSearchPage {
+		if len(page) < size {
 			return found, last, nil
 		}
 		after = page[len(page)-1].ID
