@@ -186,9 +186,9 @@ func TestInboxTellsItsOwnersPages(t *testing.T) {
 
 // TestManyPagesAreNotToldAtOnce, so that they do not all ask at once.
 func TestManyPagesAreNotToldAtOnce(t *testing.T) {
-	inTime(t, func(t *testing.T, f *fixture, _ *Live) {
+	synctest.Test(t, func(t *testing.T) {
 		live := NewLive(400, false)
-		f = newFixture(t, func(o *Options) { o.Live = live })
+		f := newFixture(t, func(o *Options) { o.Live = live })
 		var all []*opened
 		for range 200 {
 			all = append(all, f.follow(f.signedIn("acme"), acme))
