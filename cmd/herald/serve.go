@@ -11,7 +11,6 @@ import (
 	netmail "net/mail"
 	"net/url"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -296,12 +295,6 @@ func (c *serveCommand) configMail(config *app.Config) (err error) {
 	return nil
 }
 
-// ballast is the size of an allocation that is never touched, so it uses no physical
-// memory. The garbage collector runs when the heap has doubled. Without the ballast it
-// ran after every few megabytes under load and took a quarter of a small service's time.
-// A large heap still grows by as much as before.
-const ballast = 32 << 20
-
 // limitMemory makes the garbage collector work harder before the cgroup's limit is reached: at it the
 // kernel kills the process. A tenth is left for what the collector does not count. GOMEMLIMIT in the
 // environment wins.
@@ -321,8 +314,7 @@ func limitMemory(log *slog.Logger) {
 func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (err error) {
 	defer followGlobalLog(config.Log)()
 	limitMemory(config.Log)
-	heap := make([]byte, ballast)
-	defer runtime.KeepAlive(heap)
+	defer keepHeapFloor()()
 	a, err := app.Start(ctx, config)
 	if err != nil {
 		return err
@@ -333,6 +325,7 @@ func serve(ctx context.Context, config app.Config, ready func(*app.App) error) (
 	if err := ready(a); err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // the start leaves more garbage than the idle service uses
 	select {
 	case <-ctx.Done():
 		return nil

@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -220,10 +221,10 @@ type Options struct {
 type portal struct {
 	Options
 	assets   *assets
-	pages    map[string]*template.Template // by file
-	failures api.Guesses                   // of signing in
-	seen     seen                          // by the operator
-	policy   string                        // the Content-Security-Policy
+	pages    func() (map[string]*template.Template, error) // by file; they are parsed with the first page that is shown
+	failures api.Guesses                                   // of signing in
+	seen     seen                                          // by the operator
+	policy   string                                        // the Content-Security-Policy
 }
 
 // Register adds the portal to mux.
@@ -245,6 +246,6 @@ func newPortal(o Options) (*portal, error) {
 	if p.assets, err = loadAssets(); err != nil {
 		return nil, err
 	}
-	p.pages, err = p.loadTemplates()
-	return p, err
+	p.pages = sync.OnceValues(p.loadTemplates)
+	return p, nil
 }

@@ -159,7 +159,11 @@ func (p *portal) redirect(w http.ResponseWriter, r *http.Request, a answer) {
 }
 
 func (p *portal) render(to *bytes.Buffer, r *http.Request, v visit, a answer) error {
-	known := p.pages[a.file]
+	pages, err := p.pages()
+	if err != nil {
+		return err
+	}
+	known := pages[a.file]
 	if known == nil {
 		return fmt.Errorf("there is no template %q", a.file)
 	}

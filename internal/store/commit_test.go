@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -192,5 +193,52 @@ func TestBatchIsFilledInTurns(t *testing.T) {
 	}
 	if batch[1].client != quiet {
 		t.Error("the second client is not next, after one request of the first")
+	}
+}
+
+// TestResultsWaitForTheNextEvents: a result is committed with the events that follow it, or soon alone.
+func TestResultsWaitForTheNextEvents(t *testing.T) {
+	w := &writer{waiting: make(map[uuid.UUID]*clientQueue), wake: make(chan struct{}, 1)}
+	enqueue := func(r *request) {
+		t.Helper()
+		r.client, r.rows = uuid.New(), 1
+		if err := w.enqueue(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	if at := w.beginAt(began); at.Before(began.Add(time.Minute)) {
+		t.Errorf("without a request a batch begins after %v", at.Sub(began))
+	}
+	for range 2 {
+		enqueue(&request{result: &encodedResult{}})
+		if at := w.beginAt(began); at != w.since.Add(resultsFor) || w.since.Before(began) {
+			t.Errorf("a result alone waits until %v after %v, want %v", at, w.since, resultsFor)
+		}
+		enqueue(&request{result: &encodedResult{}})
+		enqueue(&request{})
+		select {
+		case <-w.wake:
+		default:
+			t.Error("an event does not wake the writer")
+		}
+		if at := w.beginAt(began); at != began {
+			t.Errorf("an event waits for %v", at.Sub(began))
+		}
+		if batch := w.fill(); len(batch) != 3 || w.results != 0 {
+			t.Errorf("the batch has %d requests, and %d results are left", len(batch), w.results)
+		}
+	}
+	for range gatherRequests {
+		enqueue(&request{result: &encodedResult{}})
+	}
+	if at := w.beginAt(began); !at.IsZero() {
+		t.Error("many results wait for events")
+	}
+	w.fill()
+	enqueue(&request{result: &encodedResult{}})
+	w.closed = true
+	if at := w.beginAt(began); !at.IsZero() {
+		t.Error("a stop waits for events")
 	}
 }

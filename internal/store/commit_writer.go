@@ -25,9 +25,13 @@ const (
 // requests arrive quickly, the writer waits for more of them before it begins a batch:
 // for the dialect's gatherFor at most, and until there are gatherRequests. After a batch of
 // at most gatherAbove requests it does not wait.
+//
+// Nobody waits for a result as a publisher waits for an answer. So results wait for the next
+// events to be committed with them, for resultsFor at most.
 const (
 	gatherRequests = 128
 	gatherAbove    = 4
+	resultsFor     = 10 * time.Millisecond
 )
 
 // writer is the group commit: one loop takes the waiting requests, writes them in one
@@ -42,6 +46,8 @@ type writer struct {
 	waiting  map[uuid.UUID]*clientQueue
 	ring     []*clientQueue // the clients with waiting requests, in turn
 	requests int
+	results  int       // how many of the requests are results
+	since    time.Time // when the first of the results began to wait
 	bytes    int
 	closed   bool
 	wake     chan struct{}
@@ -115,7 +121,12 @@ func (w *writer) enqueue(req *request) error {
 	queue.requests = append(queue.requests, req)
 	w.requests++
 	w.bytes += req.bytes
-	if w.requests == 1 || w.requests == gatherRequests {
+	if req.result != nil {
+		if w.results++; w.results == 1 {
+			w.since = time.Now()
+		}
+	}
+	if w.requests == 1 || w.requests == gatherRequests || req.result == nil && w.requests == w.results+1 {
 		w.signal()
 	}
 	return nil
@@ -128,27 +139,52 @@ func (w *writer) signal() {
 	}
 }
 
-// take waits for requests and returns a batch. If the batch before had more than
-// gatherAbove requests, it also waits for more to arrive. It returns nil when the writer is
-// closed and no request waits.
+// take waits for requests and returns a batch, see gatherRequests. before is how many requests
+// the batch before had. take returns nil when the writer is closed and no request waits.
 func (w *writer) take(before int) []*request {
-	gather := time.NewTimer(w.store.dialect.gatherFor)
-	defer gather.Stop()
-	gathered := before <= gatherAbove
+	gathered := time.Now()
+	if before > gatherAbove {
+		gathered = gathered.Add(w.store.dialect.gatherFor)
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		w.mu.Lock()
-		if w.closed || w.requests >= gatherRequests || w.requests > 0 && gathered {
+		wait := time.Until(w.beginAt(gathered))
+		if wait <= 0 {
 			batch := w.fill()
 			w.mu.Unlock()
 			return batch
 		}
 		w.mu.Unlock()
+		timer.Reset(wait)
 		select {
 		case <-w.wake:
-		case <-gather.C:
-			gathered = true
+		case <-timer.C:
 		}
 	}
+}
+
+// beginAt returns when the next batch begins if nothing more arrives. gathered is when enough
+// requests have arrived since the batch before. The caller holds mu.
+func (w *writer) beginAt(gathered time.Time) time.Time {
+	switch {
+	case w.closed || w.requests >= gatherRequests:
+		return time.Time{}
+	case w.requests == 0:
+		return time.Now().Add(time.Hour) // a request wakes the writer
+	case w.requests > w.results:
+		return gathered
+	default:
+		return later(gathered, w.since.Add(resultsFor))
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // fill removes a batch from the waiting requests: one request of each client in turn, up
@@ -169,6 +205,9 @@ func (w *writer) fill() []*request {
 		rows += req.rows
 		bytes += req.bytes
 		w.requests--
+		if req.result != nil {
+			w.results--
+		}
 		w.bytes -= req.bytes
 		batch = append(batch, req)
 	}

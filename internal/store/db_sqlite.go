@@ -116,7 +116,7 @@ func (s *Store) openSQLite(dir string) error {
 // openReaders returns a pool of connections that only read.
 func openReaders(file string, size int) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", sqliteDSN(file, url.Values{
-		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8192)", "temp_store(MEMORY)", noIndexOnTheFly},
+		"_pragma": {"busy_timeout(5000)", "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-4096)", "temp_store(MEMORY)", noIndexOnTheFly},
 	}))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)

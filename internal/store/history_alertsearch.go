@@ -206,10 +206,8 @@ func (s *Store) snapshot(ctx context.Context, pool *sql.DB, fn func(*sql.Tx) err
 	if err != nil {
 		return withContextError(ctx, err)
 	}
-	if err := fn(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return withContextError(ctx, tx.Commit())
+	defer tx.Rollback() //nolint:errcheck // what was read is read
+	return fn(tx)
 }
 
 func (s *Store) alertsIn(ctx context.Context, tx *sql.Tx, client, rule, company uuid.UUID, l query.List) ([]herald.Alert, int, error) {

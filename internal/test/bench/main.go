@@ -31,9 +31,11 @@ func main() {
 	flag.IntVar(&o.nodes, "nodes", 1, "nodes that share the load, with -postgres")
 	flag.IntVar(&o.pending, "pending", 0, "measure memory and start with so many deliveries pending, instead")
 	flag.IntVar(&o.beside, "beside", 0, "measure latency beside so many deliveries to a receiver that hangs, instead")
+	flag.DurationVar(&o.roundTrip, "round-trip", 0, "with -postgres, by how much longer a round trip to the server takes")
 	flag.BoolVar(&o.takeover, "takeover", false, "measure how long the deliveries of a killed node wait, with -postgres, instead")
 	flag.IntVar(&o.pages, "pages", 0, "measure what so many open pages of the portal cost, at rest and beside -rate events a second, instead")
 	flag.BoolVar(&o.profile, "profile", false, "write profiles of the processor time and the allocations of each run to this directory")
+	flag.BoolVar(&o.counters, "counters", false, "with -postgres, also print what the server counts for each delivery, such as bytes of its log")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -56,12 +58,13 @@ func main() {
 
 type options struct {
 	events, publishers, rate int
-	latency                  time.Duration
+	latency, roundTrip       time.Duration
 	binary                   string
 	postgres                 bool
 	nodes, pending, beside   int
 	pages                    int
 	takeover, profile        bool
+	counters                 bool
 }
 
 // arraySize is the number of events in one request of the array run.
@@ -115,6 +118,10 @@ func rates(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	counted, err := newCounting(ctx, service, o)
+	if err != nil {
+		return err
+	}
 	for _, r := range []run{
 		{"one event a request", service.load(o.events, 1, o.publishers), 1},
 		{fmt.Sprintf("arrays of %d", arraySize), service.load(o.events, arraySize, o.publishers), 1},
@@ -133,8 +140,11 @@ func rates(ctx context.Context, o options, out io.Writer) error {
 		if result.lost+result.doubled > 0 {
 			return fmt.Errorf("%s: %d deliveries lost, %d doubled", r.name, result.lost, result.doubled)
 		}
+		if err := counted.add(ctx, r.name, result.deliveries); err != nil {
+			return err
+		}
 	}
-	return table.Flush()
+	return errors.Join(table.Flush(), counted.print(out))
 }
 
 // rawLoop measures the yardstick: the publisher posts straight to a receiver with net/http's server. It

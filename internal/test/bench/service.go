@@ -23,6 +23,8 @@ type service struct {
 	nodes  []*node
 	key    string
 	server *postgres.Server // nil on SQLite
+	// database is the address of the server's database.
+	database string
 }
 
 // node is one process.
@@ -61,7 +63,7 @@ func (s *service) start(ctx context.Context, o options, receivers []string) erro
 	}
 	args := []string{"serve", "--data", filepath.Join(s.dir, "data"), "--allow-target", "127.0.0.0/8", "--drain-delay", "0s"}
 	if o.postgres {
-		more, err := s.startPostgres()
+		more, err := s.startPostgres(o.roundTrip)
 		if err != nil {
 			return err
 		}
@@ -132,15 +134,21 @@ func (s *service) logs() error {
 	return errors.Join(errs...)
 }
 
-// startPostgres starts a server and returns the flags that make herald use it.
-func (s *service) startPostgres() ([]string, error) {
+// startPostgres starts a server and returns the flags that make herald use it. roundTrip is by how much longer
+// a round trip to it takes.
+func (s *service) startPostgres(roundTrip time.Duration) ([]string, error) {
 	var err error
 	if s.server, err = postgres.Start(); err != nil {
 		return nil, err
 	}
-	address, err := s.server.Schema()
-	if err != nil {
+	if s.database, err = s.server.Schema(); err != nil {
 		return nil, err
+	}
+	address := s.database
+	if roundTrip > 0 {
+		if address, err = delayed(s.database, roundTrip); err != nil {
+			return nil, err
+		}
 	}
 	keyFile := filepath.Join(s.dir, "secret.key")
 	_, err = secret.LoadOrMakeKey(keyFile)
