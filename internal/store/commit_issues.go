@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"database/sql/driver"
 	"slices"
 
 	"github.com/google/uuid"
@@ -226,8 +225,8 @@ func (t *sqliteWriting) issues() (issueChanges, error) {
 	if len(c.failures) > 0 || len(c.successes) == 0 {
 		return c, nil
 	}
-	var row [1]driver.Value
-	if _, err := t.anyOpen.queryRow(t.ctx, row[:]); err != nil || row[0] == int64(0) {
+	var open int
+	if _, err := t.anyOpen.queryRow(t.ctx, []any{&open}); err != nil || open == 0 {
 		return issueChanges{}, err
 	}
 	return c, nil

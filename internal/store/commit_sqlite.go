@@ -166,29 +166,25 @@ func (t *sqliteBatch) end(err error) error {
 // preconditions reads what the batch asks for.
 func (s *statements) preconditions(ctx context.Context, found *preconditions, ask questions) error {
 	found.versions, found.used = make(map[uuid.UUID]int64, len(ask.clients)), make(map[idempotencyKey]firstUse)
-	var row [3]driver.Value
 	for _, id := range ask.clients {
-		known, err := s.clientVersion.queryRow(ctx, row[:1], id[:])
-		if err != nil {
+		var version int64
+		if _, err := s.clientVersion.queryRow(ctx, []any{&version}, id[:]); err != nil {
 			return err
 		}
-		if known {
-			found.versions[id] = row[0].(int64)
-		}
+		found.versions[id] = version
 	}
 	for _, id := range ask.keys {
-		known, err := s.findKey.queryRow(ctx, row[:3], id.client[:], id.key, found.cautious)
+		var use firstUse
+		fingerprint, event := use.fingerprint[:], use.event[:]
+		known, err := s.findKey.queryRow(ctx, []any{fingerprint, event, &use.alerts}, id.client[:], id.key, found.cautious)
 		if err != nil {
 			return err
 		}
 		if known {
-			found.used[id] = firstUse{[32]byte(row[0].([]byte)), uuid.UUID(row[1].([]byte)), int(row[2].(int64))}
+			found.used[id] = use
 		}
 	}
-	_, err := s.talliedTo.queryRow(ctx, row[:1])
-	if err == nil {
-		found.talliedTo = uuid.UUID(row[0].([]byte))
-	}
+	_, err := s.talliedTo.queryRow(ctx, []any{found.talliedTo[:]})
 	return err
 }
 

@@ -128,6 +128,29 @@ func TestArgumentsAreBoundAsByTheStandardLibrary(t *testing.T) {
 	}
 }
 
+// TestOddValueInTheFileIsAnError: a value of another type, as in a file that another program has changed,
+// fails the batch. It does not end the process.
+func TestOddValueInTheFileIsAnError(t *testing.T) {
+	for _, odd := range []string{`x'01'`, `'text'`, `7`, `NULL`, `zeroblob(17)`} {
+		t.Run(odd, func(t *testing.T) {
+			f := newFixture(t, Options{Dir: t.TempDir()})
+			err := f.onWriter(t.Context(), func(conn any) error {
+				s := new(statement)
+				if err := s.prepare(t.Context(), conn.(*writerConn), `SELECT `+odd); err != nil {
+					return err
+				}
+				defer s.close() //nolint:errcheck // the test is over
+				var id [16]byte
+				_, err := s.queryRow(t.Context(), []any{id[:]})
+				return err
+			})
+			if err == nil {
+				t.Errorf("%s was read as an id", odd)
+			}
+		})
+	}
+}
+
 // TestSQLiteSyncsWithFdatasync: what fsync syncs more, the time of the last change, is no part of a commit.
 func TestSQLiteSyncsWithFdatasync(t *testing.T) {
 	newFixture(t, Options{Dir: t.TempDir()})

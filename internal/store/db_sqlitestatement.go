@@ -56,8 +56,9 @@ func (s *statement) exec(ctx context.Context, args ...any) error {
 	return err
 }
 
-// queryRow reads the first row into row, which has a place for each column. It reports whether there is one.
-func (s *statement) queryRow(ctx context.Context, row []driver.Value, args ...any) (found bool, err error) {
+// queryRow reads the first row into the places, one for each column: a *int64, a *int, or a []byte that is as
+// long as the value. It reports whether there is a row.
+func (s *statement) queryRow(ctx context.Context, into []any, args ...any) (found bool, err error) {
 	defer s.forget()
 	if err := s.bind(args...); err != nil {
 		return false, err
@@ -66,11 +67,36 @@ func (s *statement) queryRow(ctx context.Context, row []driver.Value, args ...an
 	if err != nil {
 		return false, err
 	}
+	row := make([]driver.Value, len(into))
 	err = rows.Next(row)
 	if errors.Is(err, io.EOF) {
 		return false, rows.Close()
 	}
+	for i := 0; i < len(into) && err == nil; i++ {
+		if !scan(into[i], row[i]) {
+			err = fmt.Errorf("column %d is %T, which does not fit %T", i+1, row[i], into[i])
+		}
+	}
 	return err == nil, errors.Join(err, rows.Close())
+}
+
+// scan sets what into points to, and reports whether the value fits.
+func scan(into any, value driver.Value) bool {
+	switch to := into.(type) {
+	case *int64:
+		n, ok := value.(int64)
+		*to = n
+		return ok
+	case *int:
+		n, ok := value.(int64)
+		*to = int(n)
+		return ok
+	case []byte:
+		b, ok := value.([]byte)
+		return ok && copy(to, b) == len(b) && len(b) == len(to)
+	default:
+		return false
+	}
 }
 
 // bind adds arguments of the next call. The driver takes the types of driver.Value alone.
