@@ -63,6 +63,8 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonTimeout, "the receiver's connection stopped working: it took no bytes, or did not answer a ping of HTTP/2"
 	case errors.As(err, &certificate):
 		return herald.ReasonTLS, certificateText(certificate)
+	case errors.Is(err, errHeaderValue):
+		return herald.ReasonProtocol, errHeaderValue.Error() + "; nothing was sent"
 	case errors.Is(err, errHandshake):
 		return herald.ReasonTLS, errHandshake.Error()
 	case errors.As(err, &record):
