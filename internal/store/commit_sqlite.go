@@ -269,6 +269,9 @@ func (t *sqliteWriting) accept() error {
 func (t *sqliteWriting) record(req *request) error {
 	r := req.result
 	if r.late {
+		if err := t.addEnded(); err != nil { // the attempt may be that which ended its delivery
+			return err
+		}
 		return t.addAttemptOf(r)
 	}
 	held, err := t.moveDelivery(r)
@@ -280,8 +283,9 @@ func (t *sqliteWriting) record(req *request) error {
 		return nil
 	}
 	if r.State != herald.Pending {
-		t.ended = append(t.ended, r.ended())
-		t.counting.ended(r.ended())
+		ended := r.ended()
+		t.ended = append(t.ended, ended)
+		t.counting.ended(ended)
 		return nil
 	}
 	return t.addAttemptOf(r)
@@ -311,7 +315,9 @@ func (t *sqliteWriting) moveDelivery(r *encodedResult) (bool, error) {
 	return n > 0, err
 }
 
-// addEnded adds the deliveries that have ended to history.
+// addEnded adds the deliveries that have ended since its last call to history.
 func (t *sqliteWriting) addEnded() error {
-	return insert(t.ctx, &t.addDeliveries, t.ended, func(row *statement, d *endedDelivery) error { return row.bind(d.args(t.now)...) })
+	ended := t.ended
+	t.ended = nil
+	return insert(t.ctx, &t.addDeliveries, ended, func(row *statement, d *endedDelivery) error { return row.bind(d.args(t.now)...) })
 }
