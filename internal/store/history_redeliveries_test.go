@@ -86,7 +86,7 @@ func (f *fixture) pages(filter herald.DeliveryFilter) [][]uuid.UUID {
 		if next == uuid.Nil && len(found) == filter.Limit {
 			next = ids[len(ids)-1]
 		}
-		if next == uuid.Nil || len(pages) > 50 {
+		if next == uuid.Nil || len(pages) > 5000 {
 			return pages
 		}
 		filter.After = next
