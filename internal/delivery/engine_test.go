@@ -341,13 +341,12 @@ func TestDueLaneIsFoundBehindHundredsThatAreNot(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		const lanes = 400
-		failed := false
+		var failed atomic.Bool
 		f := newFixture(t, dir, delivery.Options{Limits: fairqueue.Limits{InFlight: 2 * lanes}}, func(_ context.Context, q webhook.Request) webhook.Result {
 			if strings.Contains(q.URL, "zz") {
-				if failed {
+				if failed.Swap(true) {
 					return status(200)
 				}
-				failed = true
 				return status(503)
 			}
 			return webhook.Result{Status: 503, Reason: herald.ReasonStatus, RetryAfter: "86400"}
@@ -360,7 +359,7 @@ func TestDueLaneIsFoundBehindHundredsThatAreNot(t *testing.T) {
 		time.Sleep(time.Minute)
 		earlier := len(f.got())
 		for range 3 { // the id of the new client comes after all others or between them
-			failed = false
+			failed.Store(false)
 			before := time.Since(f.begun)
 			f.withClient("https://zz.example/").publish(1)
 			time.Sleep(30 * time.Second)

@@ -112,13 +112,16 @@ func (m *waitModel) check() {
 
 // sendOne ends a delivery, and checks that its client's first publish still has to wait.
 func (m *waitModel) sendOne() {
+	m.mu.Lock()
 	if len(m.held) == 0 {
+		m.mu.Unlock()
 		return
 	}
 	n := m.random.IntN(len(m.held))
 	i := &item{Item: m.held[n]}
 	m.held[n] = m.held[len(m.held)-1]
 	m.held = m.held[:len(m.held)-1]
+	m.mu.Unlock()
 	m.send(i)
 	synctest.Wait()
 	m.mu.Lock()
@@ -126,6 +129,13 @@ func (m *waitModel) sendOne() {
 	if waiting := m.publishes.byClient[i.ClientID]; len(waiting) > 0 && m.window.webhooks.Missing(i.ClientID, waiting[0].needs) < 0 {
 		m.t.Error("a publish waits that has room")
 	}
+}
+
+// isIdle reports whether nothing is held and no publish waits.
+func (m *waitModel) isIdle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.held) == 0 && len(m.publishes.turns) == 0
 }
 
 // drain lets the claimer find that nothing of a lane waits in the database any more.
@@ -159,7 +169,7 @@ func TestPublishesWaitInTheirOrder(t *testing.T) {
 					}
 					m.check()
 				}
-				for len(m.held) > 0 || len(m.publishes.turns) > 0 {
+				for !m.isIdle() {
 					m.sendOne()
 					m.drain()
 					time.Sleep(time.Millisecond)

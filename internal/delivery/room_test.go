@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,9 +138,9 @@ func TestSlowReceiverSlowsNoPublisher(t *testing.T) {
 func TestReceiverThatBeginsToHangSlowsItsPublisherOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		hangs := false
+		var hangs atomic.Bool
 		f := newFixture(t, dir, delivery.Options{Limits: roomForFew}, func(ctx context.Context, q webhook.Request) webhook.Result {
-			if hangs && strings.Contains(q.URL, "a.example") {
+			if hangs.Load() && strings.Contains(q.URL, "a.example") {
 				select {
 				case <-time.After(30 * time.Second):
 				case <-ctx.Done():
@@ -153,7 +154,7 @@ func TestReceiverThatBeginsToHangSlowsItsPublisherOnce(t *testing.T) {
 		f.publish(1)
 		f.withClient("https://a.example/").publish(1)
 		time.Sleep(time.Second)
-		hangs = true
+		hangs.Store(true)
 		began := time.Now()
 		burst := make(chan []time.Duration)
 		go func() { burst <- f.burst(7) }()
@@ -187,9 +188,9 @@ func TestStopLetsPublishesGo(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
-		hold := false
+		var hold atomic.Bool
 		f := newFixture(t, dir, delivery.Options{Limits: roomForFew}, func(context.Context, webhook.Request) webhook.Result {
-			if hold {
+			if hold.Load() {
 				<-answer
 			}
 			time.Sleep(time.Millisecond)
@@ -197,7 +198,7 @@ func TestStopLetsPublishesGo(t *testing.T) {
 		}).withClient("https://a.example/")
 		f.publish(1)
 		time.Sleep(time.Second)
-		hold = true
+		hold.Store(true)
 		burst := make(chan []time.Duration)
 		go func() { burst <- f.burst(10) }()
 		synctest.Wait()

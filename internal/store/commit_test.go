@@ -178,7 +178,7 @@ func testManyPublishersShareCommits(t *testing.T, f *fixture) {
 }
 
 func TestBatchIsFilledInTurns(t *testing.T) {
-	w := &writer{waiting: make(map[uuid.UUID]*clientQueue), wake: make(chan struct{}, 1)}
+	w := &writer{wake: make(chan struct{}, 1)}
 	busy, quiet := uuid.New(), uuid.New()
 	for range 2 * batchRows {
 		if err := w.enqueue(&request{client: busy, rows: 1}); err != nil {
@@ -194,6 +194,40 @@ func TestBatchIsFilledInTurns(t *testing.T) {
 	}
 	if batch[1].client != quiet {
 		t.Error("the second client is not next, after one request of the first")
+	}
+}
+
+// TestResultsDoNotWaitBehindEvents: of a client that publishes without pause, and of another. But results take
+// half of a batch at most while events wait.
+func TestResultsDoNotWaitBehindEvents(t *testing.T) {
+	w := &writer{wake: make(chan struct{}, 1)}
+	busy := uuid.New()
+	add := func(r request) {
+		t.Helper()
+		if err := w.enqueue(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 * batchRows {
+		add(request{client: busy, rows: 1})
+	}
+	add(request{client: busy, rows: 1, result: &encodedResult{}})
+	add(request{client: uuid.New(), rows: 1, result: &encodedResult{}})
+	batch := w.fill()
+	if len(batch) != batchRows || batch[0].result == nil || batch[1].result == nil || batch[2].result != nil {
+		t.Errorf("a batch of %d does not begin with the two results", len(batch))
+	}
+	for range 2 * batchRows {
+		add(request{client: busy, rows: 1, result: &encodedResult{}})
+	}
+	results := 0
+	for _, req := range w.fill() {
+		if req.result != nil {
+			results++
+		}
+	}
+	if results != batchRows/2 {
+		t.Errorf("%d results in a batch while events wait, want %d", results, batchRows/2)
 	}
 }
 
@@ -257,7 +291,7 @@ func testBatchesOfAnySizeKeepTheirRowsApart(t *testing.T, f *fixture) {
 
 // TestResultsWaitForTheNextEvents: a result is committed with the events that follow it, or soon alone.
 func TestResultsWaitForTheNextEvents(t *testing.T) {
-	w := &writer{waiting: make(map[uuid.UUID]*clientQueue), wake: make(chan struct{}, 1)}
+	w := &writer{wake: make(chan struct{}, 1)}
 	enqueue := func(r *request) {
 		t.Helper()
 		r.client, r.rows = uuid.New(), 1
@@ -284,8 +318,8 @@ func TestResultsWaitForTheNextEvents(t *testing.T) {
 		if at := w.beginAt(began); at != began {
 			t.Errorf("an event waits for %v", at.Sub(began))
 		}
-		if batch := w.fill(); len(batch) != 3 || w.results != 0 {
-			t.Errorf("the batch has %d requests, and %d results are left", len(batch), w.results)
+		if batch := w.fill(); len(batch) != 3 || w.results.n != 0 {
+			t.Errorf("the batch has %d requests, and %d results are left", len(batch), w.results.n)
 		}
 	}
 	for range gatherRequests {

@@ -27,7 +27,8 @@ const (
 // at most gatherAbove requests it does not wait.
 //
 // Nobody waits for a result as a publisher waits for an answer. So results wait for the next
-// events to be committed with them, for resultsFor at most.
+// events to be committed with them, for resultsFor at most. But they do not wait behind events:
+// until a result is committed, its delivery takes memory that others need.
 const (
 	gatherRequests = 128
 	gatherAbove    = 4
@@ -35,28 +36,19 @@ const (
 )
 
 // writer is the group commit: one loop takes the waiting requests, writes them in one
-// transaction, and answers each once it is synced. A batch takes requests from clients in
-// turn, so that a client that publishes without pause delays others by one batch at most.
+// transaction, and answers each once it is synced.
 type writer struct {
 	store   *Store
 	metrics commitMetrics
 	ended   chan struct{}
 
-	mu       sync.Mutex
-	waiting  map[uuid.UUID]*clientQueue
-	ring     []*clientQueue // the clients with waiting requests, in turn
-	requests int
-	results  int       // how many of the requests are results
-	since    time.Time // when the first of the results began to wait
-	bytes    int
-	closed   bool
-	wake     chan struct{}
-}
-
-// clientQueue is the waiting requests of one client.
-type clientQueue struct {
-	client   uuid.UUID
-	requests []*request
+	mu      sync.Mutex
+	events  requestQueue
+	results requestQueue
+	since   time.Time // when the first of the results began to wait
+	bytes   int
+	closed  bool
+	wake    chan struct{}
 }
 
 // request is one caller's part of a batch: events to accept or a result to record. It
@@ -80,10 +72,9 @@ type request struct {
 
 func newWriter(s *Store) *writer {
 	w := &writer{
-		store:   s,
-		ended:   make(chan struct{}),
-		waiting: make(map[uuid.UUID]*clientQueue),
-		wake:    make(chan struct{}, 1),
+		store: s,
+		ended: make(chan struct{}),
+		wake:  make(chan struct{}, 1),
 	}
 	w.metrics = newCommitMetrics(w, s.options.Metrics)
 	go w.run()
@@ -112,21 +103,17 @@ func (w *writer) enqueue(req *request) error {
 		return &herald.Error{Code: herald.CodeUnavailable, RetryAfter: time.Second,
 			Message: "More is being published than the disk takes. Try again."}
 	}
-	queue := w.waiting[req.client]
-	if queue == nil {
-		queue = &clientQueue{client: req.client}
-		w.waiting[req.client] = queue
-		w.ring = append(w.ring, queue)
-	}
-	queue.requests = append(queue.requests, req)
-	w.requests++
 	w.bytes += req.bytes
-	if req.result != nil {
-		if w.results++; w.results == 1 {
-			w.since = time.Now()
+	if req.result == nil {
+		w.events.push(req)
+		if w.events.n == 1 {
+			w.signal()
 		}
+	} else if w.results.push(req); w.results.n == 1 {
+		w.since = time.Now()
+		w.signal()
 	}
-	if w.requests == 1 || w.requests == gatherRequests || req.result == nil && w.requests == w.results+1 {
+	if w.events.n+w.results.n == gatherRequests {
 		w.signal()
 	}
 	return nil
@@ -169,12 +156,12 @@ func (w *writer) take(before int) []*request {
 // requests have arrived since the batch before. The caller holds mu.
 func (w *writer) beginAt(gathered time.Time) time.Time {
 	switch {
-	case w.closed || w.requests >= gatherRequests:
+	case w.closed || w.events.n+w.results.n >= gatherRequests:
 		return time.Time{}
-	case w.requests == 0:
-		return time.Now().Add(time.Hour) // a request wakes the writer
-	case w.requests > w.results:
+	case w.events.n > 0:
 		return gathered
+	case w.results.n == 0:
+		return time.Now().Add(time.Hour) // a request wakes the writer
 	default:
 		return later(gathered, w.since.Add(resultsFor))
 	}
@@ -187,27 +174,18 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// fill removes a batch from the waiting requests: one request of each client in turn, up
-// to the bounds. The caller holds mu.
+// fill removes a batch from the waiting requests, up to the bounds: results first, but no more than
+// half of it while events wait. The caller holds mu.
 func (w *writer) fill() []*request {
 	var batch []*request
-	for rows, bytes := 0, 0; len(w.ring) > 0 && rows < batchRows && bytes < batchBytes; {
-		queue := w.ring[0]
-		req := queue.requests[0]
-		queue.requests[0], w.ring[0] = nil, nil // the arrays must not keep what is written
-		queue.requests = queue.requests[1:]
-		w.ring = w.ring[1:]
-		if len(queue.requests) > 0 {
-			w.ring = append(w.ring, queue)
-		} else {
-			delete(w.waiting, queue.client)
+	for rows, bytes := 0, 0; w.events.n+w.results.n > 0 && rows < batchRows && bytes < batchBytes; {
+		from := &w.events
+		if w.results.n > 0 && (w.events.n == 0 || rows < batchRows/2 && bytes < batchBytes/2) {
+			from = &w.results
 		}
+		req := from.pop()
 		rows += req.rows
 		bytes += req.bytes
-		w.requests--
-		if req.result != nil {
-			w.results--
-		}
 		w.bytes -= req.bytes
 		batch = append(batch, req)
 	}

@@ -14,12 +14,12 @@ import (
 )
 
 // counters are what a PostgreSQL server has counted since its start, in the order of countersSQL.
-type counters [8]float64
+type counters [9]float64
 
 const (
-	countersSQL = `SELECT w.wal_bytes, w.wal_records, w.wal_fpi, w.wal_sync, d.xact_commit, d.tup_inserted, d.tup_updated, d.tup_deleted
+	countersSQL = `SELECT w.wal_bytes, w.wal_records, w.wal_fpi, w.wal_sync, d.xact_commit, d.tup_inserted, d.tup_updated, d.tup_deleted, pg_database_size(d.datid)
 FROM pg_stat_wal w, pg_stat_database d WHERE d.datname = current_database()`
-	countersHeading = "for each delivery\tlog bytes\tlog records\tfull pages\tlog syncs\ttransactions\trows added\tchanged\tremoved"
+	countersHeading = "for each delivery\tlog bytes\tlog records\tfull pages\tlog syncs\ttransactions\trows added\tchanged\tremoved\tbytes stored"
 )
 
 // flushed is how long a server may take to add the counts of an idle connection (PGSTAT_IDLE_INTERVAL is
