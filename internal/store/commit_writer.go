@@ -162,16 +162,11 @@ func (w *writer) beginAt(gathered time.Time) time.Time {
 		return gathered
 	case w.results.n == 0:
 		return time.Now().Add(time.Hour) // a request wakes the writer
-	default:
-		return later(gathered, w.since.Add(resultsFor))
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+	if alone := w.since.Add(resultsFor); alone.After(gathered) {
+		return alone
 	}
-	return b
+	return gathered
 }
 
 // fill removes a batch from the waiting requests, up to the bounds: results first, but no more than
