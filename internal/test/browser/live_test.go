@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ type proxy struct {
 	instead atomic.Pointer[http.HandlerFunc] // answers for streams; nil: the service does
 	asked   atomic.Int64                     // how often pages asked whether something is new
 	streams atomic.Int64                     // that were asked for
-	open    atomic.Int64                     // of them
+	open    atomic.Int64                     // of them, that were answered
 }
 
 func newProxy(t *testing.T, s *service) *proxy {
@@ -35,6 +36,11 @@ func newProxy(t *testing.T, s *service) *proxy {
 	handler := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(p.to.Load())
 		r.Out.Host = r.In.Host
+	}, ModifyResponse: func(r *http.Response) error {
+		if isStream(r.Request) {
+			r.Body = p.opened(r.Body)
+		}
+		return nil
 	}, ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 		if r.Context().Err() != context.Canceled {
 			t.Errorf("%s: %v", r.URL, err)
@@ -49,11 +55,10 @@ func newProxy(t *testing.T, s *service) *proxy {
 		if r.Header.Get("Herald-Refresh") != "" {
 			p.asked.Add(1)
 		}
-		if strings.HasSuffix(r.URL.Path, "/live") {
+		if isStream(r) {
 			p.streams.Add(1)
-			p.open.Add(1)
-			defer p.open.Add(-1)
 			if instead := p.instead.Load(); instead != nil {
+				defer p.opened(http.NoBody).Close()
 				(*instead)(w, r)
 				return
 			}
@@ -62,6 +67,24 @@ func newProxy(t *testing.T, s *service) *proxy {
 	}))
 	t.Cleanup(p.Close)
 	return p
+}
+
+func isStream(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/live") }
+
+// opened counts a stream until its body is closed.
+func (p *proxy) opened(body io.ReadCloser) io.ReadCloser {
+	p.open.Add(1)
+	return &streamBody{ReadCloser: body, close: sync.OnceFunc(func() { p.open.Add(-1) })}
+}
+
+type streamBody struct {
+	io.ReadCloser
+	close func()
+}
+
+func (b *streamBody) Close() error {
+	b.close()
+	return b.ReadCloser.Close()
 }
 
 // leadsTo sends the next requests to a service.
