@@ -34,6 +34,7 @@ func main() {
 	flag.DurationVar(&o.roundTrip, "round-trip", 0, "with -postgres, by how much longer a round trip to the server takes")
 	flag.BoolVar(&o.takeover, "takeover", false, "measure how long the deliveries of a killed node wait, with -postgres, instead")
 	flag.IntVar(&o.pages, "pages", 0, "measure what so many open pages of the portal cost, at rest and beside -rate events a second, instead")
+	flag.DurationVar(&o.memory, "memory", 0, "measure the memory beside -rate events a second for so long, and draw it to "+memoryGraph+" in this directory, instead")
 	flag.BoolVar(&o.profile, "profile", false, "write profiles of the processor time and the allocations of each run to this directory")
 	flag.BoolVar(&o.counters, "counters", false, "with -postgres, also print what the server counts for each delivery, such as bytes of its log")
 	flag.Parse()
@@ -47,6 +48,8 @@ func main() {
 		what = beside
 	case o.pages > 0:
 		what = besidePages
+	case o.memory > 0:
+		what = overTime
 	case o.takeover:
 		what = takeover
 	}
@@ -59,6 +62,7 @@ func main() {
 type options struct {
 	events, publishers, rate int
 	latency, roundTrip       time.Duration
+	memory                   time.Duration
 	binary                   string
 	postgres                 bool
 	nodes, pending, beside   int
