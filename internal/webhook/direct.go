@@ -7,12 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 
 	"herald/internal/egress"
 )
@@ -44,19 +41,15 @@ var errHandshake = errors.New("the receiver did not end the TLS handshake within
 
 // roundTrip makes a round trip by one way or the other: on a kept-alive connection if there is one and kept,
 // and else on a new one.
-func (a *attempt) roundTrip(ctx context.Context, in *pool, target *url.URL, kept bool) (*http.Response, error) {
-	address := ""
-	if target.Scheme == "https" {
-		address = addressOf(target)
-	}
-	if !a.sender.direct || address != "" && in.http2.has(address) {
+func (a *attempt) roundTrip(ctx context.Context, in *pool, target *target, kept bool) (*http.Response, error) {
+	if !a.sender.direct || target.Scheme == "https" && in.http2.has(target.address) {
 		transport := in.Transport
 		if !kept {
 			transport = a.sender.unpooled
 		}
 		response, err := a.through(ctx, transport, target)
 		if err == nil && response.ProtoMajor == 1 {
-			in.http2.forget(address)
+			in.http2.forget(target.address)
 		}
 		return response, err
 	}
@@ -65,8 +58,8 @@ func (a *attempt) roundTrip(ctx context.Context, in *pool, target *url.URL, kept
 	if err == nil || !errors.As(err, &chose) {
 		return response, err
 	}
-	in.http2.handOver(address, chose.conn)
-	defer in.http2.takeBack(address, chose.conn)
+	in.http2.handOver(target.address, chose.conn)
+	defer in.http2.takeBack(target.address, chose.conn)
 	// The dial has counted the attempt.
 	return in.Transport.RoundTrip(a.request(target).WithContext(a.clock.trace(ctx)))
 }
@@ -74,13 +67,13 @@ func (a *attempt) roundTrip(ctx context.Context, in *pool, target *url.URL, kept
 // direct makes a round trip that the attempt drives itself, on a kept-alive connection if there is one
 // and kept. Nothing was sent if the error is a choseHTTP2, or an *egress.LimitError: the receiver's address
 // has had its attempts for now.
-func (a *attempt) direct(ctx context.Context, in *pool, target *url.URL, kept bool) (*http.Response, error) {
-	if !httpguts.ValidHeaderFieldValue(a.Authorization) {
+func (a *attempt) direct(ctx context.Context, in *pool, target *target, kept bool) (*http.Response, error) {
+	if !a.headers.legal {
 		return nil, errHeaderValue
 	}
 	var c *http1Conn
 	if kept {
-		c = in.idle.take(receiverOf(target))
+		c = in.idle.take(target.receiver)
 	}
 	if c == nil {
 		var err error
@@ -99,24 +92,21 @@ func (a *attempt) direct(ctx context.Context, in *pool, target *url.URL, kept bo
 }
 
 // dial makes a new connection. The guard counts it as an attempt.
-func (a *attempt) dial(ctx context.Context, in *pool, target *url.URL) (*http1Conn, error) {
-	guard, known, origin := a.sender.Guard, &a.sender.remotes, originOf(target)
-	if guard.Limited() {
-		if err := guard.CheckAttempt(known.get(origin)); err != nil {
-			return nil, err
-		}
+func (a *attempt) dial(ctx context.Context, in *pool, target *target) (*http1Conn, error) {
+	guard := a.sender.Guard
+	if err := a.checkAttempt(target); err != nil {
+		return nil, err
 	}
 	ctx = a.clock.trace(ctx)
-	address := addressOf(target)
-	tcp, err := dial(guard.DialContext)(ctx, "tcp", address)
+	tcp, err := dial(guard.DialContext)(ctx, "tcp", target.address)
 	if err != nil {
 		return nil, ended(ctx, err)
 	}
 	if guard.Limited() {
-		known.set(origin, tcp.RemoteAddr())
+		a.sender.known.remotes.set(target.origin, tcp.RemoteAddr())
 	}
 	if target.Scheme == "http" {
-		return newHTTP1Conn(tcp, tcp.(*conn), receiverOf(target), in.idle), nil
+		return newHTTP1Conn(tcp, tcp.(*conn), target.receiver, in.idle), nil
 	}
 	secure, err := handshake(ctx, tcp, in.tls, target.Hostname())
 	if err != nil {
@@ -125,16 +115,7 @@ func (a *attempt) dial(ctx context.Context, in *pool, target *url.URL) (*http1Co
 	if secure.ConnectionState().NegotiatedProtocol == "h2" {
 		return nil, choseHTTP2{secure}
 	}
-	return newHTTP1Conn(secure, tcp.(*conn), receiverOf(target), in.idle), nil
-}
-
-// addressOf returns the host and the port of an address.
-func addressOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return newHTTP1Conn(secure, tcp.(*conn), target.receiver, in.idle), nil
 }
 
 // handshake makes a TLS connection. It closes the connection below if it returns an error.

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -97,7 +96,7 @@ func (c *http1Conn) readResponse(at *clock) (*http.Response, error) {
 
 // exchange sends the request to one hop on a connection, and returns the response. The connection
 // belongs to the response's body then, and otherwise it is closed.
-func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (*http.Response, error) {
+func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *target) (*http.Response, error) {
 	stop := context.AfterFunc(ctx, c.interrupt)
 	w := writers.Get().(*bufio.Writer)
 	w.Reset(c)
@@ -146,24 +145,12 @@ func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (
 // writers have the buffers for requests. A connection does not keep one.
 var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, maxJoined+4<<10) }}
 
-// writtenFirst are the headers of a request that net/http writes before the sorted ones.
-var writtenFirst = map[string]bool{"User-Agent": true}
-
 // writeHeader begins a request with the bytes that net/http would write. The writer keeps its error.
-func (a *attempt) writeHeader(w *bufio.Writer, target *url.URL) {
-	w.WriteString("POST ")
-	w.WriteString(target.RequestURI())
-	w.WriteString(" HTTP/1.1\r\nHost: ")
-	w.WriteString(target.Host)
-	if a.sender.UserAgent != "" {
-		w.WriteString("\r\nUser-Agent: ")
-		w.WriteString(a.sender.UserAgent)
-	}
-	w.WriteString("\r\nContent-Length: ")
+func (a *attempt) writeHeader(w *bufio.Writer, target *target) {
+	w.Write(target.wire)
 	w.Write(strconv.AppendInt(w.AvailableBuffer(), int64(a.bodySize()), 10))
 	w.WriteString("\r\n")
-	_ = a.header.WriteSubset(w, writtenFirst)
-	w.WriteString("\r\n")
+	w.Write(a.headers.wire)
 }
 
 // writeBody ends a request, and gives the writer back.

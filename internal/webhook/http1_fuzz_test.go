@@ -28,13 +28,13 @@ func FuzzBothWaysReadTheSame(f *testing.F) {
 	}
 	s := New(Options{Guard: egress.New(egress.Options{}), Timeout: 10 * time.Second})
 	f.Cleanup(s.Close)
-	target := &url.URL{Scheme: "http", Host: "a.example", Path: "/"}
+	target := s.targetOf(&url.URL{Scheme: "http", Host: "a.example", Path: "/"})
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		outcome := func(send func(context.Context, *attempt) (*http.Response, error)) string {
 			ctx, cancel := context.WithTimeout(t.Context(), s.Timeout)
 			defer cancel()
 			a := &attempt{sender: s, outer: t.Context(), Request: Request{Body: []byte(`{}`)}}
-			a.header = a.headers()
+			a.headers = s.headers(headersOf{})
 			var result Result
 			if response, err := send(ctx, a); err != nil {
 				result = a.failure(err)
@@ -50,7 +50,7 @@ func FuzzBothWaysReadTheSame(f *testing.F) {
 		own := outcome(func(ctx context.Context, a *attempt) (*http.Response, error) {
 			pipe, idle := &conn{Conn: answers(answer)}, newIdleConns(1)
 			idle.close() // keeps nothing
-			return a.exchange(ctx, newHTTP1Conn(pipe, pipe, receiverOf(target), idle), target)
+			return a.exchange(ctx, newHTTP1Conn(pipe, pipe, target.receiver, idle), target)
 		})
 		want := outcome(func(ctx context.Context, a *attempt) (*http.Response, error) {
 			transport := newTransport(s.Options)

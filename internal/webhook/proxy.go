@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -16,7 +15,7 @@ import (
 // makes no tunnel is handed to the proxy whole, and the answer must be told apart by what it says.
 
 // forwarded hands a request to the proxy, if err says that the proxy does not make such a tunnel.
-func (a *attempt) forwarded(ctx context.Context, target *url.URL, err error) (*http.Response, error) {
+func (a *attempt) forwarded(ctx context.Context, target *target, err error) (*http.Response, error) {
 	var refused *egress.ProxyError
 	if !errors.As(err, &refused) || !refusesTunnels(refused.Status) {
 		return nil, err

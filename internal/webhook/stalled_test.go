@@ -72,10 +72,10 @@ func TestReceiverThatStallsDoesNotHoldTheAttempt(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), s.Timeout)
 				defer cancel()
 				a := &attempt{sender: s, outer: t.Context(), Request: Request{Body: bytes.Repeat([]byte("x"), test.size)}}
-				a.header = a.headers()
+				a.headers = s.headers(headersOf{})
 				began := time.Now()
-				target := &url.URL{Scheme: "https", Host: "a.example", Path: "/"}
-				response, err := a.exchange(ctx, newHTTP1Conn(here, &conn{Conn: below}, receiverOf(target), newIdleConns(1)), target)
+				target := s.targetOf(&url.URL{Scheme: "https", Host: "a.example", Path: "/"})
+				response, err := a.exchange(ctx, newHTTP1Conn(here, &conn{Conn: below}, target.receiver, newIdleConns(1)), target)
 				if err == nil {
 					a.finish(response)
 				}
