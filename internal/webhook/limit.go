@@ -28,13 +28,13 @@ const maxHopWait = 2 * time.Second
 
 // limitedRoundTrip is a round trip that counts. The error is an *egress.LimitError if nothing was
 // sent.
-func (a *attempt) limitedRoundTrip(ctx context.Context, through *http.Transport, target *target) (*http.Response, error) {
+func (a *attempt) limitedRoundTrip(through *http.Transport, target *target) (*http.Response, error) {
 	guard := a.sender.Guard
 	if err := a.checkAttempt(target); err != nil {
 		return nil, err
 	}
-	// Send ends ctx when the attempt has ended, so this needs no end of its own.
-	ctx, cancel := context.WithCancelCause(ctx)
+	// Send ends within when the attempt has ended, so this needs no end of its own.
+	ctx, cancel := context.WithCancelCause(a.within())
 	var refused atomic.Pointer[egress.LimitError]
 	traced := httptrace.WithClientTrace(a.clock.trace(ctx), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		remote := info.Conn.RemoteAddr()
@@ -105,17 +105,17 @@ func dialWithGate(guard *egress.Guard, with dialer) dialer {
 
 // postWhenAllowed posts again while err says that the address of a redirect has had its attempts for
 // now, for maxHopWait at most.
-func (a *attempt) postWhenAllowed(ctx context.Context, target *target, err error) (response *http.Response, _ error) {
+func (a *attempt) postWhenAllowed(target *target, err error) (response *http.Response, _ error) {
 	var limit *egress.LimitError
 	for deadline := time.Now().Add(maxHopWait); errors.As(err, &limit) && time.Now().Add(limit.Wait).Before(deadline); {
 		timer := time.NewTimer(limit.Wait)
 		select {
-		case <-ctx.Done():
+		case <-a.within().Done():
 			timer.Stop()
-			return nil, ctx.Err()
+			return nil, a.within().Err()
 		case <-timer.C:
 		}
-		response, err = a.post(ctx, target)
+		response, err = a.post(target)
 	}
 	return response, err
 }

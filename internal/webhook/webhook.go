@@ -191,11 +191,11 @@ func (r *Refusal) Error() string { return r.Why }
 // Send makes the attempt. A refusal by the receiver is a Result too, not an error. If ctx ends, the
 // Reason is ReasonInterrupted.
 func (s *Sender) Send(ctx context.Context, r Request) Result {
-	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
 	first := s.headers(headersOf{r.ClientID, r.Authorization, r.Test})
 	a := &attempt{sender: s, outer: ctx, Request: r, started: time.Now(), mask: first.mask, headers: first, url: r.URL}
-	result := a.run(deadline)
+	a.deadline = a.started.Add(s.Timeout)
+	defer a.end()
+	result := a.run()
 	result.Error = a.mask.Text(result.Error)
 	result.Timings = a.clock.timings(a.started)
 	result.Request = a.record(first)
@@ -205,11 +205,14 @@ func (s *Sender) Send(ctx context.Context, r Request) Result {
 // attempt is the state of one Send.
 type attempt struct {
 	Request
-	sender  *Sender
-	outer   context.Context // ends when the service stops, but not at the deadline
-	started time.Time
-	clock   clock
-	mask    secret.Mask // of the Authorization header
+	sender   *Sender
+	outer    context.Context // ends when the service stops, but not at the deadline
+	started  time.Time
+	deadline time.Time
+	waits    context.Context // see within
+	cancel   context.CancelFunc
+	clock    clock
+	mask     secret.Mask // of the Authorization header
 
 	headers   *headers     // of the present hop
 	url       string       // the address as it was sent, or as it was given if it cannot be called
@@ -217,7 +220,7 @@ type attempt struct {
 	redialled bool
 }
 
-func (a *attempt) run(ctx context.Context) Result {
+func (a *attempt) run() Result {
 	target, err := a.sender.target(a.URL)
 	if err != nil {
 		return Result{Reason: herald.ReasonAddress, Error: fmt.Sprintf("%.200q is not an address that can be called: %v", a.URL, err)}
@@ -226,9 +229,9 @@ func (a *attempt) run(ctx context.Context) Result {
 	leave := func() {}
 	defer func() { leave() }()
 	for hop := 0; ; hop++ {
-		response, err := a.post(ctx, target)
+		response, err := a.post(target)
 		if err != nil && hop > 0 {
-			response, err = a.postWhenAllowed(ctx, target, err)
+			response, err = a.postWhenAllowed(target, err)
 		}
 		if err != nil {
 			return a.failure(err)
@@ -245,15 +248,15 @@ func (a *attempt) run(ctx context.Context) Result {
 		}
 		next := a.sender.targetOf(address)
 		if a.Allow != nil {
-			if err := a.Allow(ctx, next.text); err != nil {
-				return a.notAllowed(ctx, response, err)
+			if err := a.Allow(a.within(), next.text); err != nil {
+				return a.notAllowed(response, err)
 			}
 		}
 		discard(response)
 		a.hops = append(a.hops, a.hop(response.StatusCode, target, next))
 		if next.origin != target.origin {
 			leave()
-			if leave, err = a.enter(ctx, next.origin); err != nil {
+			if leave, err = a.enter(next.origin); err != nil {
 				a.clock.reset() // no request went there
 				return a.failure(err)
 			}
@@ -262,11 +265,36 @@ func (a *attempt) run(ctx context.Context) Result {
 	}
 }
 
-func (a *attempt) enter(ctx context.Context, origin string) (func(), error) {
+// within returns a context for what waits, but not on a connection that the attempt drives itself. It is made when it is
+// needed, because most attempts need none.
+func (a *attempt) within() context.Context {
+	if a.waits == nil {
+		a.waits, a.cancel = context.WithDeadline(a.outer, a.deadline)
+	}
+	return a.waits
+}
+
+// end releases what within has made.
+func (a *attempt) end() {
+	if a.cancel != nil {
+		a.cancel()
+	}
+}
+
+// over returns why the attempt must end, or nil: the service stops, or its time is over. What waits with a
+// deadline may notice that before a context does.
+func (a *attempt) over() error {
+	if err := a.outer.Err(); err != nil || time.Now().Before(a.deadline) {
+		return err
+	}
+	return context.DeadlineExceeded
+}
+
+func (a *attempt) enter(origin string) (func(), error) {
 	if a.Enter == nil {
 		return func() {}, nil
 	}
-	leave, err := a.Enter(ctx, origin)
+	leave, err := a.Enter(a.within(), origin)
 	if err != nil {
 		return func() {}, fmt.Errorf("wait for a place at %s, where the redirect leads: %w", origin, err)
 	}
@@ -276,31 +304,31 @@ func (a *attempt) enter(ctx context.Context, origin string) (func(), error) {
 // post sends the request to one hop. If the receiver has closed a kept-alive connection, post
 // repeats the request once on a new one: most probably the receiver did not see the first. The
 // record shows that. A connection on which the attempt timed out gets no more requests.
-func (a *attempt) post(ctx context.Context, target *target) (*http.Response, error) {
+func (a *attempt) post(target *target) (*http.Response, error) {
 	pool := a.sender.pools.of(target.receiver)
 	a.clock.reset()
-	response, err := a.roundTrip(ctx, pool, target, true)
+	response, err := a.roundTrip(pool, target, true)
 	switch {
 	case err == nil:
-	case !a.redialled && a.clock.idleBefore() && isClosed(err) && ctx.Err() == nil:
+	case !a.redialled && a.clock.idleBefore() && isClosed(err) && a.over() == nil:
 		a.redialled = true
 		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", safetext.Line(target.origin, maxLoggedOrigin))
 		a.clock.reset()
-		return a.roundTrip(ctx, pool, target, false)
+		return a.roundTrip(pool, target, false)
 	case errors.Is(err, context.DeadlineExceeded) && a.clock.onShared():
 		a.sender.pools.retire(target.receiver, pool)
 	case target.Scheme == "http" && a.sender.Guard.Proxied():
-		return a.forwarded(ctx, target, err)
+		return a.forwarded(target, err)
 	}
 	return response, err
 }
 
 // through makes a round trip of a transport.
-func (a *attempt) through(ctx context.Context, transport *http.Transport, target *target) (*http.Response, error) {
+func (a *attempt) through(transport *http.Transport, target *target) (*http.Response, error) {
 	if a.sender.Guard.Limited() {
-		return a.limitedRoundTrip(ctx, transport, target)
+		return a.limitedRoundTrip(transport, target)
 	}
-	return transport.RoundTrip(a.request(target).WithContext(a.clock.trace(ctx)))
+	return transport.RoundTrip(a.request(target).WithContext(a.clock.trace(a.within())))
 }
 
 // request returns the request to one hop as a transport takes it.
@@ -356,13 +384,13 @@ func (a *attempt) notFollowed(r *http.Response, why error) Result {
 
 // notAllowed makes the result of an attempt whose redirect Allow did not allow. The receiver that
 // redirected has got the request, so its response is on record.
-func (a *attempt) notAllowed(ctx context.Context, r *http.Response, err error) Result {
+func (a *attempt) notAllowed(r *http.Response, err error) Result {
 	result := Result{Status: r.StatusCode, Reason: herald.ReasonLocal, Response: recordResponse(r, a.mask)}
 	why := err.Error()
 	if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
 		result.Reason, result.Wait = refusal.Reason, refusal.Wait
-	} else if ctx.Err() != nil {
-		result.Reason, why = a.classify(ctx.Err())
+	} else if over := a.over(); over != nil {
+		result.Reason, why = a.classify(over)
 	}
 	result.Error = fmt.Sprintf("the receiver answered %s with a redirect that is not followed: %s", statusText(r.StatusCode), why)
 	return result
