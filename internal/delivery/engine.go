@@ -274,12 +274,12 @@ func (e *Engine) startReady() {
 		}
 		return entered
 	})
-	for !e.stopping && e.ownFaults.mayStart(time.Now()) {
+	for now := time.Now(); !e.stopping && e.ownFaults.mayStart(now); {
 		i, _, ok := e.window.Next()
 		if !ok {
 			return
 		}
-		e.ownFaults.started(time.Now())
+		e.ownFaults.started(now)
 		i.begun = true
 		e.begin(i)
 	}
