@@ -76,7 +76,7 @@ func (s *instantStore) Send(_ context.Context, r webhook.Request) webhook.Result
 	}
 }
 
-// BenchmarkAttempt is what the engine itself costs for each delivery, of events with ten receivers: the receiver
+// BenchmarkAttempt is what the engine itself costs for each delivery of events with ten receivers. The receiver
 // and the database take no time.
 func BenchmarkAttempt(b *testing.B) {
 	const receivers, pending = 10, 2000

@@ -76,8 +76,9 @@ func (c *http1Conn) Close() error {
 // interrupt ends what waits for the connection. It is not used again then.
 func (c *http1Conn) interrupt() { _ = c.SetDeadline(time.Unix(1, 0)) }
 
-// follow lets a connection wait until a deadline, and no longer than to the end of a context. That is noted once
-// for all attempts with the same context. The error says that the context that it followed before has ended.
+// follow lets a connection wait until a deadline, and no longer than to the end of a context. The context is
+// told once for all attempts with it. net.ErrClosed says that the context before has ended: the connection
+// may be interrupted at any moment, so it is of no use.
 func (c *http1Conn) follow(ctx context.Context, deadline time.Time) error {
 	if c.follows != ctx.Done() {
 		if c.unfollow != nil && !c.unfollow() {

@@ -53,7 +53,8 @@ func (a *attempt) limitedRoundTrip(through *http.Transport, target *target) (*ht
 	return response, err
 }
 
-// checkAttempt returns a *egress.LimitError if the address that the origin had last has had its attempts for now.
+// checkAttempt returns an *egress.LimitError if the address that the origin had last has had its attempts for
+// now.
 func (a *attempt) checkAttempt(target *target) error {
 	remote, _ := a.sender.known.remotes.get(target.origin)
 	return a.sender.Guard.CheckAttempt(remote)

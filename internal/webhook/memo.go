@@ -2,8 +2,8 @@ package webhook
 
 import "sync"
 
-// maxMadeFrom is the length up to which an address or an Authorization header is worth remembering what was made
-// of it, in bytes. What is made of one takes up to fifty times as much.
+// maxMadeFrom bounds the addresses and Authorization headers of which it is remembered what was made of them,
+// in bytes. That takes up to fifty times as much.
 const maxMadeFrom = 1 << 10
 
 // memo remembers values by their keys, and forgets any one when it has max. It is safe for concurrent use.

@@ -265,8 +265,8 @@ func (a *attempt) run() Result {
 	}
 }
 
-// within returns a context for what waits, but not on a connection that the attempt drives itself. It is made when it is
-// needed, because most attempts need none.
+// within returns a context for what does not wait on a connection that the attempt drives itself. It is made
+// when it is needed, because most attempts need none.
 func (a *attempt) within() context.Context {
 	if a.waits == nil {
 		a.waits, a.cancel = context.WithDeadline(a.outer, a.deadline)
