@@ -9,7 +9,6 @@ import (
 	"net/http/httptrace"
 	"slices"
 	"sync"
-	"time"
 
 	"herald/internal/egress"
 )
@@ -141,21 +140,6 @@ func handshake(ctx context.Context, below net.Conn, config *tls.Config, host str
 		return nil, err
 	}
 	return secure, nil
-}
-
-// overdue reports whether a context has ended, or its time is over: what waits with a deadline of its own
-// may notice that first.
-func overdue(ctx context.Context) bool {
-	deadline, has := ctx.Deadline()
-	return ctx.Err() != nil || has && !time.Now().Before(deadline)
-}
-
-// ended returns why the attempt must end, and otherwise err.
-func (a *attempt) ended(err error) error {
-	if over := a.over(); over != nil {
-		return over
-	}
-	return err
 }
 
 // http2Receivers are the receivers that chose HTTP/2, as host:port, and the connections on which they did,
