@@ -174,7 +174,7 @@ type Engine struct {
 	stopping    bool
 	incarnation int64 // deliveries that an earlier one held are not sent any more
 	publishes   publishes
-	workers     *workers
+	workers     workers
 	attempts    sync.WaitGroup
 	accepts     sync.WaitGroup        // events that have room by Reserve, until AfterCommit
 	returns     sync.WaitGroup        // deliveries being handed back
@@ -215,7 +215,6 @@ func New(o Options) *Engine {
 		limited: make(map[*item]*time.Timer),
 
 		publishes:  newPublishes(),
-		workers:    newWorkers(),
 		unrecorded: make(map[uuid.UUID]unrecorded),
 	}
 	e.sending, e.abort = context.WithCancel(context.Background())
@@ -275,12 +274,12 @@ func (e *Engine) startReady() {
 		}
 		return entered
 	})
-	for !e.stopping && e.ownFaults.mayStart(time.Now()) {
+	for now := time.Now(); !e.stopping && e.ownFaults.mayStart(now); {
 		i, _, ok := e.window.Next()
 		if !ok {
 			return
 		}
-		e.ownFaults.started(time.Now())
+		e.ownFaults.started(now)
 		i.begun = true
 		e.begin(i)
 	}
@@ -315,7 +314,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	if !e.stopping {
 		e.stopping = true
-		close(e.workers.ended)
+		e.workers.end(len(e.workers.idle))
 	}
 	e.letAllGo()
 	waiting := append(e.window.Drain(func(i *item) int { return size(&i.Item) }), e.takeLimited()...)

@@ -56,7 +56,7 @@ func (e *Engine) record(i *item, r work.Result, save func(work.Result) error) {
 	defer done()
 	for _, shorten := range shorter {
 		if r.Attempt != nil {
-			shorten(&r)
+			r.Attempt = shorten(r.Attempt)
 		}
 		err := e.whileAway(i, "the result of an attempt cannot be recorded yet", func() error { return save(r) })
 		switch {
@@ -90,14 +90,12 @@ func (e *Engine) record(i *item, r work.Result, save func(work.Result) error) {
 // refusedDetails is the error of an attempt whose details are not recorded.
 const refusedDetails = "the database refused the details of this attempt"
 
-// shorter are the forms of a result with ever fewer details.
-var shorter = []func(*work.Result){
-	func(*work.Result) {},
-	func(r *work.Result) { r.Attempt = withoutDetails(r.Attempt, r.Attempt.Request, r.Attempt.Error) },
-	func(r *work.Result) {
-		r.Attempt = withoutDetails(r.Attempt, nil, refusedDetails)
-	},
-	func(r *work.Result) { r.Attempt = nil },
+// shorter are the forms of an attempt with ever fewer details.
+var shorter = []func(*herald.Attempt) *herald.Attempt{
+	func(a *herald.Attempt) *herald.Attempt { return a },
+	func(a *herald.Attempt) *herald.Attempt { return withoutDetails(a, a.Request, a.Error) },
+	func(a *herald.Attempt) *herald.Attempt { return withoutDetails(a, nil, refusedDetails) },
+	func(*herald.Attempt) *herald.Attempt { return nil },
 }
 
 // withoutDetails returns a copy of an attempt without its response.

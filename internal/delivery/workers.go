@@ -1,7 +1,7 @@
 package delivery
 
 import (
-	"sync/atomic"
+	"slices"
 	"time"
 )
 
@@ -15,47 +15,74 @@ const (
 	maxIdle = 1024
 )
 
-// workers are the goroutines that wait for an attempt.
+// workers are the goroutines that wait for an attempt. The engine holds mu when it uses them. The one that
+// began to wait last gets the next attempt: its stack is still in the processor's caches, and those that
+// are not needed end.
 type workers struct {
-	next  chan *item    // to one that waits
-	ended chan struct{} // closed when no attempt begins any more
-	idle  atomic.Int32
+	idle  []worker    // the one that waits for longest is the first
+	timer *time.Timer // runs while one waits
 }
 
-func newWorkers() *workers {
-	return &workers{next: make(chan *item), ended: make(chan struct{})}
+type worker struct {
+	next  chan *item // has room for one; closed to end the goroutine
+	since time.Time
 }
 
 // begin makes the attempt of a delivery in a goroutine that waits, or in a new one. The caller holds mu,
 // and the service does not stop.
 func (e *Engine) begin(i *item) {
-	select {
-	case e.workers.next <- i:
-	default:
+	last := len(e.workers.idle) - 1
+	if last < 0 {
 		e.attempts.Go(func() { e.attemptAll(i) })
+		return
 	}
+	e.workers.idle[last].next <- i
+	e.workers.idle = slices.Delete(e.workers.idle, last, last+1)
 }
 
 // attemptAll makes one attempt after the other, beginning with that of i, until none comes soon.
 func (e *Engine) attemptAll(i *item) {
-	for ; i != nil; i = e.workers.wait() {
+	next := make(chan *item, 1)
+	for ; i != nil; i = <-next {
 		e.attempt(i)
+		e.wait(next)
 	}
 }
 
-// wait returns the next delivery, or nil if none comes soon.
-func (w *workers) wait() *item {
-	defer w.idle.Add(-1)
-	if w.idle.Add(1) > maxIdle {
-		return nil
+// wait adds a goroutine to those that wait, or ends it if there are enough or the service stops.
+func (e *Engine) wait(next chan *item) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := &e.workers
+	if e.stopping || len(w.idle) >= maxIdle {
+		close(next)
+		return
 	}
-	timer := time.NewTimer(idleFor)
-	defer timer.Stop()
-	select {
-	case i := <-w.next:
-		return i
-	case <-timer.C:
-	case <-w.ended:
+	w.idle = append(w.idle, worker{next, time.Now()})
+	if w.timer == nil {
+		w.timer = time.AfterFunc(idleFor, e.endIdle)
 	}
-	return nil
+}
+
+// endIdle ends the goroutines that have waited for idleFor.
+func (e *Engine) endIdle() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := &e.workers
+	long := 0
+	for long < len(w.idle) && time.Since(w.idle[long].since) >= idleFor {
+		long++
+	}
+	w.end(long)
+	if w.timer = nil; len(w.idle) > 0 {
+		w.timer = time.AfterFunc(idleFor-time.Since(w.idle[0].since), e.endIdle)
+	}
+}
+
+// end ends the n goroutines that have waited for longest.
+func (w *workers) end(n int) {
+	for _, idle := range w.idle[:n] {
+		close(idle.next)
+	}
+	w.idle = slices.Delete(w.idle, 0, n)
 }

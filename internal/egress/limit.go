@@ -25,8 +25,11 @@ func (g *Guard) Limited() bool { return g.attempts > 0 }
 // TakeAttempt counts an attempt on a connection that exists already. DialContext counts the first
 // attempt on a new one. The error is a *LimitError if the address has had its attempts for now.
 func (g *Guard) TakeAttempt(remote net.Addr) error {
+	if !g.Limited() {
+		return nil
+	}
 	addr, ok := addrOf(remote)
-	if !g.Limited() || !ok {
+	if !ok {
 		return nil
 	}
 	return g.take(addr)

@@ -7,12 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"slices"
 	"sync"
-	"time"
-
-	"golang.org/x/net/http/httpguts"
 
 	"herald/internal/egress"
 )
@@ -44,97 +40,81 @@ var errHandshake = errors.New("the receiver did not end the TLS handshake within
 
 // roundTrip makes a round trip by one way or the other: on a kept-alive connection if there is one and kept,
 // and else on a new one.
-func (a *attempt) roundTrip(ctx context.Context, in *pool, target *url.URL, kept bool) (*http.Response, error) {
-	address := ""
-	if target.Scheme == "https" {
-		address = addressOf(target)
-	}
-	if !a.sender.direct || address != "" && in.http2.has(address) {
+func (a *attempt) roundTrip(in *pool, target *target, kept bool) (*http.Response, error) {
+	if !a.sender.direct || target.Scheme == "https" && in.http2.has(target.address) {
 		transport := in.Transport
 		if !kept {
 			transport = a.sender.unpooled
 		}
-		response, err := a.through(ctx, transport, target)
+		response, err := a.through(transport, target)
 		if err == nil && response.ProtoMajor == 1 {
-			in.http2.forget(address)
+			in.http2.forget(target.address)
 		}
 		return response, err
 	}
-	response, err := a.direct(ctx, in, target, kept)
+	response, err := a.direct(in, target, kept)
 	var chose choseHTTP2
 	if err == nil || !errors.As(err, &chose) {
 		return response, err
 	}
-	in.http2.handOver(address, chose.conn)
-	defer in.http2.takeBack(address, chose.conn)
+	in.http2.handOver(target.address, chose.conn)
+	defer in.http2.takeBack(target.address, chose.conn)
 	// The dial has counted the attempt.
-	return in.Transport.RoundTrip(a.request(target).WithContext(a.clock.trace(ctx)))
+	return in.Transport.RoundTrip(a.request(target).WithContext(a.clock.trace(a.within())))
 }
 
 // direct makes a round trip that the attempt drives itself, on a kept-alive connection if there is one
 // and kept. Nothing was sent if the error is a choseHTTP2, or an *egress.LimitError: the receiver's address
 // has had its attempts for now.
-func (a *attempt) direct(ctx context.Context, in *pool, target *url.URL, kept bool) (*http.Response, error) {
-	if !httpguts.ValidHeaderFieldValue(a.Authorization) {
+func (a *attempt) direct(in *pool, target *target, kept bool) (*http.Response, error) {
+	if !a.headers.legal {
 		return nil, errHeaderValue
 	}
 	var c *http1Conn
 	if kept {
-		c = in.idle.take(receiverOf(target))
+		c = in.idle.take(target.receiver)
 	}
 	if c == nil {
 		var err error
-		if c, err = a.dial(ctx, in, target); err != nil {
+		if c, err = a.dial(in, target); err != nil {
 			return nil, err
 		}
 		a.clock.got(c.Conn, false)
-		return a.exchange(ctx, c, target)
+		return a.exchange(c, target)
 	}
 	if err := a.sender.Guard.TakeAttempt(c.RemoteAddr()); err != nil {
 		in.idle.put(c)
 		return nil, err
 	}
 	a.clock.got(c.Conn, true)
-	return a.exchange(ctx, c, target)
+	return a.exchange(c, target)
 }
 
 // dial makes a new connection. The guard counts it as an attempt.
-func (a *attempt) dial(ctx context.Context, in *pool, target *url.URL) (*http1Conn, error) {
-	guard, known, origin := a.sender.Guard, &a.sender.remotes, originOf(target)
-	if guard.Limited() {
-		if err := guard.CheckAttempt(known.get(origin)); err != nil {
-			return nil, err
-		}
+func (a *attempt) dial(in *pool, target *target) (*http1Conn, error) {
+	guard := a.sender.Guard
+	if err := a.checkAttempt(target); err != nil {
+		return nil, err
 	}
-	ctx = a.clock.trace(ctx)
-	address := addressOf(target)
-	tcp, err := dial(guard.DialContext)(ctx, "tcp", address)
+	ctx := a.clock.trace(a.within())
+	tcp, err := dial(guard.DialContext)(ctx, "tcp", target.address)
 	if err != nil {
-		return nil, ended(ctx, err)
+		return nil, a.ended(err)
 	}
 	if guard.Limited() {
-		known.set(origin, tcp.RemoteAddr())
+		a.sender.known.remotes.set(target.origin, tcp.RemoteAddr())
 	}
 	if target.Scheme == "http" {
-		return newHTTP1Conn(tcp, tcp.(*conn), receiverOf(target), in.idle), nil
+		return newHTTP1Conn(tcp, tcp.(*conn), target.receiver, in.idle), nil
 	}
 	secure, err := handshake(ctx, tcp, in.tls, target.Hostname())
 	if err != nil {
-		return nil, ended(ctx, err)
+		return nil, a.ended(err)
 	}
 	if secure.ConnectionState().NegotiatedProtocol == "h2" {
 		return nil, choseHTTP2{secure}
 	}
-	return newHTTP1Conn(secure, tcp.(*conn), receiverOf(target), in.idle), nil
-}
-
-// addressOf returns the host and the port of an address.
-func addressOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return newHTTP1Conn(secure, tcp.(*conn), target.receiver, in.idle), nil
 }
 
 // handshake makes a TLS connection. It closes the connection below if it returns an error.
@@ -160,25 +140,6 @@ func handshake(ctx context.Context, below net.Conn, config *tls.Config, host str
 		return nil, err
 	}
 	return secure, nil
-}
-
-// overdue reports whether a context has ended, or its time is over: what waits with a deadline of its own
-// may notice that first.
-func overdue(ctx context.Context) bool {
-	deadline, has := ctx.Deadline()
-	return ctx.Err() != nil || has && !time.Now().Before(deadline)
-}
-
-// ended returns the error of a context that has ended, and otherwise err.
-func ended(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case overdue(ctx):
-		return context.DeadlineExceeded
-	default:
-		return err
-	}
 }
 
 // http2Receivers are the receivers that chose HTTP/2, as host:port, and the connections on which they did,

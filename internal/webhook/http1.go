@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,6 +37,8 @@ type http1Conn struct {
 	since    time.Time  // when it became idle
 	probe    probe
 	reader   *bufio.Reader
+	follows  <-chan struct{} // of the context whose end interrupts it
+	unfollow func() bool
 	left     int // bytes that may still be read of the response's headers
 }
 
@@ -61,6 +62,9 @@ func (c *http1Conn) Read(p []byte) (int, error) {
 // Close closes the connection at once. TLS says so to the receiver first, and would wait for one that takes
 // no bytes; so that is done beside the attempt.
 func (c *http1Conn) Close() error {
+	if c.unfollow != nil {
+		c.unfollow()
+	}
 	if c.Conn == net.Conn(c.tcp) {
 		return c.tcp.Close()
 	}
@@ -71,6 +75,25 @@ func (c *http1Conn) Close() error {
 
 // interrupt ends what waits for the connection. It is not used again then.
 func (c *http1Conn) interrupt() { _ = c.SetDeadline(time.Unix(1, 0)) }
+
+// follow lets a connection wait until a deadline, and no longer than to the end of a context. The context is
+// told once for all attempts with it. net.ErrClosed says that the context before has ended: the connection
+// may be interrupted at any moment, so it is of no use.
+func (c *http1Conn) follow(ctx context.Context, deadline time.Time) error {
+	if c.follows != ctx.Done() {
+		if c.unfollow != nil && !c.unfollow() {
+			return net.ErrClosed
+		}
+		c.follows, c.unfollow = ctx.Done(), context.AfterFunc(ctx, c.interrupt)
+	}
+	if err := c.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if ctx.Err() != nil { // perhaps it was interrupted before it got the deadline
+		c.interrupt()
+	}
+	return nil
+}
 
 // readResponse reads the headers of the response, and those of 1xx responses before it. All have
 // maxHeader bytes at most.
@@ -97,8 +120,11 @@ func (c *http1Conn) readResponse(at *clock) (*http.Response, error) {
 
 // exchange sends the request to one hop on a connection, and returns the response. The connection
 // belongs to the response's body then, and otherwise it is closed.
-func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (*http.Response, error) {
-	stop := context.AfterFunc(ctx, c.interrupt)
+func (a *attempt) exchange(c *http1Conn, target *target) (*http.Response, error) {
+	if err := c.follow(a.outer, a.deadline); err != nil {
+		c.Close()
+		return nil, err
+	}
 	w := writers.Get().(*bufio.Writer)
 	w.Reset(c)
 	a.writeHeader(w, target)
@@ -123,7 +149,7 @@ func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (
 		response, err = c.readResponse(&a.clock)
 	}
 	if err == nil {
-		body := &http1Body{from: response.Body, conn: c, stop: stop, wrote: wrote, closes: response.Close || response.StatusCode <= 199}
+		body := &http1Body{from: response.Body, conn: c, wrote: wrote, closes: response.Close || response.StatusCode <= 199}
 		body.ended.Store(response.ContentLength == 0)
 		response.Body = body
 		return response, nil
@@ -135,35 +161,19 @@ func (a *attempt) exchange(ctx context.Context, c *http1Conn, target *url.URL) (
 		}
 	default:
 	}
-	stop()
 	c.Close()
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	return nil, err
+	return nil, a.ended(err)
 }
 
 // writers have the buffers for requests. A connection does not keep one.
 var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, maxJoined+4<<10) }}
 
-// writtenFirst are the headers of a request that net/http writes before the sorted ones.
-var writtenFirst = map[string]bool{"User-Agent": true}
-
 // writeHeader begins a request with the bytes that net/http would write. The writer keeps its error.
-func (a *attempt) writeHeader(w *bufio.Writer, target *url.URL) {
-	w.WriteString("POST ")
-	w.WriteString(target.RequestURI())
-	w.WriteString(" HTTP/1.1\r\nHost: ")
-	w.WriteString(target.Host)
-	if a.sender.UserAgent != "" {
-		w.WriteString("\r\nUser-Agent: ")
-		w.WriteString(a.sender.UserAgent)
-	}
-	w.WriteString("\r\nContent-Length: ")
+func (a *attempt) writeHeader(w *bufio.Writer, target *target) {
+	w.Write(target.wire)
 	w.Write(strconv.AppendInt(w.AvailableBuffer(), int64(a.bodySize()), 10))
 	w.WriteString("\r\n")
-	_ = a.header.WriteSubset(w, writtenFirst)
-	w.WriteString("\r\n")
+	w.Write(a.headers.wire)
 }
 
 // writeBody ends a request, and gives the writer back.
@@ -187,7 +197,6 @@ func (a *attempt) writeBody(w *bufio.Writer) error {
 type http1Body struct {
 	from   io.Reader // its own Close would read to the end, however long that is
 	conn   *http1Conn
-	stop   func() bool // ends the interruption by the context
 	wrote  chan error  // nil if the request was written before the response was read
 	closes bool        // the receiver does not keep the connection
 	ended  atomic.Bool // all was read
@@ -211,7 +220,7 @@ func (b *http1Body) arrived(length int64) bool {
 func (b *http1Body) Close() error {
 	b.once.Do(func() {
 		c := b.conn
-		if b.stop() && b.ended.Load() && !b.closes && c.reader.Buffered() == 0 && !c.tcp.closed.Load() && b.written() {
+		if b.ended.Load() && !b.closes && c.reader.Buffered() == 0 && !c.tcp.closed.Load() && b.written() {
 			c.idle.put(c)
 		} else {
 			c.Close()

@@ -28,15 +28,14 @@ func FuzzBothWaysReadTheSame(f *testing.F) {
 	}
 	s := New(Options{Guard: egress.New(egress.Options{}), Timeout: 10 * time.Second})
 	f.Cleanup(s.Close)
-	target := &url.URL{Scheme: "http", Host: "a.example", Path: "/"}
+	target := s.targetOf(&url.URL{Scheme: "http", Host: "a.example", Path: "/"})
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		outcome := func(send func(context.Context, *attempt) (*http.Response, error)) string {
-			ctx, cancel := context.WithTimeout(t.Context(), s.Timeout)
-			defer cancel()
-			a := &attempt{sender: s, outer: t.Context(), Request: Request{Body: []byte(`{}`)}}
-			a.header = a.headers()
+		outcome := func(send func(*attempt) (*http.Response, error)) string {
+			a := &attempt{sender: s, outer: t.Context(), deadline: time.Now().Add(s.Timeout), Request: Request{Body: []byte(`{}`)}}
+			a.headers = s.headers(headersOf{})
+			defer a.end()
 			var result Result
-			if response, err := send(ctx, a); err != nil {
+			if response, err := send(a); err != nil {
 				result = a.failure(err)
 			} else {
 				result = a.finish(response)
@@ -47,16 +46,16 @@ func FuzzBothWaysReadTheSame(f *testing.F) {
 			}
 			return text
 		}
-		own := outcome(func(ctx context.Context, a *attempt) (*http.Response, error) {
+		own := outcome(func(a *attempt) (*http.Response, error) {
 			pipe, idle := &conn{Conn: answers(answer)}, newIdleConns(1)
 			idle.close() // keeps nothing
-			return a.exchange(ctx, newHTTP1Conn(pipe, pipe, receiverOf(target), idle), target)
+			return a.exchange(newHTTP1Conn(pipe, pipe, target.receiver, idle), target)
 		})
-		want := outcome(func(ctx context.Context, a *attempt) (*http.Response, error) {
+		want := outcome(func(a *attempt) (*http.Response, error) {
 			transport := newTransport(s.Options)
 			transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return answers(answer), nil }
 			transport.MaxIdleConnsPerHost = -1
-			return a.through(ctx, transport, target)
+			return a.through(transport, target)
 		})
 		if own != want {
 			t.Errorf("%q:\n%s, want\n%s", answer, own, want)

@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,48 +19,26 @@ import (
 // left then, nothing of the request is written. The connection is lost with HTTP/1.1, so the address
 // that the origin had last is asked first.
 
-// maxRemotes bounds how many origins' addresses are remembered.
+// maxRemotes bounds how many origins are remembered with the address that they were last called at.
 const maxRemotes = 4096
 
 // maxHopWait bounds how long an attempt waits for a turn at an address that a redirect leads to. Its
 // first request has been made, so it does not go back to wait.
 const maxHopWait = 2 * time.Second
 
-// remotes remembers the address that each origin was last called at.
-type remotes struct {
-	mu sync.Mutex
-	at map[string]net.Addr
-}
-
-func (r *remotes) get(origin string) net.Addr {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.at[origin]
-}
-
-func (r *remotes) set(origin string, remote net.Addr) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.at == nil || len(r.at) >= maxRemotes {
-		r.at = make(map[string]net.Addr)
-	}
-	r.at[origin] = remote
-}
-
 // limitedRoundTrip is a round trip that counts. The error is an *egress.LimitError if nothing was
 // sent.
-func (a *attempt) limitedRoundTrip(ctx context.Context, through *http.Transport, request *http.Request) (*http.Response, error) {
-	guard, known := a.sender.Guard, &a.sender.remotes
-	origin := originOf(request.URL)
-	if err := guard.CheckAttempt(known.get(origin)); err != nil {
+func (a *attempt) limitedRoundTrip(through *http.Transport, target *target) (*http.Response, error) {
+	guard := a.sender.Guard
+	if err := a.checkAttempt(target); err != nil {
 		return nil, err
 	}
-	// Send ends ctx when the attempt has ended, so this needs no end of its own.
-	ctx, cancel := context.WithCancelCause(ctx)
+	// Send ends within when the attempt has ended, so this needs no end of its own.
+	ctx, cancel := context.WithCancelCause(a.within())
 	var refused atomic.Pointer[egress.LimitError]
 	traced := httptrace.WithClientTrace(a.clock.trace(ctx), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		remote := info.Conn.RemoteAddr()
-		known.set(origin, remote)
+		a.sender.known.remotes.set(target.origin, remote)
 		var limit *egress.LimitError
 		if info.Reused && errors.As(guard.TakeAttempt(remote), &limit) {
 			refused.Store(limit)
@@ -70,11 +46,18 @@ func (a *attempt) limitedRoundTrip(ctx context.Context, through *http.Transport,
 			refuse(info.Conn, limit)
 		}
 	}})
-	response, err := through.RoundTrip(request.WithContext(traced))
+	response, err := through.RoundTrip(a.request(target).WithContext(traced))
 	if limit := refused.Load(); limit != nil && err != nil {
 		return nil, limit
 	}
 	return response, err
+}
+
+// checkAttempt returns an *egress.LimitError if the address that the origin had last has had its attempts for
+// now.
+func (a *attempt) checkAttempt(target *target) error {
+	remote, _ := a.sender.known.remotes.get(target.origin)
+	return a.sender.Guard.CheckAttempt(remote)
 }
 
 // gate is a connection that can be closed to writing, so that nothing is written of a refused request.
@@ -123,17 +106,17 @@ func dialWithGate(guard *egress.Guard, with dialer) dialer {
 
 // postWhenAllowed posts again while err says that the address of a redirect has had its attempts for
 // now, for maxHopWait at most.
-func (a *attempt) postWhenAllowed(ctx context.Context, target *url.URL, err error) (response *http.Response, _ error) {
+func (a *attempt) postWhenAllowed(target *target, err error) (response *http.Response, _ error) {
 	var limit *egress.LimitError
 	for deadline := time.Now().Add(maxHopWait); errors.As(err, &limit) && time.Now().Add(limit.Wait).Before(deadline); {
 		timer := time.NewTimer(limit.Wait)
 		select {
-		case <-ctx.Done():
+		case <-a.within().Done():
 			timer.Stop()
-			return nil, ctx.Err()
+			return nil, a.within().Err()
 		case <-timer.C:
 		}
-		response, err = a.post(ctx, target)
+		response, err = a.post(target)
 	}
 	return response, err
 }

@@ -10,7 +10,7 @@ import (
 // probe looks at an idle connection without reading from it.
 type probe struct {
 	raw   syscall.RawConn
-	look  func(fd uintptr) bool
+	look  func(fd uintptr)
 	quiet bool
 }
 
@@ -18,10 +18,10 @@ func (p *probe) of(c net.Conn) {
 	if has, ok := c.(syscall.Conn); ok {
 		p.raw, _ = has.SyscallConn() // nil on an error; the next use of the connection finds it
 	}
-	p.look = func(fd uintptr) bool {
+	p.look = func(fd uintptr) {
+		// Go's sockets do not block.
 		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
 		p.quiet = err == syscall.EAGAIN
-		return true // Go's sockets do not block
 	}
 }
 
@@ -32,5 +32,5 @@ func (p *probe) silent() bool {
 		return true
 	}
 	p.quiet = false
-	return p.raw.Read(p.look) == nil && p.quiet
+	return p.raw.Control(p.look) == nil && p.quiet
 }

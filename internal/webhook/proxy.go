@@ -1,10 +1,8 @@
 package webhook
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -16,13 +14,13 @@ import (
 // makes no tunnel is handed to the proxy whole, and the answer must be told apart by what it says.
 
 // forwarded hands a request to the proxy, if err says that the proxy does not make such a tunnel.
-func (a *attempt) forwarded(ctx context.Context, target *url.URL, err error) (*http.Response, error) {
+func (a *attempt) forwarded(target *target, err error) (*http.Response, error) {
 	var refused *egress.ProxyError
 	if !errors.As(err, &refused) || !refusesTunnels(refused.Status) {
 		return nil, err
 	}
 	a.clock.reset()
-	response, err := a.through(ctx, a.sender.forward, target)
+	response, err := a.through(a.sender.forward, target)
 	if err == nil && answeredByProxy(response, refused.Status) {
 		response.Body.Close()
 		a.clock.reset() // the receiver got nothing

@@ -1,39 +1,22 @@
 package webhook
 
 import (
-	"maps"
 	"net/http"
 	"net/url"
 
 	"herald"
-	"herald/internal/secret"
 )
 
-// record returns the requests of an attempt as they were sent. All hops have the same headers, but for
-// Authorization.
-func (a *attempt) record() *herald.RequestRecord {
-	headers := make(map[string]string, len(a.header)+1)
-	for name, values := range a.header {
-		headers[name] = values[0]
-	}
-	delete(headers, "Authorization")
-	plain := headers
-	if a.Authorization != "" {
-		if len(a.hops) > 0 {
-			plain = maps.Clone(headers)
-		}
-		headers["Authorization"] = secret.MaskAuthorization(a.Authorization)
-	}
-	request := &herald.RequestRecord{Method: http.MethodPost, URL: a.url, Headers: headers, Hops: a.hops, Redialled: a.redialled}
-	if request.URL == "" {
-		request.URL = a.URL // it cannot be called
-	}
+// record returns the requests of an attempt as they were sent, and first has the headers of the first. All
+// hops have the same headers, but for Authorization.
+func (a *attempt) record(first *headers) *herald.RequestRecord {
+	request := &herald.RequestRecord{Method: http.MethodPost, URL: a.url, Headers: first.recorded, Hops: a.hops, Redialled: a.redialled}
 	for i := range a.hops {
 		hop := &a.hops[i]
 		hop.URL = a.mask.Text(hop.URL) // a receiver may redirect to an address that repeats the secret
-		hop.Method, hop.Headers = http.MethodPost, headers
+		hop.Method, hop.Headers = http.MethodPost, first.recorded
 		if hop.AuthorizationDropped != "" {
-			hop.Headers = plain
+			hop.Headers = a.headers.recorded
 		}
 	}
 	if unsent := !a.redialled && !a.clock.connected(); len(a.hops) == 0 {
@@ -46,15 +29,14 @@ func (a *attempt) record() *herald.RequestRecord {
 
 // hop returns the record of a redirect that is followed. It takes the Authorization header out of the
 // next request, and of all after it, if the redirect leads to where it may not be sent.
-func (a *attempt) hop(status int, from, to *url.URL) herald.Hop {
-	hop := herald.Hop{Status: status, URL: to.String()}
+func (a *attempt) hop(status int, from, to *target) herald.Hop {
+	hop := herald.Hop{Status: status, URL: to.text}
 	switch {
 	case a.Authorization == "":
-	case a.header["Authorization"] == nil:
+	case a.headers.sent["Authorization"] == nil:
 		hop.AuthorizationDropped = "an earlier redirect led to another origin"
-	case !keepsAuthorization(from, to):
-		a.header = a.header.Clone() // the request before may still be being written
-		a.header.Del("Authorization")
+	case !keepsAuthorization(from.URL, to.URL):
+		a.headers = a.sender.headers(headersOf{client: a.ClientID, test: a.Test})
 		hop.AuthorizationDropped = "the redirect leads to another origin: another scheme, host or port"
 	}
 	return hop

@@ -69,13 +69,11 @@ func TestReceiverThatStallsDoesNotHoldTheAttempt(t *testing.T) {
 				}
 				s := New(Options{Guard: egress.New(egress.Options{}), Timeout: 2 * time.Second})
 				defer s.Close()
-				ctx, cancel := context.WithTimeout(t.Context(), s.Timeout)
-				defer cancel()
-				a := &attempt{sender: s, outer: t.Context(), Request: Request{Body: bytes.Repeat([]byte("x"), test.size)}}
-				a.header = a.headers()
+				a := &attempt{sender: s, outer: t.Context(), deadline: time.Now().Add(s.Timeout), Request: Request{Body: bytes.Repeat([]byte("x"), test.size)}}
+				a.headers = s.headers(headersOf{})
 				began := time.Now()
-				target := &url.URL{Scheme: "https", Host: "a.example", Path: "/"}
-				response, err := a.exchange(ctx, newHTTP1Conn(here, &conn{Conn: below}, receiverOf(target), newIdleConns(1)), target)
+				target := s.targetOf(&url.URL{Scheme: "https", Host: "a.example", Path: "/"})
+				response, err := a.exchange(newHTTP1Conn(here, &conn{Conn: below}, target.receiver, newIdleConns(1)), target)
 				if err == nil {
 					a.finish(response)
 				}
@@ -104,7 +102,7 @@ func TestHandshakeHasItsOwnBound(t *testing.T) {
 		here, other := net.Pipe()
 		defer other.Close()
 		go func() { _, _ = io.Copy(io.Discard, other) }()
-		if _, err = handshake(ctx, here, &tls.Config{}, "a.example"); !errors.Is(ended(ctx, err), context.DeadlineExceeded) {
+		if _, err = handshake(ctx, here, &tls.Config{}, "a.example"); !errors.Is((&attempt{outer: ctx, deadline: time.Now()}).ended(err), context.DeadlineExceeded) {
 			t.Errorf("%v, want that the attempt's time was over", err)
 		}
 	})

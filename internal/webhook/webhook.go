@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -78,8 +79,14 @@ type Sender struct {
 	direct   bool            // requests over HTTP/1.1 are made without http.Transport
 	unpooled *http.Transport // opens a new connection for each request
 	forward  *http.Transport // hands whole requests to the operator's proxy
-	remotes  remotes
-	masks    masks
+	known    known
+}
+
+// known is what is remembered from one attempt to the next.
+type known struct {
+	headers *memo[headersOf, *headers]
+	targets *memo[string, *target]
+	remotes *memo[string, net.Addr] // by origin
 }
 
 // New returns a Sender.
@@ -99,6 +106,7 @@ func New(o Options) *Sender {
 		_, _ = x509.SystemCertPool() // without roots each attempt says so
 	}
 	s := &Sender{Options: o, pools: newPools(o), direct: !o.Guard.Proxied(), unpooled: newTransport(o), forward: newTransport(o)}
+	s.known = known{newMemo[headersOf, *headers](maxHeaders), newMemo[string, *target](maxTargets), newMemo[string, net.Addr](maxRemotes)}
 	s.unpooled.DisableKeepAlives = true
 	s.forward.DisableKeepAlives = true
 	s.forward.Proxy, s.forward.DialContext = o.Guard.Proxy, dial(o.Guard.DialProxy)
@@ -183,43 +191,47 @@ func (r *Refusal) Error() string { return r.Why }
 // Send makes the attempt. A refusal by the receiver is a Result too, not an error. If ctx ends, the
 // Reason is ReasonInterrupted.
 func (s *Sender) Send(ctx context.Context, r Request) Result {
-	deadline, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	a := &attempt{sender: s, outer: ctx, Request: r, started: time.Now(), mask: s.masks.of(r.Authorization)}
-	result := a.run(deadline)
+	first := s.headers(headersOf{r.ClientID, r.Authorization, r.Test})
+	a := &attempt{sender: s, outer: ctx, Request: r, started: time.Now(), mask: first.mask, headers: first, url: r.URL}
+	a.deadline = a.started.Add(s.Timeout)
+	defer a.end()
+	result := a.run()
 	result.Error = a.mask.Text(result.Error)
 	result.Timings = a.clock.timings(a.started)
-	result.Request = a.record()
+	result.Request = a.record(first)
 	return result
 }
 
 // attempt is the state of one Send.
 type attempt struct {
 	Request
-	sender  *Sender
-	outer   context.Context // ends when the service stops, but not at the deadline
-	started time.Time
-	clock   clock
-	mask    secret.Mask // of the Authorization header
+	sender   *Sender
+	outer    context.Context // ends when the service stops, but not at the deadline
+	started  time.Time
+	deadline time.Time
+	waits    context.Context // see within
+	cancel   context.CancelFunc
+	clock    clock
+	mask     secret.Mask // of the Authorization header
 
-	header    http.Header  // of the present hop
-	url       string       // the address as it was sent
+	headers   *headers     // of the present hop
+	url       string       // the address as it was sent, or as it was given if it cannot be called
 	hops      []herald.Hop // without headers until record adds them
 	redialled bool
 }
 
-func (a *attempt) run(ctx context.Context) Result {
-	target, err := egress.ParseAddress(a.URL)
+func (a *attempt) run() Result {
+	target, err := a.sender.target(a.URL)
 	if err != nil {
 		return Result{Reason: herald.ReasonAddress, Error: fmt.Sprintf("%.200q is not an address that can be called: %v", a.URL, err)}
 	}
-	a.header, a.url = a.headers(), target.String()
+	a.url = target.text
 	leave := func() {}
 	defer func() { leave() }()
 	for hop := 0; ; hop++ {
-		response, err := a.post(ctx, target)
+		response, err := a.post(target)
 		if err != nil && hop > 0 {
-			response, err = a.postWhenAllowed(ctx, target, err)
+			response, err = a.postWhenAllowed(target, err)
 		}
 		if err != nil {
 			return a.failure(err)
@@ -227,23 +239,24 @@ func (a *attempt) run(ctx context.Context) Result {
 		if !isRedirect(response.StatusCode) {
 			return a.finish(response)
 		}
-		next, refused := follow(target, response)
+		address, refused := follow(target.URL, response)
 		if refused == nil && hop == maxHops {
 			refused = fmt.Errorf("more than %d redirects", maxHops)
 		}
 		if refused != nil {
 			return a.notFollowed(response, refused)
 		}
+		next := a.sender.targetOf(address)
 		if a.Allow != nil {
-			if err := a.Allow(ctx, next.String()); err != nil {
-				return a.notAllowed(ctx, response, err)
+			if err := a.Allow(a.within(), next.text); err != nil {
+				return a.notAllowed(response, err)
 			}
 		}
 		discard(response)
 		a.hops = append(a.hops, a.hop(response.StatusCode, target, next))
-		if origin := originOf(next); origin != originOf(target) {
+		if next.origin != target.origin {
 			leave()
-			if leave, err = a.enter(ctx, origin); err != nil {
+			if leave, err = a.enter(next.origin); err != nil {
 				a.clock.reset() // no request went there
 				return a.failure(err)
 			}
@@ -252,70 +265,51 @@ func (a *attempt) run(ctx context.Context) Result {
 	}
 }
 
-func (a *attempt) enter(ctx context.Context, origin string) (func(), error) {
+func (a *attempt) enter(origin string) (func(), error) {
 	if a.Enter == nil {
 		return func() {}, nil
 	}
-	leave, err := a.Enter(ctx, origin)
+	leave, err := a.Enter(a.within(), origin)
 	if err != nil {
 		return func() {}, fmt.Errorf("wait for a place at %s, where the redirect leads: %w", origin, err)
 	}
 	return leave, nil
 }
 
-// headers are the same on every hop. They must never contain Idempotency-Key or X-Idempotency-Key:
-// with those, net/http itself repeats a POST.
-func (a *attempt) headers() http.Header {
-	h := http.Header{
-		"Content-Type": {"application/json; charset=utf-8"},
-		"User-Agent":   {a.sender.UserAgent},
-		"Accept":       {"*/*"}, // some firewalls refuse a request without it
-	}
-	h[a.sender.ClientIDHeader] = []string{a.ClientID.String()} // in the vendor's upper and lower case, which Set would change
-	if a.Authorization != "" {
-		h["Authorization"] = []string{a.Authorization}
-	}
-	if a.Test {
-		h[TestHeader] = []string{"true"}
-	}
-	return h
-}
-
 // post sends the request to one hop. If the receiver has closed a kept-alive connection, post
 // repeats the request once on a new one: most probably the receiver did not see the first. The
 // record shows that. A connection on which the attempt timed out gets no more requests.
-func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, error) {
-	pool := a.sender.pools.of(receiverOf(target))
+func (a *attempt) post(target *target) (*http.Response, error) {
+	pool := a.sender.pools.of(target.receiver)
 	a.clock.reset()
-	response, err := a.roundTrip(ctx, pool, target, true)
+	response, err := a.roundTrip(pool, target, true)
 	switch {
 	case err == nil:
-	case !a.redialled && a.clock.idleBefore() && isClosed(err) && ctx.Err() == nil:
+	case !a.redialled && a.clock.idleBefore() && isClosed(err) && a.over() == nil:
 		a.redialled = true
-		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", safetext.Line(originOf(target), maxLoggedOrigin))
+		a.sender.Logger.Info("the receiver closed a kept-alive connection; the request is made on a new one", "origin", safetext.Line(target.origin, maxLoggedOrigin))
 		a.clock.reset()
-		return a.roundTrip(ctx, pool, target, false)
+		return a.roundTrip(pool, target, false)
 	case errors.Is(err, context.DeadlineExceeded) && a.clock.onShared():
-		a.sender.pools.retire(receiverOf(target), pool)
+		a.sender.pools.retire(target.receiver, pool)
 	case target.Scheme == "http" && a.sender.Guard.Proxied():
-		return a.forwarded(ctx, target, err)
+		return a.forwarded(target, err)
 	}
 	return response, err
 }
 
 // through makes a round trip of a transport.
-func (a *attempt) through(ctx context.Context, transport *http.Transport, target *url.URL) (*http.Response, error) {
-	request := a.request(target)
+func (a *attempt) through(transport *http.Transport, target *target) (*http.Response, error) {
 	if a.sender.Guard.Limited() {
-		return a.limitedRoundTrip(ctx, transport, request)
+		return a.limitedRoundTrip(transport, target)
 	}
-	return transport.RoundTrip(request.WithContext(a.clock.trace(ctx)))
+	return transport.RoundTrip(a.request(target).WithContext(a.clock.trace(a.within())))
 }
 
 // request returns the request to one hop as a transport takes it.
-func (a *attempt) request(target *url.URL) *http.Request {
+func (a *attempt) request(target *target) *http.Request {
 	return &http.Request{
-		Method: http.MethodPost, URL: target, Host: target.Host, Header: a.header,
+		Method: http.MethodPost, URL: target.URL, Host: target.Host, Header: a.headers.sent,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: a.body(), ContentLength: int64(a.bodySize()),
 		// The transport calls it only if it has written nothing of the body.
@@ -365,13 +359,13 @@ func (a *attempt) notFollowed(r *http.Response, why error) Result {
 
 // notAllowed makes the result of an attempt whose redirect Allow did not allow. The receiver that
 // redirected has got the request, so its response is on record.
-func (a *attempt) notAllowed(ctx context.Context, r *http.Response, err error) Result {
+func (a *attempt) notAllowed(r *http.Response, err error) Result {
 	result := Result{Status: r.StatusCode, Reason: herald.ReasonLocal, Response: recordResponse(r, a.mask)}
 	why := err.Error()
 	if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
 		result.Reason, result.Wait = refusal.Reason, refusal.Wait
-	} else if ctx.Err() != nil {
-		result.Reason, why = a.classify(ctx.Err())
+	} else if over := a.over(); over != nil {
+		result.Reason, why = a.classify(over)
 	}
 	result.Error = fmt.Sprintf("the receiver answered %s with a redirect that is not followed: %s", statusText(r.StatusCode), why)
 	return result
