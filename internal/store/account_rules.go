@@ -16,7 +16,7 @@ import (
 
 const ruleColumns = `id, client_id, type, posted_type, company_id, webhook, emails, send_auth`
 
-func scanRule(rows *sql.Rows) (herald.Rule, error) {
+func scanRule[R row](rows R) (herald.Rule, error) {
 	var (
 		r        herald.Rule
 		emails   string

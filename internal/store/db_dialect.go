@@ -70,6 +70,8 @@ type dialect struct {
 	// readBodies sets the RuleID, the Head and the Data of items. It returns the ids of
 	// the items whose alert or event is missing.
 	readBodies func(ctx context.Context, s *Store, items []work.Item) (missing map[uuid.UUID]bool, err error)
+	// readTogether reads one state of the database.
+	readTogether func(ctx context.Context, s *Store, readings []reading) error
 }
 
 // batchTx is the writer's transaction, after its begin.

@@ -65,6 +65,7 @@ ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + 
 		pauseBatches:  postgresPauseBatches,
 		claim:         postgresClaim,
 		readBodies:    postgresReadBodies,
+		readTogether:  postgresReadTogether,
 	}
 }
 

@@ -37,6 +37,7 @@ func sqliteDialect() dialect {
 		pauseBatches:  func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
 		claim:         sqliteClaim,
 		readBodies:    sqliteReadBodies,
+		readTogether:  sqliteReadTogether,
 	}
 }
 
