@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -13,14 +15,16 @@ import (
 const (
 	// recordedRevisions is how far rule_changes reaches back. The triggers of migration 15 have the number too.
 	recordedRevisions = 1000
+	// fewRules is how many rules are read with their client, in less than a millisecond.
+	fewRules = 100
 	// statePage is how many rules are read at once. A read of all 100,000 rules of a client would take longer
 	// than readDeadline on a busy machine.
 	statePage = 5000
 )
 
 // ClientState reads a client at its present revision. If since is a revision of it, the state has the rules that
-// have changed since then. It has the first rules instead if since is 0, or if more has changed than is on record;
-// RulesAfter reads the others. The error is CodeNotFound when there is no such client.
+// have changed since then. If since is 0, or if more has changed than is on record, it has all rules of a client with
+// few of them, and none of another; RulesAfter and MatchingRules read those. The error is CodeNotFound when there is no such client.
 func (s *Store) ClientState(ctx context.Context, id uuid.UUID, since int64) (work.ClientState, error) {
 	ctx, cancel := withReadDeadline(ctx)
 	defer cancel()
@@ -35,8 +39,9 @@ func (s *Store) ClientState(ctx context.Context, id uuid.UUID, since int64) (wor
 // clientState is ClientState. If the changes since a revision are not on record, the state has Since 0 and no rules.
 func (s *Store) clientState(ctx context.Context, id uuid.UUID, since int64) (state work.ClientState, err error) {
 	var (
-		clients []herald.Client
-		changed []uuid.UUID
+		clients          []herald.Client
+		changed          []uuid.UUID
+		rules, ruleBytes int // if since is 0
 	)
 	readings := []reading{
 		{clientSQL, []any{id[:]}, into(&clients, s.scanClient)},
@@ -46,7 +51,9 @@ func (s *Store) clientState(ctx context.Context, id uuid.UUID, since int64) (sta
 	}
 	scanRules := into(&state.Rules, scanRule[row])
 	if since == 0 {
-		readings = append(readings, reading{rulesAfterSQL, []any{id[:], uuid.Nil[:], statePage}, scanRules})
+		readings = append(readings,
+			reading{rulesTotalSQL, []any{id[:]}, func(r row) error { return r.Scan(&rules, &ruleBytes) }},
+			reading{fewRulesSQL, []any{id[:], fewRules}, scanRules})
 	} else {
 		args := []any{id[:], since, recordedRevisions + 1}
 		readings = append(readings, reading{changedSQL, args, into(&changed, scanID[row])}, reading{changedRulesSQL, args, scanRules})
@@ -61,7 +68,9 @@ func (s *Store) clientState(ctx context.Context, id uuid.UUID, since int64) (sta
 	revision := state.Client.Revision
 	switch {
 	case since == 0:
-		state.More = len(state.Rules) == statePage
+		if rules > fewRules {
+			state.Many, state.RuleBytes = rules, ruleBytes
+		}
 	case since <= revision && since >= revision-recordedRevisions && len(changed) <= recordedRevisions:
 		state.Since = since
 		for _, r := range state.Rules {
@@ -79,6 +88,10 @@ const (
 	// changedRulesSQL are the rules of changedSQL that exist.
 	changedRulesSQL = `SELECT ` + ruleColumns + ` FROM rules WHERE client_id = $1 AND id IN (` + changedSQL + `) ORDER BY id`
 
+	// fewRulesSQL are all rules of a client, or none if there are more than $2.
+	fewRulesSQL = `SELECT ` + ruleColumns + ` FROM rules WHERE client_id = $1 ORDER BY id
+LIMIT coalesce((SELECT rules FROM rule_totals WHERE client_id = $1 AND rules <= $2), 0)`
+
 	rulesAfterSQL = `SELECT ` + ruleColumns + ` FROM rules WHERE client_id = $1 AND id > $2 ORDER BY id LIMIT $3`
 )
 
@@ -88,4 +101,39 @@ func (s *Store) RulesAfter(ctx context.Context, client, after uuid.UUID) (rules 
 	defer cancel()
 	rules, err = list(ctx, s.read, scanRule, rulesAfterSQL, client[:], after[:], statePage)
 	return rules, len(rules) == statePage, s.failed("read a client's rules", err)
+}
+
+// matchingSQL are up to $3 rules of a type: all or, about a company, those that an event about $4 meets. The latter has
+// no OR, which would let the planner read all rules of the type.
+func (s *Store) matchingSQL(aboutCompany bool) string {
+	ofType := `SELECT ` + ruleColumns + ` FROM ` + s.dialect.rulesByEvent + ` WHERE client_id = $1 AND type = $2`
+	if !aboutCompany {
+		return ofType + ` LIMIT $3`
+	}
+	return ofType + ` AND company_id IS NULL UNION ALL ` + ofType + ` AND company_id = $4 LIMIT $3`
+}
+
+// MatchingRules returns up to limit rules of an event type that an event of a client about a company meets. Without a
+// company it meets all of the type. They have no order.
+func (s *Store) MatchingRules(ctx context.Context, client uuid.UUID, eventType string, company uuid.UUID, limit int) ([]herald.Rule, error) {
+	ctx, cancel := withReadDeadline(ctx)
+	defer cancel()
+	args := []any{client[:], eventType, limit}
+	if company != uuid.Nil {
+		args = append(args, company[:])
+	}
+	rules, err := list(ctx, s.read, scanRule, s.matchingSQL(company != uuid.Nil), args...)
+	return rules, s.failed("read the rules that an event meets", err)
+}
+
+// RuleByID returns a client's rule. The error is CodeNotFound if there is none. Unlike Rule it does not wait behind
+// lists.
+func (s *Store) RuleByID(ctx context.Context, client, id uuid.UUID) (herald.Rule, error) {
+	ctx, cancel := withReadDeadline(ctx)
+	defer cancel()
+	r, err := readRule(ctx, s.read, client, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, noRule(id)
+	}
+	return r, s.failed("read a rule", err)
 }

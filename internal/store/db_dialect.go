@@ -38,6 +38,8 @@ type dialect struct {
 	contains func(text, part string) string
 	// idList is a SELECT of the ids in a parameter %s, which is a JSON array of their texts.
 	idList string
+	// rulesByEvent is the table of rules, read by the index of that name.
+	rulesByEvent string
 	// joinOfAlert returns the text that joins a table of deliveries to the alerts
 	// a. The database reads the alerts first and finds the deliveries of each by
 	// their ids.
