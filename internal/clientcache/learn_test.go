@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,15 +27,23 @@ type largeClient struct {
 	changes map[int64]herald.Rule // by revision
 	lookups int
 	pages   int
-	during  func() // is called once, while a page of rules is read
 	err     error
+	mu      sync.Mutex // of what the test changes and looks at while rules are read
+}
+
+func (l *largeClient) pagesRead() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pages
 }
 
 const aLookup, aPage = time.Millisecond, time.Second
 
 func (l *largeClient) ClientState(_ context.Context, id uuid.UUID, since int64) (work.ClientState, error) {
+	l.mu.Lock()
 	state, many := l.snapshot, len(l.rules)
 	changes := maps.Clone(l.changes)
+	l.mu.Unlock()
 	time.Sleep(aLookup) // what changes meanwhile is not read
 	if state.Client.ID != id {
 		return state, herald.Errorf(herald.CodeNotFound, "none")
@@ -52,12 +61,10 @@ func (l *largeClient) ClientState(_ context.Context, id uuid.UUID, since int64) 
 }
 
 func (l *largeClient) RulesAfter(_ context.Context, _, after uuid.UUID) ([]herald.Rule, bool, error) {
-	if l.during != nil {
-		l.during()
-		l.during = nil
-	}
+	l.mu.Lock()
 	l.pages++
 	rules := slices.Clone(l.rules)
+	l.mu.Unlock()
 	time.Sleep(aPage) // what changes meanwhile is not read
 	at, _ := slices.BinarySearchFunc(rules, after, func(r herald.Rule, id uuid.UUID) int {
 		return cmp.Or(slices.Compare(r.ID[:], id[:]), -1) // the first after it
@@ -89,6 +96,8 @@ func (l *largeClient) RuleByID(_ context.Context, _, id uuid.UUID) (herald.Rule,
 }
 
 func (l *largeClient) change(cache *clientcache.Cache, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.snapshot.Client.Revision++
 	l.rules[n].Webhook = "https://changed.example/"
 	l.changes[l.snapshot.Client.Revision] = l.rules[n]
@@ -144,12 +153,12 @@ func TestManyRulesAreRememberedWhenTheyPay(t *testing.T) {
 				t.Errorf("event %d took %v, want no longer than a look-up", n, took)
 			}
 			time.Sleep(2 * aLookup)
-			if n < pays-1 && l.pages > 0 {
+			if n < pays-1 && l.pagesRead() > 0 {
 				t.Errorf("all rules are read at event %d", n)
 			}
 		}
-		if l.pages != 1 {
-			t.Errorf("%d pages of rules are being read, want the first", l.pages)
+		if l.pagesRead() != 1 {
+			t.Errorf("%d pages of rules are being read, want the first", l.pagesRead())
 		}
 		if took := l.publish(t, cache, 5); took > 3*aLookup {
 			t.Errorf("an event took %v while all rules are read, want no longer than a look-up", took)
@@ -159,8 +168,8 @@ func TestManyRulesAreRememberedWhenTheyPay(t *testing.T) {
 		for n := range l.rules {
 			l.publish(t, cache, n)
 		}
-		if l.lookups != before || l.pages != 3 {
-			t.Errorf("%d look-ups after all rules were read, in %d pages; want none, and 3", l.lookups-before, l.pages)
+		if l.lookups != before || l.pagesRead() != 3 {
+			t.Errorf("%d look-ups after all rules were read, in %d pages; want none, and 3", l.lookups-before, l.pagesRead())
 		}
 	})
 }
@@ -172,7 +181,7 @@ func TestChangesWhileAllRulesAreReadAreSeen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cache, l := newLargeClient(t, 3000)
-				for l.pages == 0 {
+				for l.pagesRead() == 0 {
 					l.publish(t, cache, 0)
 					time.Sleep(2 * aLookup)
 				}
@@ -202,7 +211,7 @@ func TestReadDuringTheEndOfAnother(t *testing.T) {
 	for quarter := range 12 { // a change and two events take three look-ups
 		synctest.Test(t, func(t *testing.T) {
 			cache, l := newLargeClient(t, 1000)
-			for l.pages == 0 {
+			for l.pagesRead() == 0 {
 				l.publish(t, cache, 0)
 				time.Sleep(aLookup + time.Duration(quarter)*aLookup/4)
 			}
@@ -233,8 +242,8 @@ func TestClientOverTheBoundIsNotRemembered(t *testing.T) {
 			l.publish(t, cache, n%len(l.rules))
 		}
 		time.Sleep(time.Minute)
-		if l.pages > 0 || l.lookups != events || cache.Bytes() > 10_000 {
-			t.Errorf("%d pages, %d look-ups, %d bytes; want none, %d, and few", l.pages, l.lookups, cache.Bytes(), events)
+		if l.pagesRead() > 0 || l.lookups != events || cache.Bytes() > 10_000 {
+			t.Errorf("%d pages, %d look-ups, %d bytes; want none, %d, and few", l.pagesRead(), l.lookups, cache.Bytes(), events)
 		}
 		for how, get := range map[string]func(context.Context, uuid.UUID) (*clientcache.Snapshot, error){"Current": cache.Current, "Whole": cache.Whole} {
 			client, err := get(t.Context(), l.id())
@@ -275,8 +284,8 @@ func TestFailedReadOfAllRulesIsTriedLater(t *testing.T) {
 			l.publish(t, cache, n)
 			time.Sleep(2 * aPage)
 		}
-		if l.pages < 2 || l.pages > 100/(1000/51) {
-			t.Errorf("all rules were read %d times, want once for as many events as it costs", l.pages)
+		if l.pagesRead() < 2 || l.pagesRead() > 100/(1000/51) {
+			t.Errorf("all rules were read %d times, want once for as many events as it costs", l.pagesRead())
 		}
 	})
 }
@@ -286,18 +295,18 @@ func TestDroppedClientIsNotLearned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cache, l := newLargeClient(t, 1000)
 		id := l.id()
-		l.during = func() {
-			l.snapshot.Client.ID = uuid.New()
-			cache.Invalidate(id)
-		}
 		client, err := cache.Get(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for l.during != nil {
+		for l.pagesRead() == 0 {
 			matching(t, client, "Sync Failed", uuid.New())
 			time.Sleep(2 * aLookup)
 		}
+		l.mu.Lock()
+		l.snapshot.Client.ID = uuid.New()
+		l.mu.Unlock()
+		cache.Invalidate(id)
 		if _, err := cache.Get(t.Context(), id); herald.CodeOf(err) != herald.CodeNotFound {
 			t.Errorf("%v, want not found", err)
 		}
