@@ -105,7 +105,7 @@ func hasRules(clients *clientcache.Cache) ratelimit.Rules {
 		case err != nil:
 			return false, err
 		}
-		return found.HasRules(eventType), nil
+		return found.HasRules(ctx, eventType)
 	}
 }
 

@@ -9,6 +9,9 @@
 //
 // A client that has changed is read again, but of its rules only those that have changed. rules.go has the rules,
 // which find those that an event meets without a look at the others. read.go has the reads.
+//
+// A client with many rules is read without them at first. Then the database finds the rules that an event meets, and
+// matching.go decides. Once that has cost as much as a read of all rules, they are read and remembered (learn.go).
 package clientcache
 
 import (
@@ -31,9 +34,11 @@ const recentFor = 500 * time.Millisecond
 
 // Bounds of the cache. Over them, the clients and keys are dropped that were not used for the longest time.
 const (
-	// maxBytes bounds the cached clients: 100,000 with one rule, or 400,000 rules with short texts. A single
-	// client over it is kept until another one is read.
+	// maxBytes bounds the cached clients: 100,000 with one rule, or 400,000 rules with short texts.
 	maxBytes = 128 << 20
+	// maxRuleBytes bounds the cached rules of one client: 200,000 with short texts. If a client has more, the
+	// database finds them.
+	maxRuleBytes = maxBytes / 2
 	// maxKeyBytes bounds the cached API keys: 100,000 of them.
 	maxKeyBytes = 32 << 20
 	// keySize is about what a key takes beside its name, in bytes.
@@ -43,10 +48,15 @@ const (
 // Store has the clients.
 type Store interface {
 	// ClientState returns a client at its present revision. If since is not 0, it may have only the rules
-	// that have changed since that revision. The error has CodeNotFound if there is no such client.
+	// that have changed since that revision. Otherwise it has all rules, or none if they are many. The error
+	// has CodeNotFound if there is no such client.
 	ClientState(ctx context.Context, client uuid.UUID, since int64) (work.ClientState, error)
 	// RulesAfter returns a client's next rules after one, and whether there are more.
 	RulesAfter(ctx context.Context, client, after uuid.UUID) (rules []herald.Rule, more bool, err error)
+	// MatchingRules returns up to limit rules: at least those of an event type that an event about a company meets.
+	MatchingRules(ctx context.Context, client uuid.UUID, eventType string, company uuid.UUID, limit int) ([]herald.Rule, error)
+	// RuleByID returns a client's rule. The error has CodeNotFound if there is none.
+	RuleByID(ctx context.Context, client, id uuid.UUID) (herald.Rule, error)
 	// Revision returns the present revision of a client, 0 if there is none.
 	Revision(ctx context.Context, client uuid.UUID) (int64, error)
 	EventTypes(ctx context.Context) ([]herald.EventType, error)
@@ -59,10 +69,11 @@ type Cache struct {
 	store   Store
 	options catalogue.Options
 
-	mu      sync.Mutex
-	clients *recent[uuid.UUID, *entry]
-	keys    *recent[[32]byte, herald.Key]
-	reads   map[uuid.UUID]*reads // of the clients that are being read
+	mu       sync.Mutex
+	clients  *recent[uuid.UUID, *entry]
+	keys     *recent[[32]byte, herald.Key]
+	reads    map[uuid.UUID]*reads // of the clients that are being read
+	learning bool                 // the rules of a client are being read
 
 	typesMu sync.Mutex
 	types   []herald.EventType   // the types that common is compiled from
@@ -73,6 +84,7 @@ type entry struct {
 	*Snapshot
 	checked time.Time // when its revision was last known to be the present one
 	changed bool      // Invalidate was called since
+	spent   int       // what reads of single rules have cost, in bytes of rules that a read of all would have read
 }
 
 // New returns an empty Cache.

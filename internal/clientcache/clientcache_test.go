@@ -40,6 +40,14 @@ func (c *clients) RulesAfter(context.Context, uuid.UUID, uuid.UUID) ([]herald.Ru
 	return nil, false, nil
 }
 
+func (c *clients) MatchingRules(context.Context, uuid.UUID, string, uuid.UUID, int) ([]herald.Rule, error) {
+	return nil, nil
+}
+
+func (c *clients) RuleByID(context.Context, uuid.UUID, uuid.UUID) (herald.Rule, error) {
+	return herald.Rule{}, nil
+}
+
 func (c *clients) Revision(context.Context, uuid.UUID) (int64, error) {
 	c.revisions++
 	return c.snapshot.Client.Revision, nil
@@ -134,8 +142,8 @@ func TestAuthorizationGoesOnlyWhereItBelongs(t *testing.T) {
 		{"a deleted rule", "https://a.example/", "", uuid.New()},
 		{"a rule without authorization", "https://a.example/", "", without.ID},
 	} {
-		if got := client.Authorization(test.rule, test.address); got != test.want {
-			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		if got, err := client.Authorization(t.Context(), test.rule, test.address); err != nil || got != test.want {
+			t.Errorf("%s: %q, %v; want %q", test.name, got, err, test.want)
 		}
 	}
 }
@@ -245,23 +253,6 @@ func TestCacheIsBoundedByBytes(t *testing.T) {
 	}
 }
 
-// TestClientOverTheBoundIsKept: a client larger than the whole cache is not read again for each event.
-func TestClientOverTheBoundIsKept(t *testing.T) {
-	cache, c := newManyClients(t, 1, 100<<20)
-	large := uuid.New()
-	for range 10 {
-		get(t, cache, large)
-	}
-	if again := c.again(); again != 0 {
-		t.Errorf("it was read again %d times", again)
-	}
-	get(t, cache, uuid.New())
-	get(t, cache, large)
-	if again := c.again(); again != 1 {
-		t.Errorf("both of two such clients were kept")
-	}
-}
-
 // TestBytesAreThoseOfMemory: what the cache counts for clients is about what they take.
 func TestBytesAreThoseOfMemory(t *testing.T) {
 	for _, test := range []struct{ clients, rules, most int }{{20_000, 1, 1300}, {20, 5000, 450 * 5000}} {
@@ -280,7 +271,10 @@ func TestBytesAreThoseOfMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			for r := range client.AllRules() {
-				rule, _ := client.Rule(r.ID)
+				rule, err := client.Rule(t.Context(), r.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
 				if _, err := rule.Receivers(func(string) (string, error) { return strings.Repeat("x", 40), nil }); err != nil {
 					t.Fatal(err)
 				}
@@ -420,11 +414,13 @@ func TestOnlyChangedRulesAreRead(t *testing.T) {
 	if c.since != 1 {
 		t.Errorf("the client was read since revision %d, want 1", c.since)
 	}
-	matching := after.Matching("Sync Failed", uuid.New())
-	if len(matching) != 2 || matching[0] != before.Matching("Sync Failed", uuid.Nil)[0] || matching[1].ID != added.ID {
-		t.Errorf("%d rules match, want the one that stayed and the new one", len(matching))
+	met := matching(t, after, "Sync Failed", uuid.New())
+	if len(met) != 2 || met[0] != matching(t, before, "Sync Failed", uuid.Nil)[0] || met[1].ID != added.ID {
+		t.Errorf("%d rules match, want the one that stayed and the new one", len(met))
 	}
-	if !after.HasRules("Sync Failed") || after.HasRules("Sync Completed") {
-		t.Error("HasRules is wrong")
+	for eventType, want := range map[string]bool{"Sync Failed": true, "Sync Completed": false} {
+		if has, err := after.HasRules(t.Context(), eventType); err != nil || has != want {
+			t.Errorf("HasRules(%q): %v, %v; want %v", eventType, has, err, want)
+		}
 	}
 }

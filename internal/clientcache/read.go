@@ -65,7 +65,7 @@ func (c *Cache) readAll(ctx context.Context, id uuid.UUID) {
 		under.now.snapshot, under.now.err = snapshot, err
 		switch {
 		case err == nil:
-			c.clients.put(id, &entry{Snapshot: snapshot, checked: began, changed: under.changed}, snapshot.size())
+			c.keep(id, old, &entry{Snapshot: snapshot, checked: began, changed: under.changed})
 		case herald.CodeOf(err) == herald.CodeNotFound:
 			c.clients.remove(id)
 		}
@@ -84,67 +84,47 @@ func (c *Cache) readAll(ctx context.Context, id uuid.UUID) {
 func (c *Cache) fetch(ctx context.Context, id uuid.UUID, old *Snapshot, mayBeCurrent bool) (*Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	since := int64(0)
-	if old != nil {
-		since = old.Revision
-	}
 	if mayBeCurrent {
 		revision, err := c.store.Revision(ctx, id)
 		switch {
 		case err != nil:
 			return nil, err
-		case revision == since:
+		case revision == old.Revision:
 			return old, nil
 		}
+	}
+	since := int64(0)
+	if old != nil && old.unread == 0 {
+		since = old.Revision
 	}
 	state, err := c.store.ClientState(ctx, id, since)
 	if err != nil {
 		return nil, err
 	}
-	has, err := c.rulesOf(ctx, &state, old)
-	if err != nil {
-		return nil, err
-	}
-	types, err := c.catalogueOf(state.EventTypes)
-	if err != nil {
-		return nil, err
-	}
-	return newSnapshot(&state, has, types), nil
-}
-
-// rulesOf returns the rules of a state. If it has only the first ones, it reads the others, and sets state to the
-// client after that: what has changed during the read is added to it.
-func (c *Cache) rulesOf(ctx context.Context, state *work.ClientState, old *Snapshot) (rules, error) {
+	var has rules
 	if state.Since > 0 {
-		return old.rules.after(state), nil
+		has = old.rules.after(&state)
+	} else {
+		has = newRules(state.Rules)
 	}
-	for {
-		all, err := c.rest(ctx, state)
-		if err != nil || !state.More {
-			return newRules(all), err
-		}
-		began := state.Client.Revision
-		if *state, err = c.store.ClientState(ctx, state.Client.ID, began); err != nil {
-			return rules{}, err
-		}
-		if state.Since == began {
-			return newRules(all).after(state), nil
-		}
-	} // more has changed meanwhile than is on record: once more, until ctx ends
+	made, err := c.newSnapshot(&state, has)
+	if err == nil && has.bytes > maxRuleBytes { // they have grown
+		made.rules, made.unread = rules{}, has.bytes
+	}
+	return made, err
 }
 
-// rest returns a client's rules, of which state has the first.
-func (c *Cache) rest(ctx context.Context, state *work.ClientState) ([]herald.Rule, error) {
-	all := state.Rules
-	for more := state.More; more; {
-		var next []herald.Rule
-		var err error
-		if next, more, err = c.store.RulesAfter(ctx, state.Client.ID, all[len(all)-1].ID); err != nil {
-			return nil, err
+// keep stores what a read has returned. old is what was known before the read. If all rules of the client were learned
+// meanwhile, they are not forgotten. The caller holds mu.
+func (c *Cache) keep(id uuid.UUID, old *Snapshot, made *entry) {
+	if latest := c.clients.peek(id); latest != nil {
+		if latest.Snapshot != old && latest.unread == 0 && made.unread > 0 {
+			latest.changed = true
+			return
 		}
-		all = append(all, next...)
+		made.spent = latest.spent
 	}
-	return all, nil
+	c.clients.put(id, made, made.size())
 }
 
 // after returns the rules with the changes of a state.

@@ -49,13 +49,14 @@ func (e *Engine) attempt(i *item) {
 		e.attemptMail(i, client)
 		return
 	}
-	if !e.mayCall(i) {
+	authorization, ok := e.authorization(i, client)
+	if !ok || !e.mayCall(i) {
 		return
 	}
 	body, data := i.Body()
 	at := time.Now()
 	result := e.Sender.Send(e.sending, webhook.Request{
-		URL: i.Address, Body: body, Data: data, ClientID: i.ClientID, Authorization: client.Authorization(i.RuleID, i.Address), Test: herald.IsTest(i.ID),
+		URL: i.Address, Body: body, Data: data, ClientID: i.ClientID, Authorization: authorization, Test: herald.IsTest(i.ID),
 		Enter: func(ctx context.Context, origin string) (func(), error) { return e.enter(ctx, i, origin) },
 		Allow: e.allowHop(i),
 	})
@@ -107,6 +108,25 @@ func (e *Engine) client(i *item) (client *clientcache.Snapshot, err error) {
 		return err
 	})
 	return client, err
+}
+
+// authorization returns the Authorization header of a delivery. While the database is away it waits. If the header
+// cannot be read, ok is false, and the attempt has ended.
+func (e *Engine) authorization(i *item, client *clientcache.Snapshot) (header string, ok bool) {
+	err := e.whileAway(i, "the rule of a delivery cannot be read", func() (err error) {
+		header, err = client.Authorization(e.sending, i.RuleID, i.Address)
+		return err
+	})
+	switch {
+	case err == nil:
+		return header, true
+	case e.sending.Err() != nil:
+		e.endAttempt(i, fairqueue.Result{Skipped: true})
+		e.handBack(i)
+	default:
+		e.cannotMake(i, "this service could not read the rule of the delivery", err)
+	}
+	return "", false
 }
 
 // known returns whether a delivery was cancelled, and the result that is kept of an earlier attempt.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"herald"
+	"herald/internal/clientcache"
 	"herald/internal/memory"
 )
 
@@ -20,6 +21,12 @@ const maxRuleChanges = 1000
 
 // verdictSize is about what a verdict takes in memory, in bytes.
 const verdictSize = 400
+
+// WholeClients returns what is known of a client.
+type WholeClients interface {
+	// Whole returns the present version of a client with all rules. The error has CodeNotFound if there is no such client.
+	Whole(ctx context.Context, id uuid.UUID) (*clientcache.Snapshot, error)
+}
 
 // History has what became of events, and what rules were.
 type History interface {
@@ -36,7 +43,7 @@ type History interface {
 
 // Explainer says which rules events meet, and why not the others.
 type Explainer struct {
-	Clients Clients
+	Clients WholeClients
 	History History
 	Now     func() time.Time
 }
@@ -53,7 +60,7 @@ func (x *Explainer) EventRules(ctx context.Context, client, event uuid.UUID) ([]
 	if err != nil {
 		return nil, err
 	}
-	now, err := x.Clients.Current(ctx, client)
+	now, err := x.Clients.Whole(ctx, client)
 	if err != nil {
 		return nil, err
 	}

@@ -270,7 +270,7 @@ func (in *Intake) planInTurn(ctx context.Context, budget *catalogue.Budget, clie
 		return plan{}, err
 	}
 	defer end()
-	return in.plan(budget, client, p)
+	return in.plan(ctx, budget, client, p)
 }
 
 func onItem(i int, err error) error {

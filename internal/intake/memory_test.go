@@ -31,6 +31,14 @@ func (f *fake) ClientState(context.Context, uuid.UUID, int64) (work.ClientState,
 func (f *fake) RulesAfter(context.Context, uuid.UUID, uuid.UUID) ([]herald.Rule, bool, error) {
 	return nil, false, nil
 }
+
+func (f *fake) MatchingRules(context.Context, uuid.UUID, string, uuid.UUID, int) ([]herald.Rule, error) {
+	return nil, nil
+}
+
+func (f *fake) RuleByID(context.Context, uuid.UUID, uuid.UUID) (herald.Rule, error) {
+	return herald.Rule{}, nil
+}
 func (f *fake) Revision(context.Context, uuid.UUID) (int64, error) {
 	return f.state.Client.Revision, nil
 }
@@ -125,7 +133,7 @@ func TestFanOutIsBounded(t *testing.T) {
 		{"as many as allowed", same(200, boxes(50)), 1, "", -1, ""},
 		{"one more", append(same(200, boxes(50)), herald.Rule{}), 1, "", 0, "10001 deliveries"},
 		{"rules without receivers", same(10_001, herald.Rule{}), 1, "", 0, "10001 deliveries"},
-		{"more than can be counted in ids", same(70_000, herald.Rule{}), 1, "", 0, "70000 rules"},
+		{"more than can be counted in ids", same(70_000, herald.Rule{}), 1, "", 0, "more than 65535 rules"},
 		{"mailboxes", same(2000, boxes(50)), 20, "", 0, "100000 deliveries"},
 		{"several events", same(100, boxes(50)), 3, "", 2, "15000 deliveries"},
 		{"long messages", same(9000, herald.Rule{}), 1, long, 0, "bytes for its alerts"},

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -56,11 +57,11 @@ func (m *match) receivers() (n, bytes int) {
 	return n, bytes
 }
 
-// plan finds the rules that an event meets. It only computes; nothing is stored or sent.
-func (in *Intake) plan(budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (plan, error) {
+// plan finds the rules that an event meets. It may read them; nothing is stored or sent.
+func (in *Intake) plan(ctx context.Context, budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (plan, error) {
 	e := p.Event
 	if p.TestOf != uuid.Nil {
-		return in.planTest(budget, client, p)
+		return in.planTest(ctx, budget, client, p)
 	}
 	kind, ok := client.Catalogue.Lookup(e.Type)
 	if !ok {
@@ -70,7 +71,11 @@ func (in *Intake) plan(budget *catalogue.Budget, client *clientcache.Snapshot, p
 	if err != nil {
 		return plan{}, err
 	}
-	return made, in.match(&made, client.Matching(kind.Name, made.event.Event.CompanyID))
+	rules, err := client.Matching(ctx, kind.Name, made.event.Event.CompanyID)
+	if err != nil {
+		return plan{}, err
+	}
+	return made, in.match(&made, rules)
 }
 
 // made checks an event of a type and words its message. newID makes the event's id.
@@ -119,7 +124,7 @@ func (in *Intake) match(p *plan, rules []*clientcache.Rule) error {
 		}
 	}
 	if len(rules) > herald.MaxAlerts {
-		return tooMuch("The event meets %d rules of the client, and it can meet at most %d.", len(rules), herald.MaxAlerts)
+		return tooMuch("The event meets more than %d rules of the client, which is the most that it can meet. Make them fewer.", herald.MaxAlerts)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package intake
 
 import (
+	"context"
+
 	"github.com/google/uuid"
 
 	"herald"
@@ -19,10 +21,10 @@ const testMark = "Test: "
 
 // planTest is plan for a test of a rule. The event meets that rule alone. The error has CodeNotFound if
 // the client has no such rule, and CodeConflict if the rule has no receiver.
-func (in *Intake) planTest(budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (plan, error) {
-	rule, ok := client.Rule(p.TestOf)
-	if !ok {
-		return plan{}, herald.Errorf(herald.CodeNotFound, "No rule was found with ID %s", p.TestOf)
+func (in *Intake) planTest(ctx context.Context, budget *catalogue.Budget, client *clientcache.Snapshot, p herald.Publication) (plan, error) {
+	rule, err := client.Rule(ctx, p.TestOf)
+	if err != nil {
+		return plan{}, err
 	}
 	if rule.Webhook == "" && len(rule.Emails) == 0 {
 		return plan{}, tooMuch("The rule %s has no receiver. Give it a webhook or a mailbox first.", rule.ID)

@@ -29,10 +29,17 @@ func storeProfile(p herald.Profile) storedProfile {
 	}
 }
 
-const clientColumns = `id, name, profile, auth, version, version + settings_version`
+const (
+	clientColumns = `id, name, profile, auth, version, version + settings_version`
+	clientSQL     = `SELECT ` + clientColumns + ` FROM clients WHERE id = $1 AND deleted_at IS NULL`
+)
+
+func noClient(id uuid.UUID) error {
+	return herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", id)
+}
 
 // scanClient scans a client. It is an error if no key opens the client's Authorization header.
-func (s *Store) scanClient(rows *sql.Rows) (herald.Client, error) {
+func (s *Store) scanClient(rows row) (herald.Client, error) {
 	c, unreadable, err := s.scanSealed(rows)
 	if err == nil && unreadable != nil {
 		err = fmt.Errorf("alertAuthHeader of client %s: %w", c.ID, unreadable)
@@ -42,12 +49,12 @@ func (s *Store) scanClient(rows *sql.Rows) (herald.Client, error) {
 
 // scanReadable scans a client for what needs no Authorization header. One that no key opens is
 // left out, so that the client can be listed, changed and deleted.
-func (s *Store) scanReadable(rows *sql.Rows) (herald.Client, error) {
+func (s *Store) scanReadable(rows row) (herald.Client, error) {
 	c, _, err := s.scanSealed(rows)
 	return c, err
 }
 
-func (s *Store) scanSealed(rows *sql.Rows) (c herald.Client, unreadable, err error) {
+func (s *Store) scanSealed(rows row) (c herald.Client, unreadable, err error) {
 	var (
 		profile []byte
 		auth    []byte
@@ -114,10 +121,10 @@ func (s *Store) readableClient(ctx context.Context, q querier, id uuid.UUID) (he
 	return s.oneClient(ctx, q, s.scanReadable, id)
 }
 
-func (s *Store) oneClient(ctx context.Context, q querier, scan func(*sql.Rows) (herald.Client, error), id uuid.UUID) (herald.Client, error) {
-	c, err := first(ctx, q, scan, `SELECT `+clientColumns+` FROM clients WHERE id = $1 AND deleted_at IS NULL`, id[:])
+func (s *Store) oneClient(ctx context.Context, q querier, scan func(row) (herald.Client, error), id uuid.UUID) (herald.Client, error) {
+	c, err := first(ctx, q, func(rows *sql.Rows) (herald.Client, error) { return scan(rows) }, clientSQL, id[:])
 	if errors.Is(err, sql.ErrNoRows) {
-		return c, herald.Errorf(herald.CodeNotFound, "No client was found with ID %s", id)
+		return c, noClient(id)
 	}
 	return c, s.failed("read a client", err)
 }

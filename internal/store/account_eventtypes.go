@@ -22,13 +22,17 @@ func (s *Store) EventTypes(ctx context.Context) ([]herald.EventType, error) {
 }
 
 func eventTypes(ctx context.Context, q querier) ([]herald.EventType, error) {
-	return list(ctx, q, func(rows *sql.Rows) (t herald.EventType, err error) {
-		var spec []byte
-		if err := rows.Scan(&spec); err != nil {
-			return t, err
-		}
-		return t, json.Unmarshal(spec, &t)
-	}, `SELECT spec FROM event_types ORDER BY name`)
+	return list(ctx, q, scanEventType, eventTypesSQL)
+}
+
+const eventTypesSQL = `SELECT spec FROM event_types ORDER BY name`
+
+func scanEventType[R row](rows R) (t herald.EventType, err error) {
+	var spec []byte
+	if err := rows.Scan(&spec); err != nil {
+		return t, err
+	}
+	return t, json.Unmarshal(spec, &t)
 }
 
 // SaveEventType makes or replaces one of the operator's own event types. It raises the

@@ -16,7 +16,7 @@ import (
 
 const ruleColumns = `id, client_id, type, posted_type, company_id, webhook, emails, send_auth`
 
-func scanRule(rows *sql.Rows) (herald.Rule, error) {
+func scanRule[R row](rows R) (herald.Rule, error) {
 	var (
 		r        herald.Rule
 		emails   string
@@ -102,7 +102,7 @@ func (s *Store) Rule(ctx context.Context, client, id uuid.UUID) (herald.Rule, er
 	return r, s.failed("read a rule", err)
 }
 
-// Limits on the rules of one client. The cache holds all of them.
+// Limits on the rules of one client.
 const (
 	// DefaultMaxRules is how many rules a client may have.
 	DefaultMaxRules = 10_000
@@ -113,12 +113,14 @@ const (
 // rulesTotal returns how many rules a client has, and the bytes of their texts. Triggers keep both, because
 // counting 100,000 rules for each change would hold up the writer.
 func rulesTotal(ctx context.Context, tx *sql.Tx, client uuid.UUID) (n, bytes int, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT rules, bytes FROM rule_totals WHERE client_id = $1`, client[:]).Scan(&n, &bytes)
+	err = tx.QueryRowContext(ctx, rulesTotalSQL, client[:]).Scan(&n, &bytes)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, 0, nil
 	}
 	return n, bytes, err
 }
+
+const rulesTotalSQL = `SELECT rules, bytes FROM rule_totals WHERE client_id = $1`
 
 func tooManyBytesOfRules(bytes int) error {
 	return herald.Errorf(herald.CodeConflict, "The client's rules would have %d bytes of text, and they can have at most %d. Delete rules that are not needed, or name fewer mailboxes.",

@@ -2,7 +2,10 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +21,8 @@ import (
 
 // BenchmarkRules measures what rules cost a publisher: one event is published after the other, and each
 // meets one rule. "after a change" is the first publish after a rule was changed, without the change
-// itself; "of another node" is the same where another node made the change.
+// itself; "of another node" is the same where another node made the change. "while rules change" publishes without
+// pause while a rule of the client changes every 100 ms.
 func BenchmarkRules(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		benchmarkRules(b, func(b *testing.B) Options { return Options{Dir: b.TempDir()} })
@@ -34,9 +38,13 @@ func benchmarkRules(b *testing.B, newOptions func(*testing.B) Options) {
 			r := newRulesBench(b, newOptions(b), 1, rules)
 			r.publish(b, 0, 0) // reads the client
 			b.Run("publish", func(b *testing.B) {
-				for i := 0; b.Loop(); i++ {
+				took := make([]time.Duration, b.N)
+				for i := range took {
+					begun := time.Now()
 					r.publish(b, 0, i)
+					took[i] = time.Since(begun)
 				}
+				report(b, took, "publish")
 			})
 			b.Run("change", func(b *testing.B) {
 				for i := 0; b.Loop(); i++ {
@@ -45,6 +53,8 @@ func benchmarkRules(b *testing.B, newOptions func(*testing.B) Options) {
 			})
 			b.Run("after a change", func(b *testing.B) { r.afterAChange(b, r.cache.Invalidate) })
 			b.Run("of another node", func(b *testing.B) { r.afterAChange(b, func(uuid.UUID) {}) })
+			b.Run("while rules change", func(b *testing.B) { r.whileRulesChange(b, r.cache.Invalidate) })
+			b.Run("while another node changes rules", func(b *testing.B) { r.whileRulesChange(b, func(uuid.UUID) {}) })
 		})
 	}
 	for _, size := range []struct{ clients, rules int }{{1000, 1}, {100_000, 1}, {1000, 1000}} {
@@ -172,12 +182,55 @@ func (r *rulesBench) afterAChange(b *testing.B, changed func(uuid.UUID)) {
 	told := r.changed
 	defer func() { r.changed = told }()
 	r.changed = changed
-	var took time.Duration
-	for i := range b.N {
+	took := make([]time.Duration, b.N)
+	for i := range took {
 		r.change(b, i)
 		begun := time.Now()
 		r.publish(b, 0, i)
-		took += time.Since(begun)
+		took[i] = time.Since(begun)
 	}
-	b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "publish-ns/op")
+	report(b, took, "publish")
+}
+
+// whileRulesChange changes a rule every 100 ms, b.N times, and publishes all the time. It reports how long publishes
+// take: all of them, and the first ones that begin after a change.
+func (r *rulesBench) whileRulesChange(b *testing.B, changed func(uuid.UUID)) {
+	r.publish(b, 0, 0)
+	told := r.changed
+	defer func() { r.changed = told }()
+	r.changed = changed
+	var (
+		changes   atomic.Int64
+		changing  sync.WaitGroup
+		all, next []time.Duration
+	)
+	changing.Go(func() {
+		every := time.NewTicker(100 * time.Millisecond)
+		defer every.Stop()
+		for i := range b.N {
+			<-every.C
+			r.change(b, i)
+			changes.Add(1)
+		}
+	})
+	for i, seen := 0, int64(0); seen < int64(b.N); i++ {
+		before := changes.Load()
+		begun := time.Now()
+		r.publish(b, 0, i)
+		all = append(all, time.Since(begun))
+		if before > seen {
+			next, seen = append(next, all[len(all)-1]), before
+		}
+	}
+	changing.Wait()
+	report(b, all, "publish")
+	report(b, next, "after-a-change")
+}
+
+// report reports percentiles of what took some time.
+func report(b *testing.B, took []time.Duration, what string) {
+	slices.Sort(took)
+	for _, percent := range []int{50, 99} {
+		b.ReportMetric(float64(took[(len(took)-1)*percent/100].Nanoseconds()), fmt.Sprintf("p%d-%s-ns", percent, what))
+	}
 }

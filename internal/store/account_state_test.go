@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -154,8 +156,8 @@ func testRecordOfChangesIsBounded(t *testing.T, f *fixture) {
 	now := f.stateSince(0).Client.Revision
 	f.exec(`UPDATE clients SET version = version + 1 WHERE id = $1`, f.client.ID[:])
 	f.addManyRules(1001)
-	if state := f.stateSince(now); state.Since != 0 || len(state.Rules) != 1005 {
-		t.Errorf("after 1,001 new rules: %d rules since %d, want all", len(state.Rules), state.Since)
+	if state := f.stateSince(now); state.Since != 0 || len(state.Rules) != 0 || state.Many != 1005 {
+		t.Errorf("after 1,001 new rules: %d of %d rules since %d, want none of 1,005", len(state.Rules), state.Many, state.Since)
 	}
 	f.checkTotals()
 }
@@ -179,7 +181,7 @@ type changingPages struct {
 
 func (c *changingPages) RulesAfter(ctx context.Context, client, after uuid.UUID) ([]herald.Rule, bool, error) {
 	c.pages++
-	if c.pages == 1 {
+	if c.pages == 2 {
 		c.rule.Webhook = "https://new.example/"
 		if _, err := c.UpdateRule(ctx, operator, c.rule); err != nil {
 			return nil, false, err
@@ -204,7 +206,7 @@ func testManyRulesAreReadInParts(t *testing.T, f *fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := cache.Get(t.Context(), f.client.ID)
+	client, err := cache.Whole(t.Context(), f.client.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,8 +225,8 @@ func testManyRulesAreReadInParts(t *testing.T, f *fixture) {
 	if version, err := f.Version(t.Context(), f.client.ID); err != nil || client.Version != version {
 		t.Errorf("the client is at version %d, want the present one, %d (%v)", client.Version, version, err)
 	}
-	if store.pages < 3 {
-		t.Errorf("%d parts were read after the first, want 3", store.pages)
+	if store.pages < 4 {
+		t.Errorf("%d parts were read, want 4", store.pages)
 	}
 }
 
@@ -246,7 +248,8 @@ func testRulesOfBeforeAreCounted(t *testing.T, f *fixture) {
 	}
 	f.exec(`DROP TABLE rule_changes`)
 	f.exec(`DROP TABLE rule_totals`)
-	f.exec(`DELETE FROM goose_db_version WHERE version_id = 15`)
+	f.exec(`DROP INDEX rules_by_event`)
+	f.exec(`DELETE FROM goose_db_version WHERE version_id >= 15`)
 	f.exec(`UPDATE rules SET webhook = 'https://before.example/' WHERE id = $1`, f.rule.ID[:])
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
@@ -266,5 +269,121 @@ func testRulesOfBeforeAreCounted(t *testing.T, f *fixture) {
 	f.checkTotals()
 	if state := f.stateSince(revision); state.Since != revision || len(state.Rules) != 1 || state.Rules[0].Webhook != "https://after.example/" {
 		t.Errorf("%+v, want the changed rule alone", state.Rules)
+	}
+}
+
+// TestTheDatabaseFindsTheRulesThatAnEventMeets: for a client with many rules, which are not all read, the same rules
+// match as when all are read, in the same order. They are those that Meets finds.
+func TestTheDatabaseFindsTheRulesThatAnEventMeets(t *testing.T) {
+	onBoth(t, testTheDatabaseFindsTheRulesThatAnEventMeets)
+}
+
+func testTheDatabaseFindsTheRulesThatAnEventMeets(t *testing.T, f *fixture) {
+	random := rand.New(rand.NewPCG(3, 4))
+	types, companies := []string{"Sync Failed", "Sync Completed", "sync failed"}, []uuid.UUID{uuid.Nil, uuid.New(), uuid.New(), uuid.New()}
+	var all []herald.Rule
+	for n := range 2 * fewRules {
+		r := herald.Rule{ID: herald.NewID(), ClientID: f.client.ID, Type: types[random.IntN(len(types))], PostedType: "posted", CompanyID: companies[random.IntN(len(companies))], Webhook: fmt.Sprint("https://r.example/", n)}
+		if n%20 == 0 {
+			r.ClientID = f.newClient(fmt.Sprint("Other ", n)).ID
+		}
+		all = append(all, r)
+	}
+	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	err := f.inTransaction(t.Context(), "add rules", func(ctx context.Context, tx *sql.Tx) error {
+		for _, r := range all {
+			if err := f.addRule(ctx, tx, operator, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, f.rule)
+	cache, err := clientcache.New(f.Store, catalogue.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := cache.Get(t.Context(), f.client.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range first.AllRules() {
+		t.Fatal("the client was read with its many rules")
+	}
+	whole, err := cache.Whole(t.Context(), f.client.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, eventType := range append(types, "unknown") {
+		for _, company := range append(companies, uuid.New()) {
+			var want []uuid.UUID
+			for _, r := range all {
+				if r.Meets(herald.Event{ClientID: f.client.ID, Type: eventType, CompanyID: company}) {
+					want = append(want, r.ID)
+				}
+			}
+			slices.SortFunc(want, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+			for how, client := range map[string]*clientcache.Snapshot{"found": first, "whole": whole} {
+				met, err := client.Matching(t.Context(), eventType, company)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []uuid.UUID
+				for _, r := range met {
+					got = append(got, r.ID)
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s: an event of %s about %s (-want +got):\n%s", how, eventType, company, diff)
+				}
+			}
+			has, err := first.HasRules(t.Context(), eventType)
+			if known, _ := whole.HasRules(t.Context(), eventType); err != nil || has != known {
+				t.Errorf("the client has rules of %s: %v, %v; want %v", eventType, has, err, known)
+			}
+		}
+	}
+	for _, id := range []uuid.UUID{f.rule.ID, uuid.New(), all[0].ID, all[1].ID} {
+		found, err := first.Rule(t.Context(), id)
+		known, wanted := whole.Rule(t.Context(), id)
+		if herald.CodeOf(err) != herald.CodeOf(wanted) || err == nil && !cmp.Equal(found.Rule, known.Rule) {
+			t.Errorf("rule %s: %v, want as in the whole client: %v", id, err, wanted)
+		}
+	}
+}
+
+// TestFindingRulesReadsNoOthers: the database finds the rules that an event meets by an index.
+func TestFindingRulesReadsNoOthers(t *testing.T) { onBoth(t, testFindingRulesReadsNoOthers) }
+
+func testFindingRulesReadsNoOthers(t *testing.T, f *fixture) {
+	f.addManyRules(20_000)
+	f.exec(`UPDATE rules SET company_id = id`)
+	if f.Shared() {
+		f.exec(`ANALYZE rules`)
+	}
+	explain := `EXPLAIN QUERY PLAN `
+	if f.Shared() {
+		explain = `EXPLAIN `
+	}
+	plan, err := list(t.Context(), f.read, func(rows *sql.Rows) (line string, err error) {
+		columns, err := rows.Columns()
+		if err != nil {
+			return "", err
+		}
+		to := make([]any, len(columns))
+		for i := range to {
+			to[i] = new(any)
+		}
+		to[len(to)-1] = &line
+		return line, rows.Scan(to...)
+	}, explain+f.matchingSQL(true), f.client.ID[:], "Sync Failed", 10, f.rule.ID[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(plan, "\n")
+	if n := strings.Count(text, "rules_by_event"); n != 2 || !strings.Contains(strings.ToLower(text), "company_id") {
+		t.Errorf("the index is used %d times, want 2:\n%s", n, text)
 	}
 }

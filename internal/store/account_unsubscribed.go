@@ -52,12 +52,16 @@ func (s *Store) Unsubscribed(ctx context.Context, client uuid.UUID) ([]herald.Un
 }
 
 func unsubscribed(ctx context.Context, q querier, client uuid.UUID) ([]herald.Unsubscribed, error) {
-	return list(ctx, q, func(rows *sql.Rows) (u herald.Unsubscribed, err error) {
-		var at int64
-		err = rows.Scan(&u.Address, &at)
-		u.At = fromMicros(at)
-		return u, err
-	}, `SELECT address, at FROM unsubscribed WHERE client_id = $1 ORDER BY address`, client[:])
+	return list(ctx, q, scanUnsubscribed, unsubscribedSQL, client[:])
+}
+
+const unsubscribedSQL = `SELECT address, at FROM unsubscribed WHERE client_id = $1 ORDER BY address`
+
+func scanUnsubscribed[R row](rows R) (u herald.Unsubscribed, err error) {
+	var at int64
+	err = rows.Scan(&u.Address, &at)
+	u.At = fromMicros(at)
+	return u, err
 }
 
 // Resubscribe lets a client's mail go to a mailbox again. The error is CodeNotFound when

@@ -31,6 +31,8 @@ type batch struct {
 	open    openIssues // on PostgreSQL
 
 	talliedTo uuid.UUID // the batch itself adds alerts with smaller ids to their tallies
+
+	refused bool // all requests were refused: nothing is written, and nobody is told of anything written
 }
 
 type alertRow struct {
@@ -64,7 +66,7 @@ type firstUse struct {
 // and collects the rows of those that can be written. It sets refused of the others and
 // leaves them out.
 func newBatch(requests []*request, found preconditions, node int64) *batch {
-	b := &batch{now: found.now, cautious: found.cautious, talliedTo: found.talliedTo, open: found.open}
+	b := &batch{now: found.now, cautious: found.cautious, talliedTo: found.talliedTo, open: found.open, refused: true}
 	if found.registered {
 		b.node = node
 	}
@@ -72,11 +74,10 @@ func newBatch(requests []*request, found preconditions, node int64) *batch {
 		req.refused = nil
 		if req.result != nil {
 			b.results = append(b.results, req)
-			continue
-		}
-		if req.refused = req.check(found.versions, found.used); req.refused == nil {
+		} else if req.refused = req.check(found.versions, found.used); req.refused == nil {
 			b.add(req, found.used)
 		}
+		b.refused = b.refused && req.refused != nil
 	}
 	return b
 }

@@ -117,6 +117,9 @@ LATERAL (SELECT * FROM idempotency i WHERE i.client_id = k.client_id AND i.key =
 // fails, the server skips COMMIT. When the connection fails without an answer, the outcome
 // of COMMIT is unknown.
 func (t *postgresBatch) commit(ctx context.Context, b *batch) error {
+	if b.refused {
+		return t.rollback(ctx, nil) // a COMMIT would sync the locks of the clients
+	}
 	w := &postgresWriting{batch: b, ids: t.store.ids, moved: make(map[uuid.UUID]bool)}
 	w.all()
 	committed := false

@@ -38,6 +38,8 @@ type dialect struct {
 	contains func(text, part string) string
 	// idList is a SELECT of the ids in a parameter %s, which is a JSON array of their texts.
 	idList string
+	// rulesByEvent is the table of rules, read by the index of that name.
+	rulesByEvent string
 	// joinOfAlert returns the text that joins a table of deliveries to the alerts
 	// a. The database reads the alerts first and finds the deliveries of each by
 	// their ids.
@@ -70,6 +72,8 @@ type dialect struct {
 	// readBodies sets the RuleID, the Head and the Data of items. It returns the ids of
 	// the items whose alert or event is missing.
 	readBodies func(ctx context.Context, s *Store, items []work.Item) (missing map[uuid.UUID]bool, err error)
+	// readTogether reads one state of the database.
+	readTogether func(ctx context.Context, s *Store, readings []reading) error
 }
 
 // batchTx is the writer's transaction, after its begin.

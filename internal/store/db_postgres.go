@@ -48,9 +48,10 @@ func postgresDialect() dialect {
 			return `CROSS JOIN LATERAL (SELECT * FROM ` + table + ` WHERE ` + alias + `.id BETWEEN a.id AND overlay(a.id::text placing 'ff' from 35)::uuid
 ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + alias
 		},
-		alertOf:  postgresAlertOf,
-		contains: func(text, part string) string { return "strpos(lower(" + text + ` COLLATE "C"), ` + part + ") > 0" },
-		idList:   `SELECT value::uuid AS id FROM json_array_elements_text(%s::json)`,
+		alertOf:      postgresAlertOf,
+		contains:     func(text, part string) string { return "strpos(lower(" + text + ` COLLATE "C"), ` + part + ") > 0" },
+		rulesByEvent: `rules`,
+		idList:       `SELECT value::uuid AS id FROM json_array_elements_text(%s::json)`,
 		withPrefix: func(id, zeros string, n int) string {
 			end := strings.Repeat("ff", 16-n)
 			return fmt.Sprintf(`%s BETWEEN %s AND overlay(%[2]s::text placing '%[3]s' from %[4]d)::uuid`, id, zeros, end, 37-len(end))
@@ -65,6 +66,7 @@ ORDER BY ` + alias + `.id LIMIT ` + strconv.Itoa(herald.MaxDeliveries) + `) ` + 
 		pauseBatches:  postgresPauseBatches,
 		claim:         postgresClaim,
 		readBodies:    postgresReadBodies,
+		readTogether:  postgresReadTogether,
 	}
 }
 

@@ -78,7 +78,7 @@ func first[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error
 	return rows[0], nil
 }
 
-func scanID(rows *sql.Rows) (id uuid.UUID, err error) {
+func scanID[R row](rows R) (id uuid.UUID, err error) {
 	err = rows.Scan(&id)
 	return id, err
 }

@@ -27,7 +27,9 @@ func sqliteDialect() dialect {
 		},
 		alertOf:  sqliteAlertOf,
 		contains: func(text, part string) string { return "instr(lower(" + text + "), " + part + ") > 0" },
-		idList:   `SELECT unhex(value, '-') AS id FROM json_each(%s)`,
+		// Without statistics, SQLite would read all rules of the client.
+		rulesByEvent: `rules INDEXED BY rules_by_event`,
+		idList:       `SELECT unhex(value, '-') AS id FROM json_each(%s)`,
 		withPrefix: func(id, zeros string, n int) string {
 			return fmt.Sprintf(`%s BETWEEN %s AND CAST(substr(%[2]s, 1, %[3]d) || x'%[4]s' AS BLOB)`, id, zeros, n, strings.Repeat("ff", 16-n))
 		},
@@ -37,6 +39,7 @@ func sqliteDialect() dialect {
 		pauseBatches:  func(context.Context, *sql.Tx) error { return nil }, // one transaction writes at a time
 		claim:         sqliteClaim,
 		readBodies:    sqliteReadBodies,
+		readTogether:  sqliteReadTogether,
 	}
 }
 

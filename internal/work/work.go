@@ -213,13 +213,14 @@ type DigestEntry struct {
 type ClientState struct {
 	Client herald.Client
 	// Since is the revision that the state adds to: Rules are those that were made or changed since, and
-	// Deleted are others that do not exist. If it is 0, Rules are all rules, or the first of them.
+	// Deleted are others that do not exist. If it is 0, Rules are all rules, or none if Many is set.
 	Since int64
 	// Rules are in the order of their ids.
 	Rules   []herald.Rule
 	Deleted []uuid.UUID
-	// More says that there are more rules after the last one.
-	More bool
+	// Many says that the client has so many rules that they are read by themselves: this many, with RuleBytes
+	// bytes of text.
+	Many, RuleBytes int
 	// KeyIDs are the client's API keys that are valid.
 	KeyIDs []uuid.UUID
 	// Unsubscribed are the mailboxes that receive no mail of this client, in lower case.

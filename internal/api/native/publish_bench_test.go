@@ -33,6 +33,14 @@ type instant struct {
 func (i *instant) RulesAfter(context.Context, uuid.UUID, uuid.UUID) ([]herald.Rule, bool, error) {
 	return nil, false, nil
 }
+
+func (i *instant) MatchingRules(context.Context, uuid.UUID, string, uuid.UUID, int) ([]herald.Rule, error) {
+	return nil, nil
+}
+
+func (i *instant) RuleByID(context.Context, uuid.UUID, uuid.UUID) (herald.Rule, error) {
+	return herald.Rule{}, nil
+}
 func (i *instant) ClientState(context.Context, uuid.UUID, int64) (work.ClientState, error) {
 	return i.client, nil
 }
