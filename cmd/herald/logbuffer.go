@@ -67,21 +67,33 @@ func (b *bufferedLog) write() error {
 // flushingHandler writes what waits in the log as soon as there is a warning.
 type flushingHandler struct {
 	slog.Handler
-	log *bufferedLog
+	log  *bufferedLog
+	text bool // Handler is a slog.TextHandler without attributes and groups of its own
 }
 
 func (h flushingHandler) Handle(ctx context.Context, r slog.Record) error {
-	err := h.Handler.Handle(ctx, r)
+	err := h.handle(ctx, &r)
 	if err == nil && r.Level >= slog.LevelWarn {
 		err = h.log.Flush()
 	}
 	return err
 }
 
+func (h flushingHandler) handle(ctx context.Context, r *slog.Record) error {
+	if h.text {
+		var room [512]byte
+		if line, plain := appendLine(room[:0], r); plain {
+			_, err := h.log.Write(line)
+			return err
+		}
+	}
+	return h.Handler.Handle(ctx, *r)
+}
+
 func (h flushingHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return flushingHandler{h.Handler.WithAttrs(attrs), h.log}
+	return flushingHandler{Handler: h.Handler.WithAttrs(attrs), log: h.log}
 }
 
 func (h flushingHandler) WithGroup(name string) slog.Handler {
-	return flushingHandler{h.Handler.WithGroup(name), h.log}
+	return flushingHandler{Handler: h.Handler.WithGroup(name), log: h.log}
 }

@@ -390,7 +390,7 @@ func newLogger(to io.Writer, format, level string) *slog.Logger {
 		handler = slog.NewJSONHandler(to, options)
 	}
 	if b, ok := to.(*bufferedLog); ok {
-		handler = flushingHandler{handler, b}
+		handler = flushingHandler{handler, b, format == "text"}
 	}
 	return slog.New(handler)
 }
