@@ -25,7 +25,7 @@ const (
 // deliveryFilterForm is the filter as the form shows it. All of it is in the address, so that a link
 // shows the same list.
 type deliveryFilterForm struct {
-	State, Type, Receiver, Company, Reason, Since, Until, Alert, Event filterField
+	State, Type, Receiver, Company, Reason, Since, Until, Alert, Event, Rule filterField
 	// More says that a filter beside state and type is set, so that the form shows all of them.
 	More bool
 	// Any says that any filter is set.
@@ -185,6 +185,7 @@ func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue
 	read("company", &form.Company, reader.id("company", &f.Company))
 	read("alert", &form.Alert, reader.id("alert", &f.Alert))
 	read("event", &form.Event, reader.id("event", &f.Event))
+	read("rule", &form.Rule, reader.id("rule", &f.Rule))
 	read("reason", &form.Reason, func(text string) (err error) {
 		if f.Reason, err = herald.ParseReason(text); err != nil {
 			return herald.Invalid("", "%.80q is not one of the reasons. Choose one from the list.", text)
@@ -198,5 +199,5 @@ func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue
 
 // Errors returns the messages about fields that cannot be read.
 func (f deliveryFilterForm) Errors() []string {
-	return errorsOf(f.State, f.Type, f.Receiver, f.Company, f.Reason, f.Since, f.Until, f.Alert, f.Event)
+	return errorsOf(f.State, f.Type, f.Receiver, f.Company, f.Reason, f.Since, f.Until, f.Alert, f.Event, f.Rule)
 }

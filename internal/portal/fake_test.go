@@ -54,6 +54,7 @@ type fake struct {
 	published    []herald.Publication
 	publisher    herald.Caller
 	fail         error
+	cancel       func(delivery uuid.UUID) error // called by Cancel; nil for nothing
 	made, uses   int
 	issues       []herald.Issue // one of each client
 	counts       []herald.Statistics
@@ -135,7 +136,7 @@ func (f *fake) Deliveries(_ context.Context, client uuid.UUID, filter herald.Del
 	f.filter = filter
 	for _, d := range f.deliveries {
 		behind := filter.After == uuid.Nil || d.ID.String() < filter.After.String()
-		if d.ClientID == client && behind && (filter.State == nil || d.State == *filter.State) && (filter.Alert == uuid.Nil || d.AlertID == filter.Alert) && (filter.Event == uuid.Nil || d.EventID == filter.Event) &&
+		if d.ClientID == client && behind && (filter.State == nil || d.State == *filter.State) && (filter.Alert == uuid.Nil || d.AlertID == filter.Alert) && (filter.Event == uuid.Nil || d.EventID == filter.Event) && (filter.Rule == uuid.Nil || d.RuleID == filter.Rule) &&
 			(filter.Company == uuid.Nil || d.CompanyID == filter.Company) && (filter.Receiver == "" || d.Address == filter.Receiver) && len(found) < filter.Limit {
 			found = append(found, d)
 		}
@@ -182,6 +183,14 @@ func (f *fake) Retry(_ context.Context, _ herald.Caller, client, id uuid.UUID) (
 }
 
 func (f *fake) Cancel(_ context.Context, _ herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
+	if f.cancel != nil {
+		if err := f.cancel(id); err != nil {
+			return herald.Delivery{}, err
+		}
+	}
+	if i, err := f.index(client, id); err == nil && f.deliveries[i].State == herald.Pending {
+		f.deliveries[i].State = herald.Cancelled
+	}
 	return f.change("cancel", client, id)
 }
 
@@ -279,6 +288,7 @@ func (f *fake) DeleteRule(ctx context.Context, _ herald.Caller, client, id uuid.
 		return err
 	}
 	f.changed = append(f.changed, "delete rule")
+	f.rules = slices.DeleteFunc(f.rules, func(r herald.Rule) bool { return r.ID == id })
 	return f.fail
 }
 

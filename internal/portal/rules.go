@@ -22,10 +22,6 @@ const (
 	rulePage = 20
 	// ruleAlerts is how many alerts the page of a rule lists.
 	ruleAlerts = 10
-	// maxCancelled is how many waiting deliveries can be cancelled with a rule.
-	maxCancelled = 100
-	// cancelSearch is how many pending deliveries of a rule's type are looked through for those of the rule.
-	cancelSearch = 1000
 	// shownMailboxes is how many mailboxes of a rule a list names.
 	shownMailboxes = 3
 )
