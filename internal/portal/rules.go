@@ -184,6 +184,11 @@ type alertRow struct {
 // rule shows a rule and its last alerts.
 func (p *portal) rule(r *http.Request, v visit) (answer, error) {
 	rule, err := p.ruleOf(r, v)
+	if id, isID := settings.ParseID(r.PathValue("rule")); isID && herald.CodeOf(err) == herald.CodeNotFound {
+		if a, found, searchErr := p.deletedRule(r.Context(), v, id); searchErr != nil || found {
+			return a, searchErr
+		}
+	}
 	if err != nil {
 		return answer{}, err
 	}
