@@ -104,8 +104,8 @@ func TestFilterIsInTheAddress(t *testing.T) {
 	session := f.signedIn("acme")
 	company := uuid.New()
 	text := f.page(session, http.StatusOK, of(acme, "/deliveries?state=failed&type=sync-failed&receiver=https://a.example/%26x&company="+company.String()+
-		"&alert="+company.String()+"&reason=status&since=2h&until=2026-05-03T11:30:00Z"))
-	want := herald.DeliveryFilter{State: new(herald.Failed), Type: "Sync Failed", Receiver: "https://a.example/&x", Company: company, Alert: company, Reason: herald.ReasonStatus,
+		"&alert="+company.String()+"&reason=status&status=4xx&rule="+company.String()+"&since=2h&until=2026-05-03T11:30:00Z"))
+	want := herald.DeliveryFilter{State: new(herald.Failed), Type: "Sync Failed", Receiver: "https://a.example/&x", Company: company, Alert: company, Rule: company, Reason: herald.ReasonStatus, Status: herald.Statuses{From: 400, To: 499},
 		Since: noon.Add(-2 * time.Hour), Until: time.Date(2026, 5, 3, 11, 30, 0, 0, time.UTC), Limit: deliveryPage + 1}
 	if diff := cmp.Diff(want, f.filter); diff != "" {
 		t.Errorf("filter (-want +got):\n%s", diff)

@@ -80,16 +80,19 @@ type ruleListView struct {
 	New          action
 	Older, Newer string
 	Clear        string
+	Invalid      string // why the filter cannot be read
 }
 
 // rules lists the client's rules.
 func (p *portal) rules(r *http.Request, v visit) (answer, error) {
 	values := r.URL.Query()
-	list := ruleListView{Client: v.client, Company: filterField{Value: strings.TrimSpace(values.Get("company"))}, Clear: v.client.path("/rules"),
+	list := ruleListView{Client: v.client, Clear: v.client.path("/rules"),
 		New: action{v.client.path("/rules/new"), v.mayNot()}}
-	company, err := optionalID("company", cutText(list.Company.Value, maxFilter))
-	if err != nil {
-		list.Company.Error = messageOf(err)
+	var company uuid.UUID
+	reader := &filterReader{values: values}
+	reader.read("company", &list.Company, reader.id("company", &company))
+	list.Invalid = strings.Join(errorsOf(list.Company, reader.unknown()), " ")
+	if list.Invalid != "" {
 		return wrongForm(page("rules.html", "Rules", list)), nil
 	}
 	n, err := pageNumber(values.Get("page"))
