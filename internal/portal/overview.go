@@ -90,6 +90,9 @@ func (p *portal) addReceivers(ctx context.Context, v visit, show *overviewView) 
 		}
 	}
 	show.Open = open
+	if err := p.countLost(ctx, v, show.Open, show.Ended); err != nil {
+		return err
+	}
 	if show.Chart, err = p.day(ctx, v.client.ID); err != nil {
 		return err
 	}
@@ -106,7 +109,7 @@ func (p *portal) addReceivers(ctx context.Context, v visit, show *overviewView) 
 func (p *portal) issues(ctx context.Context, v visit, state herald.IssueState) (rows []issueRow, err error) {
 	found, _, err := p.Issues.Issues(ctx, v.client.ID, herald.IssueFilter{State: state, Limit: maxIssues})
 	for _, i := range found {
-		rows = append(rows, issueRow{i, v.client, v.mayNot()})
+		rows = append(rows, issueRow{Issue: i, client: v.client, MayNot: v.mayNot()})
 	}
 	return rows, err
 }
