@@ -186,15 +186,15 @@ func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue
 	read("alert", &form.Alert, reader.id("alert", &f.Alert))
 	read("event", &form.Event, reader.id("event", &f.Event))
 	read("rule", &form.Rule, reader.id("rule", &f.Rule))
+	read("status", &form.Status, func(text string) (err error) {
+		f.Status, err = herald.ParseStatuses(text)
+		return err
+	})
 	read("reason", &form.Reason, func(text string) (err error) {
 		if f.Reason, err = herald.ParseReason(text); err != nil {
 			return herald.Invalid("", "%.80q is not one of the reasons. Choose one from the list.", text)
 		}
 		return nil
-	})
-	read("status", &form.Status, func(text string) (err error) {
-		f.Status, err = herald.ParseStatuses(text)
-		return err
 	})
 	read("since", &form.Since, reader.moment(now, &f.Since))
 	read("until", &form.Until, reader.moment(now, &f.Until))

@@ -80,7 +80,7 @@ func unknownFilters(values url.Values, known ...string) string {
 }
 
 // id returns what parses an id.
-func (*filterReader) id(name string, into *uuid.UUID) func(string) error {
+func (filterReader) id(name string, into *uuid.UUID) func(string) error {
 	return func(text string) (err error) {
 		*into, err = optionalID(name, text)
 		return err
@@ -88,7 +88,7 @@ func (*filterReader) id(name string, into *uuid.UUID) func(string) error {
 }
 
 // moment returns what parses a time, or how long ago it was.
-func (*filterReader) moment(now time.Time, into *time.Time) func(string) error {
+func (filterReader) moment(now time.Time, into *time.Time) func(string) error {
 	return func(text string) (err error) {
 		*into, err = parseMoment(text, now)
 		return err
@@ -97,7 +97,7 @@ func (*filterReader) moment(now time.Time, into *time.Time) func(string) error {
 
 // kind returns what parses an event type, in any accepted spelling. The field gets the type's name, which is what the
 // form can choose.
-func (*filterReader) kind(known *catalogue.Catalogue, field *filterField, into *string) func(string) error {
+func (filterReader) kind(known *catalogue.Catalogue, field *filterField, into *string) func(string) error {
 	return func(text string) error {
 		t, found := known.Lookup(text)
 		if !found {

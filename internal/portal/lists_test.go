@@ -39,7 +39,7 @@ func TestUnknownFiltersAreRefused(t *testing.T) {
 	session := f.signedIn("acme")
 	for query, want := range map[string]string{
 		"state=failed&state=pending":         "“state” has 2 values; the list takes one.",
-		"statuses=503&Rule=" + acme.String(): "“statuses” is no filter of this list. It can be filtered by state, type, receiver, company, alert, event, rule, reason, status, since, until.",
+		"statuses=503&Rule=" + acme.String(): "“statuses” is no filter of this list. It can be filtered by state, type, receiver, company, alert, event, rule, status, reason, since, until.",
 		"a=1&b=1&c=1&d=1&e=1&f=1&g=1":        "“e” is no filter of this list. 2 more are wrong.",
 		"status=5":                           "is no status such as 503",
 		"status=failed":                      "and no class of them such as 5xx",

@@ -71,6 +71,9 @@ func (p *portal) overview(r *http.Request, v visit) (answer, error) {
 	if err := p.addReceivers(r.Context(), v, &show); err != nil {
 		return answer{}, err
 	}
+	if err := p.countLost(r.Context(), v, show.Open, show.Ended); err != nil {
+		return answer{}, err
+	}
 	return page("overview.html", "Overview", show), nil
 }
 
@@ -90,9 +93,6 @@ func (p *portal) addReceivers(ctx context.Context, v visit, show *overviewView) 
 		}
 	}
 	show.Open = open
-	if err := p.countLost(ctx, v, show.Open, show.Ended); err != nil {
-		return err
-	}
 	if show.Chart, err = p.day(ctx, v.client.ID); err != nil {
 		return err
 	}
