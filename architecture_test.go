@@ -65,7 +65,7 @@ var mayImport = map[string][]string{
 		"herald/internal/store", "herald/internal/webhook"},
 	"herald/client":            {"herald"},
 	"herald/internal/cli":      {"herald", "herald/client", "herald/internal/explain"},
-	"herald/internal/devinbox": {},
+	"herald/internal/devinbox": {"herald/client"},
 	"herald/cmd/herald": {"herald", "herald/client", "herald/internal/app", "herald/internal/catalogue", "herald/internal/cli", "herald/internal/egress", "herald/internal/explain",
 		"herald/internal/devinbox", "herald/internal/mail", "herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/secret"},
 	"herald/examples/receiver-go": {},

@@ -3,6 +3,8 @@ package herald
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -113,6 +115,23 @@ func ParseReason(text string) (Reason, error) {
 	return Reason(text), nil
 }
 
+// Statuses are the statuses of HTTP or SMTP from From to To, both included. The zero value selects every delivery, even
+// one that got no status.
+type Statuses struct{ From, To int }
+
+// ParseStatuses reads one status, such as 503, or a class, such as 5xx. Any other text is a CodeInvalid Error.
+func ParseStatuses(text string) (Statuses, error) {
+	class, isClass := strings.CutSuffix(text, "xx")
+	n, err := strconv.ParseUint(class, 10, 16)
+	switch {
+	case err == nil && isClass && len(text) == 3 && n >= 1:
+		return Statuses{int(n) * 100, int(n)*100 + 99}, nil
+	case err == nil && !isClass && len(text) == 3 && n >= 100:
+		return Statuses{int(n), int(n)}, nil
+	}
+	return Statuses{}, Invalid("", "%.80q is no status such as 503, and no class of them such as 5xx", text)
+}
+
 // Delivery is one alert for one receiver. Its JSON is part of Herald's own calls.
 type Delivery struct {
 	ID       uuid.UUID `json:"id"`
@@ -162,9 +181,11 @@ type DeliveryFilter struct {
 	Company  uuid.UUID
 	Alert    uuid.UUID
 	Event    uuid.UUID
+	Rule     uuid.UUID // by which their alerts were raised; it may be deleted
 	Since    time.Time // raised, or made again, at or after
 	Until    time.Time // raised, or made again, before
 	Reason   Reason    // of the delivery, of its last attempt, or for which it waits
+	Status   Statuses  // of the last attempt
 	// Unrepeated selects the deliveries after which the alert has not reached the receiver: no
 	// other delivery of it to the same receiver was delivered, is pending, or was made later.
 	Unrepeated bool

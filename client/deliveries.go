@@ -31,7 +31,9 @@ type DeliveryFilter struct {
 	Company  uuid.UUID
 	Alert    uuid.UUID
 	Event    uuid.UUID
+	Rule     uuid.UUID     // by which their alerts were raised; it may be deleted
 	Reason   herald.Reason // of the delivery, of its last attempt, or for which it waits
+	Status   string        // of the last attempt: one such as 503, or a class such as 5xx
 	// Since and Until bound when the alert was raised, or a redelivery was made.
 	Since, Until time.Time
 }
@@ -40,12 +42,12 @@ type DeliveryFilter struct {
 // even empty; only a Next of uuid.Nil marks the last page.
 func (c *API) Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error) {
 	v := f.values()
-	for name, value := range map[string]string{"state": f.State, "receiver": f.Receiver, "type": f.Type, "reason": string(f.Reason)} {
+	for name, value := range map[string]string{"state": f.State, "receiver": f.Receiver, "type": f.Type, "reason": string(f.Reason), "status": f.Status} {
 		if value != "" {
 			v.Set(name, value)
 		}
 	}
-	for name, id := range map[string]uuid.UUID{"company": f.Company, "alert": f.Alert, "event": f.Event} {
+	for name, id := range map[string]uuid.UUID{"company": f.Company, "alert": f.Alert, "event": f.Event, "rule": f.Rule} {
 		if id != uuid.Nil {
 			v.Set(name, id.String())
 		}

@@ -74,9 +74,9 @@ func TestCallsOnTheWire(t *testing.T) {
 		"GET /deliveries/" + id + " ":                                func(c *client.API) error { _, err := c.Delivery(ctx, anID); return err },
 		"POST /deliveries/" + id + "/redeliver ":                     func(c *client.API) error { _, err := c.Redeliver(ctx, anID); return err },
 		"POST /deliveries/" + id + "/cancel ":                        func(c *client.API) error { _, err := c.Cancel(ctx, anID); return err },
-		"GET /deliveries?alert=" + other + "&company=" + id + "&receiver=https%3A%2F%2Fa.example%2F%3Fb%3D1&since=2026-11-23T09%3A00%3A00.0000005Z&state=failed&type=Sync+Failed&until=2026-11-23T10%3A00%3A00.0000005Z ": func(c *client.API) error {
+		"GET /deliveries?alert=" + other + "&company=" + id + "&receiver=https%3A%2F%2Fa.example%2F%3Fb%3D1&rule=" + id + "&since=2026-11-23T09%3A00%3A00.0000005Z&state=failed&status=5xx&type=Sync+Failed&until=2026-11-23T10%3A00%3A00.0000005Z ": func(c *client.API) error {
 			_, err := c.Deliveries(ctx, client.DeliveryFilter{State: "failed", Receiver: "https://a.example/?b=1", Type: "Sync Failed",
-				Company: anID, Alert: otherID, Since: at, Until: at.Add(time.Hour)})
+				Company: anID, Alert: otherID, Rule: anID, Status: "5xx", Since: at, Until: at.Add(time.Hour)})
 			return err
 		},
 		`PUT /eventTypes/Own%20%2F {"name":"Own /","label":"L","company":true,"connection":false,"message":"m"}`: func(c *client.API) error {

@@ -75,13 +75,15 @@ type deliveryFilter struct {
 	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
 	Alert    uuid.UUID     `help:"Only of this alert." placeholder:"ID"`
 	Event    uuid.UUID     `help:"Only of this event." placeholder:"ID"`
+	Rule     uuid.UUID     `help:"Only of alerts of this rule, which may be deleted." placeholder:"ID"`
 	Reason   herald.Reason `help:"Only with this reason, of the delivery, of its last attempt, or for which it waits." placeholder:"REASON"`
+	Status   string        `help:"Only with this status of the last attempt, such as 503, or 5xx for 500 to 599." placeholder:"STATUS"`
 	Since    cli.Moment    `help:"Only made at this time or later: 2026-11-23T09:00:00Z, or 2h for two hours ago." placeholder:"TIME"`
 	Until    cli.Moment    `help:"Only made before this time." placeholder:"TIME"`
 }
 
 func (f deliveryFilter) filter() client.DeliveryFilter {
-	return client.DeliveryFilter{State: f.State, Receiver: f.Receiver, Type: f.Type, Company: f.Company, Alert: f.Alert, Event: f.Event, Reason: f.Reason,
+	return client.DeliveryFilter{State: f.State, Receiver: f.Receiver, Type: f.Type, Company: f.Company, Alert: f.Alert, Event: f.Event, Rule: f.Rule, Reason: f.Reason, Status: f.Status,
 		Since: f.Since.Time, Until: f.Until.Time}
 }
 

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"herald/client"
 	"herald/internal/cli"
-	"herald/internal/devinbox"
 )
 
 // inboxCommand is `herald inbox`.
@@ -23,22 +23,22 @@ type inboxAddress struct {
 	Inbox string `help:"Address of the inbox, host:port." env:"HERALD_INBOX" default:"127.0.0.1:8081"`
 }
 
-func (a inboxAddress) client() devinbox.Client { return devinbox.Client{Address: a.Inbox} }
+func (a inboxAddress) client() client.Inbox { return client.Inbox{Address: a.Inbox} }
 
-var receivedColumns = []cli.Column[devinbox.Received]{
-	{Head: "N", Cell: func(r devinbox.Received) string { return fmt.Sprint(r.N) }},
-	{Head: "CAME", Cell: func(r devinbox.Received) string { return cli.Time(r.At) }},
-	{Head: "ANSWER", Cell: func(r devinbox.Received) string { return r.Outcome() }},
-	{Head: "TO", Cell: func(r devinbox.Received) string { return r.Path + r.To }},
-	{Head: "TEST", Cell: func(r devinbox.Received) string { return r.Headers.Get("Herald-Test") }},
-	{Head: "WHAT", Cell: func(r devinbox.Received) string {
+var receivedColumns = []cli.Column[client.Received]{
+	{Head: "N", Cell: func(r client.Received) string { return fmt.Sprint(r.N) }},
+	{Head: "CAME", Cell: func(r client.Received) string { return cli.Time(r.At) }},
+	{Head: "ANSWER", Cell: func(r client.Received) string { return r.Outcome() }},
+	{Head: "TO", Cell: func(r client.Received) string { return r.Path + r.To }},
+	{Head: "TEST", Cell: func(r client.Received) string { return r.Headers.Get("Herald-Test") }},
+	{Head: "WHAT", Cell: func(r client.Received) string {
 		kind, message := shown(r)
 		return kind + "  " + message
 	}},
 }
 
 // shown returns a line's words for what came: the event type and the message, or a mail's subject.
-func shown(r devinbox.Received) (kind, message string) {
+func shown(r client.Received) (kind, message string) {
 	if r.To != "" {
 		return "mail", r.Headers.Get("Subject")
 	}
@@ -80,7 +80,7 @@ func (c *inboxList) Run(ctx context.Context, out *streams) error {
 	}
 }
 
-func (c *inboxList) line(out *streams, r devinbox.Received) error {
+func (c *inboxList) line(out *streams, r client.Received) error {
 	if c.Output != cli.Table {
 		return cli.WriteOne(out.stdout, cli.JSONL, nil, r)
 	}
@@ -99,12 +99,12 @@ type inboxAnswer struct {
 
 // Run sets the answer, or shows it if nothing is given.
 func (c *inboxAnswer) Run(ctx context.Context, out *streams) error {
-	answer := devinbox.Answer{Status: c.Status, RetryAfter: int(c.RetryAfter / time.Second), Hang: c.Hang, Close: c.Close}
+	answer := client.InboxAnswer{Status: c.Status, RetryAfter: int(c.RetryAfter / time.Second), Hang: c.Hang, Close: c.Close}
 	if c.RetryAfter%time.Second != 0 {
 		return usageError("--retry-after %v: want whole seconds", c.RetryAfter)
 	}
 	var err error
-	if answer == (devinbox.Answer{}) {
+	if answer == (client.InboxAnswer{}) {
 		answer, err = c.client().Answer(ctx)
 	} else {
 		if err := answer.Check(); err != nil {

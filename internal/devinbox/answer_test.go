@@ -11,13 +11,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"herald/client"
 	"herald/internal/devinbox"
 )
 
 // running is an inbox behind a real server.
 type running struct {
 	*httptest.Server
-	devinbox.Client
+	client.Inbox
 	came chan devinbox.Received
 }
 
@@ -225,7 +226,7 @@ func TestInboxCallsAreChecked(t *testing.T) {
 	}
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
-	stranger := devinbox.Client{Address: strings.TrimPrefix(other.URL, "http://")}
+	stranger := client.Inbox{Address: strings.TrimPrefix(other.URL, "http://")}
 	if err := stranger.Clear(t.Context()); err == nil || !strings.Contains(err.Error(), "does not answer as an inbox") {
 		t.Error(err)
 	}

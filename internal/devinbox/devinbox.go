@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"herald/client"
 )
 
 // Limits of the inbox.
@@ -24,33 +26,13 @@ const (
 	maxStored   = 16 << 20 // bytes of their bodies and headers; the newest one stays in any case
 	maxBody     = 1 << 20  // bytes of each that are read
 	maxAnswer   = 4 << 10  // bytes of the body that sets the answer
-	longestWait = time.Minute
 )
 
 // Received is a webhook or a mail that came in.
-type Received struct {
-	// N counts what came in, from 1.
-	N  int64     `json:"n"`
-	At time.Time `json:"at"`
-	// Path is set for a webhook, To for a mail.
-	Path    string          `json:"path,omitempty"`
-	To      string          `json:"to,omitempty"`
-	Headers http.Header     `json:"headers"`
-	Body    json.RawMessage `json:"body"`
-	// Status is what it was answered with; 0 if it got no answer, and Unanswered says why: hang or close.
-	Status     int    `json:"answeredWith"`
-	Unanswered string `json:"unanswered,omitempty"`
-}
+type Received = client.Received
 
-// Outcome is what it was answered with, for a line.
-func (r *Received) Outcome() string {
-	if r.Unanswered != "" {
-		return r.Unanswered
-	}
-	return strconv.Itoa(r.Status)
-}
-
-func (r *Received) size() int {
+// sizeOf is how many bytes of bodies and headers are stored of it.
+func sizeOf(r Received) int {
 	size := len(r.Body)
 	for name, values := range r.Headers {
 		size += len(name)
@@ -120,10 +102,10 @@ func (i *Inbox) receive(w http.ResponseWriter, r *http.Request) {
 	if answer.Hang || answer.Close {
 		received.Unanswered = answer.String()
 	} else {
-		received.Status = answer.status()
+		received.Status = answer.StatusCode()
 	}
 	i.add(received)
-	answer.write(w, r)
+	writeAnswer(w, r, answer)
 }
 
 func (i *Inbox) add(r Received) {
@@ -131,10 +113,10 @@ func (i *Inbox) add(r Received) {
 	i.last++
 	r.N = i.last
 	i.all = append(i.all, r)
-	i.stored += r.size()
+	i.stored += sizeOf(r)
 	drop := 0
 	for len(i.all)-drop > maxReceived || i.stored > maxStored && len(i.all)-drop > 1 {
-		i.stored -= i.all[drop].size()
+		i.stored -= sizeOf(i.all[drop])
 		drop++
 	}
 	i.all = slices.Delete(i.all, 0, drop)
@@ -238,7 +220,7 @@ func requestedStatus(address *url.URL) (int, bool) {
 
 func (i *Inbox) show(w http.ResponseWriter, r *http.Request) {
 	after, ok := number(r.URL, "after", 1<<62)
-	wait, okWait := number(r.URL, "wait", int64(longestWait/time.Second))
+	wait, okWait := number(r.URL, "wait", int64(client.LongestInboxWait/time.Second))
 	if !ok || !okWait {
 		writeError(w, "after is the n of what came last, and wait a number of seconds from 0 to 60")
 		return

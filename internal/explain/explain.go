@@ -141,6 +141,23 @@ func LacksAuthorization(attempts []herald.Attempt) bool {
 	return !sent
 }
 
+// NoAuthorization returns sentences that say why a delivery for which LacksAuthorization carries no Authorization header,
+// by what its client's profile and its rule are now. rule is nil if it is deleted. byRule says that the header is withheld
+// because of the rule, whatever it is, so that its changes explain nothing.
+func NoAuthorization(d herald.Delivery, profileHasHeader bool, rule *herald.Rule) (said string, byRule bool) {
+	switch {
+	case !profileHasHeader:
+		return "The profile has no Authorization header.", false
+	case rule == nil:
+		return "The profile has one now. It is not sent for a rule that is deleted.", true
+	case rule.WithoutAuthorization:
+		return "The profile has one now, and the rule leaves it out: its authorization is none.", true
+	case rule.Webhook != d.Address:
+		return "The profile has one now. The rule has another address now, and a former one does not get it.", true
+	}
+	return "The profile has one now, and the rule sends it: one of the two was changed after the attempt.", false
+}
+
 // Attempt returns a sentence that says what went wrong in an attempt.
 func Attempt(a herald.Attempt) string {
 	if isMail(a) {

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,5 +64,29 @@ func TestPastSaysTheLastSuccessAndWhenTheHeaderWasChanged(t *testing.T) {
 	}
 	if got := (Past{Searched: true}).Parts(herald.Delivery{State: herald.Delivered}, []herald.Attempt{broken}); got != nil {
 		t.Errorf("of a delivery that arrived: %v", got)
+	}
+}
+
+// TestNoHeaderIsExplainedByTheRule: only a header that was set or allowed since is explained by a change.
+func TestNoHeaderIsExplainedByTheRule(t *testing.T) {
+	d := herald.Delivery{Address: "https://a.example/"}
+	same := herald.Rule{Webhook: d.Address}
+	without, moved := same, same
+	without.WithoutAuthorization, moved.Webhook = true, "https://b.example/"
+	for _, test := range []struct {
+		header bool
+		rule   *herald.Rule
+		want   string
+		byRule bool
+	}{
+		{false, &without, "has no Authorization header", false},
+		{true, nil, "a rule that is deleted", true},
+		{true, &without, "the rule leaves it out", true},
+		{true, &moved, "another address", true},
+		{true, &same, "changed after the attempt", false},
+	} {
+		if said, byRule := NoAuthorization(d, test.header, test.rule); !strings.Contains(said, test.want) || byRule != test.byRule {
+			t.Errorf("header %v, rule %+v: %q, %v; want %q, %v", test.header, test.rule, said, byRule, test.want, test.byRule)
+		}
 	}
 }

@@ -109,7 +109,7 @@ func (p *portal) auditLog(r *http.Request, v visit) (answer, error) {
 
 // read reads the filter from an address. What cannot be read has a message.
 func (a *auditView) read(values url.Values, now time.Time) (f herald.ChangeFilter) {
-	reader := filterReader{values: values}
+	reader := &filterReader{values: values}
 	for _, field := range []struct {
 		name  string
 		into  *filterField
@@ -127,7 +127,7 @@ func (a *auditView) read(values url.Values, now time.Time) (f herald.ChangeFilte
 	} {
 		a.Any = reader.read(field.name, field.into, field.parse) || a.Any
 	}
-	a.Invalid = strings.Join(errorsOf(a.Action, a.Actor, a.Since, a.Until), " ")
+	a.Invalid = strings.Join(errorsOf(a.Action, a.Actor, a.Since, a.Until, reader.unknown()), " ")
 	return f
 }
 

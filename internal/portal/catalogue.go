@@ -72,6 +72,9 @@ func (c client) examplePath(rule herald.Rule) string {
 
 // catalogue lists the event types.
 func (p *portal) catalogue(r *http.Request, v visit) (answer, error) {
+	if said := unknownFilters(r.URL.Query(), "search"); said != "" {
+		return answer{}, herald.Invalid("", "%s", said)
+	}
 	known, err := p.Catalogue(r.Context())
 	if err != nil {
 		return answer{}, err

@@ -103,6 +103,10 @@ func (p *portal) showClients(r *http.Request, form newClientForm) (answer, error
 		return answer{}, err
 	}
 	list := clientListView{New: form, Search: filterField{Value: strings.TrimSpace(r.URL.Query().Get("search"))}}
+	if said := unknownFilters(r.URL.Query(), "search"); said != "" {
+		list.Search.Error = said
+		return wrong("clients.html", "Clients", list), nil
+	}
 	found, next, err := p.Clients.Clients(r.Context(), herald.ClientFilter{Search: list.Search.Value, After: after, Limit: clientPage + 1})
 	if herald.CodeOf(err) == herald.CodeInvalid {
 		list.Search = filterField{Error: "The search: " + messageOf(err) + "."}

@@ -25,7 +25,7 @@ const (
 // deliveryFilterForm is the filter as the form shows it. All of it is in the address, so that a link
 // shows the same list.
 type deliveryFilterForm struct {
-	State, Type, Receiver, Company, Reason, Since, Until, Alert, Event filterField
+	State, Type, Receiver, Company, Reason, Since, Until, Alert, Event, Rule, Status, Unknown filterField
 	// More says that a filter beside state and type is set, so that the form shows all of them.
 	More bool
 	// Any says that any filter is set.
@@ -166,7 +166,7 @@ func linksOf(path string, values url.Values, next uuid.UUID) (l cursorLinks) {
 
 // deliveryFilter reads the filter from an address. What cannot be read is in the form, with a message.
 func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue) (f herald.DeliveryFilter, form deliveryFilterForm) {
-	reader := filterReader{values: values}
+	reader := &filterReader{values: values}
 	read := func(name string, into *filterField, parse func(text string) error) {
 		if reader.read(name, into, parse) {
 			form.Any = true
@@ -185,6 +185,11 @@ func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue
 	read("company", &form.Company, reader.id("company", &f.Company))
 	read("alert", &form.Alert, reader.id("alert", &f.Alert))
 	read("event", &form.Event, reader.id("event", &f.Event))
+	read("rule", &form.Rule, reader.id("rule", &f.Rule))
+	read("status", &form.Status, func(text string) (err error) {
+		f.Status, err = herald.ParseStatuses(text)
+		return err
+	})
 	read("reason", &form.Reason, func(text string) (err error) {
 		if f.Reason, err = herald.ParseReason(text); err != nil {
 			return herald.Invalid("", "%.80q is not one of the reasons. Choose one from the list.", text)
@@ -193,10 +198,11 @@ func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue
 	})
 	read("since", &form.Since, reader.moment(now, &f.Since))
 	read("until", &form.Until, reader.moment(now, &f.Until))
+	form.Unknown = reader.unknown()
 	return f, form
 }
 
 // Errors returns the messages about fields that cannot be read.
 func (f deliveryFilterForm) Errors() []string {
-	return errorsOf(f.State, f.Type, f.Receiver, f.Company, f.Reason, f.Since, f.Until, f.Alert, f.Event)
+	return errorsOf(f.State, f.Type, f.Receiver, f.Company, f.Reason, f.Since, f.Until, f.Alert, f.Event, f.Rule, f.Status, f.Unknown)
 }

@@ -22,6 +22,11 @@ type deliveryView struct {
 	Client client
 	// Cause and Next are sentences.
 	Cause, Next string
+	// NoHeader says why no Authorization header was sent to a receiver that wants one, and HeaderPlace is where that is set.
+	NoHeader    string
+	HeaderPlace link
+	// RuleDeleted says that the delivery's rule is not there any more.
+	RuleDeleted bool
 	// Past says what happened at the receiver before and after, with its times. SuccessHref is its last success.
 	Past        []explain.Part
 	SuccessHref string
@@ -119,6 +124,13 @@ func (p *portal) delivery(r *http.Request, v visit) (answer, error) {
 	past, success, err := p.past(r.Context(), v, d, attempts)
 	if err != nil {
 		return answer{}, err
+	}
+	byRule, err := p.addRule(r.Context(), &show, attempts)
+	if err != nil {
+		return answer{}, err
+	}
+	if byRule {
+		past.HeaderChanges = nil
 	}
 	if show.Past = past.Parts(d, attempts); success != uuid.Nil {
 		show.SuccessHref = v.client.path("/deliveries/" + success.String())
@@ -249,6 +261,35 @@ func (p *portal) past(ctx context.Context, v visit, d herald.Delivery, attempts 
 		past.HeaderChanges = explain.HeaderChanges(changes)
 	}
 	return past, success, nil
+}
+
+// addRule fills in what depends on the delivery's rule as it is now. byRule says that the rule is why the delivery carries
+// no Authorization header.
+func (p *portal) addRule(ctx context.Context, show *deliveryView, attempts []herald.Attempt) (byRule bool, err error) {
+	var rule *herald.Rule
+	if show.RuleID != uuid.Nil {
+		found, err := p.Rules.Rule(ctx, show.Client.ID, show.RuleID)
+		switch {
+		case err == nil:
+			rule = &found
+		case herald.CodeOf(err) != herald.CodeNotFound:
+			return false, err
+		}
+		show.RuleDeleted = rule == nil
+	}
+	if show.State == herald.Delivered || show.IsMail() || !explain.LacksAuthorization(attempts) {
+		return false, nil
+	}
+	of, err := p.Clients.Client(ctx, show.Client.ID)
+	if err != nil {
+		return false, err
+	}
+	show.NoHeader, byRule = explain.NoAuthorization(show.Delivery, of.Profile.AlertAuthHeader != "", rule)
+	show.HeaderPlace = link{"Settings of the header", show.Client.path("/settings/security")}
+	if byRule && rule != nil {
+		show.HeaderPlace = link{"The rule", show.Client.path("/rules/" + rule.ID.String())}
+	}
+	return byRule, nil
 }
 
 // utcClock writes a time in a sentence.

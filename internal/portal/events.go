@@ -25,13 +25,15 @@ const (
 
 // eventFilterForm is the filter of the list of events. All of it is in the address.
 type eventFilterForm struct {
-	Type, Company, Since, Until filterField
+	Type, Company, Since, Until, Unknown filterField
 	// Any says that any filter is set.
 	Any bool
 }
 
 // Errors returns the messages about fields that cannot be read.
-func (f eventFilterForm) Errors() []string { return errorsOf(f.Type, f.Company, f.Since, f.Until) }
+func (f eventFilterForm) Errors() []string {
+	return errorsOf(f.Type, f.Company, f.Since, f.Until, f.Unknown)
+}
 
 // eventListView is what the list of events shows.
 type eventListView struct {
@@ -113,7 +115,7 @@ func (p *portal) searchEvents(ctx context.Context, of uuid.UUID, f herald.EventF
 
 // eventFilter reads the filter from an address. What cannot be read is in the form, with a message.
 func eventFilter(values url.Values, now time.Time, known *catalogue.Catalogue) (f herald.EventFilter, form eventFilterForm) {
-	reader := filterReader{values: values}
+	reader := &filterReader{values: values}
 	for _, field := range []struct {
 		name  string
 		into  *filterField
@@ -124,6 +126,7 @@ func eventFilter(values url.Values, now time.Time, known *catalogue.Catalogue) (
 	} {
 		form.Any = reader.read(field.name, field.into, field.parse) || form.Any
 	}
+	form.Unknown = reader.unknown()
 	return f, form
 }
 

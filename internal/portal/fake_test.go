@@ -53,7 +53,11 @@ type fake struct {
 	answer       devinbox.Answer
 	published    []herald.Publication
 	publisher    herald.Caller
+	quiet        []herald.Event // without alerts, of any client
+	alerts       []herald.Alert // of quiet events
+	nextDelivery uuid.UUID      // that Deliveries returns
 	fail         error
+	cancel       func(delivery uuid.UUID) error // called by Cancel; nil for nothing
 	made, uses   int
 	issues       []herald.Issue // one of each client
 	counts       []herald.Statistics
@@ -135,12 +139,12 @@ func (f *fake) Deliveries(_ context.Context, client uuid.UUID, filter herald.Del
 	f.filter = filter
 	for _, d := range f.deliveries {
 		behind := filter.After == uuid.Nil || d.ID.String() < filter.After.String()
-		if d.ClientID == client && behind && (filter.State == nil || d.State == *filter.State) && (filter.Alert == uuid.Nil || d.AlertID == filter.Alert) && (filter.Event == uuid.Nil || d.EventID == filter.Event) &&
+		if d.ClientID == client && behind && (filter.State == nil || d.State == *filter.State) && (filter.Alert == uuid.Nil || d.AlertID == filter.Alert) && (filter.Event == uuid.Nil || d.EventID == filter.Event) && (filter.Rule == uuid.Nil || d.RuleID == filter.Rule) &&
 			(filter.Company == uuid.Nil || d.CompanyID == filter.Company) && (filter.Receiver == "" || d.Address == filter.Receiver) && len(found) < filter.Limit {
 			found = append(found, d)
 		}
 	}
-	return found, uuid.Nil, f.fail
+	return found, f.nextDelivery, f.fail
 }
 
 func (f *fake) index(client, id uuid.UUID) (int, error) {
@@ -182,6 +186,14 @@ func (f *fake) Retry(_ context.Context, _ herald.Caller, client, id uuid.UUID) (
 }
 
 func (f *fake) Cancel(_ context.Context, _ herald.Caller, client, id uuid.UUID) (herald.Delivery, error) {
+	if f.cancel != nil {
+		if err := f.cancel(id); err != nil {
+			return herald.Delivery{}, err
+		}
+	}
+	if i, err := f.index(client, id); err == nil && f.deliveries[i].State == herald.Pending {
+		f.deliveries[i].State = herald.Cancelled
+	}
 	return f.change("cancel", client, id)
 }
 
@@ -190,6 +202,11 @@ func (f *fake) Events(_ context.Context, client uuid.UUID, filter herald.EventFi
 	for _, d := range f.deliveries {
 		if d.ClientID == client && (filter.Company == uuid.Nil || d.CompanyID == filter.Company) && (filter.Type == "" || d.Type == filter.Type) && len(found) < filter.Limit {
 			found = append(found, herald.ListedEvent{Event: eventOf(d), AlertCount: 1})
+		}
+	}
+	for _, e := range f.quiet {
+		if e.ClientID == client && (filter.Company == uuid.Nil || e.CompanyID == filter.Company) && len(found) < filter.Limit {
+			found = append(found, herald.ListedEvent{Event: e})
 		}
 	}
 	return found, uuid.Nil, f.fail
@@ -240,12 +257,17 @@ func (f *fake) Event(_ context.Context, client, id uuid.UUID) (herald.Event, []h
 			return eventOf(d), []herald.Alert{{ID: d.AlertID, RuleID: d.RuleID}}, nil
 		}
 	}
+	for _, e := range f.quiet {
+		if e.ClientID == client && e.ID == id {
+			return e, f.alerts, nil
+		}
+	}
 	return herald.Event{}, nil, herald.Errorf(herald.CodeNotFound, "No event was found with ID %s", id)
 }
 
-func (f *fake) Rules(_ context.Context, client, _ uuid.UUID, _ query.List) (found []herald.Rule, total int, err error) {
+func (f *fake) Rules(_ context.Context, client, company uuid.UUID, _ query.List) (found []herald.Rule, total int, err error) {
 	for _, r := range f.rules {
-		if r.ClientID == client {
+		if r.ClientID == client && (company == uuid.Nil || r.CompanyID == company) {
 			found = append(found, r)
 		}
 	}
@@ -279,6 +301,7 @@ func (f *fake) DeleteRule(ctx context.Context, _ herald.Caller, client, id uuid.
 		return err
 	}
 	f.changed = append(f.changed, "delete rule")
+	f.rules = slices.DeleteFunc(f.rules, func(r herald.Rule) bool { return r.ID == id })
 	return f.fail
 }
 
@@ -286,6 +309,11 @@ func (f *fake) Alerts(_ context.Context, client, rule, _ uuid.UUID, l query.List
 	for _, d := range f.deliveries {
 		if d.ClientID == client && d.RuleID == rule {
 			found = append(found, herald.Alert{ID: d.AlertID, ClientID: client, RuleID: rule, Type: d.Type, Message: "secret of " + client.String()})
+		}
+	}
+	for _, a := range f.alerts {
+		if a.ClientID == client && a.RuleID == rule {
+			found = append(found, a)
 		}
 	}
 	return found[:min(len(found), l.PageSize)], len(found), f.fail

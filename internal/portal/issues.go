@@ -40,6 +40,8 @@ type issueRow struct {
 	herald.Issue
 	client client
 	MayNot string // why nothing can be done about it; empty if it can
+	// Lost is what could be recovered, as far as it was counted.
+	Lost lost
 }
 
 func (i issueRow) at(page string) string { return i.client.path("/issues/" + i.ID.String() + page) }
@@ -91,7 +93,7 @@ func (p *portal) issueOf(r *http.Request, v visit) (issueRow, error) {
 		return issueRow{}, herald.Errorf(herald.CodeNotFound, "There is no issue with this id.")
 	}
 	found, err := p.Issues.Issue(r.Context(), v.client.ID, id)
-	return issueRow{found, v.client, v.mayNot()}, err
+	return issueRow{Issue: found, client: v.client, MayNot: v.mayNot()}, err
 }
 
 // acknowledge notes who takes care of an issue.

@@ -2,6 +2,8 @@ package portal
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,14 +18,21 @@ import (
 // maxFilter bounds the text of a filter, in bytes.
 const maxFilter = 2048
 
+// maxSaid is how many unknown filters a page names.
+const maxSaid = 5
+
 // filterField is one field of a filter form, with the message about what was typed.
 type filterField struct{ Value, Error string }
 
 // filterReader reads the filter of a list from its address.
-type filterReader struct{ values url.Values }
+type filterReader struct {
+	values url.Values
+	names  []string // of the filters that were read
+}
 
 // read reads a field, and reports whether it is set. What cannot be read is in the field, with a message.
-func (r filterReader) read(name string, into *filterField, parse func(text string) error) bool {
+func (r *filterReader) read(name string, into *filterField, parse func(text string) error) bool {
+	r.names = append(r.names, name)
 	text := strings.TrimSpace(r.values.Get(name))
 	into.Value = text
 	switch {
@@ -37,6 +46,37 @@ func (r filterReader) read(name string, into *filterField, parse func(text strin
 		}
 	}
 	return true
+}
+
+// unknown says what in the address is none of the filters that were read; empty if all are.
+func (r *filterReader) unknown() filterField {
+	return filterField{Error: unknownFilters(r.values, r.names...)}
+}
+
+// notFilters are what the address of a list has besides its filters.
+var notFilters = []string{"after", "back", "notice", "page"}
+
+// unknownFilters says in sentences which parameters of a list's address are none of its filters, and which filters are
+// given with several values; empty if there are none. A list without its filter would look like what was asked for.
+func unknownFilters(values url.Values, known ...string) string {
+	var said []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		given := slices.Compact(slices.Clone(values[name]))
+		switch {
+		case slices.Contains(notFilters, name):
+		case !slices.Contains(known, name):
+			said = append(said, fmt.Sprintf("“%s” is no filter of this list.", cutText(name, 40)))
+		case len(given) > 1:
+			said = append(said, fmt.Sprintf("“%s” has %d values; the list takes one.", name, len(given)))
+		}
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	if more := len(said) - maxSaid; more > 0 {
+		said = append(said[:maxSaid], fmt.Sprintf("%d more are wrong.", more))
+	}
+	return strings.Join(append(said, "It can be filtered by "+strings.Join(known, ", ")+"."), " ")
 }
 
 // id returns what parses an id.

@@ -71,6 +71,9 @@ func (p *portal) overview(r *http.Request, v visit) (answer, error) {
 	if err := p.addReceivers(r.Context(), v, &show); err != nil {
 		return answer{}, err
 	}
+	if err := p.countLost(r.Context(), v, show.Open, show.Ended); err != nil {
+		return answer{}, err
+	}
 	return page("overview.html", "Overview", show), nil
 }
 
@@ -106,7 +109,7 @@ func (p *portal) addReceivers(ctx context.Context, v visit, show *overviewView) 
 func (p *portal) issues(ctx context.Context, v visit, state herald.IssueState) (rows []issueRow, err error) {
 	found, _, err := p.Issues.Issues(ctx, v.client.ID, herald.IssueFilter{State: state, Limit: maxIssues})
 	for _, i := range found {
-		rows = append(rows, issueRow{i, v.client, v.mayNot()})
+		rows = append(rows, issueRow{Issue: i, client: v.client, MayNot: v.mayNot()})
 	}
 	return rows, err
 }

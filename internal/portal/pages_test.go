@@ -104,8 +104,8 @@ func TestFilterIsInTheAddress(t *testing.T) {
 	session := f.signedIn("acme")
 	company := uuid.New()
 	text := f.page(session, http.StatusOK, of(acme, "/deliveries?state=failed&type=sync-failed&receiver=https://a.example/%26x&company="+company.String()+
-		"&alert="+company.String()+"&reason=status&since=2h&until=2026-05-03T11:30:00Z"))
-	want := herald.DeliveryFilter{State: new(herald.Failed), Type: "Sync Failed", Receiver: "https://a.example/&x", Company: company, Alert: company, Reason: herald.ReasonStatus,
+		"&alert="+company.String()+"&reason=status&status=4xx&rule="+company.String()+"&since=2h&until=2026-05-03T11:30:00Z"))
+	want := herald.DeliveryFilter{State: new(herald.Failed), Type: "Sync Failed", Receiver: "https://a.example/&x", Company: company, Alert: company, Rule: company, Reason: herald.ReasonStatus, Status: herald.Statuses{From: 400, To: 499},
 		Since: noon.Add(-2 * time.Hour), Until: time.Date(2026, 5, 3, 11, 30, 0, 0, time.UTC), Limit: deliveryPage + 1}
 	if diff := cmp.Diff(want, f.filter); diff != "" {
 		t.Errorf("filter (-want +got):\n%s", diff)
@@ -310,6 +310,97 @@ func TestFindLeadsToAnyID(t *testing.T) {
 		if text := f.page(session, http.StatusOK, of(acme, "/find?id="+url.QueryEscape(id))); !strings.Contains(text, want) {
 			t.Errorf("%q: the page does not say %q", id, want)
 		}
+	}
+}
+
+// TestWithheldHeaderIsExplainedByTheRule: where the rule is why no Authorization header was sent, the page says so and does
+// not point at changes of the header.
+func TestWithheldHeaderIsExplainedByTheRule(t *testing.T) {
+	f := newFixture(t)
+	session, one, d := f.signedIn("acme"), of(acme, "/deliveries/"+deliveryID(acme).String()), deliveryID(acme)
+	for i := range f.attempts[d] {
+		f.attempts[d][i].Request.Headers = map[string]string{}
+	}
+	rule := f.rules[0]
+	page := func() string { return f.page(session, http.StatusOK, one) }
+	check := func(text, want, place string, changes bool) {
+		t.Helper()
+		has(t, text, "No Authorization header was sent.", want, `href="`+of(acme, place)+`"`)
+		if strings.Contains(text, "The header was changed after this attempt") != changes {
+			t.Errorf("%q: the page says when the header was changed: %v", want, !changes)
+		}
+	}
+	check(page(), "The profile has no Authorization header.", "/settings/security", true)
+	f.profile.AlertAuthHeader = "Bearer hunter2"
+	check(page(), "one of the two was changed after the attempt", "/settings/security", true)
+	f.rules[0].WithoutAuthorization = true
+	check(page(), "the rule leaves it out", "/rules/"+acme.String(), false)
+	f.rules[0] = rule
+	f.rules[0].Webhook = "https://moved.example/"
+	check(page(), "another address now", "/rules/"+acme.String(), false)
+	f.rules = f.rules[1:]
+	text := page()
+	check(text, "a rule that is deleted", "/settings/security", false)
+	if strings.Contains(text, "hunter2") {
+		t.Error("the page has the secret")
+	}
+	for i := range f.attempts[d] {
+		f.attempts[d][i].Request.Headers = map[string]string{"Authorization": "Bearer …"}
+	}
+	if text := page(); strings.Contains(text, "The profile has") {
+		t.Error("the page explains a header that was sent")
+	}
+}
+
+// TestFindLeadsToWhatHasNoDelivery: an event that met no rule, an alert without a receiver, a deleted rule, a rule's company.
+func TestFindLeadsToWhatHasNoDelivery(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("acme")
+	quiet, company, gone, lone := uuid.New(), uuid.New(), uuid.New(), uuid.New()
+	f.quiet = []herald.Event{{ID: herald.FirstIDAt(noon), ClientID: acme, CompanyID: quiet, Type: "Sync Failed"}}
+	f.deliveries = append(f.deliveries, f.deliveries[0])
+	old := &f.deliveries[len(f.deliveries)-1]
+	old.ID, old.RuleID, old.CompanyID = herald.DeliveryID(herald.AlertID(herald.FirstIDAt(noon.Add(-2*time.Hour)), 1), 0), gone, uuid.Nil
+	f.rules = append(f.rules, herald.Rule{ID: uuid.New(), ClientID: acme, CompanyID: company})
+	alert := herald.AlertID(f.quiet[0].ID, 2)
+	f.alerts = []herald.Alert{{ID: alert, ClientID: acme, RuleID: lone}}
+	bare := strings.ReplaceAll(deliveryID(acme).String(), "-", "")
+	for id, want := range map[string]string{
+		quiet.String():         "/events?company=" + quiet.String(),
+		alert.String():         "/events/" + f.quiet[0].ID.String(),
+		gone.String():          "/deliveries?rule=" + gone.String(),
+		lone.String():          "/events/" + f.quiet[0].ID.String(), // a deleted rule that had no receivers
+		company.String():       "/rules?company=" + company.String(),
+		issueID(acme).String(): "/issues/" + issueID(acme).String() + "/recover",
+		bare:                   "/deliveries/" + deliveryID(acme).String(),
+		strings.ToUpper(deliveryID(acme).String()): "/deliveries/" + deliveryID(acme).String(),
+	} {
+		w := f.request(session, http.MethodGet, of(acme, "/find?id="+id), nil)
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != of(acme, want) {
+			t.Errorf("%s: status %d to %q, want %q", id, w.Code, w.Header().Get("Location"), of(acme, want))
+			continue
+		}
+		if text := f.page(session, http.StatusOK, w.Header().Get("Location")); strings.Contains(text, "Nothing matches") {
+			t.Errorf("%s leads to %s, which has nothing", id, want)
+		}
+		if w := f.request(f.signedIn("rival"), http.MethodGet, of(rival, "/find?id="+id), nil); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "Nothing of this client") {
+			t.Errorf("another client's search for %s: status %d", id, w.Code)
+		}
+	}
+	has(t, f.page(session, http.StatusNotFound, of(acme, "/rules/"+gone.String())), "The rule was deleted", `href="`+of(acme, "/deliveries?rule="+gone.String())+`"`)
+	has(t, f.page(session, http.StatusOK, of(acme, "/deliveries/"+old.ID.String())), `<span class="tag">deleted</span>`, `href="`+of(acme, "/deliveries?rule="+gone.String())+`"`)
+	has(t, f.page(session, http.StatusNotFound, of(acme, "/rules/"+uuid.NewString())), "No rule was found")
+}
+
+// TestUnfinishedSearchSaysSo: a search that came to no end does not say that there is nothing.
+func TestUnfinishedSearchSaysSo(t *testing.T) {
+	f := newFixture(t)
+	f.nextDelivery = herald.FirstIDAt(noon)
+	id := uuid.NewString()
+	text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, "/find?id="+id))
+	has(t, text, "was not searched to the end", `href="`+of(acme, "/events?company="+id)+`"`, `href="`+of(acme, "/deliveries?company="+id)+`"`)
+	if strings.Contains(text, "Nothing of this client has this id.") {
+		t.Error("the page says that nothing has the id")
 	}
 }
 

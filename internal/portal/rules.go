@@ -22,10 +22,6 @@ const (
 	rulePage = 20
 	// ruleAlerts is how many alerts the page of a rule lists.
 	ruleAlerts = 10
-	// maxCancelled is how many waiting deliveries can be cancelled with a rule.
-	maxCancelled = 100
-	// cancelSearch is how many pending deliveries of a rule's type are looked through for those of the rule.
-	cancelSearch = 1000
 	// shownMailboxes is how many mailboxes of a rule a list names.
 	shownMailboxes = 3
 )
@@ -84,16 +80,19 @@ type ruleListView struct {
 	New          action
 	Older, Newer string
 	Clear        string
+	Invalid      string // why the filter cannot be read
 }
 
 // rules lists the client's rules.
 func (p *portal) rules(r *http.Request, v visit) (answer, error) {
 	values := r.URL.Query()
-	list := ruleListView{Client: v.client, Company: filterField{Value: strings.TrimSpace(values.Get("company"))}, Clear: v.client.path("/rules"),
+	list := ruleListView{Client: v.client, Clear: v.client.path("/rules"),
 		New: action{v.client.path("/rules/new"), v.mayNot()}}
-	company, err := optionalID("company", cutText(list.Company.Value, maxFilter))
-	if err != nil {
-		list.Company.Error = messageOf(err)
+	var company uuid.UUID
+	reader := &filterReader{values: values}
+	reader.read("company", &list.Company, reader.id("company", &company))
+	list.Invalid = strings.Join(errorsOf(list.Company, reader.unknown()), " ")
+	if list.Invalid != "" {
 		return wrongForm(page("rules.html", "Rules", list)), nil
 	}
 	n, err := pageNumber(values.Get("page"))
@@ -188,6 +187,11 @@ type alertRow struct {
 // rule shows a rule and its last alerts.
 func (p *portal) rule(r *http.Request, v visit) (answer, error) {
 	rule, err := p.ruleOf(r, v)
+	if id, isID := settings.ParseID(r.PathValue("rule")); isID && herald.CodeOf(err) == herald.CodeNotFound {
+		if a, found, searchErr := p.deletedRule(r.Context(), v, id); searchErr != nil || found {
+			return a, searchErr
+		}
+	}
 	if err != nil {
 		return answer{}, err
 	}

@@ -234,6 +234,9 @@ type mailView struct {
 
 // mail lists the mailboxes that want no mail.
 func (p *portal) mail(r *http.Request, v visit) (answer, error) {
+	if said := unknownFilters(r.URL.Query(), "find"); said != "" {
+		return answer{}, herald.Invalid("", "%s", said)
+	}
 	show := mailView{Tabs: settingsTabs(v.client, "/mail"), Action: v.client.path("/settings/mail"), Reason: v.mayNot(), Clear: v.client.path("/settings/mail"),
 		Find: filterField{Value: cutText(strings.TrimSpace(r.URL.Query().Get("find")), maxFilter)}}
 	boxes, err := p.Mailboxes.Unsubscribed(r.Context(), v.client.ID)

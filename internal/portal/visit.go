@@ -76,6 +76,9 @@ func (p *portal) admit(w http.ResponseWriter, r *http.Request, at route, v *visi
 			return err
 		}
 	}
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil { // URL.Query would leave out what is wrong, such as a filter
+		return herald.Invalid("", "The part of the address behind the question mark cannot be read: %v.", err)
+	}
 	if at.scope == public {
 		return nil
 	}

@@ -208,6 +208,9 @@ func (s *Store) deliveriesByAlert(ctx context.Context, client, from uuid.UUID, f
 		if from != uuid.Nil {
 			c.add("a.id >= %s", from)
 		}
+		if f.Rule != uuid.Nil {
+			c.add("a.rule_id = %s", f.Rule)
+		}
 		c.idRange("a", herald.DeliveryFilter{Alert: f.Alert, Event: f.Event, Since: f.Since, Until: f.Until})
 		return list(ctx, s.lists, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.bind(n), c.args...)
 	}
@@ -232,6 +235,9 @@ func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 	}
 	if f.Company != uuid.Nil {
 		c.add("a.company_id = %s", f.Company)
+	}
+	if f.Rule != uuid.Nil {
+		c.add("a.rule_id = %s", f.Rule)
 	}
 }
 
@@ -278,7 +284,7 @@ func (c *conditions) receiver(alias string, f herald.DeliveryFilter) {
 }
 
 // ended adds the conditions on how deliveries ended: the reason, of the delivery, of its last attempt or
-// of its wait, and whether the alert reached the receiver after all.
+// of its wait, the status of its last attempt, and whether the alert reached the receiver after all.
 func (s *Store) ended(c *conditions, alias string, f herald.DeliveryFilter) {
 	if f.Reason != herald.ReasonNone {
 		last := `(SELECT t.reason FROM attempts t WHERE t.delivery_id = ` + alias + `.id ORDER BY t.n DESC LIMIT 1)`
@@ -287,6 +293,13 @@ func (s *Store) ended(c *conditions, alias string, f herald.DeliveryFilter) {
 		} else {
 			c.add("("+last+" = %s OR "+waitingReason+" = %s)", string(f.Reason), string(f.Reason))
 		}
+	}
+	if f.Status != (herald.Statuses{}) {
+		status := `(SELECT t.status FROM attempts t WHERE t.delivery_id = ` + alias + `.id ORDER BY t.n DESC LIMIT 1)`
+		if alias == "d" {
+			status = "CASE WHEN d.attempt IS NULL THEN " + status + " ELSE d.last_status END"
+		}
+		c.add(status+" BETWEEN %s AND %s", f.Status.From, f.Status.To)
 	}
 	if f.Unrepeated {
 		c.parts = append(c.parts, s.unrepeated(alias))

@@ -61,6 +61,57 @@ func testDeliveriesOfASetAreWhole(t *testing.T, f *fixture) {
 	}
 }
 
+// TestDeliveriesAreListedByRuleAndByStatus compares both filters, in every state and page by page, with the list of all.
+// The rules are not in the database: a deleted rule's deliveries are found.
+func TestDeliveriesAreListedByRuleAndByStatus(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		r := newRaiser(f)
+		rules := []uuid.UUID{uuid.New(), uuid.New(), uuid.New()}
+		for n := range 48 {
+			f.accept(f.prepareAt(r.now.Add(-time.Duration(n)*time.Minute), rules[n%len(rules)]))
+		}
+		var again uuid.UUID
+		for n, item := range f.claim(1000) {
+			if n%8 == 7 {
+				continue // not tried yet
+			}
+			state := []herald.State{herald.Delivered, herald.Failed, herald.Pending}[n%3]
+			if err := f.Record(work.Result{Item: item, Attempt: attempt(item, herald.OutcomeRetry, []int{401, 500, 503, 599, 200}[n%5]), State: state, Delay: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			if state == herald.Failed {
+				again = item.ID
+			}
+		}
+		if _, err := f.AddDelivery(t.Context(), herald.Caller{}, f.client.ID, work.Redelivery{Repeats: again, Origin: origin, Address: hook}); err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range []*herald.State{nil, new(herald.Pending), new(herald.Delivered), new(herald.Failed)} {
+			all := r.walkDeliveries(herald.DeliveryFilter{State: state, Limit: 1000})
+			check := func(filter herald.DeliveryFilter, match func(herald.Delivery) bool) {
+				t.Helper()
+				filter.State, filter.Limit = state, 7
+				want := slices.DeleteFunc(slices.Clone(all), func(d herald.Delivery) bool { return !match(d) })
+				if diff := cmp.Diff(want, r.walkDeliveries(filter), cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("%+v (-want +got):\n%.1000s", filter, diff)
+				}
+				if unknown := filter.Rule != uuid.Nil && !slices.Contains(rules, filter.Rule); !unknown && state == nil && (len(want) == 0 || len(want) == len(all)) {
+					t.Errorf("%+v selects %d of %d: the test proves nothing", filter, len(want), len(all))
+				}
+			}
+			for _, rule := range append(rules, uuid.New()) {
+				check(herald.DeliveryFilter{Rule: rule}, func(d herald.Delivery) bool { return d.RuleID == rule })
+			}
+			for _, s := range []herald.Statuses{{From: 503, To: 503}, {From: 500, To: 599}, {From: 200, To: 299}} {
+				check(herald.DeliveryFilter{Status: s}, func(d herald.Delivery) bool { return d.LastStatus >= s.From && d.LastStatus <= s.To })
+				check(herald.DeliveryFilter{Status: s, Rule: rules[0]}, func(d herald.Delivery) bool {
+					return d.LastStatus >= s.From && d.LastStatus <= s.To && d.RuleID == rules[0]
+				})
+			}
+		}
+	})
+}
+
 // deliver records the waiting deliveries as delivered, failed or to be made again in an hour.
 func (r *raiser) deliver() {
 	r.t.Helper()

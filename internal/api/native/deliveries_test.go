@@ -102,7 +102,12 @@ func TestAWrongFilterIsNamed(t *testing.T) {
 		{"until", "0001-01-01T00:00:00+01:00", "want a year from 0001 to 9999"},
 		{"until", "2026-05-03", "not a date-time"},
 		{"limit", "0", "from 1 to 500"},
-		{"status", "failed", "no such parameter; this call has state, receiver, type, company, alert, event, reason, since, until, limit, after"},
+		{"status", "failed", "no status such as 503"},
+		{"status", "99", "no status such as 503"},
+		{"status", "0xx", "no status such as 503"},
+		{"status", "+9xx", "no status such as 503"},
+		{"rule", "7", "not a GUID"},
+		{"code", "503", "no such parameter; this call has state, receiver, type, company, alert, event, rule, reason, status, since, until, limit, after"},
 	} {
 		r.refused(http.StatusBadRequest, test.name, test.text, acmeKey, "GET", "/deliveries?"+url.Values{test.name: {test.value}}.Encode(), "")
 	}

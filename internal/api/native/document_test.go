@@ -225,7 +225,7 @@ func TestDescribedQueryParametersAreTaken(t *testing.T) {
 	values := map[string]string{
 		"limit": "3", "after": uuid.NewString(), "state": "failed", "receiver": "https://x.example", "type": "Sync Failed",
 		"company": uuid.NewString(), "alert": uuid.NewString(), "since": "2026-05-03T09:00:00Z", "until": "2026-05-03T09:00:00Z",
-		"client": acme.String(), "reason": "timeout", "body": "true",
+		"client": acme.String(), "reason": "timeout", "status": "5xx", "rule": uuid.NewString(), "body": "true",
 		"/issues state": "ended",
 	}
 	rule := uuid.New()

@@ -165,7 +165,7 @@ func (a *account) inStates() []string {
 	return []string{
 		"/portal", "/portal/", "/portal/sign-in", "/portal/link", "/portal/nowhere", "/portal/clients?search=nothing", "/portal/clients?search=" + strings.Repeat("x", herald.MaxClientSearch+1),
 		a.path(""), a.path("/"), a.path("/nowhere"), a.path("/find?id=" + uuid.NewString()), a.path("/find?id=x"), a.path("/deliveries/" + uuid.NewString()),
-		a.path("/deliveries?state=failed"), a.path("/deliveries?receiver=https://nobody.example/"), a.path("/deliveries?state=open&since=yesterday&company=x&type=Sync+Faild&reason=none"),
+		a.path("/deliveries?state=failed"), a.path("/deliveries?shape=round&status=5"), a.path("/rules?shape=round"), a.path("/deliveries?receiver=https://nobody.example/"), a.path("/deliveries?state=open&since=yesterday&company=x&type=Sync+Faild&reason=none"),
 		a.path("/events/" + uuid.NewString()), a.path("/events?company=" + uuid.NewString()), a.path("/events?since=yesterday&until=x&company=x&type=Sync+Faild"),
 		a.path("/catalogue?search=nothing"), a.path("/catalogue/nothing"),
 	}
