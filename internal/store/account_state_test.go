@@ -200,7 +200,7 @@ func TestManyRulesAreReadInParts(t *testing.T) { onBoth(t, testManyRulesAreReadI
 
 func testManyRulesAreReadInParts(t *testing.T, f *fixture) {
 	f.options.MaxRules = 100_000
-	f.addManyRules(3 * statePage)
+	f.addManyRules(2 * statePage)
 	store := &changingPages{fixture: f}
 	cache, err := clientcache.New(store, catalogue.Options{})
 	if err != nil {
@@ -219,7 +219,7 @@ func testManyRulesAreReadInParts(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	want := apply(nil, work.ClientState{Rules: all})
-	if diff := cmp.Diff(want, got); diff != "" || len(want) != 3*statePage+1 {
+	if diff := cmp.Diff(want, got); diff != "" || len(want) != 2*statePage+1 {
 		t.Errorf("%d rules, want %d (-want +got):\n%s", len(got), len(want), diff)
 	}
 	if version, err := f.Version(t.Context(), f.client.ID); err != nil || client.Version != version {
