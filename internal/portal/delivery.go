@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -274,8 +275,29 @@ func curl(request herald.RequestRecord, body []byte) string {
 	return b.String()
 }
 
-// quote quotes a text for a shell.
-func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+// quote quotes a text for a shell. Odd characters, and bytes that are not UTF-8, are written as octal numbers: so the command is seen as
+// it is, and can be copied. bash, zsh and ksh read that form.
+func quote(text string) string {
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, isOdd) {
+		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	for text != "" {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case isOdd(r), r == utf8.RuneError && size == 1:
+			for _, c := range []byte(text[:size]) {
+				fmt.Fprintf(&b, `\%03o`, c)
+			}
+		case r == '\\', r == '\'':
+			b.WriteString(`\` + text[:size])
+		default:
+			b.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	return "$'" + b.String() + "'"
+}
 
 // requestBody answers with the body that the attempts send, as it is.
 func (p *portal) requestBody(r *http.Request, v visit) (answer, error) {

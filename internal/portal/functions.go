@@ -215,24 +215,3 @@ func byteSize(n int) string {
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 	}
 }
-
-// visible writes characters that a browser would not show, or that would change the order of others, as
-// their names. Line feeds and tabs stay.
-func visible(text string) string {
-	odd := func(r rune) bool {
-		return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x061c || r == 0xfeff || r == 0x00ad ||
-			r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r >= 0xe0000 && r <= 0xe007f
-	}
-	if !strings.ContainsFunc(text, odd) {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		if odd(r) {
-			fmt.Fprintf(&b, "‹U+%04X›", r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}

@@ -61,11 +61,12 @@ func TestStrangersTextIsText(t *testing.T) {
 			of(acme, "/deliveries?receiver="+url.QueryEscape(cutText(text, 300))), of(acme, "/find?id="+url.QueryEscape(cutText(text, 300))), Path + "sign-in?next=" + url.QueryEscape(cutText(text, 300))} {
 			w := f.request(session, http.MethodGet, target, nil)
 			got := w.Body.String()
+			shown := withoutValues(got)
 			if w.Code >= http.StatusInternalServerError {
 				t.Errorf("%.20q: %s: status %d", text, target, w.Code)
 			}
 			for _, bad := range []string{"<script>alert", "<img src=x", "</pre></section>", `href="javascript:`, "\u202e", "\x00", "\x1b"} {
-				if strings.Contains(got, bad) {
+				if strings.Contains(shown, bad) || bad[0] == '<' && strings.Contains(got, bad) {
 					t.Errorf("%.20q: %.100s shows %q as it is", text, target, bad)
 				}
 			}
