@@ -165,6 +165,25 @@ func TestExampleIsPublishedAsARealEvent(t *testing.T) {
 	}
 }
 
+// TestRefusedFormCanBeSentAgain: a browser sends CR and LF, the page comes back with what was typed, and that can be sent.
+func TestRefusedFormCanBeSentAgain(t *testing.T) {
+	f := newFixture(t)
+	session, address := f.signedIn("acme"), client{ID: acme}.typePath("Push Operation Timed Out")
+	form := url.Values{"company": {"not-an-id"}, "connection": {acme.String()}, "data": {"{\r\n  \"a\": 1\r\n}"}}
+	for _, fail := range []error{nil, herald.Errorf(herald.CodeTooMany, "Too many publishes.")} {
+		f.fail = fail
+		w := f.request(session, http.MethodPost, address, form)
+		if form = typedIn(t, w.Body.String(), address); w.Code < 400 || form.Get("data") != "{\r\n  \"a\": 1\r\n}" {
+			t.Errorf("status %d, and what was typed is %q", w.Code, form.Get("data"))
+		}
+		form.Set("company", acme.String())
+	}
+	f.fail, f.published = nil, nil
+	if w := f.request(session, http.MethodPost, address, form); w.Code != http.StatusSeeOther || string(f.published[0].Data) != "{\n  \"a\": 1\n}" {
+		t.Errorf("sent again: status %d, published %+v", w.Code, f.published)
+	}
+}
+
 // TestInboxShowsWhatCame to the client that it belongs to, without what names another client, and no secret.
 func TestInboxShowsWhatCame(t *testing.T) {
 	f := newFixture(t)

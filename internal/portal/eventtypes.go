@@ -175,7 +175,7 @@ func (p *portal) saveEventType(r *http.Request, v visit) (answer, error) {
 
 func typedEventType(f url.Values) eventTypeForm {
 	text := func(name string) filterField {
-		return filterField{Value: strings.TrimSpace(strings.ReplaceAll(f.Get(name), "\r\n", "\n"))}
+		return filterField{Value: strings.TrimSpace(f.Get(name))}
 	}
 	return eventTypeForm{Name: text("name"), Label: text("label"), Schema: text("schema"), Message: text("message"), Example: text("example"),
 		Company: f.Get("company") != "", Connection: f.Get("connection") != ""}

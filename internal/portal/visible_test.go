@@ -41,7 +41,7 @@ func typedIn(t *testing.T, page, action string) url.Values {
 		}
 	}
 	for _, area := range textareas.FindAllStringSubmatch(form, -1) {
-		sent.Set(area[1], strings.ReplaceAll(html.UnescapeString(area[2]), "\n", "\r\n"))
+		sent.Set(area[1], strings.NewReplacer("\r\n", "\r\n", "\n", "\r\n").Replace(html.UnescapeString(area[2])))
 	}
 	return sent
 }
