@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ func (p *portal) functions() template.FuncMap {
 		"post":         func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
 		"filter":       func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
 		"filterChoice": func(f filterField, all []string) filterChoices { return filterChoices{f, all} },
+		"told":         told,
 		"rule":         func(c client, v herald.Verdict) verdictRule { return verdictRule{v, c} },
 		"verdicts":     func(c client, all []herald.Verdict) verdictList { return verdictList{c, all} },
 		"nobody":       func() badge { return badge{"off", "stop", "Nobody"} },
@@ -88,6 +90,27 @@ func (t timeView) RFC3339() string { return t.At.UTC().Format("2006-01-02T15:04:
 
 // Exact is the form for people.
 func (t timeView) Exact() string { return t.At.UTC().Format("2 Jan 2006, 15:04:05 UTC") }
+
+// rfc3339 finds the times in the sentences that are shared with the API.
+var rfc3339 = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`)
+
+// toldPart is a part of a sentence: a text, and the time behind it; zero at the end.
+type toldPart struct {
+	Text string
+	At   time.Time
+}
+
+// told splits a sentence at its times, which a page shows in the reader's zone.
+func told(text string) (parts []toldPart) {
+	from := 0
+	for _, found := range rfc3339.FindAllStringIndex(text, -1) {
+		if at, err := time.Parse(time.RFC3339Nano, text[found[0]:found[1]]); err == nil {
+			parts = append(parts, toldPart{text[from:found[0]], at})
+			from = found[1]
+		}
+	}
+	return append(parts, toldPart{Text: text[from:]})
+}
 
 // Ago is how long ago it was, or how soon it is.
 func (t timeView) Ago() string {
