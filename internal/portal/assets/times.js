@@ -36,7 +36,7 @@ export function writeTimes(root) {
 
 // A time that has the focus shows the exact one.
 const shown = document.createElement("div");
-shown.className = "exact";
+shown.className = "toast exact";
 document.addEventListener("focusin", ({ target }) => {
   if (!target.matches("time:not([data-exact]):focus-visible")) { shown.remove(); return; }
   const at = target.getBoundingClientRect();
@@ -50,10 +50,9 @@ document.addEventListener("focusout", () => shown.remove());
 // A time in a filter is in the reader's zone. The address says which that is, so that a link shows the same list to everybody.
 document.addEventListener("change", ({ target }) => {
   const typed = target.matches("[data-moment]") && target.value.trim().match(/^(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?))?$/);
-  const time = typed && (typed[2] ?? "00:00"), minutes = typed && -new Date(`${typed[1]}T${time}`).getTimezoneOffset();
-  if (!typed || isNaN(minutes)) return;
-  const two = (n) => String(Math.floor(Math.abs(n))).padStart(2, "0");
-  target.value = `${typed[1]} ${time} ${minutes < 0 ? "-" : "+"}${two(minutes / 60)}:${two(minutes % 60)}`;
+  const time = typed?.[2] ?? "00:00", minutes = -new Date(`${typed?.[1]}T${time}`).getTimezoneOffset();
+  if (isNaN(minutes)) return;
+  target.value = `${typed[1]} ${time} ${minutes < 0 ? "-" : "+"}${new Date(Math.abs(minutes) * 6e4).toISOString().slice(11, 16)}`;
 }, true);
 
 setInterval(() => {

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"herald"
 	"herald/client"
+	"herald/internal/app"
 	"herald/internal/test/browser"
 )
 
@@ -60,6 +63,47 @@ func TestPrintedDeliveryIsWhole(t *testing.T) {
 			t.Errorf("the paper is %s", ground)
 		}
 	}
+}
+
+// TestPrintingShowsWhatIsFolded: whoever prints the page of a delivery gets all attempts and all lines, and then sees the page as it was.
+func TestPrintingShowsWhatIsFolded(t *testing.T) {
+	s := startService(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Millisecond, time.Millisecond} })
+	a := s.account("Acme")
+	var n atomic.Int32
+	a.rule("Sync Failed", receiver(t, func(w http.ResponseWriter, r *http.Request) {
+		answers(http.StatusServiceUnavailable, strings.Repeat("a line\n", 1000)+fmt.Sprintf("the end of answer %d \x00\xff", n.Add(1)))(w, r)
+	}), uuid.Nil)
+	a.publish(companies[0])
+	failed := pick(a.attempted(3), herald.Failed)
+	tab := s.signedIn(t, a.APIKey)
+	tab.Look(1440, "light")
+	tab.Open(a.path("/deliveries/"+failed.ID.String()), http.StatusOK)
+	before := tab.Text("main")
+	if strings.Contains(before, "the end of answer") {
+		t.Fatal("nothing is folded")
+	}
+	tab.Print()
+	browser.Ask[bool](tab, `dispatchEvent(new Event("beforeprint"))`)
+	if found := browser.Ask[[]string](tab, hidden); len(found) > 0 {
+		t.Error(strings.Join(found, "\n"))
+	}
+	paper := tab.Text("main")
+	for n := 1; n <= failed.AttemptCount; n++ {
+		if !strings.Contains(paper, fmt.Sprintf("the end of answer %d", n)) || !strings.Contains(paper, fmt.Sprintf("Attempt %d", n)) {
+			t.Errorf("the paper does not have all of attempt %d of %d", n, failed.AttemptCount)
+		}
+	}
+	if !strings.Contains(paper, "Each \ufffd stands for what is not kept as it came") {
+		t.Error("the paper does not say that bytes were replaced")
+	}
+	browser.Ask[bool](tab, `dispatchEvent(new Event("afterprint"))`)
+	tab.Look(1440, "light")
+	if after := tab.Text("main"); after != before {
+		t.Errorf("after printing the page has\n%s\nnot\n%s", after, before)
+	}
+	tab.Open(a.path("/deliveries/"+failed.ID.String()+"?all=print"), http.StatusOK)
+	accessible(t, tab, "all of a delivery")
+	fits(t, tab, "all of a delivery")
 }
 
 // usable selects what can be used, and rows that lie under the pointer.
@@ -126,7 +170,7 @@ func TestContrastOnHoverAndFocus(t *testing.T) {
 const loose = `(() => {
 	const found = [], name = (e) => e.outerHTML.slice(0, 100);
 	for (const e of document.querySelectorAll("main details:not(.menu)")) e.open = true;
-	for (const e of document.querySelectorAll("main :is(.card > header > a, summary, .rows td a:not(.whole), .facts a, .more a, .trail a)")) {
+	for (const e of document.querySelectorAll("main :is(.card > header a, summary, .rows td a:not(.whole), .facts a, .more a, .trail a)")) {
 		const box = e.getBoundingClientRect();
 		if (e.checkVisibility() && box.height < 24) found.push(box.height + " px high: " + name(e));
 	}
