@@ -181,6 +181,11 @@ func typedEventType(f url.Values) eventTypeForm {
 		Company: f.Get("company") != "", Connection: f.Get("connection") != ""}
 }
 
+// Wrong returns the messages about what cannot be taken.
+func (f eventTypeForm) Wrong() []string {
+	return errorsOf(f.Name, f.Label, f.Message, f.Schema, f.Example)
+}
+
 // spec returns the event type, and false if the schema or the example cannot be read; the form says why.
 func (f *eventTypeForm) spec() (herald.EventType, bool) {
 	spec := herald.EventType{Name: f.Name.Value, Label: f.Label.Value, Message: f.Message.Value, Company: f.Company, Connection: f.Connection}

@@ -112,3 +112,30 @@ func TestDialogsOpenOnWhatChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestFormsAreCheckedAsOneTypes: a schema with its example, and what a rule would have matched. The focus and what was typed stay.
+func TestFormsAreCheckedAsOneTypes(t *testing.T) {
+	s := startService(t)
+	a := s.account("Acme")
+	if _, err := a.api.Publish(t.Context(), syncFailed(companies[0])); err != nil {
+		t.Fatal(err)
+	}
+	tab := s.signedIn(t, operatorKey)
+	tab.Open("/portal/event-type", http.StatusOK)
+	tab.Type("#name", "Invoice paid")
+	tab.Type("#schema", `{"required": ["total"]`)
+	tab.Refused("/portal/event-type")
+	tab.Until(`document.getElementById("check").innerText.includes("not JSON")`)
+	tab.Type("#schema", `}`)
+	tab.Type("#example", `{"total": 3}`)
+	tab.Until(`document.getElementById("check").innerText.includes("The example meets the schema. Nothing was saved yet.")`)
+	if !browser.Ask[bool](tab, `document.activeElement.id === "example" && document.getElementById("schema").value === '{"required": ["total"]}'`) {
+		t.Error("the check takes the focus, or what was typed")
+	}
+	tab.Open(a.path("/rules/new"), http.StatusOK)
+	tab.Type("#webhook", "https://your.example/hook")
+	tab.Refused(a.path("/rules"))
+	tab.Type("#type", "Sync Failed")
+	tab.Until(`document.getElementById("preview").innerText.includes("would have matched 1")`)
+	accessible(t, tab, "a rule and what it would have matched")
+}
