@@ -103,7 +103,7 @@ func (p *portal) delivery(r *http.Request, v visit) (answer, error) {
 	}
 	values := r.URL.Query()
 	self := v.client.path("/deliveries/" + d.ID.String())
-	show := deliveryView{Delivery: d, Client: v.client, Self: self, now: p.Now(), Cause: explain.Cause(d, attempts), Next: explain.Next(d, attempts, p.Now(), utcClock),
+	show := deliveryView{Delivery: d, Client: v.client, Self: self, now: p.Now(), Cause: inPortal.Replace(explain.Cause(d, attempts)), Next: explain.Next(d, attempts, p.Now(), utcClock),
 		Attempts: attemptsOf(attempts, self)}
 	if show.Print = values.Get("all") == "print"; show.Print {
 		for i := range show.Attempts {

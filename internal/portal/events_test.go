@@ -25,7 +25,7 @@ func TestEventsAreFilteredByTheAddress(t *testing.T) {
 		t.Errorf("filter %+v, want %+v", f.events, want)
 	}
 	for _, says := range []string{of(acme, "/events/"+eventID(acme).String()), `<option selected>Sync Failed</option>`, `value="2h"`, `data-live="rows"`} {
-		if !strings.Contains(text, says) {
+		if !strings.Contains(strings.NewReplacer("<i>", "", "</i>", "").Replace(text), says) {
 			t.Errorf("the page does not have %q", says)
 		}
 	}
@@ -66,7 +66,7 @@ func TestEventSaysWhatBecameOfIt(t *testing.T) {
 		"The rule is for &lt;another&gt; company.", of(acme, "/rules/"+other.String()), fmt.Sprintf("%d rules are for other event types", eventRules+3), "3 more are not shown", of(acme, "/catalogue/Sync%20Failed"),
 		"&#34;note&#34;: &#34;secret of " + acme.String(), page + "/data",
 	} {
-		if !strings.Contains(text, says) {
+		if !strings.Contains(strings.NewReplacer("<i>", "", "</i>", "").Replace(text), says) {
 			t.Errorf("the page does not have %q", says)
 		}
 	}
@@ -199,7 +199,7 @@ func TestInboxShowsWhatCame(t *testing.T) {
 	}
 	text := f.page(session, http.StatusOK, of(acme, "/inbox"))
 	for _, says := range []string{"of " + acme.String(), "&lt;b&gt;mail", "no JSON &lt;i&gt;", "No answer", "503", of(acme, "/inbox/1"), `data-live="rows"`} {
-		if !strings.Contains(text, says) {
+		if !strings.Contains(strings.NewReplacer("<i>", "", "</i>", "").Replace(text), says) {
 			t.Errorf("the page does not have %q", says)
 		}
 	}

@@ -229,7 +229,7 @@ func (f *eventTypeForm) place(err error) error {
 	first, _, _ := strings.Cut(e.Member, ".")
 	switch field := fields[first]; {
 	case field != nil:
-		field.Error = e.Message
+		field.Error = messageOf(e)
 	case e.Code == herald.CodeConflict:
 		f.Name.Error = e.Message
 	case e.Code == herald.CodeInvalid:

@@ -20,13 +20,16 @@ import (
 func (p *portal) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset": p.assets.path, "id": func(id uuid.UUID) idView { return idView{id.String()} },
-		"time": func(at time.Time) timeView { return timeView{at, p.Now(), false} }, "moment": func(at time.Time) timeView { return timeView{at, p.Now(), true} },
+		"time": func(at time.Time) timeView { return timeView{At: at, Now: p.Now()} }, "moment": func(at time.Time) timeView { return timeView{At: at, Now: p.Now(), Precise: true} },
+		"next":  func(at time.Time) timeView { return timeView{At: at, Now: p.Now(), Next: true} },
 		"badge": badgeOf, "millis": millis, "plural": plural, "number": number, "number64": func(n int64) string { return number(int(n)) }, "chartLegend": func() []badge { return chartLegend }, "article": article, "statement": statement, "byteSize": byteSize, "reason": reasonWord, "sentence": sentence,
 		"now": func() int64 { return p.Now().UnixMilli() }, "notNil": func(id uuid.UUID) bool { return id != uuid.Nil },
 		"post":         func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
 		"filter":       func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
 		"filterChoice": func(f filterField, all []string) filterChoices { return filterChoices{f, all} },
 		"told":         told,
+		"address":      addressOf,
+		"short":        shortNote,
 		"rule":         func(c client, v herald.Verdict) verdictRule { return verdictRule{v, c} },
 		"verdicts":     func(c client, all []herald.Verdict) verdictList { return verdictList{c, all} },
 		"nobody":       func() badge { return badge{"off", "stop", "Nobody"} },
@@ -78,11 +81,43 @@ func (i idView) Short() string {
 	return i.Full[:8] + "…" + i.Full[len(i.Full)-6:]
 }
 
+// addressView is an address in a list: its start, which gives way where there is no room, and its end.
+type addressView struct{ Head, Tail string }
+
+// Bounds of an address in a list, in characters. Its page has all of it.
+const (
+	mostAddress = 64
+	addressTail = 12
+	mostNote    = 200 // of a note; the page that changes it has all of it
+)
+
+func addressOf(text string) addressView {
+	all := []rune(text)
+	if len(all) <= 2*addressTail {
+		return addressView{Head: text}
+	}
+	a := addressView{string(all[:len(all)-addressTail]), string(all[len(all)-addressTail:])}
+	if len(all) > mostAddress {
+		a.Head = string(all[:mostAddress-addressTail-1]) + "…"
+	}
+	return a
+}
+
+// shortNote returns the start of a note.
+func shortNote(text string) string {
+	if all := []rune(text); len(all) > mostNote {
+		return string(all[:mostNote]) + "…"
+	}
+	return text
+}
+
 // timeView is a time: relative in lists, exact on the page of one thing. A script writes the
 // exact one in the reader's zone; without it, it is in UTC.
 type timeView struct {
 	At, Now time.Time
 	Precise bool
+	// Next says that something happens then at the earliest. Once that time has come, it is now.
+	Next bool
 }
 
 // RFC3339 is the form that programs read.
@@ -118,7 +153,7 @@ func (t timeView) Ago() string {
 	if d < 0 {
 		return "in " + span(-d)
 	}
-	if d < time.Second {
+	if d < time.Second || t.Next {
 		return "now"
 	}
 	return span(d) + " ago"

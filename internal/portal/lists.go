@@ -94,7 +94,7 @@ func errorsOf(fields ...filterField) (messages []string) {
 func messageOf(err error) string {
 	var e *herald.Error
 	if errors.As(err, &e) {
-		return e.Message
+		return inPortal.Replace(e.Message)
 	}
 	return err.Error()
 }

@@ -268,7 +268,7 @@ func TestDeliverySaysWhyAndWhatNext(t *testing.T) {
 	d := &f.deliveries[0]
 	d.State, d.Reason, d.DoneAt, d.NextAttemptAt = herald.Pending, "", time.Time{}, noon.Add(90*time.Second)
 	text = f.page(session, http.StatusOK, one)
-	for _, want := range []string{"Your server answered 401 in 12 ms. It will be retried. The Authorization header was sent (Bearer …).", `Attempt 3 <time datetime="2026-05-03T12:01:30.000Z" title="3 May 2026, 12:01:30 UTC">in 1 min</time>, at <time datetime="2026-05-03T12:01:30.000Z" data-exact>3 May 2026, 12:01:30 UTC</time>.`, `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
+	for _, want := range []string{"Your server answered 401 in 12 ms. It will be retried. The Authorization header was sent (Bearer …).", `Attempt 3 <time datetime="2026-05-03T12:01:30.000Z" title="3 May 2026, 12:01:30 UTC" data-next>in 1 min</time>, at <time datetime="2026-05-03T12:01:30.000Z" data-exact>3 May 2026, 12:01:30 UTC</time>.`, `action="` + one + `/retry"`, `href="` + one + `/cancel" data-dialog`,
 		`disabled aria-describedby="no-redeliver"`, "A retry is scheduled already."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page of a delivery to be retried does not have %s", want)

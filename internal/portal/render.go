@@ -272,7 +272,7 @@ func (p *portal) failure(r *http.Request, v visit, err error) answer {
 		return seeOther("%ssign-in?next=%s", Path, url.QueryEscape(next))
 	}
 	known, status, correlationID := api.RecordError(r, err)
-	show := problem{Title: problemTitles[status], Text: known.Message, Back: Path}
+	show := problem{Title: problemTitles[status], Text: inPortal.Replace(known.Message), Back: Path}
 	if v.client.ID != (client{}).ID {
 		show.Back = v.client.path("")
 	}

@@ -16,7 +16,7 @@ function ago(at, now) {
 const offset = Number(document.documentElement.dataset.now || Date.now()) - Date.now();
 
 function relative(time) {
-  const text = ago(Date.parse(time.dateTime), Date.now() + offset);
+  const now = Date.now() + offset, at = Date.parse(time.dateTime), text = ago("next" in time.dataset ? Math.max(at, now) : at, now);
   if (time.textContent !== text) time.textContent = text;
 }
 
