@@ -42,6 +42,7 @@ func TestPagesStayLight(t *testing.T) {
 			assets += len(file.plain)
 		}
 	}
+	has(t, f.page(f.signedIn("operator"), http.StatusOK, of(acme, "")), "And at least 10 others, which have failed for longer.")
 	for _, page := range []string{"", "/deliveries", "/events", "/rules", "/rules/new", "/deliveries/" + f.deliveries[0].ID.String()} {
 		size := len(f.page(f.signedIn("operator"), http.StatusOK, of(acme, page)))
 		if size > mostPage || page == "" && size < 20_000 {
