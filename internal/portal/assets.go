@@ -54,6 +54,9 @@ func loadAssets() (*assets, error) {
 		}
 		if path.Dir(file) == "assets" { // not in vendor
 			text = withoutIndents(text)
+			if path.Ext(file) == ".css" {
+				text = []byte(withoutBlanks.Replace(string(text)))
+			}
 		}
 		fmt.Fprintf(all, "%s %d ", name, len(text))
 		all.Write(text)
@@ -82,6 +85,9 @@ func withoutIndents(text []byte) []byte {
 	}
 	return b.Bytes()
 }
+
+// withoutBlanks leaves out the blanks beside the marks of a style sheet. No text in ours has such marks.
+var withoutBlanks = strings.NewReplacer(" { ", "{", " {\n", "{", " }", "}", "; ", ";", ": ", ":", ", ", ",", " > ", ">")
 
 // path returns the address of an asset.
 func (a *assets) path(name string) (string, error) {

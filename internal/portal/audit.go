@@ -123,7 +123,7 @@ func (a *auditView) read(values url.Values, now time.Time) (f herald.ChangeFilte
 			f.Actor, err = herald.ParseActor(text)
 			return err
 		}},
-		{"since", &a.Since, reader.moment(now, &f.Since)}, {"until", &a.Until, reader.moment(now, &f.Until)},
+		{"since", &a.Since, reader.moment(now, &a.Since, &f.Since)}, {"until", &a.Until, reader.moment(now, &a.Until, &f.Until)},
 	} {
 		a.Any = reader.read(field.name, field.into, field.parse) || a.Any
 	}

@@ -221,9 +221,9 @@ func (f *exampleForm) explain(err error) error {
 	}
 	field := map[string]*filterField{"companyId": &f.Company, "dataConnectionId": &f.Connection, "data": &f.Data}[strings.SplitN(refused.Member, ".", 2)[0]]
 	if field == nil {
-		f.Error = refused.Message
+		f.Error = messageOf(refused)
 		return nil
 	}
-	field.Error = refused.Message
+	field.Error = messageOf(refused)
 	return nil
 }

@@ -340,8 +340,8 @@ func (p *portal) deleteClient(r *http.Request, v visit) (answer, error) {
 		return answer{}, err
 	}
 	show.Confirm.Value = strings.TrimSpace(r.PostForm.Get("name"))
-	if show.Confirm.Value != strings.TrimSpace(show.Client.Name) {
-		show.Confirm.Error = "That is not the client's name. Type it exactly as it stands above."
+	if !looksLike(show.Confirm.Value, show.Client.Name) {
+		show.Confirm.Error = "That is not the client's name. Type it as it stands above."
 		return wrong("client-delete.html", "Delete "+show.Client.Name, show), nil
 	}
 	err = p.Operator.Clients.DeleteClient(r.Context(), v.caller, show.Client.ID)

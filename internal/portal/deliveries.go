@@ -196,8 +196,8 @@ func deliveryFilter(values url.Values, now time.Time, known *catalogue.Catalogue
 		}
 		return nil
 	})
-	read("since", &form.Since, reader.moment(now, &f.Since))
-	read("until", &form.Until, reader.moment(now, &f.Until))
+	read("since", &form.Since, reader.moment(now, &form.Since, &f.Since))
+	read("until", &form.Until, reader.moment(now, &form.Until, &f.Until))
 	form.Unknown = reader.unknown()
 	return f, form
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -31,11 +32,10 @@ type deliveryView struct {
 	Past        []explain.Part
 	SuccessHref string
 	Attempts    []attemptView
-	// Shown is the attempt whose request and response the page shows.
-	Shown *attemptView
-	Body  payload
-	// Curl is the request as a command, secrets masked.
-	Curl                     string
+	// Shown are the attempts whose requests and responses the page shows: one, or all to print.
+	Shown                    []*attemptView
+	Print                    bool
+	Body                     payload
 	Redeliver, Retry, Cancel action
 	Self                     string
 	now                      time.Time
@@ -72,6 +72,13 @@ type attemptView struct {
 	Headers []header // of the request
 	Answer  []header // the headers of the response
 	Body    payload  // of the response
+	// Curl is the request as a command, secrets masked.
+	Curl string
+}
+
+// Replaced reports whether the body of the response is not kept as it came.
+func (a attemptView) Replaced() bool {
+	return a.Response != nil && strings.ContainsRune(a.Response.Body, utf8.RuneError)
 }
 
 // Result is the result in a word.
@@ -101,23 +108,28 @@ func (p *portal) delivery(r *http.Request, v visit) (answer, error) {
 	}
 	values := r.URL.Query()
 	self := v.client.path("/deliveries/" + d.ID.String())
-	show := deliveryView{Delivery: d, Client: v.client, Self: self, now: p.Now(), Cause: explain.Cause(d, attempts), Next: explain.Next(d, attempts, p.Now(), utcClock),
+	show := deliveryView{Delivery: d, Client: v.client, Self: self, now: p.Now(), Cause: inPortal.Replace(explain.Cause(d, attempts)), Next: explain.Next(d, attempts, p.Now(), utcClock),
 		Attempts: attemptsOf(attempts, self)}
-	if show.Shown, err = shownAttempt(show.Attempts, values.Get("attempt")); err != nil {
+	if show.Print = values.Get("all") == "print"; show.Print {
+		for i := range show.Attempts {
+			show.Shown = append(show.Shown, &show.Attempts[i])
+		}
+	} else if one, err := shownAttempt(show.Attempts, values.Get("attempt")); err != nil {
 		return answer{}, err
+	} else if one != nil {
+		one.Current, show.Shown = true, []*attemptView{one}
 	}
 	body, err := p.bodyOf(r.Context(), v.client.ID, d.ID)
 	if err != nil {
 		return answer{}, err
 	}
-	show.Body = payloadOf(body, true, values.Get("all") == "request")
+	show.Body = payloadOf(body, true, show.Print || values.Get("all") == "request")
 	show.Body.Raw, show.Body.All = self+"/body", self+"?all=request"
-	if a := show.Shown; a != nil {
-		a.Current = true
-		a.fill(values.Get("all") == "response")
+	for _, a := range show.Shown {
+		a.fill(show.Print || values.Get("all") == "response")
 		a.Body.Raw, a.Body.All = fmt.Sprintf("%s/attempts/%d/body", self, a.N), fmt.Sprintf("%s?attempt=%d&all=response", self, a.N)
 		if a.Request != nil && !show.IsMail() {
-			show.Curl = curl(*a.Request, body)
+			a.Curl = curl(*a.Request, body)
 		}
 	}
 	show.actions(v)
@@ -315,8 +327,29 @@ func curl(request herald.RequestRecord, body []byte) string {
 	return b.String()
 }
 
-// quote quotes a text for a shell.
-func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+// quote quotes a text for a shell. Odd characters, and bytes that are not UTF-8, are written as octal numbers: so the command is seen as
+// it is, and can be copied. bash, zsh and ksh read that form.
+func quote(text string) string {
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, isOdd) {
+		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	for text != "" {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case isOdd(r), r == utf8.RuneError && size == 1:
+			for _, c := range []byte(text[:size]) {
+				fmt.Fprintf(&b, `\%03o`, c)
+			}
+		case r == '\\', r == '\'':
+			b.WriteString(`\` + text[:size])
+		default:
+			b.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	return "$'" + b.String() + "'"
+}
 
 // requestBody answers with the body that the attempts send, as it is.
 func (p *portal) requestBody(r *http.Request, v visit) (answer, error) {

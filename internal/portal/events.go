@@ -122,7 +122,7 @@ func eventFilter(values url.Values, now time.Time, known *catalogue.Catalogue) (
 		parse func(string) error
 	}{
 		{"type", &form.Type, reader.kind(known, &form.Type, &f.Type)}, {"company", &form.Company, reader.id("company", &f.Company)},
-		{"since", &form.Since, reader.moment(now, &f.Since)}, {"until", &form.Until, reader.moment(now, &f.Until)},
+		{"since", &form.Since, reader.moment(now, &form.Since, &f.Since)}, {"until", &form.Until, reader.moment(now, &form.Until, &f.Until)},
 	} {
 		form.Any = reader.read(field.name, field.into, field.parse) || form.Any
 	}

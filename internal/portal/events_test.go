@@ -25,7 +25,7 @@ func TestEventsAreFilteredByTheAddress(t *testing.T) {
 		t.Errorf("filter %+v, want %+v", f.events, want)
 	}
 	for _, says := range []string{of(acme, "/events/"+eventID(acme).String()), `<option selected>Sync Failed</option>`, `value="2h"`, `data-live="rows"`} {
-		if !strings.Contains(text, says) {
+		if !strings.Contains(strings.NewReplacer("<i>", "", "</i>", "").Replace(text), says) {
 			t.Errorf("the page does not have %q", says)
 		}
 	}
@@ -66,7 +66,7 @@ func TestEventSaysWhatBecameOfIt(t *testing.T) {
 		"The rule is for &lt;another&gt; company.", of(acme, "/rules/"+other.String()), fmt.Sprintf("%d rules are for other event types", eventRules+3), "3 more are not shown", of(acme, "/catalogue/Sync%20Failed"),
 		"&#34;note&#34;: &#34;secret of " + acme.String(), page + "/data",
 	} {
-		if !strings.Contains(text, says) {
+		if !strings.Contains(strings.NewReplacer("<i>", "", "</i>", "").Replace(text), says) {
 			t.Errorf("the page does not have %q", says)
 		}
 	}
@@ -165,6 +165,25 @@ func TestExampleIsPublishedAsARealEvent(t *testing.T) {
 	}
 }
 
+// TestRefusedFormCanBeSentAgain: a browser sends CR and LF, the page comes back with what was typed, and that can be sent.
+func TestRefusedFormCanBeSentAgain(t *testing.T) {
+	f := newFixture(t)
+	session, address := f.signedIn("acme"), client{ID: acme}.typePath("Push Operation Timed Out")
+	form := url.Values{"company": {"not-an-id"}, "connection": {acme.String()}, "data": {"{\r\n  \"a\": 1\r\n}"}}
+	for _, fail := range []error{nil, herald.Errorf(herald.CodeTooMany, "Too many publishes.")} {
+		f.fail = fail
+		w := f.request(session, http.MethodPost, address, form)
+		if form = typedIn(t, w.Body.String(), address); w.Code < 400 || form.Get("data") != "{\r\n  \"a\": 1\r\n}" {
+			t.Errorf("status %d, and what was typed is %q", w.Code, form.Get("data"))
+		}
+		form.Set("company", acme.String())
+	}
+	f.fail, f.published = nil, nil
+	if w := f.request(session, http.MethodPost, address, form); w.Code != http.StatusSeeOther || string(f.published[0].Data) != "{\n  \"a\": 1\n}" {
+		t.Errorf("sent again: status %d, published %+v", w.Code, f.published)
+	}
+}
+
 // TestInboxShowsWhatCame to the client that it belongs to, without what names another client, and no secret.
 func TestInboxShowsWhatCame(t *testing.T) {
 	f := newFixture(t)
@@ -180,7 +199,7 @@ func TestInboxShowsWhatCame(t *testing.T) {
 	}
 	text := f.page(session, http.StatusOK, of(acme, "/inbox"))
 	for _, says := range []string{"of " + acme.String(), "&lt;b&gt;mail", "no JSON &lt;i&gt;", "No answer", "503", of(acme, "/inbox/1"), `data-live="rows"`} {
-		if !strings.Contains(text, says) {
+		if !strings.Contains(strings.NewReplacer("<i>", "", "</i>", "").Replace(text), says) {
 			t.Errorf("the page does not have %q", says)
 		}
 	}

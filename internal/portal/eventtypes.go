@@ -175,10 +175,15 @@ func (p *portal) saveEventType(r *http.Request, v visit) (answer, error) {
 
 func typedEventType(f url.Values) eventTypeForm {
 	text := func(name string) filterField {
-		return filterField{Value: strings.TrimSpace(strings.ReplaceAll(f.Get(name), "\r\n", "\n"))}
+		return filterField{Value: strings.TrimSpace(f.Get(name))}
 	}
 	return eventTypeForm{Name: text("name"), Label: text("label"), Schema: text("schema"), Message: text("message"), Example: text("example"),
 		Company: f.Get("company") != "", Connection: f.Get("connection") != ""}
+}
+
+// Wrong returns the messages about what cannot be taken.
+func (f eventTypeForm) Wrong() []string {
+	return errorsOf(f.Name, f.Label, f.Message, f.Schema, f.Example)
 }
 
 // spec returns the event type, and false if the schema or the example cannot be read; the form says why.
@@ -224,7 +229,7 @@ func (f *eventTypeForm) place(err error) error {
 	first, _, _ := strings.Cut(e.Member, ".")
 	switch field := fields[first]; {
 	case field != nil:
-		field.Error = e.Message
+		field.Error = messageOf(e)
 	case e.Code == herald.CodeConflict:
 		f.Name.Error = e.Message
 	case e.Code == herald.CodeInvalid:

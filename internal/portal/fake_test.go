@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,7 +40,9 @@ type fake struct {
 	body         []byte
 	rules        []herald.Rule
 	saved        herald.Rule           // the rule that was saved last
+	savedType    herald.EventType      // the event type that was saved last
 	profile      herald.Profile        // of every client, but for its name
+	name         string                // of Acme, instead of that
 	keys         int                   // how many each client has, at most 2
 	unsubscribed []herald.Unsubscribed // besides one of each client
 	changes      []herald.Change       // of Acme's audit log, instead of the one
@@ -441,6 +444,7 @@ func (f *fake) CreatePortalLink(_ context.Context, _ herald.Caller, l herald.Por
 }
 
 func (f *fake) SaveEventType(_ context.Context, _ herald.Caller, t herald.EventType) error {
+	f.savedType = t
 	f.changed = append(f.changed, fmt.Sprintf("save %s %s %s", t.Name, t.Schema, t.Example))
 	return nil
 }
@@ -482,7 +486,7 @@ func (f *fake) profileOf(name string) herald.Profile {
 func (f *fake) Client(_ context.Context, id uuid.UUID) (herald.Client, error) {
 	switch id {
 	case acme:
-		return herald.Client{ID: acme, Profile: f.profileOf("Acme")}, nil
+		return herald.Client{ID: acme, Profile: f.profileOf(cmp.Or(f.name, "Acme"))}, nil
 	case rival:
 		return herald.Client{ID: rival, Profile: f.profileOf("Rival")}, nil
 	}

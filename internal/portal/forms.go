@@ -71,7 +71,7 @@ func (all formFields) explain(problems settings.Problems) {
 			}
 		}
 		if all[at].Error == "" {
-			all[at].Error = strings.TrimPrefix(p.Message, all[at].Label+": ")
+			all[at].Error = inPortal.Replace(strings.TrimPrefix(p.Message, all[at].Label+": "))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -19,12 +20,16 @@ import (
 func (p *portal) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset": p.assets.path, "id": func(id uuid.UUID) idView { return idView{id.String()} },
-		"time": func(at time.Time) timeView { return timeView{at, p.Now(), false} }, "moment": func(at time.Time) timeView { return timeView{at, p.Now(), true} },
+		"time": func(at time.Time) timeView { return timeView{At: at, Now: p.Now()} }, "moment": func(at time.Time) timeView { return timeView{At: at, Now: p.Now(), Precise: true} },
+		"next":  func(at time.Time) timeView { return timeView{At: at, Now: p.Now(), Next: true} },
 		"badge": badgeOf, "millis": millis, "plural": plural, "number": number, "number64": func(n int64) string { return number(int(n)) }, "chartLegend": func() []badge { return chartLegend }, "article": article, "statement": statement, "byteSize": byteSize, "reason": reasonWord, "sentence": sentence,
 		"now": func() int64 { return p.Now().UnixMilli() }, "notNil": func(id uuid.UUID) bool { return id != uuid.Nil },
 		"post":         func(name, text, class string, a action) postButton { return postButton{name, text, class, a} },
 		"filter":       func(name, label, hint string, f filterField) filterInput { return filterInput{name, label, hint, f} },
 		"filterChoice": func(f filterField, all []string) filterChoices { return filterChoices{f, all} },
+		"told":         told,
+		"address":      addressOf,
+		"short":        shortNote,
 		"rule":         func(c client, v herald.Verdict) verdictRule { return verdictRule{v, c} },
 		"verdicts":     func(c client, all []herald.Verdict) verdictList { return verdictList{c, all} },
 		"nobody":       func() badge { return badge{"off", "stop", "Nobody"} },
@@ -76,11 +81,43 @@ func (i idView) Short() string {
 	return i.Full[:8] + "…" + i.Full[len(i.Full)-6:]
 }
 
+// addressView is an address in a list: its start, which gives way where there is no room, and its end.
+type addressView struct{ Head, Tail string }
+
+// Bounds of an address in a list, in characters. Its page has all of it.
+const (
+	mostAddress = 64
+	addressTail = 12
+	mostNote    = 200 // of a note; the page that changes it has all of it
+)
+
+func addressOf(text string) addressView {
+	all := []rune(text)
+	if len(all) <= 2*addressTail {
+		return addressView{Head: text}
+	}
+	a := addressView{string(all[:len(all)-addressTail]), string(all[len(all)-addressTail:])}
+	if len(all) > mostAddress {
+		a.Head = string(all[:mostAddress-addressTail-1]) + "…"
+	}
+	return a
+}
+
+// shortNote returns the start of a note.
+func shortNote(text string) string {
+	if all := []rune(text); len(all) > mostNote {
+		return string(all[:mostNote]) + "…"
+	}
+	return text
+}
+
 // timeView is a time: relative in lists, exact on the page of one thing. A script writes the
 // exact one in the reader's zone; without it, it is in UTC.
 type timeView struct {
 	At, Now time.Time
 	Precise bool
+	// Next says that something happens then at the earliest. Once that time has come, it is now.
+	Next bool
 }
 
 // RFC3339 is the form that programs read.
@@ -89,13 +126,34 @@ func (t timeView) RFC3339() string { return t.At.UTC().Format("2006-01-02T15:04:
 // Exact is the form for people.
 func (t timeView) Exact() string { return t.At.UTC().Format("2 Jan 2006, 15:04:05 UTC") }
 
+// rfc3339 finds the times in the sentences that are shared with the API.
+var rfc3339 = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`)
+
+// toldPart is a part of a sentence: a text, and the time behind it; zero at the end.
+type toldPart struct {
+	Text string
+	At   time.Time
+}
+
+// told splits a sentence at its times, which a page shows in the reader's zone.
+func told(text string) (parts []toldPart) {
+	from := 0
+	for _, found := range rfc3339.FindAllStringIndex(text, -1) {
+		if at, err := time.Parse(time.RFC3339Nano, text[found[0]:found[1]]); err == nil {
+			parts = append(parts, toldPart{text[from:found[0]], at})
+			from = found[1]
+		}
+	}
+	return append(parts, toldPart{Text: text[from:]})
+}
+
 // Ago is how long ago it was, or how soon it is.
 func (t timeView) Ago() string {
 	d := t.Now.Sub(t.At)
 	if d < 0 {
 		return "in " + span(-d)
 	}
-	if d < time.Second {
+	if d < time.Second || t.Next {
 		return "now"
 	}
 	return span(d) + " ago"
@@ -214,25 +272,4 @@ func byteSize(n int) string {
 	default:
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 	}
-}
-
-// visible writes characters that a browser would not show, or that would change the order of others, as
-// their names. Line feeds and tabs stay.
-func visible(text string) string {
-	odd := func(r rune) bool {
-		return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x061c || r == 0xfeff || r == 0x00ad ||
-			r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r >= 0xe0000 && r <= 0xe007f
-	}
-	if !strings.ContainsFunc(text, odd) {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		if odd(r) {
-			fmt.Fprintf(&b, "‹U+%04X›", r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }

@@ -96,18 +96,44 @@ func (p *portal) issueOf(r *http.Request, v visit) (issueRow, error) {
 	return issueRow{Issue: found, client: v.client, MayNot: v.mayNot()}, err
 }
 
+// noteView is what the form of an acknowledgement shows.
+type noteView struct {
+	Issue issueRow
+	Note  filterField
+	Back  string
+}
+
+// Most is how many characters a note may have.
+func (noteView) Most() int { return herald.MaxNote }
+
+// noteOf returns the form of the issue that a path names, with its present note.
+func (p *portal) noteOf(r *http.Request, v visit) (show noteView, err error) {
+	show.Back = v.client.path("")
+	if show.Issue, err = p.issueOf(r, v); err == nil && show.Issue.Acknowledged != nil {
+		show.Note.Value = show.Issue.Acknowledged.Note
+	}
+	return show, err
+}
+
+// askNote asks for a note; a script shows the page as a dialog.
+func (p *portal) askNote(r *http.Request, v visit) (answer, error) {
+	show, err := p.noteOf(r, v)
+	return page("acknowledge.html", "Acknowledge", show), err
+}
+
 // acknowledge notes who takes care of an issue.
 func (p *portal) acknowledge(r *http.Request, v visit) (answer, error) {
-	i, err := p.issueOf(r, v)
+	show, err := p.noteOf(r, v)
 	if err != nil {
 		return answer{}, err
 	}
-	note := strings.TrimSpace(r.PostForm.Get("note"))
-	if n := utf8.RuneCountInString(note); n > herald.MaxNote {
-		return answer{}, herald.Invalid("note", "The note has %d characters; at most %d are taken.", n, herald.MaxNote)
+	show.Note.Value = strings.TrimSpace(r.PostForm.Get("note"))
+	if n := utf8.RuneCountInString(show.Note.Value); n > herald.MaxNote {
+		show.Note.Error = fmt.Sprintf("The note has %d characters; at most %d are taken.", n, herald.MaxNote)
+		return wrong("acknowledge.html", "Acknowledge", show), nil
 	}
-	_, err = p.Issues.AcknowledgeIssue(r.Context(), v.caller, v.client.ID, i.ID, note)
-	return seeOther("%s?notice=acknowledged", v.client.path("")), err
+	_, err = p.Issues.AcknowledgeIssue(r.Context(), v.caller, v.client.ID, show.Issue.ID, show.Note.Value)
+	return seeOther("%s?notice=acknowledged", show.Back), err
 }
 
 // recoveryView is what the page about recovering an issue shows.

@@ -92,7 +92,30 @@ func TestRecoverAsksFirst(t *testing.T) {
 	if text := f.page(f.signedIn("analyst"), http.StatusOK, at); !strings.Contains(text, `disabled aria-describedby="no-recover"`) {
 		t.Error("an analyst may recover")
 	}
-	if w := f.request(session, http.MethodPost, of(acme, "/issues/"+issueID(acme).String()+"/acknowledge"), url.Values{"note": {strings.Repeat("x", herald.MaxNote+1)}}); w.Code != http.StatusBadRequest {
-		t.Errorf("a long note: status %d", w.Code)
+}
+
+// TestNoteIsKeptWhileItIsWrong, and its lines count as they were typed.
+func TestNoteIsKeptWhileItIsWrong(t *testing.T) {
+	f := newFixture(t)
+	session, at := f.signedIn("acme"), of(acme, "/issues/"+issueID(acme).String()+"/acknowledge")
+	long := strings.Repeat("x", herald.MaxNote) + "\r\nend"
+	w := f.request(session, http.MethodPost, at, url.Values{"note": {long}})
+	if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), "The note has 1004 characters; at most 1000 are taken.") || typedIn(t, w.Body.String(), at).Get("note") != long {
+		t.Errorf("a long note: status %d:\n%s", w.Code, w.Body)
+	}
+	note := strings.Repeat("x", herald.MaxNote-8) + strings.Repeat("\r\n", 7) + "x"
+	want := strings.ReplaceAll(note, "\r\n", "\n")
+	if w := f.request(session, http.MethodPost, at, url.Values{"note": {note}}); w.Code != http.StatusSeeOther || !slices.Equal(f.changed, []string{"acknowledge " + want}) {
+		t.Errorf("a note of %d characters: status %d, did %q", herald.MaxNote, w.Code, f.changed)
+	}
+	f.issues[0].Acknowledged = &herald.Acknowledgement{At: noon, Note: "first line\r\nsecond"}
+	if text := f.page(session, http.StatusOK, of(acme, "")); !strings.Contains(text, "“first line\nsecond”") || !strings.Contains(text, `href="`+at+`" data-dialog`) {
+		t.Errorf("the overview:\n%s", text)
+	}
+	if got := typedIn(t, f.page(session, http.StatusOK, at), at).Get("note"); got != "first line\r\nsecond" {
+		t.Errorf("the form has the note %q", got)
+	}
+	if text := f.page(f.signedIn("analyst"), http.StatusOK, at); !strings.Contains(text, `disabled aria-describedby="no-note"`) {
+		t.Error("an analyst may acknowledge")
 	}
 }

@@ -87,9 +87,12 @@ func (filterReader) id(name string, into *uuid.UUID) func(string) error {
 	}
 }
 
-// moment returns what parses a time, or how long ago it was.
-func (filterReader) moment(now time.Time, into *time.Time) func(string) error {
+// moment returns what parses a time, or how long ago it was. Of a time without a zone the field says that it is in UTC.
+func (filterReader) moment(now time.Time, field *filterField, into *time.Time) func(string) error {
 	return func(text string) (err error) {
+		if _, zoned, known := parseTime(text); known && !zoned {
+			field.Value = text + " UTC"
+		}
 		*into, err = parseMoment(text, now)
 		return err
 	}
@@ -131,7 +134,7 @@ func errorsOf(fields ...filterField) (messages []string) {
 func messageOf(err error) string {
 	var e *herald.Error
 	if errors.As(err, &e) {
-		return e.Message
+		return inPortal.Replace(e.Message)
 	}
 	return err.Error()
 }
@@ -148,15 +151,29 @@ func optionalID(name, text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// momentLayouts are the forms of a time in a filter. Without a zone it is in UTC, as on the pages without a script.
-var momentLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"}
+// momentLayouts are the forms of a time in a filter, and momentZones those of the zone behind it. Without a zone it is in UTC,
+// as on the pages without a script; with scripts, the field gets the reader's.
+var (
+	momentLayouts = []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
+	momentZones   = []string{"Z07:00", " Z07:00", " UTC", ""}
+)
+
+// parseTime parses a time, and reports whether it has a zone, and whether it is a time at all.
+func parseTime(text string) (at time.Time, zoned, known bool) {
+	for _, zone := range momentZones {
+		for _, layout := range momentLayouts {
+			if at, err := time.Parse(layout+zone, text); err == nil && at.Year() > 0 && at.Year() < 9999 {
+				return at.UTC(), zone != "", true
+			}
+		}
+	}
+	return time.Time{}, false, false
+}
 
 // parseMoment parses a time, or a duration such as 2h or 3d, which means so long ago.
 func parseMoment(text string, now time.Time) (time.Time, error) {
-	for _, layout := range momentLayouts {
-		if at, err := time.Parse(layout, text); err == nil && at.Year() > 0 && at.Year() < 9999 {
-			return at.UTC(), nil
-		}
+	if at, _, known := parseTime(text); known {
+		return at, nil
 	}
 	duration := text
 	days, isDays := strings.CutSuffix(text, "d")
@@ -168,7 +185,7 @@ func parseMoment(text string, now time.Time) (time.Time, error) {
 		ago *= 24
 	}
 	if err != nil || ago < 0 {
-		return time.Time{}, herald.Invalid("", "%.80q is no time such as 2026-11-23 09:00, and no duration such as 2h or 3d.", text)
+		return time.Time{}, herald.Invalid("", "%.80q is no time such as 2026-11-23 09:00 or 2026-11-23 09:00 +01:00, and no duration such as 2h or 3d.", text)
 	}
 	return now.Add(-ago), nil
 }

@@ -142,6 +142,10 @@ func TestOperatorSavesEventTypes(t *testing.T) {
 		!strings.Contains(text, "The example meets the schema.") || !strings.Contains(text, "“Paid 3.”") || len(f.changed) > 0 {
 		t.Errorf("checking: status %d, done %q\n%s", code, f.changed, text)
 	}
+	has(t, f.page(session, http.StatusOK, eventTypePath), `hx-trigger="input delay:600ms" hx-vals='{"do":"check"}' hx-target="#check"`, `<div id="check" role="status"></div>`)
+	if _, text := post(url.Values{"name": {"x"}, "schema": {"{"}, "do": {"check"}}); !strings.Contains(text, `<div id="check" role="status"><div class="banner wait">`) || !strings.Contains(text, "<li>This is not JSON") {
+		t.Errorf("a check while one types does not say what is wrong:\n%s", text)
+	}
 	for what, test := range map[string]struct {
 		values url.Values
 		want   string

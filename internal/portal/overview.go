@@ -39,6 +39,18 @@ type overviewView struct {
 // maxIssues is how many issues of each kind the overview lists.
 const maxIssues = 20
 
+// issueRows is how many of the open issues the overview shows: a page stays light.
+const issueRows = 10
+
+// ShownOpen are the newest open issues.
+func (o overviewView) ShownOpen() []issueRow { return o.Open[:min(len(o.Open), issueRows)] }
+
+// MoreOpen is how many others are known, and AllOpen says that there are no more than these.
+func (o overviewView) MoreOpen() int { return max(len(o.Open)-issueRows, 0) }
+
+// AllOpen reports whether Open has all open issues.
+func (o overviewView) AllOpen() bool { return len(o.Open) < maxIssues }
+
 // step is one line of the checklist, with the command that does it, and the page on which it can be done.
 type step struct {
 	Done, Next                bool // Next is the first that is not done

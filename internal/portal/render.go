@@ -146,7 +146,7 @@ func (p *portal) write(w http.ResponseWriter, r *http.Request, v visit, a answer
 		}
 	}
 	// Here, where every page goes through, so that no template can forget it.
-	shown := visible(strings.ToValidUTF8(text.String(), "\ufffd"))
+	shown := visibleHTML(strings.ToValidUTF8(text.String(), "\ufffd"))
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(shown)))
 	if a.status != 0 {
@@ -273,7 +273,7 @@ func (p *portal) failure(r *http.Request, v visit, err error) answer {
 		return seeOther("%ssign-in?next=%s", Path, url.QueryEscape(next))
 	}
 	known, status, correlationID := api.RecordError(r, err)
-	show := problem{Title: problemTitles[status], Text: known.Message, Back: Path}
+	show := problem{Title: problemTitles[status], Text: inPortal.Replace(known.Message), Back: Path}
 	if v.client.ID != (client{}).ID {
 		show.Back = v.client.path("")
 	}

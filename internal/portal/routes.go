@@ -86,6 +86,7 @@ func (p *portal) routes() []route {
 		{"POST " + clientPath + "/deliveries/{delivery}/retry", ofClient, p.retry},
 		{"GET " + clientPath + "/deliveries/{delivery}/cancel", ofClient, p.askCancel},
 		{"POST " + clientPath + "/deliveries/{delivery}/cancel", ofClient, p.cancel},
+		{"GET " + clientPath + "/issues/{issue}/acknowledge", ofClient, p.askNote},
 		{"POST " + clientPath + "/issues/{issue}/acknowledge", ofClient, p.acknowledge},
 		{"GET " + clientPath + "/issues/{issue}/recover", ofClient, p.askRecover},
 		{"POST " + clientPath + "/issues/{issue}/recover", ofClient, p.recoverFailed},

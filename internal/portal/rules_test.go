@@ -79,7 +79,7 @@ func TestFormSaysWhatARuleWouldHaveMatched(t *testing.T) {
 			t.Errorf("%s: status %d, did %v", target, w.Code, f.changed)
 		}
 		has(t, w.Body.String(), "would have matched 1 of 40 events", `href="`+of(acme, "/events/"+eventID(acme).String())+`"`, `value="sync failed"`, `value="https://a.example/x"`,
-			`formaction="`+of(acme, target)+`#preview"`, `id="preview"`)
+			`formaction="`+of(acme, target)+`#preview"`, `id="preview"`, `hx-trigger="input delay:800ms" hx-vals='{"preview":"yes"}' hx-target="#preview"`)
 		if len(f.previewed) != 1 || f.previewed[0].Type != "Sync Failed" || f.previewed[0].ClientID != acme {
 			t.Errorf("%s previewed %+v", target, f.previewed)
 		}

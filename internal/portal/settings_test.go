@@ -57,6 +57,9 @@ func TestWrongRuleIsSaidBesideItsFields(t *testing.T) {
 		if w.Code != http.StatusUnprocessableEntity || len(f.changed) != 0 {
 			t.Errorf("%s: status %d, did %v", target, w.Code, f.changed)
 		}
+		if strings.Contains(text, "GET /") {
+			t.Errorf("%s speaks of calls of the API", target)
+		}
 		has(t, text, "4 fields are not right. Nothing was saved.", `role="alert"`, "Did you mean", "Sync Failed", `value="Sync Faild"`, `value="ftp://x"`, "nobody</textarea>", `value="x&lt;y"`)
 		for _, name := range []string{"type", "webhook", "emails", "companyId"} {
 			has(t, text, `<a href="#`+name+`"`, `id="`+name+`-error"`, `aria-invalid="true" aria-describedby="`+name+`-error `+name+`-hint"`)

@@ -81,7 +81,7 @@ func (p *portal) refuse(r *http.Request, text string) (status int, said string, 
 		return http.StatusUnauthorized, text, 0
 	}
 	hold(r.Context(), min(wait, maxHold))
-	return http.StatusTooManyRequests, "Too many wrong keys came from your address. Wait " + span(wait) + ", and try again.", wait
+	return http.StatusTooManyRequests, "Too many keys and links that cannot be used came from your address. Wait " + span(wait) + ", and try again.", wait
 }
 
 // hold waits.

@@ -122,7 +122,7 @@ func (p *portal) clientOf(ctx context.Context, text string, session herald.Sessi
 	return client{id, found.Profile.Name}, err
 }
 
-// readForm reads a posted form of at most maxForm bytes.
+// readForm reads a posted form of at most maxForm bytes. Lines end with a line feed, as in what was typed.
 func readForm(w http.ResponseWriter, r *http.Request) error {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind != "application/x-www-form-urlencoded" && r.ContentLength != 0 {
@@ -136,6 +136,9 @@ func readForm(w http.ResponseWriter, r *http.Request) error {
 		return herald.Errorf(herald.CodeInvalid, "The form cannot be read: %v.", err)
 	}
 	for name, values := range r.PostForm {
+		for i, text := range values { // browsers end every line of a text area with CR and LF
+			values[i] = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+		}
 		if slices.ContainsFunc(append(values, name), func(text string) bool { return !api.IsText(text) }) {
 			return herald.Errorf(herald.CodeInvalid, "The form has a text with U+0000, or that is not UTF-8.")
 		}

@@ -7,6 +7,10 @@ import (
 	"herald"
 )
 
+// inPortal replaces what a message tells to do with the API by what to do in the portal.
+var inPortal = strings.NewReplacer(" GET /eventTypes lists those there are.", " The catalogue lists those there are.",
+	"DELETE /unsubscribed/{address} allows mail again", "the page Mail of the settings allows mail again")
+
 // resultOf returns the result of an attempt in a word or two, for a list.
 func resultOf(status int, last, own herald.Reason) string {
 	reason := last

@@ -60,6 +60,23 @@ document.addEventListener("keydown", (event) => {
   if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
 });
 
+// On paper is all of a delivery: what its page does not have is asked for when it is printed. Only a synchronous request is in time.
+let folded;
+addEventListener("beforeprint", () => {
+  const link = document.querySelector("[data-print]"), ask = new XMLHttpRequest();
+  if (!link) return;
+  try { ask.open("GET", link.href, false); ask.send(); } catch { return; }
+  const whole = new DOMParser().parseFromString(ask.responseText, "text/html").querySelector("#attempt")?.closest("main");
+  if (!whole) return;
+  folded = document.querySelector("main");
+  folded.replaceWith(document.adoptNode(whole));
+  writeTimes(whole);
+});
+addEventListener("afterprint", () => {
+  if (folded) document.querySelector("main").replaceWith(folded);
+  folded = null;
+});
+
 // A notice is for this once: a reload does not repeat it.
 const here = new URL(location.href);
 if (here.searchParams.has("notice")) {

@@ -18,5 +18,7 @@ export function enableDialogs() {
     document.body.append(dialog);
     dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
     dialog.showModal();
+    // Enter in a dialog that has just opened changes nothing.
+    dialog.querySelector("textarea, [data-close]")?.focus();
   });
 }

@@ -16,7 +16,7 @@ function ago(at, now) {
 const offset = Number(document.documentElement.dataset.now || Date.now()) - Date.now();
 
 function relative(time) {
-  const text = ago(Date.parse(time.dateTime), Date.now() + offset);
+  const now = Date.now() + offset, at = Date.parse(time.dateTime), text = ago("next" in time.dataset ? Math.max(at, now) : at, now);
   if (time.textContent !== text) time.textContent = text;
 }
 
@@ -26,8 +26,34 @@ export function writeTimes(root) {
     if (time.hasAttribute("data-exact")) time.textContent = text;
     else relative(time);
     time.title = text;
+    if (time.closest("a, button, summary")) continue;
+    time.tabIndex = 0;
+    time.setAttribute("role", "button");
+    time.dataset.copy = time.dateTime;
   }
+  for (const zone of root.querySelectorAll("[data-zone]")) zone.textContent = `your time, ${exact.formatToParts().find((part) => part.type === "timeZoneName").value}`;
 }
+
+// A time that has the focus shows the exact one.
+const shown = document.createElement("div");
+shown.className = "toast exact";
+document.addEventListener("focusin", ({ target }) => {
+  if (!target.matches("time:not([data-exact]):focus-visible")) { shown.remove(); return; }
+  const at = target.getBoundingClientRect();
+  shown.textContent = target.title;
+  document.querySelector("main").append(shown);
+  shown.style.left = `${scrollX + Math.max(8, Math.min(at.left, document.documentElement.clientWidth - shown.offsetWidth - 8))}px`;
+  shown.style.top = `${scrollY + at.bottom + 4}px`;
+});
+document.addEventListener("focusout", () => shown.remove());
+
+// A time in a filter is in the reader's zone. The address says which that is, so that a link shows the same list to everybody.
+document.addEventListener("change", ({ target }) => {
+  const typed = target.matches("[data-moment]") && target.value.trim().match(/^(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?))?$/);
+  const time = typed?.[2] ?? "00:00", minutes = -new Date(`${typed?.[1]}T${time}`).getTimezoneOffset();
+  if (isNaN(minutes)) return;
+  target.value = `${typed[1]} ${time} ${minutes < 0 ? "-" : "+"}${new Date(Math.abs(minutes) * 6e4).toISOString().slice(11, 16)}`;
+}, true);
 
 setInterval(() => {
   if (!document.hidden) for (const time of document.querySelectorAll("time[datetime]:not([data-exact])")) relative(time);

@@ -166,6 +166,12 @@ func (tab *Tab) Look(width int, scheme string) {
 	command(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 }
 
+// Zone sets the time zone of the next pages, such as Asia/Kolkata.
+func (tab *Tab) Zone(name string) {
+	tab.t.Helper()
+	command(tab, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
+}
+
 // Print shows pages as they are printed, in light colours, until the next Look.
 func (tab *Tab) Print() {
 	tab.t.Helper()

@@ -2,14 +2,18 @@ package browser_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"herald"
 	"herald/client"
+	"herald/internal/app"
 	"herald/internal/test/browser"
 )
 
@@ -59,6 +63,47 @@ func TestPrintedDeliveryIsWhole(t *testing.T) {
 			t.Errorf("the paper is %s", ground)
 		}
 	}
+}
+
+// TestPrintingShowsWhatIsFolded: whoever prints the page of a delivery gets all attempts and all lines, and then sees the page as it was.
+func TestPrintingShowsWhatIsFolded(t *testing.T) {
+	s := startService(t, func(c *app.Config) { c.RetrySchedule = []time.Duration{time.Millisecond, time.Millisecond} })
+	a := s.account("Acme")
+	var n atomic.Int32
+	a.rule("Sync Failed", receiver(t, func(w http.ResponseWriter, r *http.Request) {
+		answers(http.StatusServiceUnavailable, strings.Repeat("a line\n", 1000)+fmt.Sprintf("the end of answer %d \x00\xff", n.Add(1)))(w, r)
+	}), uuid.Nil)
+	a.publish(companies[0])
+	failed := pick(a.attempted(3), herald.Failed)
+	tab := s.signedIn(t, a.APIKey)
+	tab.Look(1440, "light")
+	tab.Open(a.path("/deliveries/"+failed.ID.String()), http.StatusOK)
+	before := tab.Text("main")
+	if strings.Contains(before, "the end of answer") {
+		t.Fatal("nothing is folded")
+	}
+	tab.Print()
+	browser.Ask[bool](tab, `dispatchEvent(new Event("beforeprint"))`)
+	if found := browser.Ask[[]string](tab, hidden); len(found) > 0 {
+		t.Error(strings.Join(found, "\n"))
+	}
+	paper := tab.Text("main")
+	for n := 1; n <= failed.AttemptCount; n++ {
+		if !strings.Contains(paper, fmt.Sprintf("the end of answer %d", n)) || !strings.Contains(paper, fmt.Sprintf("Attempt %d", n)) {
+			t.Errorf("the paper does not have all of attempt %d of %d", n, failed.AttemptCount)
+		}
+	}
+	if !strings.Contains(paper, "Each \ufffd stands for what is not kept as it came") {
+		t.Error("the paper does not say that bytes were replaced")
+	}
+	browser.Ask[bool](tab, `dispatchEvent(new Event("afterprint"))`)
+	tab.Look(1440, "light")
+	if after := tab.Text("main"); after != before {
+		t.Errorf("after printing the page has\n%s\nnot\n%s", after, before)
+	}
+	tab.Open(a.path("/deliveries/"+failed.ID.String()+"?all=print"), http.StatusOK)
+	accessible(t, tab, "all of a delivery")
+	fits(t, tab, "all of a delivery")
 }
 
 // usable selects what can be used, and rows that lie under the pointer.
@@ -116,6 +161,59 @@ func TestContrastOnHoverAndFocus(t *testing.T) {
 				}
 			}
 			tab.Force(usable)
+		}
+	}
+}
+
+// loose lists what is not as it should be in a page whose details are all open: targets that are too small, heads that stand
+// elsewhere than their values, and heads that are broken within a word.
+const loose = `(() => {
+	const found = [], name = (e) => e.outerHTML.slice(0, 100);
+	for (const e of document.querySelectorAll("main details:not(.menu)")) e.open = true;
+	for (const e of document.querySelectorAll("main :is(.card > header a, summary, .rows td a:not(.whole), .facts a, .more a, .trail a)")) {
+		const box = e.getBoundingClientRect();
+		if (e.checkVisibility() && box.height < 24) found.push(box.height + " px high: " + name(e));
+	}
+	for (const table of document.querySelectorAll("main table")) for (const row of [...table.tBodies[0].rows].slice(0, 3)) for (const [i, cell] of [...row.cells].entries()) {
+		const head = table.tHead?.rows[0].cells[i], side = (e) => getComputedStyle(e).textAlign.replace("start", "left").replace("end", "right");
+		if (head && getComputedStyle(table.tHead).position !== "absolute" && head.checkVisibility() && head.textContent && !head.querySelector(":scope > .visually-hidden") && row.cells.length === table.tHead.rows[0].cells.length && side(head) !== side(cell)) found.push("a head stands elsewhere: " + name(head) + name(cell));
+	}
+	for (const head of document.querySelectorAll("main th")) for (const text of head.childNodes) {
+		if (text.nodeType !== Node.TEXT_NODE || !head.checkVisibility()) continue;
+		for (const word of text.data.matchAll(/[^\s-]{2,13}/g)) {
+			const range = document.createRange();
+			range.setStart(text, word.index);
+			range.setEnd(text, word.index + word[0].length);
+			if (range.getClientRects().length > 1) found.push("broken: " + word[0]);
+		}
+	}
+	return found;
+})()`
+
+// TestTablesAndTargets looks at what is easily overlooked, at the widths of a screen and of phones.
+func TestTablesAndTargets(t *testing.T) {
+	s := startService(t)
+	a := s.account("Acme")
+	a.seed(t)
+	var paths []string
+	for _, d := range a.attempted(1) {
+		if at := a.path("/deliveries/" + d.ID.String()); d.AttemptCount > 1 {
+			paths = append(paths, at, at+"/compare", a.path("/events/"+d.EventID.String()))
+			break
+		}
+	}
+	if len(paths) == 0 {
+		t.Fatal("no delivery was attempted twice")
+	}
+	tab := s.signedIn(t, operatorKey)
+	for _, path := range append(paths, "/portal/clients", "/portal/system", "/portal/event-types", a.path(""), a.path("/deliveries"), a.path("/events"), a.path("/rules"), a.path("/settings/keys"), a.path("/settings/audit")) {
+		for _, width := range []int{1440, 390, 320} {
+			tab.Look(width, "light")
+			tab.Open(path, http.StatusOK)
+			for _, found := range browser.Ask[[]string](tab, loose) {
+				t.Errorf("%s, %d px: %s", path, width, found)
+			}
+			fits(t, tab, fmt.Sprintf("%s, %d px, all open", path, width))
 		}
 	}
 }
