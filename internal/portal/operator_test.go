@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -107,27 +108,55 @@ func TestOperatorManagesAClient(t *testing.T) {
 func TestSystemPageSaysWhatNeedsAttention(t *testing.T) {
 	f := newFixture(t)
 	session := f.signedIn("operator")
+	issues := f.issues
+	f.issues = nil
 	if text := f.page(session, http.StatusOK, Path+"system"); !strings.Contains(text, "Nothing needs attention") || !strings.Contains(text, "not known") {
 		t.Errorf("without figures:\n%s", text)
 	}
 	due := noon.Add(-3 * time.Minute)
-	f.status = herald.Status{At: noon, Version: "1.2.3", Nodes: 2, RetentionDays: 90, Attention: []string{"https://a.example of client x has 12 deliveries pending", "no backup was taken <script>"},
+	f.status = herald.Status{At: noon, Version: "1.2.3", Nodes: 2, RetentionDays: 90, Attention: []string{"https://a.example of client " + rival.String() + " has 12 deliveries pending, the oldest since 2026-05-03T11:57:00Z", "no backup was taken <script>"},
 		Backlog: &herald.Backlog{Pending: herald.MaxBacklog, AtLeast: true, Ready: 7, OldestDue: &due}, Database: &herald.DatabaseStatus{Kind: "SQLite", Bytes: 3 << 30, Day: &herald.Growth{Bytes: -5 << 20}},
 		Clients:       []herald.ClientBacklog{{ClientID: acme, Pending: 7, OldestDue: &due}},
 		SlowReceivers: []herald.SlowReceiver{{ClientID: rival, Receiver: "https://a.example", Waiting: 12, Since: due}}}
 	text := f.page(session, http.StatusOK, Path+"system")
-	for _, want := range []string{"2 things need attention", "https://a.example of client x has 12 deliveries pending.", "No backup was taken &lt;script&gt;", "at least 20\u202f000", "3 min ago", "SQLite, 3.0 GiB", "Growth in 24 hours: −5.0 MiB; 7 days: not known yet", "90 days", "Rival", "Acme"} {
+	for _, want := range []string{"2 things need attention", `https://a.example of <a href="` + of(rival, "") + `"><bdi>Rival</bdi></a> has 12 deliveries pending, the oldest since <time datetime="2026-05-03T11:57:00.000Z"`, "No backup was taken &lt;script&gt;", "at least 20\u202f000", "3 min ago", "SQLite, 3.0 GiB", "Growth in 24 hours: −5.0 MiB; 7 days: not known yet", "90 days", "Rival", "Acme"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
 	}
-	if text := f.page(session, http.StatusOK, Path+"clients"); strings.Count(text, "1 receiver fails") != 2 {
+	f.issues = issues
+	if text := f.page(session, http.StatusOK, Path+"clients"); strings.Count(text, "1 receiver fails") != 4 {
 		t.Errorf("the list of clients does not say whose receivers fail:\n%s", text)
 	}
 	f.issues = nil
 	if text := f.page(session, http.StatusOK, Path+"clients"); !strings.Contains(text, "Behind") || !strings.Contains(text, "Not known") {
 		t.Errorf("the list of clients does not say who is behind:\n%s", text)
 	}
+}
+
+// TestOperatorSeesForWhomItFails: clients with failing receivers are the first in the list, however old they are, and the
+// system page has each receiver with its client, reason and last delivery.
+func TestOperatorSeesForWhomItFails(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("operator")
+	for range clientPage + 10 {
+		f.clients = append(f.clients, herald.Client{ID: uuid.New(), Profile: herald.Profile{Name: "Fine"}})
+	}
+	text := f.page(session, http.StatusOK, Path+"clients")
+	_, urgent, _ := strings.Cut(text, "Failing or behind")
+	urgent, _, _ = strings.Cut(urgent, "</section>")
+	has(t, urgent, "Acme", "Rival", "1 receiver fails")
+	if strings.Contains(urgent, "Fine") {
+		t.Errorf("healthy clients are among those that fail:\n%s", urgent)
+	}
+	text = f.page(session, http.StatusOK, Path+"system")
+	has(t, text, "2 receivers of 2 clients fail.", f.issues[0].Receiver, "Its last answer was 401", "Acme", of(acme, "/deliveries/"+deliveryID(acme).String()))
+	for n := range 2 * maxUrgent {
+		f.issues = append(f.issues, herald.Issue{ID: uuid.New(), ClientID: uuid.New(), Receiver: "https://" + strconv.Itoa(n) + ".example", State: herald.IssueOpen})
+	}
+	has(t, f.page(session, http.StatusOK, Path+"clients"), "and 22 more", "a deleted client")
+	has(t, f.page(session, http.StatusOK, Path+"system"), "and 22 more", "42 receivers of 42 clients fail.")
+	f.page(session, http.StatusOK, Path+"clients?search=Fine")
 }
 
 func TestOperatorSavesEventTypes(t *testing.T) {
