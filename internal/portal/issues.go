@@ -2,7 +2,6 @@ package portal
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -150,9 +149,6 @@ func (n atLeast) String() string {
 
 // recoveredRows is how far the deliveries of each state are counted after a recovery.
 const recoveredRows = 100
-
-// Version changes with what the page shows.
-func (r recoveryView) Version() string { return fmt.Sprint(r.Waiting, r.Again) }
 
 // Arrived reports whether all deliveries have arrived.
 func (r recoveryView) Arrived() bool {
