@@ -178,7 +178,11 @@ func (p *portal) receivers(ctx context.Context, v visit, open, ended []issueRow)
 		row := receiverRow{Statistics: s, Issue: failing[s.Receiver]}
 		if s.Receiver != herald.OtherReceivers {
 			row.Unused = row.Issue == nil && s.LastSuccess.Before(unused[s.Receiver])
-			row.Href = listOf(v, map[string][]string{"receiver": {s.Receiver}}).location
+			address := s.Receiver
+			if strings.Contains(address, "://") {
+				address += herald.AnyQuery
+			}
+			row.Href = listOf(v, map[string][]string{"receiver": {address}}).location
 		}
 		rows = append(rows, row)
 	}

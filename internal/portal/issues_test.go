@@ -24,7 +24,7 @@ func TestOverviewSaysWhoFailsAndWhy(t *testing.T) {
 		{Receiver: "https://" + acme.String() + ".example/hook", Counts: herald.Counts{Deliveries: herald.DeliveryCounts{Delivered: 1, Failed: 3}}},
 		{Receiver: herald.OtherReceivers}}
 	text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, ""))
-	for _, want := range []string{"1 of 3 receivers is failing: its last answer was 401.", ": its last answer was 401.", "3 deliveries failed for good", "/recover\">Recover…", "99.9 %", "25 %", "48 delivered, 24 failed", "<title>23 h ago: 2 delivered, 1 failed</title>", "All others"} {
+	for _, want := range []string{"1 of 3 receivers is failing: its last answer was 401.", ": its last answer was 401.", "3 deliveries failed for good", "/recover\">Recover…", "99.9 %", "25 %", "48 delivered, 24 failed", "A row is an address with every query", url.QueryEscape("https://fine.example/hook?*"), "<title>23 h ago: 2 delivered, 1 failed</title>", "All others"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the overview does not say %q:\n%s", want, text)
 		}
@@ -116,6 +116,21 @@ func TestWhatFailedIsThatOfTheIssue(t *testing.T) {
 	want := herald.DeliveryFilter{State: new(herald.Failed), Receiver: i.Receiver, Reason: i.Reason, Since: i.RecoveryFilter.Since, Until: end, Limit: deliveryPage + 1}
 	if diff := cmp.Diff(want, f.filter); diff != "" {
 		t.Errorf("what failed is asked for by (-want +got):\n%s", diff)
+	}
+}
+
+// TestRowStandsForAllItsAddresses: of addresses that differ in their query, some fail while others answer.
+func TestRowStandsForAllItsAddresses(t *testing.T) {
+	issue := &issueRow{Issue: herald.Issue{Failed: 1, LastAt: noon.Add(-time.Minute)}}
+	for want, row := range map[string]receiverRow{
+		"Failing in part":   {Issue: issue, Statistics: herald.Statistics{Counts: herald.Counts{LastSuccess: noon}}},
+		"Failing":           {Issue: issue, Statistics: herald.Statistics{Counts: herald.Counts{LastSuccess: noon.Add(-time.Hour)}}},
+		"Not used any more": {Unused: true}, "No success yet": {},
+		"Answering": {Statistics: herald.Statistics{Counts: herald.Counts{LastSuccess: noon}}},
+	} {
+		if got := row.State().Word; got != want {
+			t.Errorf("%+v is %q, want %q", row, got, want)
+		}
 	}
 }
 
