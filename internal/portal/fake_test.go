@@ -386,7 +386,7 @@ func (f *fake) Statistics(_ context.Context, filter herald.StatisticsFilter) (fo
 	return found, false, f.fail
 }
 
-func (f *fake) RecordView(_ context.Context, _ herald.Caller, _ string, client uuid.UUID, page string) error {
+func (f *fake) RecordView(_ context.Context, _ herald.Caller, _ string, client uuid.UUID, page, _ string) error {
 	f.views = append(f.views, client.String()+" "+page)
 	return f.fail
 }

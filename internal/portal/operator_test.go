@@ -25,7 +25,11 @@ func TestOperatorsViewsAreRecorded(t *testing.T) {
 		if at.scope != ofClient || method != http.MethodGet || at.pattern == livePattern {
 			continue
 		}
-		if view := acme.String() + " " + pageKind(at.pattern); !slices.Contains(want, view) {
+		page := strings.NewReplacer("{delivery}", deliveryID(acme).String(), "{event}", eventID(acme).String()).Replace(pageKind(at.pattern))
+		if page != pageKind(at.pattern) {
+			page = strings.ReplaceAll(page, "{n}", "1")
+		}
+		if view := acme.String() + " " + page; !slices.Contains(want, view) {
 			want = append(want, view)
 		}
 		for range 2 {
@@ -33,8 +37,15 @@ func TestOperatorsViewsAreRecorded(t *testing.T) {
 			f.request(own, method, target, nil)
 		}
 	}
-	if !slices.Equal(f.views, want) || !slices.Contains(want, acme.String()+" /deliveries/{delivery}/attempts/{n}/body") {
+	if !slices.Equal(f.views, want) || !slices.Contains(want, acme.String()+" /deliveries/"+deliveryID(acme).String()+"/attempts/1/body") {
 		t.Errorf("recorded %q\nwant %q", f.views, want)
+	}
+	f.views = nil
+	for _, page := range []string{"/deliveries/%3Cscript%3E/body", "/deliveries/" + strings.ToUpper(deliveryID(acme).String()) + "/body", "/deliveries/x/attempts/y/body"} {
+		f.request(session, http.MethodGet, of(acme, page), nil)
+	}
+	if len(f.views) != 2 || strings.Contains(strings.Join(f.views, ""), "<") || !strings.HasSuffix(f.views[0], " /deliveries/{delivery}/body") {
+		t.Errorf("what is no id: recorded %q", f.views)
 	}
 	f.views = nil
 	f.page(f.signedIn("operator"), http.StatusOK, of(acme, "/deliveries"))
@@ -45,6 +56,19 @@ func TestOperatorsViewsAreRecorded(t *testing.T) {
 	f.fail = herald.Errorf(herald.CodeUnavailable, "The database does not take requests right now.")
 	if text := f.page(f.signedIn("operator"), http.StatusServiceUnavailable, of(acme, "/deliveries/"+deliveryID(acme).String())); strings.Contains(text, "secret of") {
 		t.Error("a page is shown that is not on record")
+	}
+}
+
+// TestAuditLogSaysWhatTheOperatorLookedAt: each page by its name or path, with a link if it is one page.
+func TestAuditLogSaysWhatTheOperatorLookedAt(t *testing.T) {
+	v := visit{client: client{ID: acme}}
+	body := "/deliveries/" + deliveryID(acme).String() + "/body"
+	for path, want := range map[string][2]string{"/": {"Overview", of(acme, "")}, "/deliveries": {"Deliveries", of(acme, "/deliveries")}, body: {body, of(acme, body)},
+		"/rules/{rule}": {"/rules/{rule}", ""}} {
+		row := rowOf(v, herald.Change{Action: herald.ClientViewed, Subject: path}, nil)
+		if got := [2]string{row.Subject, row.Href}; got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
 	}
 }
 
