@@ -43,8 +43,9 @@ func filled(t *testing.T, pattern string, values map[string]string) (method, tar
 
 // goodForms are forms that are taken, by the end of the route. Others take an empty one.
 var goodForms = map[string]url.Values{
-	"/inbox": {"answer": {"503"}, "retryAfter": {"30"}},
-	"/rules": {"type": {"Sync Failed"}}, "/rules/{rule}/edit": {"type": {"Sync Failed"}}, "/settings": {"name": {"Acme"}},
+	"/settings/notifications": {"failingAfterMinutes": {"10"}, "mailboxes": {"ops@acme.example"}},
+	"/inbox":                  {"answer": {"503"}, "retryAfter": {"30"}},
+	"/rules":                  {"type": {"Sync Failed"}}, "/rules/{rule}/edit": {"type": {"Sync Failed"}}, "/settings": {"name": {"Acme"}},
 	"/settings/security": {"scheme": {"none"}}, "/settings/mail": {"address": {"reader@" + acme.String() + ".example"}},
 }
 
