@@ -90,7 +90,7 @@ function lose() {
 // busy is true while the visitor reads or chooses something that a change would disturb.
 function busy() {
   const chosen = getSelection();
-  return document.querySelector("dialog[open], details.menu[open], .htmx-request") ||
+  return document.querySelector("dialog[open], details.menu[open], .htmx-request, main :active") ||
     chosen && !chosen.isCollapsed || document.activeElement.closest("main form input, main form select") ||
     find()?.dataset.live === "page" && [...document.querySelectorAll("main input, main textarea")].some((one) => one.value !== one.defaultValue);
 }
