@@ -51,8 +51,9 @@ const (
 	DeliveriesRecovered Action = "deliveries.recovered" // the subject is the first of the new deliveries
 	DeliveryRetried     Action = "delivery.retried"
 	PortalLinkCreated   Action = "portalLink.created"
-	// ClientViewed: the operator has opened a client's page in the portal. The subject is the kind of page, such
-	// as /deliveries/{delivery}/body. There is one entry for each kind and session.
+	// ClientViewed: the operator has opened a client's page in the portal. The subject is the page's
+	// path below the client's, with the ids of a delivery or an event, or else its kind, such as /rules/{rule}. There is
+	// one entry for each page and session.
 	ClientViewed      Action = "client.viewed"
 	IssueAcknowledged Action = "issue.acknowledged"
 	NotificationsSet  Action = "notifications.set"

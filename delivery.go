@@ -173,10 +173,13 @@ type Delivery struct {
 	RepeatedBy uuid.UUID `json:"repeatedBy,omitzero" doc:"The newest delivery that repeats this one."`
 }
 
+// AnyQuery at the end of a filter's address selects it with every query: https://a.example/hook?*.
+const AnyQuery = "?*"
+
 // DeliveryFilter selects deliveries. A member with the zero value selects all.
 type DeliveryFilter struct {
 	State    *State
-	Receiver string // the whole address
+	Receiver string // the whole address; one that ends in AnyQuery stands for it with every query and fragment, and without
 	Type     string // canonical name of the event type
 	Company  uuid.UUID
 	Alert    uuid.UUID

@@ -38,9 +38,9 @@ const (
 // Issue is the failing deliveries of one receiver of a client with one reason:
 //
 //	the 2nd failing attempt in a row, ──▶ open ──a delivery to the receiver──▶ ended
-//	or a delivery that failed for good              succeeds
+//	or a delivery that failed for good              succeeds, or it is not used any more
 //
-// A failure after the end is a new issue. Reasons that are no fault of the receiver begin none
+// A receiver is used while a rule sends to it or a delivery to it is pending. A failure after the end is a new issue. Reasons that are no fault of the receiver begin none
 // while the delivery waits: a fault of this service, a wait for consent or for a turn, a cut-off
 // attempt. Deliveries of Herald's own events about receivers have issues of their own.
 type Issue struct {
@@ -54,7 +54,9 @@ type Issue struct {
 	State        IssueState `json:"state"`
 	BeganAt      time.Time  `json:"beganAt" doc:"When the first failing attempt was recorded."`
 	LastAt       time.Time  `json:"lastAt" doc:"When the last failing attempt was recorded."`
-	EndedAt      time.Time  `json:"endedAt,omitzero" doc:"When a delivery to the receiver succeeded; absent while the issue is open."`
+	EndedAt      time.Time  `json:"endedAt,omitzero" doc:"When a delivery to the receiver succeeded, or it was not used any more; absent while the issue is open."`
+	// Unused says that the issue ended because no rule sends to the receiver any more and nothing was pending to it.
+	Unused bool `json:"unused,omitempty" doc:"Whether it ended because no rule sends to the receiver any more, and nothing was pending to it."`
 	// Attempts and Failed count from BeganAt on.
 	Attempts int `json:"failingAttempts" doc:"How many attempts failed."`
 	Failed   int `json:"failedDeliveries" doc:"How many deliveries failed for good. The others wait for a retry."`

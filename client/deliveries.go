@@ -26,7 +26,7 @@ type DeliveryFilter struct {
 	Cursor
 	// State is pending, delivered, failed or cancelled.
 	State    string
-	Receiver string // the whole address
+	Receiver string // the whole address; one that ends in herald.AnyQuery stands for it with every query
 	Type     string // of the event
 	Company  uuid.UUID
 	Alert    uuid.UUID

@@ -24,7 +24,7 @@ type issuesCommand struct {
 
 var issueColumns = []cli.Column[herald.Issue]{
 	{Head: "ID", Cell: func(i herald.Issue) string { return cli.ID(i.ID) }},
-	{Head: "STATE", Cell: func(i herald.Issue) string { return string(i.State) }},
+	{Head: "STATE", Cell: issueState},
 	{Head: "BEGAN", Cell: func(i herald.Issue) string { return cli.Time(i.BeganAt) }},
 	{Head: "LAST", Cell: func(i herald.Issue) string { return cli.Time(i.LastAt) }},
 	{Head: "ENDED", Cell: func(i herald.Issue) string { return cli.Time(i.EndedAt) }},
@@ -41,6 +41,13 @@ var issueColumns = []cli.Column[herald.Issue]{
 		}
 		return i.Acknowledged.Note
 	}},
+}
+
+func issueState(i herald.Issue) string {
+	if i.Unused {
+		return string(i.State) + " (unused)"
+	}
+	return string(i.State)
 }
 
 func issueReason(i herald.Issue) string {

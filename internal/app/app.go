@@ -287,6 +287,7 @@ func (a *App) startMaintenance(r *resealer) {
 		{"add to the statistics", a.store.FoldStatistics, statisticsInterval},
 		{"bring forward what is due too late", a.pullBack(), maintenanceInterval},
 		{"tell clients of failing receivers", a.notifier.Step, maintenanceInterval},
+		{"end issues of unused receivers", a.store.EndUnusedIssues, maintenanceInterval},
 		{"delete old issues", a.store.ExpireIssues, expireInterval},
 		{"repair digests", a.store.RepairDigests, maintenanceInterval},
 		{"delete expired idempotency keys", a.store.ExpireIdempotencyKeys, expireInterval},

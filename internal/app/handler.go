@@ -122,7 +122,7 @@ func (a *App) registerPortal(mux *http.ServeMux, keys *api.Auth, publisher porta
 		Alerts: a.store, Profiles: a.store, APIKeys: a.store, Mailboxes: a.store, CheckURL: p.guard.CheckURL,
 		Catalogue: p.clients.Catalogue, Secure: a.config.secure(), FrameAncestors: a.config.PortalFrameAncestors,
 		Now: a.clock.Now, Version: a.config.Version,
-		Live: a.live, Issues: a.store, Recoverer: p.control, Statistics: a.store,
+		Live: a.live, Issues: a.store, Recoverer: p.control, Statistics: a.store, Notifications: a.store,
 		Operator: portal.Operator{Views: a.store, Clients: a.store, EventTypes: a.store, Status: a.status, LinkURL: a.portalURL()},
 	})
 }

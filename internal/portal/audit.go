@@ -166,10 +166,26 @@ func rowOf(v visit, c herald.Change, keys map[uuid.UUID]string) changeRow {
 		}
 	case "apiKey", "client":
 		row.Subject = nameIn(c, "name")
+		if c.Action == herald.ClientViewed {
+			row.Subject, row.Href = viewedPage(v, c.Subject)
+		}
 	case "mailbox":
 		row.Subject = c.Subject
 	}
 	return row
+}
+
+// viewedPage returns the name of a page that the operator opened, and its address if it is one page.
+func viewedPage(v visit, path string) (name, href string) {
+	if at := strings.TrimSuffix(path, "/"); !strings.Contains(path, "{") {
+		href = v.client.path(at)
+		for _, item := range navigation {
+			if item.Path == at {
+				return item.Name, href
+			}
+		}
+	}
+	return path, href
 }
 
 // nameIn returns a text of a change's record, after it or, if there is none, before.

@@ -108,11 +108,13 @@ func said(a herald.AttemptCounts) string {
 	return strings.Join(parts, ", ")
 }
 
-// receiverRow is a receiver on the overview.
+// receiverRow is a receiver on the overview: all addresses that differ only in their query.
 type receiverRow struct {
 	herald.Statistics
 	Href  string
-	Issue *issueRow // the newest open issue of the receiver
+	Issue *issueRow // the newest open issue of the receiver; of those in which deliveries failed, if there is one
+	// Unused says that no rule sends to it any more.
+	Unused bool
 }
 
 // Name is the receiver as people read it.
@@ -137,44 +139,55 @@ func rateOf(d herald.DeliveryCounts) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", 100*rate), ".0") + " %"
 }
 
-// State is the receiver's badge.
+// State is the receiver's badge. Of several addresses some may fail while others answer.
 func (r receiverRow) State() badge {
 	switch {
+	case r.Issue != nil && r.LastSuccess.After(r.Issue.LastAt):
+		return badge{"wait", "warn", "Failing in part"}
 	case r.Issue != nil && r.Issue.Failed > 0:
 		return badge{"bad", "cross", "Failing"}
 	case r.Issue != nil:
 		return badge{"wait", "retry", "Retrying"}
+	case r.Unused:
+		return badge{"off", "stop", "Not used any more"}
 	case r.LastSuccess.IsZero():
 		return badge{"off", "question", "No success yet"}
 	}
 	return badge{"good", "check", "Answering"}
 }
 
-// receivers returns the receivers of the last days, the failing ones first, and how many there are.
-func (p *portal) receivers(ctx context.Context, v visit, open []issueRow) (rows []receiverRow, total int, more bool, err error) {
+// receivers returns the receivers of the last days, the failing ones first. more says that there are others.
+func (p *portal) receivers(ctx context.Context, v visit, open, ended []issueRow) (rows []receiverRow, more bool, err error) {
 	found, more, err := p.ofReceivers(ctx, v.client.ID, maxReceivers)
 	if err != nil {
-		return nil, 0, false, err
+		return nil, false, err
 	}
-	failing := make(map[string]*issueRow)
+	failing, unused := make(map[string]*issueRow), make(map[string]time.Time)
 	for n := range open {
-		if name := herald.ReceiverOf(open[n].Receiver); failing[name] == nil && open[n].Receiver != "" {
+		name := herald.ReceiverOf(open[n].Receiver)
+		if known := failing[name]; open[n].Receiver != "" && (known == nil || known.Failed == 0 && open[n].Failed > 0) {
 			failing[name] = &open[n]
+		}
+	}
+	for _, i := range ended {
+		if name := herald.ReceiverOf(i.Receiver); i.Unused && unused[name].IsZero() {
+			unused[name] = i.EndedAt
 		}
 	}
 	for _, s := range found {
 		row := receiverRow{Statistics: s, Issue: failing[s.Receiver]}
 		if s.Receiver != herald.OtherReceivers {
+			row.Unused = row.Issue == nil && s.LastSuccess.Before(unused[s.Receiver])
 			address := s.Receiver
-			if row.Issue != nil {
-				address = row.Issue.Receiver
+			if strings.Contains(address, "://") {
+				address += herald.AnyQuery
 			}
 			row.Href = listOf(v, map[string][]string{"receiver": {address}}).location
 		}
 		rows = append(rows, row)
 	}
 	slices.SortStableFunc(rows, func(a, b receiverRow) int { return urgency(b) - urgency(a) })
-	return rows[:min(len(rows), receiverRows)], len(rows), more, nil
+	return rows, more, nil
 }
 
 func urgency(r receiverRow) int {

@@ -1,6 +1,8 @@
 package portal
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -30,7 +32,8 @@ type clientRow struct {
 	Pending   int
 	Counted   bool // Pending is exact
 	OldestDue *time.Time
-	Failing   int  // how many receivers fail
+	Failing   int  // how many receivers fail that nobody takes care of
+	Known     int  // how many others fail
 	Late      bool // something is due, and was not sent for longer than a minute
 }
 
@@ -39,6 +42,8 @@ func (c clientRow) State() badge {
 	switch {
 	case c.Failing > 0:
 		return badge{"bad", "cross", plural(c.Failing, "receiver fails", "receivers fail")}
+	case c.Known > 0:
+		return badge{"wait", "warn", plural(c.Known, "failing receiver is acknowledged", "failing receivers are acknowledged")}
 	case c.Late:
 		return badge{"wait", "clock", "Behind"}
 	case c.Pending > 0:
@@ -62,6 +67,9 @@ func (c client) Manage() string { return managePath(c.ID) }
 type clientListView struct {
 	Search filterField
 	Rows   []clientRow
+	// Urgent are clients of which something fails or is late, on the first page. OtherUrgent is how many more there are.
+	Urgent      []clientRow
+	OtherUrgent atLeast
 	// Older is the address of the next page, First that of the first one, on the others. Both keep the search.
 	Older, First string
 	// Partly says that the search has not come to its end, and found nothing so far.
@@ -119,7 +127,7 @@ func (p *portal) showClients(r *http.Request, form newClientForm) (answer, error
 	if err != nil {
 		return answer{}, err
 	}
-	failing, err := p.failingReceivers(r.Context())
+	failing, err := p.allFailing(r.Context())
 	if err != nil {
 		return answer{}, err
 	}
@@ -133,33 +141,91 @@ func (p *portal) showClients(r *http.Request, form newClientForm) (answer, error
 	if next != uuid.Nil {
 		list.Older, list.Partly = clientsPath(list.Search.Value, next), len(found) == 0
 	}
-	backlog := make(map[uuid.UUID]herald.ClientBacklog)
+	states := clientStates{failing, status, make(map[uuid.UUID]herald.ClientBacklog)}
 	for _, b := range status.Clients {
-		backlog[b.ClientID] = b
+		states.backlog[b.ClientID] = b
 	}
-	whole := status.Backlog != nil && !status.Backlog.AtLeast && len(status.Clients) < herald.MaxBacklogClients
 	for _, c := range found {
-		b, counted := backlog[c.ID]
-		list.Rows = append(list.Rows, clientRow{client: client{c.ID, c.Profile.Name}, Pending: b.Pending, Counted: counted || whole, Failing: len(failing[c.ID]),
-			OldestDue: b.OldestDue, Late: b.OldestDue != nil && status.At.Sub(*b.OldestDue) > lateAfter})
+		list.Rows = append(list.Rows, states.row(client{c.ID, c.Profile.Name}))
+	}
+	if after == uuid.Nil && list.Search.Value == "" {
+		if err := p.addUrgent(r.Context(), &list, states); err != nil {
+			return answer{}, err
+		}
 	}
 	return page("clients.html", "Clients", list), nil
 }
 
-// maxAllIssues is how many open issues of all clients are read for their list.
+// clientStates has what the rows of clients show.
+type clientStates struct {
+	failing failures
+	status  herald.Status
+	backlog map[uuid.UUID]herald.ClientBacklog
+}
+
+func (s clientStates) row(c client) clientRow {
+	b, counted := s.backlog[c.ID]
+	whole := s.status.Backlog != nil && !s.status.Backlog.AtLeast && len(s.status.Clients) < herald.MaxBacklogClients
+	row := clientRow{client: c, Pending: b.Pending, Counted: counted || whole, OldestDue: b.OldestDue, Late: b.OldestDue != nil && s.status.At.Sub(*b.OldestDue) > lateAfter}
+	if f := s.failing.clients[c.ID]; f != nil {
+		row.Failing, row.Known = len(f.failing), f.known
+	}
+	return row
+}
+
+// maxUrgent is how many clients are listed first because something of theirs fails or is late.
+const maxUrgent = 20
+
+// addUrgent lists the clients of which something fails or is late, those with most failing receivers first.
+func (p *portal) addUrgent(ctx context.Context, list *clientListView, states clientStates) error {
+	var urgent []clientRow
+	for id := range states.failing.clients {
+		urgent = append(urgent, states.row(client{ID: id}))
+	}
+	for id := range states.backlog {
+		if row := states.row(client{ID: id}); row.Late && states.failing.clients[id] == nil {
+			urgent = append(urgent, row)
+		}
+	}
+	slices.SortFunc(urgent, func(a, b clientRow) int {
+		return cmp.Or(b.Failing-a.Failing, b.Known-a.Known, b.Pending-a.Pending, bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	list.Urgent = urgent[:min(len(urgent), maxUrgent)]
+	list.OtherUrgent = atLeast{len(urgent) - len(list.Urgent), states.failing.part}
+	names := make(map[uuid.UUID]string)
+	for i := range list.Urgent {
+		row := &list.Urgent[i]
+		if err := p.addName(ctx, names, row.ID); err != nil {
+			return err
+		}
+		row.Name = names[row.ID]
+	}
+	return nil
+}
+
+// maxAllIssues is how many open issues of all clients are read.
 const maxAllIssues = 1000
 
-// failingReceivers returns the receivers with an open issue, by client.
-func (p *portal) failingReceivers(ctx context.Context) (map[uuid.UUID]map[string]bool, error) {
-	open, _, err := p.Issues.Issues(ctx, uuid.Nil, herald.IssueFilter{State: herald.IssueOpen, Limit: maxAllIssues})
-	failing := make(map[uuid.UUID]map[string]bool)
+// failures are the open issues of all clients.
+type failures struct {
+	open    []herald.Issue
+	clients map[uuid.UUID]*receiverHealth
+	part    bool // there are further ones
+}
+
+// allFailing reads which receivers fail, of all clients.
+func (p *portal) allFailing(ctx context.Context) (f failures, err error) {
+	open, next, err := p.Issues.Issues(ctx, uuid.Nil, herald.IssueFilter{State: herald.IssueOpen, Limit: maxAllIssues})
+	f = failures{open, make(map[uuid.UUID]*receiverHealth), len(open) == maxAllIssues || next != uuid.Nil}
+	of := make(map[uuid.UUID][]issueRow)
 	for _, i := range open {
-		if failing[i.ClientID] == nil {
-			failing[i.ClientID] = make(map[string]bool)
-		}
-		failing[i.ClientID][i.Receiver] = true
+		of[i.ClientID] = append(of[i.ClientID], issueRow{Issue: i})
 	}
-	return failing, err
+	for id, issues := range of {
+		h := healthOf(issues, nil, false)
+		f.clients[id] = &h
+	}
+	return f, err
 }
 
 // createdView shows a new client and its key.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,8 @@ type deliveryListView struct {
 	Reasons []herald.Reason
 	Client  client
 	Rows    []deliveryRow
+	// Left are deliveries that a page which refreshes itself shows, and that are not in Rows any more.
+	Left []deliveryRow
 	cursorLinks
 	// SearchedTo is how far an unfinished search came; zero if it is finished.
 	SearchedTo time.Time
@@ -94,8 +97,38 @@ func (p *portal) deliveries(r *http.Request, v visit) (answer, error) {
 		return answer{}, err
 	}
 	list.show(found, next, values)
+	if err := p.addLeft(r, v, &list); err != nil {
+		return answer{}, err
+	}
 	list.None = len(found) == 0 && next == uuid.Nil && !form.Any && f.After == uuid.Nil
 	return page("deliveries.html", "Deliveries", list), nil
+}
+
+// shownHeader names the deliveries that a page shows which refreshes itself, as far as they may change.
+const shownHeader = "Herald-Shown"
+
+// addLeft adds the deliveries that the visitor sees and the list has no more: they do not meet the filter any more, or newer
+// ones have taken their place.
+func (p *portal) addLeft(r *http.Request, v visit, list *deliveryListView) error {
+	shown := strings.FieldsFunc(r.Header.Get(shownHeader), func(r rune) bool { return r == ',' })
+	for _, text := range shown[:min(len(shown), deliveryPage)] {
+		id, err := optionalID(shownHeader, text)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(list.Rows, func(row deliveryRow) bool { return row.ID == id }) {
+			continue
+		}
+		d, _, err := p.Deliveries.Delivery(r.Context(), v.client.ID, id)
+		if herald.CodeOf(err) == herald.CodeNotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		list.Left = append(list.Left, deliveryRow{d, v.client.path("/deliveries/" + d.ID.String())})
+	}
+	return nil
 }
 
 // search lists a page of deliveries. It follows a search that comes back empty for a few parts.

@@ -235,11 +235,6 @@ func (d deliveryView) NextSoon() bool {
 	return d.State == herald.Pending && !d.InFlight && d.NextAttemptAt.After(d.now)
 }
 
-// Version changes with what the page shows of the delivery's state.
-func (d deliveryView) Version() string {
-	return fmt.Sprintf("%s %t %d %s", d.State, d.InFlight, len(d.Attempts), d.Waiting)
-}
-
 // NextN is the number of the next attempt.
 func (d deliveryView) NextN() int { return len(d.Attempts) + 1 }
 

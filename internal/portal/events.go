@@ -2,10 +2,8 @@ package portal
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -207,15 +205,6 @@ func (e eventView) Pending() (n int) {
 		}
 	}
 	return n
-}
-
-// Version changes with what the page says about deliveries, so that an open page knows when it is out of date.
-func (e eventView) Version() string {
-	var b strings.Builder
-	for _, d := range e.Deliveries {
-		fmt.Fprint(&b, int(d.State), d.AttemptCount, d.InFlight, ".")
-	}
-	return b.String()
 }
 
 // TypeHref is the address of the page of the event's type.

@@ -71,6 +71,7 @@ type fake struct {
 	recovered    []herald.DeliveryFilter
 	views        []string // what RecordView was called with
 	status       herald.Status
+	notified     herald.Notifications
 	clients      []herald.Client // besides Acme and its rival
 	clientFilter herald.ClientFilter
 	nextClient   uuid.UUID // that Clients returns
@@ -357,6 +358,23 @@ func (f *fake) Unsubscribed(_ context.Context, client uuid.UUID) ([]herald.Unsub
 	return append([]herald.Unsubscribed{{Address: "reader@" + client.String() + ".example", At: noon}}, f.unsubscribed...), f.fail
 }
 
+func (f *fake) Notifications(_ context.Context, client uuid.UUID) (herald.Notifications, error) {
+	n := f.notified
+	n.Webhooks = append(n.Webhooks, "https://"+client.String()+".example/told")
+	return n, f.fail
+}
+
+func (f *fake) SetNotifications(_ context.Context, _ herald.Caller, _ uuid.UUID, n herald.Notifications) error {
+	f.notified = n
+	f.changed = append(f.changed, "notify")
+	return f.fail
+}
+
+func (f *fake) StopNotifications(context.Context, herald.Caller, uuid.UUID) error {
+	f.changed = append(f.changed, "stop notifying")
+	return f.fail
+}
+
 func (f *fake) Resubscribe(_ context.Context, _ herald.Caller, client uuid.UUID, box string) error {
 	if box != "reader@"+client.String()+".example" {
 		return herald.Errorf(herald.CodeNotFound, "The mailbox %.200s is not unsubscribed.", box)
@@ -417,7 +435,7 @@ func (f *fake) Statistics(_ context.Context, filter herald.StatisticsFilter) (fo
 	return found, false, f.fail
 }
 
-func (f *fake) RecordView(_ context.Context, _ herald.Caller, _ string, client uuid.UUID, page string) error {
+func (f *fake) RecordView(_ context.Context, _ herald.Caller, _ string, client uuid.UUID, page, _ string) error {
 	f.views = append(f.views, client.String()+" "+page)
 	return f.fail
 }
@@ -544,7 +562,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		t.Fatal(err)
 	}
 	o := Options{Keys: f, Sessions: f, Deliveries: f, Sender: f, Events: f, Rules: f, Clients: f, Audit: f, Alerts: f, Profiles: f, APIKeys: f, Mailboxes: f, CheckURL: checkURL, Now: func() time.Time { return noon }, Version: "1.2.3",
-		Live: NewLive(DefaultMaxStreams, false), Issues: f, Recoverer: f, Statistics: f,
+		Live: NewLive(DefaultMaxStreams, false), Issues: f, Recoverer: f, Statistics: f, Notifications: f,
 		Operator: Operator{Views: f, Clients: f, EventTypes: f, Status: func(context.Context) (herald.Status, error) { return f.status, f.fail },
 			LinkURL: func(_ *http.Request, secret string) string { return "https://herald.example/portal/link#" + secret }},
 		Explainer: f, Inbox: f, Publisher: f, Previewer: f, ReadData: func(text []byte) (json.RawMessage, error) {

@@ -57,6 +57,11 @@ func (i issueRow) Example() string {
 	return i.client.path("/deliveries/" + i.LastDelivery.String())
 }
 
+// ClientPath is the address of its client's overview, and ClientName the client's name.
+func (i issueRow) ClientPath() string { return i.client.path("") }
+
+func (i issueRow) ClientName() string { return i.client.Name }
+
 // Name is the receiver.
 func (i issueRow) Name() string {
 	if i.Receiver == "" {
@@ -71,11 +76,17 @@ func (i issueRow) Why() string { return failing(i.Reason, i.LastStatus) }
 // Open reports whether the issue goes on.
 func (i issueRow) Open() bool { return i.State == herald.IssueOpen }
 
-// Deliveries is the list of what failed.
+// Deliveries is the list of what failed in it: what a recovery selects.
 func (i issueRow) Deliveries() string {
-	f := url.Values{"state": {"failed"}, "since": {i.RecoveryFilter.Since.UTC().Format(time.RFC3339)}}
+	f := url.Values{"state": {"failed"}, "since": {i.RecoveryFilter.Since.UTC().Format(time.RFC3339Nano)}}
+	if !i.RecoveryFilter.Until.IsZero() {
+		f.Set("until", i.RecoveryFilter.Until.UTC().Format(time.RFC3339Nano))
+	}
 	if i.Receiver != "" {
 		f.Set("receiver", i.Receiver)
+	}
+	if i.Reason != herald.ReasonNone {
+		f.Set("reason", string(i.Reason))
 	}
 	return i.client.path("/deliveries?" + f.Encode())
 }
@@ -167,9 +178,6 @@ func (n atLeast) String() string {
 
 // recoveredRows is how far the deliveries of each state are counted after a recovery.
 const recoveredRows = 100
-
-// Version changes with what the page shows.
-func (r recoveryView) Version() string { return fmt.Sprint(r.Waiting, r.Again) }
 
 // Arrived reports whether all deliveries have arrived.
 func (r recoveryView) Arrived() bool {

@@ -1,13 +1,17 @@
 package portal
 
 import (
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"herald"
@@ -20,7 +24,7 @@ func TestOverviewSaysWhoFailsAndWhy(t *testing.T) {
 		{Receiver: "https://" + acme.String() + ".example/hook", Counts: herald.Counts{Deliveries: herald.DeliveryCounts{Delivered: 1, Failed: 3}}},
 		{Receiver: herald.OtherReceivers}}
 	text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, ""))
-	for _, want := range []string{"1 of 3 receivers is failing: it answers 401.", "It answers 401, since", "3 deliveries failed for good", "/recover\">Recover this one…", "99.9 %", "25 %", "48 delivered, 24 failed", "<title>23 h ago: 2 delivered, 1 failed</title>", "All others"} {
+	for _, want := range []string{"1 of 3 receivers is failing: its last answer was 401.", ": its last answer was 401.", "3 deliveries failed for good", "/recover\">Recover this one…", "99.9 %", "25 %", "48 delivered, 24 failed", "A row is an address with every query", url.QueryEscape("https://fine.example/hook?*"), "<title>23 h ago: 2 delivered, 1 failed</title>", "All others"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the overview does not say %q:\n%s", want, text)
 		}
@@ -29,27 +33,103 @@ func TestOverviewSaysWhoFailsAndWhy(t *testing.T) {
 		t.Error("the failing receiver is not the first")
 	}
 	f.issues[0].State, f.issues[0].EndedAt = herald.IssueEnded, noon.Add(-time.Hour)
-	if text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, "")); !strings.Contains(text, "Answering again, with deliveries that failed before") || !strings.Contains(text, "All 3 receivers are answering.") {
+	if text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, "")); !strings.Contains(text, "Over, with deliveries that failed") || !strings.Contains(text, "All 3 receivers are answering.") {
 		t.Errorf("after the end of the issue:\n%s", text)
 	}
 }
 
-// TestHealthInWords is a table of the sentence about the receivers.
+// TestHealthInWords is a table of the sentence about the receivers. They are counted by their addresses without query, and
+// those that somebody takes care of are said last.
 func TestHealthInWords(t *testing.T) {
-	one, two := issueRow{Issue: herald.Issue{Receiver: "https://a.example", Reason: herald.ReasonTimeout}}, issueRow{Issue: herald.Issue{Receiver: "https://b.example"}}
+	issue := func(receiver string) issueRow {
+		return issueRow{Issue: herald.Issue{Receiver: receiver, Reason: herald.ReasonTimeout}}
+	}
+	const a, b = "https://a.example/", "https://b.example/"
+	one, two, known := issue(a), issue(b), issue(b)
+	known.Acknowledged = &herald.Acknowledgement{}
+	many := make([]issueRow, countedIssues)
+	for n := range many {
+		many[n] = issue(a + "?n=" + strconv.Itoa(n))
+	}
+	rows := func(names ...string) (all []receiverRow) {
+		for _, name := range names {
+			all = append(all, receiverRow{Statistics: herald.Statistics{Receiver: name}})
+		}
+		return all
+	}
+	unused := rows(b)
+	unused[0].Unused = true
 	for _, test := range []struct {
-		open  []issueRow
-		total int
-		more  bool
-		want  string
+		open []issueRow
+		rows []receiverRow
+		more bool
+		want string
 	}{
-		{nil, 0, false, ""}, {nil, 1, false, "The receiver is answering."}, {nil, 2, false, "Both receivers are answering."}, {nil, 3, false, "All 3 receivers are answering."},
-		{nil, 200, true, "All more than 200 receivers are answering."},
-		{[]issueRow{one}, 3, false, "1 of 3 receivers is failing: it does not answer in time."}, {[]issueRow{one, one}, 1, false, "The receiver is failing: it does not answer in time."},
-		{[]issueRow{one, two}, 200, true, "2 of more than 200 receivers are failing."}, {[]issueRow{one, two}, 0, false, "2 receivers are failing."}, {slices.Repeat([]issueRow{one}, maxIssues), 3, false, "At least 1 receiver fails."},
+		{nil, nil, false, ""}, {nil, rows(a), false, "The receiver is answering."}, {nil, rows(a, b), false, "Both receivers are answering."}, {nil, rows(a, b, "c"), false, "All 3 receivers are answering."},
+		{nil, rows(a, b, "c"), true, "All more than 3 receivers are answering."}, {nil, append(unused, rows(a)...), false, "The receiver is answering."}, {nil, unused, false, ""},
+		{[]issueRow{one}, rows(a, b, "c"), false, "1 of 3 receivers is failing: it does not answer in time."}, {[]issueRow{one, one}, rows(a), false, "The receiver is failing: it does not answer in time."},
+		{[]issueRow{issue(a + "?n=1"), issue(a + "?n=2")}, rows(a, b), false, "1 of 2 receivers is failing: it does not answer in time."},
+		{[]issueRow{one, two}, rows(a, b, "c"), true, "2 of more than 3 receivers are failing."}, {[]issueRow{one, two}, nil, false, "2 of 2 receivers are failing."},
+		{many, rows(a, b), false, "At least 1 receiver is failing."}, {[]issueRow{one, issue("")}, rows(a), false, "At least 2 receivers are failing."},
+		{[]issueRow{known}, rows(a, b), false, "All other receivers are answering. 1 failing receiver is acknowledged."}, {[]issueRow{known}, rows(b), false, "1 failing receiver is acknowledged."},
+		{[]issueRow{known, one}, rows(a, b), false, "1 of 2 receivers is failing: it does not answer in time. 1 failing receiver is acknowledged."},
+		{[]issueRow{known, two}, rows(b), false, "The receiver is failing: it does not answer in time."},
 	} {
-		if got := receiverHealth(test.open, test.total, test.more); got != test.want {
-			t.Errorf("%d of %d: %q, want %q", len(test.open), test.total, got, test.want)
+		if got := healthOf(test.open, test.rows, test.more).String(); got != test.want {
+			t.Errorf("%d issues, %d rows: %q, want %q", len(test.open), len(test.rows), got, test.want)
+		}
+	}
+}
+
+// TestWhatNobodyUsesDoesNotFail: an issue of a receiver that no rule sends to is over, and one that is acknowledged
+// makes no red banner.
+func TestWhatNobodyUsesDoesNotFail(t *testing.T) {
+	f := newFixture(t)
+	f.deliveries[0].State = herald.Delivered
+	f.counts = []herald.Statistics{{Receiver: f.issues[0].Receiver, Counts: herald.Counts{Deliveries: herald.DeliveryCounts{Failed: 3}}}}
+	session, i := f.signedIn("acme"), &f.issues[0]
+	has(t, f.page(session, http.StatusOK, of(acme, "")), `class="banner bad"`, "The receiver is failing", ">Failing<")
+	i.Acknowledged = &herald.Acknowledgement{At: noon, Note: "they deploy"}
+	has(t, f.page(session, http.StatusOK, of(acme, "")), `class="banner wait"`, "1 failing receiver is acknowledged.", "they deploy")
+	text := f.page(f.signedIn("operator"), http.StatusOK, Path+"clients")
+	has(t, text, "1 failing receiver is acknowledged", "1 receiver fails") // Acme's, and its rival's
+	i.State, i.EndedAt, i.Unused = herald.IssueEnded, noon.Add(-time.Minute), true
+	text = f.page(session, http.StatusOK, of(acme, ""))
+	has(t, text, `class="banner good"`, "No rule sends to it any more, since", "Not used any more")
+	if strings.Contains(text, "failing") || strings.Contains(text, "Failing now") {
+		t.Errorf("what nobody uses fails:\n%s", text)
+	}
+}
+
+// TestWhatFailedIsThatOfTheIssue: the list of what failed in an issue ends with it, and has no other reasons.
+func TestWhatFailedIsThatOfTheIssue(t *testing.T) {
+	f := newFixture(t)
+	end := noon.Add(-time.Hour)
+	i := &f.issues[0]
+	i.State, i.EndedAt, i.RecoveryFilter.Until = herald.IssueEnded, end, end
+	text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, ""))
+	link := regexp.MustCompile(`href="([^"]*)">What failed`).FindStringSubmatch(text)
+	if link == nil {
+		t.Fatalf("no link:\n%s", text)
+	}
+	f.page(f.signedIn("acme"), http.StatusOK, html.UnescapeString(link[1]))
+	want := herald.DeliveryFilter{State: new(herald.Failed), Receiver: i.Receiver, Reason: i.Reason, Since: i.RecoveryFilter.Since, Until: end, Limit: deliveryPage + 1}
+	if diff := cmp.Diff(want, f.filter); diff != "" {
+		t.Errorf("what failed is asked for by (-want +got):\n%s", diff)
+	}
+}
+
+// TestRowStandsForAllItsAddresses: of addresses that differ in their query, some fail while others answer.
+func TestRowStandsForAllItsAddresses(t *testing.T) {
+	issue := &issueRow{Issue: herald.Issue{Failed: 1, LastAt: noon.Add(-time.Minute)}}
+	for want, row := range map[string]receiverRow{
+		"Failing in part":   {Issue: issue, Statistics: herald.Statistics{Counts: herald.Counts{LastSuccess: noon}}},
+		"Failing":           {Issue: issue, Statistics: herald.Statistics{Counts: herald.Counts{LastSuccess: noon.Add(-time.Hour)}}},
+		"Not used any more": {Unused: true}, "No success yet": {},
+		"Answering": {Statistics: herald.Statistics{Counts: herald.Counts{LastSuccess: noon}}},
+	} {
+		if got := row.State().Word; got != want {
+			t.Errorf("%+v is %q, want %q", row, got, want)
 		}
 	}
 }

@@ -354,3 +354,32 @@ func BenchmarkChangedWithoutStreams(b *testing.B) {
 		live.Changed(acme)
 	}
 }
+
+// TestRowsThatLeftAListAreKnown: a page that refreshes itself learns what became of the deliveries that it shows, also if they
+// do not meet its filter any more. Other clients' and unknown ones are left out.
+func TestRowsThatLeftAListAreKnown(t *testing.T) {
+	f := newFixture(t)
+	session, list := f.signedIn("acme"), of(acme, "/deliveries?state=pending")
+	f.deliveries[0].State = herald.Cancelled
+	id := deliveryID(acme).String()
+	f.head.Set(refreshHeader, "1")
+	f.head.Set(shownHeader, id+","+deliveryID(rival).String()+","+uuid.NewString())
+	text := f.page(session, http.StatusOK, list)
+	_, left, found := strings.Cut(text, `<div id="left" hidden>`)
+	if !found || !strings.Contains(left, of(acme, "/deliveries/"+id)) || !strings.Contains(left, "Cancelled") || strings.Count(left, `<tr role="row"><td`) != 1 {
+		t.Errorf("what left the list:\n%s", text)
+	}
+	if text := f.page(session, http.StatusOK, of(acme, "/deliveries")); strings.Contains(text, `id="left"`) {
+		t.Error("a delivery in the list left it")
+	}
+	f.head.Set(shownHeader, "x")
+	f.page(session, http.StatusBadRequest, list)
+}
+
+// TestPagesThatSayHowThingsAreStayUpToDate: the overview and the operator's pages ask for themselves while they are open.
+func TestPagesThatSayHowThingsAreStayUpToDate(t *testing.T) {
+	f := newFixture(t)
+	has(t, f.page(f.signedIn("acme"), http.StatusOK, of(acme, "")), `data-live="page"`)
+	has(t, f.page(f.signedIn("operator"), http.StatusOK, Path+"clients"), `data-live="page"`)
+	has(t, f.page(f.signedIn("operator"), http.StatusOK, Path+"system"), `data-live="page"`, "data-as-of")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,9 +16,9 @@ import (
 
 // Views records who looks at what.
 type Views interface {
-	// RecordView records that the person of a session has opened a page of a client: once for each client, kind of page
-	// and session. CodeUnauthorized for a session that has ended.
-	RecordView(ctx context.Context, by herald.Caller, token string, client uuid.UUID, page string) error
+	// RecordView records that the person of a session has opened a page of a client: once for each client, page and session.
+	// After many pages it records their kinds only. CodeUnauthorized for a session that has ended.
+	RecordView(ctx context.Context, by herald.Caller, token string, client uuid.UUID, page, kind string) error
 }
 
 // ClientAdmin changes the clients. Its calls are CodeNotFound when there is no such client.
@@ -87,11 +88,12 @@ func (s *seen) add(view [sha256.Size]byte) {
 func (p *portal) recordView(r *http.Request, at route, v *visit) error {
 	kind := pageKind(at.pattern)
 	token := p.sessionCookie(r)
-	view := sha256.Sum256([]byte(token + "\n" + v.client.ID.String() + "\n" + kind))
+	page := pageOf(r, kind)
+	view := sha256.Sum256([]byte(token + "\n" + v.client.ID.String() + "\n" + page))
 	if p.seen.has(view) {
 		return nil
 	}
-	if err := p.Operator.Views.RecordView(r.Context(), v.caller, token, v.client.ID, kind); err != nil {
+	if err := p.Operator.Views.RecordView(r.Context(), v.caller, token, v.client.ID, page, kind); err != nil {
 		return err
 	}
 	p.seen.add(view)
@@ -106,4 +108,20 @@ func pageKind(pattern string) string {
 		return "/"
 	}
 	return path
+}
+
+// pageOf returns the path of a page below the client's, if it shows what was sent, and else the page's kind. What is no id stands
+// for nothing.
+func pageOf(r *http.Request, kind string) string {
+	page := kind
+	for _, name := range []string{"delivery", "event"} {
+		text := r.PathValue(name)
+		if id, err := uuid.Parse(text); err == nil && text == id.String() {
+			page = strings.ReplaceAll(page, "{"+name+"}", text)
+		}
+	}
+	if n, err := strconv.Atoi(r.PathValue("n")); err == nil && n >= 0 && page != kind {
+		page = strings.ReplaceAll(page, "{n}", strconv.Itoa(n))
+	}
+	return page
 }

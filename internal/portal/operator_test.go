@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,11 @@ func TestOperatorsViewsAreRecorded(t *testing.T) {
 		if at.scope != ofClient || method != http.MethodGet || at.pattern == livePattern {
 			continue
 		}
-		if view := acme.String() + " " + pageKind(at.pattern); !slices.Contains(want, view) {
+		page := strings.NewReplacer("{delivery}", deliveryID(acme).String(), "{event}", eventID(acme).String()).Replace(pageKind(at.pattern))
+		if page != pageKind(at.pattern) {
+			page = strings.ReplaceAll(page, "{n}", "1")
+		}
+		if view := acme.String() + " " + page; !slices.Contains(want, view) {
 			want = append(want, view)
 		}
 		for range 2 {
@@ -32,8 +37,15 @@ func TestOperatorsViewsAreRecorded(t *testing.T) {
 			f.request(own, method, target, nil)
 		}
 	}
-	if !slices.Equal(f.views, want) || !slices.Contains(want, acme.String()+" /deliveries/{delivery}/attempts/{n}/body") {
+	if !slices.Equal(f.views, want) || !slices.Contains(want, acme.String()+" /deliveries/"+deliveryID(acme).String()+"/attempts/1/body") {
 		t.Errorf("recorded %q\nwant %q", f.views, want)
+	}
+	f.views = nil
+	for _, page := range []string{"/deliveries/%3Cscript%3E/body", "/deliveries/" + strings.ToUpper(deliveryID(acme).String()) + "/body", "/deliveries/x/attempts/y/body"} {
+		f.request(session, http.MethodGet, of(acme, page), nil)
+	}
+	if len(f.views) != 2 || strings.Contains(strings.Join(f.views, ""), "<") || !strings.HasSuffix(f.views[0], " /deliveries/{delivery}/body") {
+		t.Errorf("what is no id: recorded %q", f.views)
 	}
 	f.views = nil
 	f.page(f.signedIn("operator"), http.StatusOK, of(acme, "/deliveries"))
@@ -44,6 +56,19 @@ func TestOperatorsViewsAreRecorded(t *testing.T) {
 	f.fail = herald.Errorf(herald.CodeUnavailable, "The database does not take requests right now.")
 	if text := f.page(f.signedIn("operator"), http.StatusServiceUnavailable, of(acme, "/deliveries/"+deliveryID(acme).String())); strings.Contains(text, "secret of") {
 		t.Error("a page is shown that is not on record")
+	}
+}
+
+// TestAuditLogSaysWhatTheOperatorLookedAt: each page by its name or path, with a link if it is one page.
+func TestAuditLogSaysWhatTheOperatorLookedAt(t *testing.T) {
+	v := visit{client: client{ID: acme}}
+	body := "/deliveries/" + deliveryID(acme).String() + "/body"
+	for path, want := range map[string][2]string{"/": {"Overview", of(acme, "")}, "/deliveries": {"Deliveries", of(acme, "/deliveries")}, body: {body, of(acme, body)},
+		"/rules/{rule}": {"/rules/{rule}", ""}} {
+		row := rowOf(v, herald.Change{Action: herald.ClientViewed, Subject: path}, nil)
+		if got := [2]string{row.Subject, row.Href}; got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
 	}
 }
 
@@ -107,27 +132,55 @@ func TestOperatorManagesAClient(t *testing.T) {
 func TestSystemPageSaysWhatNeedsAttention(t *testing.T) {
 	f := newFixture(t)
 	session := f.signedIn("operator")
+	issues := f.issues
+	f.issues = nil
 	if text := f.page(session, http.StatusOK, Path+"system"); !strings.Contains(text, "Nothing needs attention") || !strings.Contains(text, "not known") {
 		t.Errorf("without figures:\n%s", text)
 	}
 	due := noon.Add(-3 * time.Minute)
-	f.status = herald.Status{At: noon, Version: "1.2.3", Nodes: 2, RetentionDays: 90, Attention: []string{"https://a.example of client x has 12 deliveries pending", "no backup was taken <script>"},
+	f.status = herald.Status{At: noon, Version: "1.2.3", Nodes: 2, RetentionDays: 90, Attention: []string{"https://a.example of client " + rival.String() + " has 12 deliveries pending, the oldest since 2026-05-03T11:57:00Z", "no backup was taken <script>"},
 		Backlog: &herald.Backlog{Pending: herald.MaxBacklog, AtLeast: true, Ready: 7, OldestDue: &due}, Database: &herald.DatabaseStatus{Kind: "SQLite", Bytes: 3 << 30, Day: &herald.Growth{Bytes: -5 << 20}},
 		Clients:       []herald.ClientBacklog{{ClientID: acme, Pending: 7, OldestDue: &due}},
 		SlowReceivers: []herald.SlowReceiver{{ClientID: rival, Receiver: "https://a.example", Waiting: 12, Since: due}}}
 	text := f.page(session, http.StatusOK, Path+"system")
-	for _, want := range []string{"2 things need attention", "https://a.example of client x has 12 deliveries pending.", "No backup was taken &lt;script&gt;", "at least 20\u202f000", "3 min ago", "SQLite, 3.0 GiB", "Growth in 24 hours: −5.0 MiB; 7 days: not known yet", "90 days", "Rival", "Acme"} {
+	for _, want := range []string{"2 things need attention", `https://a.example of <a href="` + of(rival, "") + `"><bdi>Rival</bdi></a> has 12 deliveries pending, the oldest since <time datetime="2026-05-03T11:57:00.000Z"`, "No backup was taken &lt;script&gt;", "at least 20\u202f000", "3 min ago", "SQLite, 3.0 GiB", "Growth in 24 hours: −5.0 MiB; 7 days: not known yet", "90 days", "Rival", "Acme"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
 	}
-	if text := f.page(session, http.StatusOK, Path+"clients"); strings.Count(text, "1 receiver fails") != 2 {
+	f.issues = issues
+	if text := f.page(session, http.StatusOK, Path+"clients"); strings.Count(text, "1 receiver fails") != 4 {
 		t.Errorf("the list of clients does not say whose receivers fail:\n%s", text)
 	}
 	f.issues = nil
 	if text := f.page(session, http.StatusOK, Path+"clients"); !strings.Contains(text, "Behind") || !strings.Contains(text, "Not known") {
 		t.Errorf("the list of clients does not say who is behind:\n%s", text)
 	}
+}
+
+// TestOperatorSeesForWhomItFails: clients with failing receivers are the first in the list, however old they are, and the
+// system page has each receiver with its client, reason and last delivery.
+func TestOperatorSeesForWhomItFails(t *testing.T) {
+	f := newFixture(t)
+	session := f.signedIn("operator")
+	for range clientPage + 10 {
+		f.clients = append(f.clients, herald.Client{ID: uuid.New(), Profile: herald.Profile{Name: "Fine"}})
+	}
+	text := f.page(session, http.StatusOK, Path+"clients")
+	_, urgent, _ := strings.Cut(text, "Failing or behind")
+	urgent, _, _ = strings.Cut(urgent, "</section>")
+	has(t, urgent, "Acme", "Rival", "1 receiver fails")
+	if strings.Contains(urgent, "Fine") {
+		t.Errorf("healthy clients are among those that fail:\n%s", urgent)
+	}
+	text = f.page(session, http.StatusOK, Path+"system")
+	has(t, text, "2 receivers of 2 clients fail.", f.issues[0].Receiver, "Its last answer was 401", "Acme", of(acme, "/deliveries/"+deliveryID(acme).String()))
+	for n := range 2 * maxUrgent {
+		f.issues = append(f.issues, herald.Issue{ID: uuid.New(), ClientID: uuid.New(), Receiver: "https://" + strconv.Itoa(n) + ".example", State: herald.IssueOpen})
+	}
+	has(t, f.page(session, http.StatusOK, Path+"clients"), "and 22 more", "a deleted client")
+	has(t, f.page(session, http.StatusOK, Path+"system"), "and 22 more", "42 receivers of 42 clients fail.")
+	f.page(session, http.StatusOK, Path+"clients?search=Fine")
 }
 
 func TestOperatorSavesEventTypes(t *testing.T) {

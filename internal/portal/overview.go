@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,24 +33,19 @@ type overviewView struct {
 	Chart           chart
 	Receivers       []receiverRow
 	OtherReceivers  int
-	// Open are the issues that go on, and Ended those of the last day in which deliveries failed.
+	// Open are the issues that go on, Ended those of the last day in which deliveries failed.
 	Open, Ended []issueRow
+	// OtherOpen is how many more go on. Failing says that nobody takes care of one.
+	OtherOpen atLeast
+	Failing   bool
 }
 
-// maxIssues is how many issues of each kind the overview lists.
-const maxIssues = 20
-
-// issueRows is how many of the open issues the overview shows: a page stays light.
-const issueRows = 10
-
-// ShownOpen are the newest open issues.
-func (o overviewView) ShownOpen() []issueRow { return o.Open[:min(len(o.Open), issueRows)] }
-
-// MoreOpen is how many others are known, and AllOpen says that there are no more than these.
-func (o overviewView) MoreOpen() int { return max(len(o.Open)-issueRows, 0) }
-
-// AllOpen reports whether Open has all open issues.
-func (o overviewView) AllOpen() bool { return len(o.Open) < maxIssues }
+const (
+	// maxIssues is how many issues of each kind the overview lists: a page stays light.
+	maxIssues = 8
+	// countedIssues is how many of each kind it reads, to count receivers.
+	countedIssues = 200
+)
 
 // step is one line of the checklist, with the command that does it, and the page on which it can be done.
 type step struct {
@@ -100,61 +96,112 @@ func (p *portal) addReceivers(ctx context.Context, v visit, show *overviewView) 
 		return err
 	}
 	for _, i := range ended {
-		if i.Failed > 0 && p.Now().Sub(i.EndedAt) < 24*time.Hour {
+		if i.Failed > 0 && p.Now().Sub(i.EndedAt) < 24*time.Hour && len(show.Ended) < maxIssues {
 			show.Ended = append(show.Ended, i)
 		}
 	}
-	show.Open = open
 	if show.Chart, err = p.day(ctx, v.client.ID); err != nil {
 		return err
 	}
-	rows, total, more, err := p.receivers(ctx, v, open)
-	show.Receivers, show.OtherReceivers = rows, total-len(rows)
-	if text := receiverHealth(open, total, more); text != "" {
+	rows, more, err := p.receivers(ctx, v, open, ended)
+	show.Receivers = rows[:min(len(rows), receiverRows)]
+	show.OtherReceivers = len(rows) - len(show.Receivers)
+	health := healthOf(open, rows, more)
+	if text := health.String(); text != "" {
 		show.Health = text + " " + show.Health
 	}
+	show.Failing = len(health.failing) > 0
 	show.Good = show.Good && len(open) == 0
+	slices.SortStableFunc(open, func(a, b issueRow) int { return known(a) - known(b) })
+	show.Open = open[:min(len(open), maxIssues)]
+	show.OtherOpen = atLeast{len(open) - len(show.Open), len(open) == countedIssues}
 	return err
 }
 
-// issues lists the newest issues of a state.
+// known is 1 if somebody takes care of an issue.
+func known(i issueRow) int {
+	if i.Acknowledged != nil {
+		return 1
+	}
+	return 0
+}
+
+// issues lists the newest issues of a state, countedIssues at most.
 func (p *portal) issues(ctx context.Context, v visit, state herald.IssueState) (rows []issueRow, err error) {
-	found, _, err := p.Issues.Issues(ctx, v.client.ID, herald.IssueFilter{State: state, Limit: maxIssues})
+	found, _, err := p.Issues.Issues(ctx, v.client.ID, herald.IssueFilter{State: state, Limit: countedIssues})
 	for _, i := range found {
 		rows = append(rows, issueRow{Issue: i, client: v.client, MayNot: v.mayNot()})
 	}
 	return rows, err
 }
 
-// receiverHealth says in a sentence how many of the receivers fail; nothing if there are none.
-func receiverHealth(open []issueRow, total int, more bool) string {
-	failing := make(map[string]bool)
+// receiverHealth counts receivers as statistics do: by their addresses without query.
+type receiverHealth struct {
+	failing map[string]bool // nobody takes care of them
+	known   int             // fail, and somebody takes care of them
+	total   int             // in use
+	more    bool            // there are further receivers
+	part    bool            // not all issues were read
+	why     string          // of the first that fails
+}
+
+// healthOf counts the receivers of open issues, and of the rows of the overview.
+func healthOf(open []issueRow, rows []receiverRow, more bool) receiverHealth {
+	h := receiverHealth{failing: make(map[string]bool), more: more, part: len(open) == countedIssues}
+	all := make(map[string]bool)
 	for _, i := range open {
-		failing[i.Receiver] = true
+		name := herald.ReceiverOf(i.Receiver)
+		all[name] = true
+		h.part = h.part || i.Receiver == ""
+		if i.Acknowledged == nil {
+			if len(h.failing) == 0 {
+				h.why = i.Why()
+			}
+			h.failing[name] = true
+		}
 	}
-	many := number(total)
-	if more {
+	h.known = len(all) - len(h.failing)
+	for _, r := range rows {
+		if !r.Unused {
+			all[r.Receiver] = true
+		}
+	}
+	h.total = len(all)
+	return h
+}
+
+// String says in a sentence how many of the receivers fail; nothing if there are none.
+func (h receiverHealth) String() string {
+	many, n := number(h.total), len(h.failing)
+	if h.more {
 		many = "more than " + many
 	}
+	text := ""
 	switch {
-	case total == 0 && len(failing) == 0:
+	case h.total == 0:
 		return ""
-	case len(open) == maxIssues:
-		return fmt.Sprintf("At least %s.", plural(len(failing), "receiver fails", "receivers fail"))
-	case len(failing) == 1 && total > 1:
-		return fmt.Sprintf("1 of %s receivers is failing: %s.", many, open[0].Why())
-	case len(failing) == 1:
-		return fmt.Sprintf("The receiver is failing: %s.", open[0].Why())
-	case len(failing) > 1 && total >= len(failing):
-		return fmt.Sprintf("%d of %s receivers are failing.", len(failing), many)
-	case len(failing) > 1:
-		return fmt.Sprintf("%d receivers are failing.", len(failing))
-	case total == 1:
-		return "The receiver is answering."
-	case total == 2:
-		return "Both receivers are answering."
+	case n > 0 && h.part:
+		text = fmt.Sprintf("At least %s.", plural(n, "receiver is failing", "receivers are failing"))
+	case n == 1 && h.total == 1 && !h.more:
+		text = fmt.Sprintf("The receiver is failing: %s.", h.why)
+	case n == 1:
+		text = fmt.Sprintf("1 of %s receivers is failing: %s.", many, h.why)
+	case n > 1:
+		text = fmt.Sprintf("%d of %s receivers are failing.", n, many)
+	case h.known == h.total:
+	case h.known > 0:
+		text = "All other receivers are answering."
+	case h.total == 1:
+		text = "The receiver is answering."
+	case h.total == 2:
+		text = "Both receivers are answering."
+	default:
+		text = "All " + many + " receivers are answering."
 	}
-	return "All " + many + " receivers are answering."
+	if h.known > 0 {
+		text = strings.TrimSpace(text + " " + plural(h.known, "failing receiver is", "failing receivers are") + " acknowledged.")
+	}
+	return text
 }
 
 // newest lists the newest deliveries that meet a filter. more says that there are others, or may be.

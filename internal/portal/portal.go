@@ -200,8 +200,10 @@ type Options struct {
 	Audit      Audit
 	Issues     Issues
 	Recoverer  Recoverer
-	Statistics Statistics
-	Operator   Operator
+	// Notifications sets who hears when a receiver fails.
+	Notifications Notifications
+	Statistics    Statistics
+	Operator      Operator
 	// Live tells open pages of changes. The store tells it.
 	Live *Live
 	// Catalogue returns the present event types.

@@ -234,6 +234,8 @@ var notices = map[string]string{
 	"saved":                  "Saved.",
 	"header-saved":           "Saved. It is sent from the next attempt on, and with retries too.",
 	"key-revoked":            "The key was revoked. Nobody can use it any more.",
+	"notifications-saved":    "Saved. From now on they hear when a receiver fails.",
+	"notifications-off":      "Nobody is told any more when a receiver fails.",
 	"mail-allowed":           "Mail to this mailbox is allowed again.",
 	"signed-out":             "You are signed out.",
 	"ended-all":              "All sessions of your key have ended.",

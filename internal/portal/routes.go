@@ -111,6 +111,8 @@ func (p *portal) routes() []route {
 		{"POST " + clientPath + "/settings/keys/{key}/revoke", ofClient, p.revokeKey},
 		{"GET " + clientPath + "/settings/mail", ofClient, p.mail},
 		{"POST " + clientPath + "/settings/mail", ofClient, p.allowMail},
+		{"GET " + clientPath + "/settings/notifications", ofClient, p.notifications},
+		{"POST " + clientPath + "/settings/notifications", ofClient, p.saveNotifications},
 		{"GET " + clientPath + "/settings/audit", ofClient, p.auditLog},
 	}
 }

@@ -23,7 +23,7 @@ type tab struct {
 // settingsTabs are the pages of the settings; here is the current one.
 func settingsTabs(c client, here string) (tabs []tab) {
 	for _, t := range []struct{ text, path string }{
-		{"Profile", ""}, {"Security", "/security"}, {"API keys", "/keys"}, {"Mail", "/mail"}, {"Audit log", "/audit"},
+		{"Profile", ""}, {"Security", "/security"}, {"API keys", "/keys"}, {"Mail", "/mail"}, {"Notifications", "/notifications"}, {"Audit log", "/audit"},
 	} {
 		tabs = append(tabs, tab{t.text, c.path("/settings" + t.path), t.path == here})
 	}

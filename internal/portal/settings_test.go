@@ -2,8 +2,10 @@ package portal
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -252,4 +254,51 @@ func TestAuditLogIsSearched(t *testing.T) {
 	if strings.Contains(text, "Rule changed") || !strings.Contains(text, "does not see the audit log") {
 		t.Error("an analyst sees the audit log")
 	}
+}
+
+// TestNotificationsAreSet: the page shows who hears when a receiver fails, checks what is typed, and switches it off.
+func TestNotificationsAreSet(t *testing.T) {
+	f := newFixture(t)
+	session, at := f.signedIn("acme"), of(acme, "/settings/notifications")
+	has(t, f.page(session, http.StatusOK, at), "Nobody is told when a receiver fails.", "https://"+acme.String()+".example/told")
+	good := url.Values{"failingAfterMinutes": {"10"}, "failingAfterDeliveries": {""}, "mailboxes": {"ops@acme.example\r\n\r\nops@acme.example\r\n"}, "webhooks": {"https://told.example/hook"}}
+	with := func(name, value string) url.Values {
+		changed := maps.Clone(good)
+		changed[name] = []string{value}
+		return changed
+	}
+	for _, test := range []struct {
+		form url.Values
+		want string
+	}{
+		{with("failingAfterMinutes", "ten"), "is no whole number"}, {with("failingAfterMinutes", "0"), "1 or more"}, {with("failingAfterMinutes", "-1"), "-1 is not from 0 to 10080"},
+		{with("failingAfterDeliveries", "1000001"), "is not from 0 to 1000000"}, {with("mailboxes", "no mailbox"), "mailboxes-error"}, {with("webhooks", "ftp://x"), "webhooks-error"},
+		{with("mailboxes", manyLines(21)), "at most 20"}, {url.Values{"failingAfterMinutes": {"1"}}, "Nobody would hear"},
+	} {
+		w := f.request(session, http.MethodPost, at, test.form)
+		if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), test.want) || len(f.changed) > 0 {
+			t.Errorf("%v: status %d, done %q; want %q in\n%s", test.form, w.Code, f.changed, test.want, w.Body)
+		}
+	}
+	if w := f.request(session, http.MethodPost, at, good); w.Code != http.StatusSeeOther {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	want := herald.Notifications{On: true, AfterMinutes: 10, Mailboxes: []string{"ops@acme.example"}, Webhooks: []string{"https://told.example/hook"}}
+	if diff := cmp.Diff(want, f.notified); diff != "" {
+		t.Errorf("set (-want +got):\n%s", diff)
+	}
+	has(t, f.page(session, http.StatusOK, at+"?notice=notifications-saved"), "Somebody is told when a receiver fails.", `value="10"`, "Switch off", "Saved. From now on")
+	if w := f.request(session, http.MethodPost, at, url.Values{"do": {"off"}}); w.Code != http.StatusSeeOther || !slices.Equal(f.changed, []string{"notify", "stop notifying"}) {
+		t.Errorf("switching off: status %d, done %q", w.Code, f.changed)
+	}
+	has(t, f.page(f.signedIn("analyst"), http.StatusOK, at), `disabled aria-describedby="no-save"`)
+}
+
+// manyLines are so many mailboxes.
+func manyLines(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "x%d@b.example\n", i)
+	}
+	return b.String()
 }

@@ -51,10 +51,10 @@ var failingWords = map[herald.Reason]string{
 	herald.ReasonContentMissing: "what was to be sent is deleted", herald.ReasonMailLimit: "the day’s mails are used up",
 }
 
-// failing says why deliveries to a receiver fail, as the end of a sentence.
+// failing says why deliveries to a receiver fail, as the end of a sentence. The answers before may have had other statuses.
 func failing(r herald.Reason, status int) string {
 	if (r == herald.ReasonStatus || r == herald.ReasonNone) && status != 0 {
-		return "it answers " + strconv.Itoa(status)
+		return "its last answer was " + strconv.Itoa(status)
 	}
 	if words := failingWords[r]; words != "" {
 		return words

@@ -90,8 +90,9 @@ func (s *Store) StopNotifications(ctx context.Context, by herald.Caller, client 
 }
 
 func (s *Store) changeNotifications(ctx context.Context, by herald.Caller, client uuid.UUID, action herald.Action, after herald.Notifications, fn change) error {
-	return s.changeClient(ctx, client, "change notifications", func(ctx context.Context, tx *sql.Tx) error {
-		before, err := notifications(ctx, tx, client)
+	var before herald.Notifications
+	err := s.changeClient(ctx, client, "change notifications", func(ctx context.Context, tx *sql.Tx) (err error) {
+		before, err = notifications(ctx, tx, client)
 		if err == nil {
 			err = fn(ctx, tx)
 		}
@@ -103,6 +104,10 @@ func (s *Store) changeNotifications(ctx context.Context, by herald.Caller, clien
 		}
 		return s.audit(ctx, tx, by, auditEntry{client, action, client.String(), before, after})
 	})
+	if err == nil {
+		s.endUnusedOf(ctx, client, append(receiversOf(herald.Rule{Emails: before.Mailboxes}), before.Webhooks...)...)
+	}
+	return err
 }
 
 // setNotificationRules makes the client's rules for notifications those of n. A rule that is right

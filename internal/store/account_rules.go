@@ -211,8 +211,9 @@ type clientTransaction func(ctx context.Context, client uuid.UUID, doing string,
 // changeRule runs fn on a rule that exists, in a transaction of begin, and writes the rule
 // before and after fn to the audit log.
 func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.Action, client, rule uuid.UUID, begin clientTransaction, fn change) error {
-	return begin(ctx, client, "change a rule", func(ctx context.Context, tx *sql.Tx) error {
-		before, err := readRule(ctx, tx, client, rule)
+	var before herald.Rule
+	err := begin(ctx, client, "change a rule", func(ctx context.Context, tx *sql.Tx) (err error) {
+		before, err = readRule(ctx, tx, client, rule)
 		if errors.Is(err, sql.ErrNoRows) {
 			return noRule(rule)
 		}
@@ -231,6 +232,10 @@ func (s *Store) changeRule(ctx context.Context, by herald.Caller, action herald.
 		}
 		return s.audit(ctx, tx, by, entry)
 	})
+	if err == nil {
+		s.endUnusedOf(ctx, client, receiversOf(before)...)
+	}
+	return err
 }
 
 func readRule(ctx context.Context, q querier, client, rule uuid.UUID) (herald.Rule, error) {

@@ -140,10 +140,14 @@ type viewed struct {
 	Session string `json:"session"`
 }
 
-// RecordView writes to the audit log that the person of a session has opened a page of a client. page is the kind
-// of page. There is one entry for each client, kind and session, however often and on however many nodes it is called.
-// The error is CodeUnauthorized for a session that has ended.
-func (s *Store) RecordView(ctx context.Context, by herald.Caller, token string, client uuid.UUID, page string) error {
+// maxViews bounds how many pages of a client are named in the audit log for one session. A person opens fewer.
+const maxViews = 1000
+
+// RecordView writes to the audit log that the person of a session has opened a page of a client. page is the page's path, and
+// kind the same for all pages alike, which is recorded instead after maxViews pages. There is one entry for each client, page
+// and session, however often and on however many nodes it is called. The error is CodeUnauthorized for a session that has
+// ended.
+func (s *Store) RecordView(ctx context.Context, by herald.Caller, token string, client uuid.UUID, page, kind string) error {
 	hash := secret.HashToken(token)
 	return s.inTransaction(ctx, "record who looks", func(ctx context.Context, tx *sql.Tx) error {
 		// The session's row is locked, so that two requests do not both write an entry.
@@ -160,9 +164,15 @@ func (s *Store) RecordView(ctx context.Context, by herald.Caller, token string, 
 			return err
 		}
 		from := herald.FirstIDAt(fromMicros(made).Add(-viewMargin))
-		found, err := first(ctx, tx, scanInt, `SELECT count(*) FROM audit WHERE client_id = $1 AND id >= $2 AND action = $3 AND subject = $4 AND after = $5`,
-			client[:], from[:], string(herald.ClientViewed), page, known)
-		if err != nil || found > 0 {
+		before, err := list(ctx, tx, func(rows *sql.Rows) (page string, err error) {
+			err = rows.Scan(&page)
+			return page, err
+		}, `SELECT subject FROM audit WHERE client_id = $1 AND id >= $2 AND action = $3 AND after = $4`,
+			client[:], from[:], string(herald.ClientViewed), known)
+		if len(before) >= maxViews {
+			page = kind
+		}
+		if err != nil || slices.Contains(before, page) {
 			return err
 		}
 		return s.audit(ctx, tx, by, auditEntry{client: client, action: herald.ClientViewed, subject: page, after: of})

@@ -2,6 +2,9 @@ package store
 
 import (
 	"bytes"
+	"database/sql"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -288,6 +291,43 @@ func testOpenPortalLinksAreBounded(t *testing.T, f *fixture) {
 	}
 }
 
+// TestViewedPagesOfASessionAreBounded: a session names so many pages, and then only their kinds.
+func TestViewedPagesOfASessionAreBounded(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		f.options.OperatorKeys = [][32]byte{signedOperator.OperatorKey}
+		token := f.session(signedOperator)
+		open := func(page string) {
+			t.Helper()
+			if err := f.RecordView(t.Context(), signedOperator, token, f.client.ID, page, "/deliveries/{delivery}"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		open("/deliveries/1")
+		after, err := first(t.Context(), f.read, func(rows *sql.Rows) (after []byte, err error) {
+			err = rows.Scan(&after)
+			return after, err
+		}, `SELECT after FROM audit WHERE action = 'client.viewed'`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range maxViews - 2 {
+			id := herald.NewID()
+			f.exec(`INSERT INTO audit (id, client_id, action, subject, actor, address, after) VALUES ($1, $2, 'client.viewed', $3, 'operator', '', $4)`,
+				id[:], f.client.ID[:], "/filled/"+strconv.Itoa(n), after)
+		}
+		for _, page := range []string{"/deliveries/last", "/deliveries/over", "/deliveries/over", "/deliveries/more", "/deliveries/1"} {
+			open(page)
+		}
+		got, err := list(t.Context(), f.read, func(rows *sql.Rows) (page string, err error) {
+			err = rows.Scan(&page)
+			return page, err
+		}, `SELECT subject FROM audit WHERE subject LIKE '/deliveries/%' ORDER BY subject`)
+		if want := []string{"/deliveries/1", "/deliveries/last", "/deliveries/{delivery}"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("recorded %q, %v; want %q", got, err, want)
+		}
+	})
+}
+
 // TestViewsAreRecordedOncePerSession: the audit log says who looked at what, and does not grow with every request.
 func TestViewsAreRecordedOncePerSession(t *testing.T) { onBoth(t, testViewsAreRecordedOnce) }
 
@@ -300,7 +340,7 @@ func testViewsAreRecordedOnce(t *testing.T, f *fixture) {
 	}
 	view := func(token string, client uuid.UUID, page string) {
 		t.Helper()
-		if err := f.RecordView(t.Context(), signedOperator, token, client, page); err != nil {
+		if err := f.RecordView(t.Context(), signedOperator, token, client, page, page); err != nil {
 			t.Error(err)
 		}
 	}
@@ -330,7 +370,7 @@ func testViewsAreRecordedOnce(t *testing.T, f *fixture) {
 			t.Errorf("%d entries, want %d", views, want)
 		}
 	}
-	if err := f.RecordView(t.Context(), signedOperator, "ended", f.client.ID, "/deliveries"); herald.CodeOf(err) != herald.CodeUnauthorized {
+	if err := f.RecordView(t.Context(), signedOperator, "ended", f.client.ID, "/deliveries", "/deliveries"); herald.CodeOf(err) != herald.CodeUnauthorized {
 		t.Errorf("without a session: %v", err)
 	}
 }

@@ -249,6 +249,7 @@ func testRulesOfBeforeAreCounted(t *testing.T, f *fixture) {
 	f.exec(`DROP TABLE rule_changes`)
 	f.exec(`DROP TABLE rule_totals`)
 	f.exec(`DROP INDEX rules_by_event`)
+	f.exec(`ALTER TABLE issues DROP COLUMN unused`) // of a later migration
 	f.exec(`DELETE FROM goose_db_version WHERE version_id >= 15`)
 	f.exec(`UPDATE rules SET webhook = 'https://before.example/' WHERE id = $1`, f.rule.ID[:])
 	if err := f.Close(); err != nil {

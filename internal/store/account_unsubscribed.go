@@ -16,6 +16,7 @@ var errUnchanged = errors.New("nothing has changed")
 // Unsubscribe stops a client's mail to a mailbox. A second call writes nothing. The error
 // is CodeNotFound when there is no such client.
 func (s *Store) Unsubscribe(ctx context.Context, by herald.Caller, client uuid.UUID, box string) error {
+	posted := box
 	box = herald.MailboxKey(box)
 	// Look first, without a lock: a reader may post the link of a mail any number of times.
 	n, err := first(ctx, s.read, scanInt, `SELECT count(*) FROM unsubscribed WHERE client_id = $1 AND address = $2
@@ -36,6 +37,9 @@ AND EXISTS (SELECT 1 FROM clients WHERE id = $1 AND deleted_at IS NULL)`, client
 	})
 	if errors.Is(err, errUnchanged) {
 		return nil
+	}
+	if err == nil {
+		s.endUnusedOf(ctx, client, herald.MailScheme+posted, herald.MailScheme+box)
 	}
 	return err
 }

@@ -17,7 +17,8 @@ import (
 // Issues are kept in the transaction that records the results: they are right to the attempt after
 // a crash. herald.Issue says when one begins and ends. A row of the table begins earlier, with the
 // first failing attempt. A batch writes one row for each receiver and reason that fails in it. A
-// success writes nothing unless its receiver has an open row.
+// success writes nothing unless its receiver has an open row. maintenance_issues.go ends those of receivers that are
+// not used any more.
 
 // receiver is where deliveries of a client go.
 type receiver struct {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -278,7 +280,12 @@ func lastOf(event uuid.UUID) uuid.UUID {
 
 // receiver adds the condition on a delivery's address.
 func (c *conditions) receiver(alias string, f herald.DeliveryFilter) {
-	if f.Receiver != "" {
+	start, anyQuery := strings.CutSuffix(f.Receiver, herald.AnyQuery)
+	switch {
+	case f.Receiver == "":
+	case anyQuery:
+		c.add("("+alias+".address = %s OR substr("+alias+".address, 1, %s) IN (%s, %s))", start, utf8.RuneCountInString(start)+1, start+"?", start+"#")
+	default:
 		c.add(alias+".address = %s", f.Receiver)
 	}
 }

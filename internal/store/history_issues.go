@@ -16,7 +16,7 @@ import (
 var isIssue = fmt.Sprintf("(i.attempts >= %d OR i.failed > 0)", herald.IssueAttempts)
 
 const issueColumns = `i.id, i.client_id, i.receiver, i.notification, i.reason, i.began_at, i.last_at, i.ended_at, i.attempts, i.failed,
-i.made_from, i.last_delivery, i.last_status, i.acked_at, i.acked_by, i.acked_key, i.note`
+i.made_from, i.last_delivery, i.last_status, i.unused, i.acked_at, i.acked_by, i.acked_key, i.note`
 
 // scanIssue also returns the size of the issue, in bytes.
 func scanIssue(rows *sql.Rows) (i herald.Issue, size int, err error) {
@@ -26,7 +26,7 @@ func scanIssue(rows *sql.Rows) (i herald.Issue, size int, err error) {
 		ack               herald.Acknowledgement
 	)
 	err = rows.Scan(&i.ID, &i.ClientID, &i.Receiver, &i.Notification, &i.Reason, &began, &last, &ended, &i.Attempts, &i.Failed,
-		&from, &i.LastDelivery, &i.LastStatus, &acked, &ack.Actor, &ack.APIKeyID, &ack.Note)
+		&from, &i.LastDelivery, &i.LastStatus, &i.Unused, &acked, &ack.Actor, &ack.APIKeyID, &ack.Note)
 	i.State, i.BeganAt, i.LastAt = herald.IssueOpen, fromMicros(began), fromMicros(last)
 	i.RecoveryFilter = herald.RecoveryFilter{Receiver: i.Receiver, Reason: i.Reason, Since: fromMicros(from)}
 	if ended.Valid {

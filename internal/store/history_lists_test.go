@@ -137,6 +137,23 @@ func testDeliveriesAreFilteredAndPaged(t *testing.T, f *fixture) {
 	}
 }
 
+// TestReceiverWithEveryQuery: an address that ends in AnyQuery stands for itself with every query, and for no other one.
+func TestReceiverWithEveryQuery(t *testing.T) { onBoth(t, testReceiverWithEveryQuery) }
+
+func testReceiverWithEveryQuery(t *testing.T, f *fixture) {
+	const at = "https://übung.example/flip"
+	for _, address := range []string{at, at + "?x=1", at + "?x=_%", at + "#y", at + "per", at + "/?x=1", "https://übung.example/?to=" + at + "?"} {
+		f.record(failedForGood(f.due(address), herald.ReasonStatus, 500))
+	}
+	f.due(at + "?waits")
+	for receiver, want := range map[string]int{at + herald.AnyQuery: 5, at: 1, at + "?x=1" + herald.AnyQuery: 1, "https://other.example" + herald.AnyQuery: 0, herald.AnyQuery: 0} {
+		got, _, err := f.Deliveries(t.Context(), f.client.ID, herald.DeliveryFilter{Receiver: receiver, Limit: 100})
+		if err != nil || len(got) != want {
+			t.Errorf("%q: %d deliveries, %v; want %d", receiver, len(got), err, want)
+		}
+	}
+}
+
 // TestSearchIsBounded: alerts that would be searched one by one are counted first. The error for
 // too many gives advice, and a query that follows it succeeds.
 func TestSearchIsBounded(t *testing.T) { onBoth(t, testSearchIsBounded) }

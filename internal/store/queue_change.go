@@ -42,7 +42,7 @@ func (s *Store) CancelDelivery(ctx context.Context, by herald.Caller, client, id
 	if d.State != herald.Pending {
 		return herald.Errorf(herald.CodeConflict, "The delivery %s has ended: it is %s. Only a pending one can be cancelled.", id, d.State)
 	}
-	return s.changeInTurn(ctx, client, "cancel a delivery", func(ctx context.Context, tx *sql.Tx) error {
+	err = s.changeInTurn(ctx, client, "cancel a delivery", func(ctx context.Context, tx *sql.Tx) error {
 		c := counting{now: micros(s.clock.Now())}
 		cancelled, err := s.cancelDelivery(ctx, tx, &c, id, herald.ReasonCancelled, true)
 		if err == nil && !cancelled {
@@ -56,6 +56,10 @@ func (s *Store) CancelDelivery(ctx context.Context, by herald.Caller, client, id
 		}
 		return s.audit(ctx, tx, by, auditEntry{client, herald.DeliveryCancelled, id.String(), nil, auditedDelivery{Receiver: d.Address}})
 	})
+	if err == nil {
+		s.endUnusedOf(ctx, client, d.Address)
+	}
+	return err
 }
 
 // RetryDelivery makes a client's pending delivery due now, and reports whether that is earlier than it

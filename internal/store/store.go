@@ -134,6 +134,7 @@ type Store struct {
 	probe                                                                                             probe
 	folding                                                                                           folding
 	keyUses                                                                                           keyUses
+	usedReceivers                                                                                     usedReceivers
 	// uncertain says that this node may hold deliveries that it does not know
 	// of, see wasCommitted.
 	uncertain atomic.Bool

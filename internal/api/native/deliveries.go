@@ -70,7 +70,7 @@ func deliveryFilters() []*huma.Param {
 	text := huma.Schema{Type: "string"}
 	return []*huma.Param{
 		openapi.QueryParameter("state", *openapi.StateSchema(), "Only deliveries in this state."),
-		openapi.QueryParameter("receiver", text, "Only deliveries to this address, written as on the rule."),
+		openapi.QueryParameter("receiver", text, "Only deliveries to this address, written as on the rule. With ?* at its end: to it with every query, and without one."),
 		openapi.QueryParameter("type", text, "Only deliveries for events of this type, in any accepted spelling."),
 		openapi.QueryParameter("company", id, "Only deliveries for events about this company."),
 		openapi.QueryParameter("alert", id, "Only deliveries of this alert."),

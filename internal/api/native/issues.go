@@ -23,7 +23,8 @@ func (s *surface) registerIssues() {
 		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
 		Summary: "List what fails",
 		Description: "Newest first. An issue is the failing deliveries of one receiver with one reason. It begins with the second failing attempt in a row, " +
-			"or with a delivery that fails for good, and ends when a delivery to the receiver succeeds. The operator sees those of all clients.",
+			"or with a delivery that fails for good, and ends when a delivery to the receiver succeeds. It also ends when no rule sends to the receiver " +
+			"any more and nothing is pending to it: then unused is true. The operator sees those of all clients.",
 		Parameters: append([]*huma.Param{
 			openapi.QueryParameter("state", huma.Schema{Type: "string", Enum: []any{"open", "ended", "all"}, Default: "all"}, "Only open issues, or only those that have ended."),
 			openapi.QueryParameter("receiver", huma.Schema{Type: "string"}, "Only issues of this address, written as on the rule; of a mailbox with mailto: in front."),

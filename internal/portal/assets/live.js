@@ -3,7 +3,8 @@
 // is left open costs next to nothing. Nothing that one reads moves.
 //
 //   data-live="rows"  rows that are shown change in place; others are announced: "12 new"
-//   data-live="page"  the main part is replaced; data-due is when something is expected, in ms since 1970
+//   data-live="page"  the main part is replaced if it says something else; data-due is when something is expected, in ms
+//                     since 1970, and data-pause how long it stays as it is at least, in ms
 import { say } from "./toast.js";
 import { writeTimes } from "./times.js";
 
@@ -89,8 +90,9 @@ function lose() {
 // busy is true while the visitor reads or chooses something that a change would disturb.
 function busy() {
   const chosen = getSelection();
-  return document.querySelector("dialog[open], details.menu[open], .htmx-request") ||
-    chosen && !chosen.isCollapsed || document.activeElement.closest("main form input, main form select");
+  return document.querySelector("dialog[open], details.menu[open], .htmx-request, main :active") ||
+    chosen && !chosen.isCollapsed || document.activeElement.closest("main form input, main form select") ||
+    find()?.dataset.live === "page" && [...document.querySelectorAll("main input, main textarea")].some((one) => one.value !== one.defaultValue);
 }
 
 async function refresh() {
@@ -98,14 +100,14 @@ async function refresh() {
   if (live && !busy()) {
     asking = true;
     marked = 0;
-    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(silent) }).catch(() => null);
+    const response = await fetch(location.href, { headers: { Accept: "text/html", "Herald-Refresh": "1", "Herald-Shown": unfinished() }, redirect: "manual", signal: AbortSignal.timeout(silent) }).catch(() => null);
     const text = response?.ok ? await response.text().catch(() => "") : "";
     asking = false;
     if (response?.type === "opaqueredirect") { signedOut(); return; }
     if (text && !busy()) {
       const fresh = new DOMParser().parseFromString(text, "text/html");
       const changed = live.dataset.live === "rows" ? refreshRows(live, fresh) : refreshPage(fresh);
-      wait = changed ? soonest : Math.min(wait * 1.5, latest);
+      wait = changed ? Number(live.dataset.pause ?? soonest) : Math.min(wait * 1.5, latest);
       if (allNew(fresh)) wait = latest;
       listen();
     } else {
@@ -131,7 +133,7 @@ function contentOf(cell) {
   return cell.querySelector("time")?.dateTime ?? cell.textContent;
 }
 
-const rowsOf = (page) => [...page.querySelectorAll("#results tbody tr")];
+const rowsOf = (page, list = "#results") => [...page.querySelectorAll(`${list} tbody tr`)];
 const addressOf = (row) => row.querySelector("a").getAttribute("href");
 
 // allNew is true when a whole page of rows is new. Asking again soon could announce nothing else, and costs most when
@@ -141,11 +143,16 @@ function allNew(fresh) {
   return fresh.querySelector('#results a[rel="next"]') && !rowsOf(fresh).some((row) => shown.has(addressOf(row)));
 }
 
+// unfinished are the deliveries whose rows may change: the answer has them too if the list has them no more.
+function unfinished() {
+  return rowsOf(document).filter((row) => row.querySelector(".badge-wait, .badge-busy")).map((row) => addressOf(row).split("/").pop()).join();
+}
+
 // refreshRows changes the rows that are shown, and returns whether any has.
 function refreshRows(live, fresh) {
   const shown = new Map(rowsOf(document).map((row) => [addressOf(row), row]));
   let fresher = 0, changed = false;
-  for (const row of rowsOf(fresh)) {
+  for (const row of [...rowsOf(fresh), ...rowsOf(fresh, "#left")]) {
     const old = shown.get(addressOf(row));
     if (!old) { fresher++; continue; }
     for (const [i, cell] of [...row.cells].entries()) {
@@ -166,15 +173,30 @@ function refreshRows(live, fresh) {
   return changed;
 }
 
-// refreshPage replaces the main part if its state has changed, and returns whether it has.
+// saidBy is what a page says. How long ago something was, and as of when, changes all the time.
+function saidBy(main) {
+  const copy = main.cloneNode(true);
+  for (const one of copy.querySelectorAll("[data-as-of], [data-notice]")) one.remove();
+  for (const time of copy.querySelectorAll("time")) time.textContent = time.dateTime;
+  return copy.textContent;
+}
+
+// refreshPage replaces the main part if it says something else, and returns whether it does. What was opened stays open, and
+// the focus where it was.
 function refreshPage(fresh) {
-  const old = document.querySelector("[data-live]"), now = fresh.querySelector("[data-live]");
-  if (now && old.dataset.version === now.dataset.version) return false;
-  const main = document.querySelector("main"), open = main.contains(document.activeElement);
-  main.replaceChildren(...document.importNode(fresh.querySelector("main"), true).childNodes);
+  const main = document.querySelector("main"), next = document.importNode(fresh.querySelector("main"), true);
+  writeTimes(next);
+  const asOf = next.querySelector("[data-as-of]");
+  if (asOf) main.querySelector("[data-as-of]")?.replaceChildren(...asOf.cloneNode(true).childNodes);
+  const stated = (of) => of.querySelector(".banner strong, .badge")?.textContent ?? "", before = stated(main);
+  if (saidBy(main) === saidBy(next)) return false;
+  const at = main.contains(document.activeElement) ? document.activeElement : null;
+  const key = (one) => one.id || one.getAttribute("href");
+  const opened = [...main.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
+  main.replaceChildren(...next.childNodes);
   for (const one of main.querySelectorAll("[data-unscripted]")) one.hidden = true;
-  writeTimes(main);
-  if (open) main.focus({ preventScroll: true });
-  say(main.querySelector(".badge")?.textContent ?? "");
+  for (const one of main.querySelectorAll("summary")) if (opened.includes(one.textContent)) one.parentNode.open = true;
+  if (at) ([...main.querySelectorAll(at.localName)].find((one) => key(at) && key(one) === key(at)) ?? main).focus({ preventScroll: true });
+  if (stated(main) !== before) say(stated(main));
   return true;
 }

@@ -112,6 +112,42 @@ func TestOpenPagesFollowWhatHappens(t *testing.T) {
 	}
 }
 
+// TestPagesSayWhatIsSoNow: a row that leaves its filter says what became of it, and the overview and the operator's pages say
+// how things are now. What is open or was typed there stays.
+func TestPagesSayWhatIsSoNow(t *testing.T) {
+	s := startService(t)
+	a := s.account("Acme")
+	a.seed(t)
+	waits := pick(a.attempted(2), herald.Pending)
+	tab := s.signedIn(t, a.APIKey)
+	tab.Hurry()
+	cancel := func(d client.Delivery) {
+		t.Helper()
+		if _, err := a.api.Cancel(t.Context(), d.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tab.Open(a.path("/deliveries?state=pending"), http.StatusOK)
+	cancel(waits)
+	tab.Until(`document.querySelector('#results a[href$="` + waits.ID.String() + `"]').closest("tr").innerText.includes("Cancelled")`)
+	accessible(t, tab, "a list with a row that has left it")
+
+	tab.Open(a.path(""), http.StatusOK)
+	tab.Click("details:has(.by-hour) summary")
+	waits = pick(a.attempted(2), herald.Pending)
+	link := `document.querySelector('[aria-labelledby=waiting] a[href$="` + waits.ID.String() + `"]')`
+	tab.Until(link + ` !== null`)
+	cancel(waits)
+	tab.Until(link + ` === null && document.querySelector("details:has(.by-hour)").open`)
+	accessible(t, tab, "an overview that has changed")
+
+	operator := s.signedIn(t, operatorKey)
+	operator.Hurry()
+	operator.Open("/portal/clients", http.StatusOK)
+	s.account("Newcomer")
+	operator.Until(`document.querySelector("main").innerText.includes("Newcomer")`)
+}
+
 // TestNewRowsAreCounted: a list says how many rows are new, exactly while one page has them all.
 func TestNewRowsAreCounted(t *testing.T) {
 	s := startService(t)

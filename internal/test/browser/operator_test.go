@@ -28,8 +28,11 @@ func TestOperatorsJourney(t *testing.T) {
 	if tab.Path() != "/portal/clients" {
 		t.Fatalf("the sign-in leads to %s", tab.Path())
 	}
-	if strings.Contains(tab.Text("#results"), "Partner") {
-		t.Fatal("the client is on the first page, where nobody has to search")
+	if strings.Contains(tab.Text(`[aria-label="Clients"]`), "Partner") {
+		t.Fatal("the client is on the first page of the list, where nobody has to search")
+	}
+	if !strings.Contains(tab.Text(`[aria-labelledby="urgent"]`), "Partner") {
+		t.Error("a client whose receivers fail is not the first that the operator sees")
 	}
 	tab.Type("#search", "SÖHNE")
 	tab.Until(`document.querySelectorAll("#results tbody tr").length === 1 && location.search === "?search=S%C3%96HNE"`)

@@ -56,7 +56,7 @@ func TestWhyDidItFailInThreeClicks(t *testing.T) {
 	a.header("Bearer 9e8d7c6b5a4f")
 	a.publish(companies[1])
 	p := &person{Tab: s.signedIn(t, a.APIKey)}
-	p.Until(`document.querySelector("main .banner").innerText.includes("answers 401")`)
+	p.Until(`document.querySelector("main .banner").innerText.includes("last answer was 401")`)
 	p.clicked("the last example", ".issues a[href*='/deliveries/']")
 	if text := p.Text("main .banner"); !why.MatchString(text) {
 		t.Errorf("the page says: %s", text)
@@ -95,6 +95,7 @@ func TestRecoverAnOutage(t *testing.T) {
 	a.publish(companies[0])
 	p.Open(a.path(""), http.StatusOK)
 	p.Until(`document.getElementById("ended").closest("section").innerText.includes("4 deliveries failed for good")`)
+	p.Until(`document.getElementById("day").closest("section").innerText.includes("1 delivered")`) // then the page stays as it is
 	p.clicked("propose", ".issues a[href$='/recover']")
 	if text := p.Text("main"); !regexp.MustCompile(`4 deliveries failed for good and did not arrive since\.\s+The receiver answers again\.`).MatchString(text) {
 		t.Errorf("the proposal: %s", text)
