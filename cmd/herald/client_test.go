@@ -202,13 +202,33 @@ func TestCommandsForAClientNameIt(t *testing.T) {
 		{"deliveries", "redeliver", deliveryID}, {"deliveries", "recover", "--since", "2h", "--dry-run"}, {"deliveries", "cancel", deliveryID},
 		{"alerts", "list"}, {"alerts", "list", "--rule", ruleID}, {"alerts", "get", alertID},
 		{"events", "list"}, {"events", "get", eventID}, {"rules", "list"}, {"rules", "get", ruleID},
-		{"keys", "list"}, {"keys", "delete", unknownID, "--yes"},
+		{"keys", "list"}, {"keys", "delete", unknownID, "--yes"}, {"profile", "get"},
 	} {
 		asked = nil
 		code, _, stderr := command(t, append(args, "--client", clientID)...)
 		if code != cli.OK || len(asked) == 0 || !strings.Contains(asked[0], "client="+clientID) && !strings.Contains(asked[0], "/clients/"+clientID+"/apiKeys") {
 			t.Errorf("%v: exit code %d, %s; asked %q", args, code, stderr, asked)
 		}
+	}
+}
+
+func TestTailOfAClientNamesIt(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- r.URL.RequestURI():
+		default:
+		}
+		_, _ = io.WriteString(w, `{"results":[]}`) // fails only when the caller has gone
+		stop()
+	}))
+	defer server.Close()
+	var out, errs bytes.Buffer
+	code := run(ctx, []string{"tail", "--key", "operator", "--url", server.URL, "--client", clientID}, &streams{strings.NewReader(""), &out, &errs})
+	if code != cli.Interrupted || len(asked) == 0 || !strings.Contains(<-asked, "client="+clientID) {
+		t.Errorf("exit code %d, %s", code, errs.String())
 	}
 }
 

@@ -42,12 +42,13 @@ func (c *connection) writeProfile(out *streams, p client.Profile, showSecret boo
 
 type profileGet struct {
 	connection
+	forClient
 	ShowSecret bool `help:"Show the Authorization header as it is sent, with its secret."`
 }
 
 // Run shows the profile.
 func (c *profileGet) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}

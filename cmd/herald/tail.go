@@ -17,6 +17,7 @@ import (
 // tailCommand is `herald tail`.
 type tailCommand struct {
 	connection
+	forClient
 	Since    cli.Moment    `help:"How old the first deliveries shown may be, or since when." default:"10s" placeholder:"TIME"`
 	Interval time.Duration `help:"Time between two requests for changes." default:"1s"`
 	Failed   bool          `help:"Only what fails or is being retried."`
@@ -41,7 +42,7 @@ type tail struct {
 // Run prints deliveries until ctx ends. Once the service has answered, it waits for a service that is
 // away, such as during a restart, and then shows what happened meanwhile.
 func (c *tailCommand) Run(ctx context.Context, out *streams) error {
-	service, err := c.client()
+	service, err := c.of(c.client())
 	if err != nil {
 		return err
 	}

@@ -121,18 +121,23 @@ func CheckFile(ctx context.Context, path string) (f FileSummary, err error) {
 		return f, err
 	}
 	defer db.Close()
-	findings, err := list(ctx, db, scanText, `PRAGMA integrity_check(5)`)
+	conn, err := db.Conn(ctx) // its statements have all the time they need: the file may be large
+	if err != nil {
+		return f, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer conn.Close() //nolint:errcheck // it was only read
+	findings, err := list(ctx, conn, scanText, `PRAGMA integrity_check(5)`)
 	if err != nil {
 		return f, fmt.Errorf("check %s: %w", path, err)
 	}
 	if len(findings) != 1 || findings[0] != "ok" {
 		return f, fmt.Errorf("%s is damaged: %q", path, findings)
 	}
-	err = db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM clients WHERE deleted_at IS NULL), (SELECT count(*) FROM queue)`).Scan(&f.Clients, &f.Pending)
+	err = conn.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM clients WHERE deleted_at IS NULL), (SELECT count(*) FROM queue)`).Scan(&f.Clients, &f.Pending)
 	if err != nil {
 		return f, fmt.Errorf("%s is not a database of Herald's: %w", path, err)
 	}
-	newest, err := first(ctx, db, scanID, `SELECT id FROM events ORDER BY id DESC LIMIT 1`)
+	newest, err := first(ctx, conn, scanID, `SELECT id FROM events ORDER BY id DESC LIMIT 1`)
 	switch {
 	case err == nil:
 		f.NewestEvent = herald.TimeOf(newest)

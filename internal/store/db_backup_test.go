@@ -140,3 +140,29 @@ func TestLastBackupIsKnown(t *testing.T) {
 		began = at
 	}
 }
+
+// TestLargeFileIsCheckedToItsEnd: a whole file may take longer than any statement of the service.
+func TestLargeFileIsCheckedToItsEnd(t *testing.T) {
+	f := newFixture(t, Options{Dir: t.TempDir()})
+	f.accept(f.prepare(f.client, false))
+	dir := t.TempDir()
+	path := filepath.Join(dir, databaseFile)
+	if err := f.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	usual := statementTimeout
+	statementTimeout = time.Nanosecond
+	defer func() { statementTimeout = usual }()
+	if summary, err := CheckFile(t.Context(), path); err != nil || summary.Clients != 1 || summary.Pending != 1 || summary.NewestEvent.IsZero() {
+		t.Errorf("the copy holds %+v, %v", summary, err)
+	}
+	if problems, err := Check(t.Context(), dir); err != nil || len(problems) > 0 {
+		t.Errorf("the check found %q, %v", problems, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := CheckFile(ended, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("a check that its caller ended: %v", err)
+	}
+}

@@ -148,6 +148,14 @@ func Check(ctx context.Context, dir string) (problems []string, err error) {
 		return nil, err
 	}
 	defer db.Close() //nolint:errcheck // it was only read
+	conn, err := db.Conn(ctx)
+	if isDamage(err) {
+		return []string{err.Error()}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("check %s: %w", file, err)
+	}
+	defer conn.Close() //nolint:errcheck // it was only read
 	for _, text := range []string{
 		fmt.Sprintf(`PRAGMA integrity_check(%d)`, maxProblems),
 		`SELECT 'the alert of the pending delivery ' || hex(q.id) || ' is missing' FROM queue q
@@ -155,30 +163,18 @@ WHERE NOT EXISTS (SELECT 1 FROM alerts a WHERE a.id = CAST(substr(q.id, 1, 15) |
 		`SELECT 'the event of the pending delivery ' || hex(q.id) || ' is missing' FROM queue q JOIN alerts a ON a.id = CAST(substr(q.id, 1, 15) || x'00' AS BLOB)
 WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.id = a.event_id) LIMIT 100`,
 	} {
-		rows, err := db.QueryContext(ctx, text)
-		if err == nil {
-			problems, err = appendTexts(problems, rows)
+		found, err := list(ctx, conn, scanText, text) // on a connection of its own a statement has all the time it needs
+		for _, text := range found {
+			if text != "ok" { // the answer of integrity_check to a sound file
+				problems = append(problems, text)
+			}
 		}
 		if isDamage(err) {
 			return append(problems, err.Error()), nil
 		}
 		if err != nil {
-			return problems, withContextError(ctx, fmt.Errorf("check %s: %w", file, err))
+			return problems, fmt.Errorf("check %s: %w", file, err)
 		}
 	}
 	return problems, nil
-}
-
-// appendTexts appends the only column of all rows. list would end after statementTimeout.
-func appendTexts(texts []string, rows *sql.Rows) ([]string, error) {
-	for rows.Next() {
-		text, err := scanText(rows)
-		if err != nil {
-			return texts, errors.Join(err, rows.Close())
-		}
-		if text != "ok" { // the answer of integrity_check to a sound file
-			texts = append(texts, text)
-		}
-	}
-	return texts, errors.Join(rows.Err(), rows.Close())
 }

@@ -34,7 +34,6 @@ const (
 	claimTimeout       = 10 * time.Second
 	changeTimeout      = 10 * time.Second
 	transactionTimeout = 30 * time.Second
-	statementTimeout   = 30 * time.Second
 	// cancelTimeout is how long the server has to end a cancelled statement
 	// before the connection is closed.
 	cancelTimeout = 2 * time.Second
@@ -45,6 +44,8 @@ const (
 	// pingTimeout bounds the check of a connection that was idle for a second.
 	pingTimeout = 2 * time.Second
 )
+
+var statementTimeout = 30 * time.Second // a variable, because tests shorten it
 
 // keepalive ends an idle connection whose peer is gone within 25 s.
 var keepalive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
