@@ -157,7 +157,7 @@ type Delivery struct {
 // DeliveryFilter selects deliveries. A member with the zero value selects all.
 type DeliveryFilter struct {
 	State    *State
-	Receiver string // the whole address
+	Receiver string // the whole address, in any spelling; of a mailbox with or without mailto:
 	Type     string // canonical name of the event type
 	Company  uuid.UUID
 	Alert    uuid.UUID

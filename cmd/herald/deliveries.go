@@ -70,7 +70,7 @@ func reasonOf(d client.Delivery) string {
 // deliveryFilter are the flags that filter a list of deliveries.
 type deliveryFilter struct {
 	State    string        `help:"Only in this state." enum:",pending,delivered,failed,cancelled" default:""`
-	Receiver string        `help:"Only to this address." placeholder:"URL"`
+	Receiver string        `help:"Only to this address, in any spelling: of a webhook, or a mailbox." placeholder:"URL"`
 	Type     string        `help:"Only of this type of event." predictor:"type"`
 	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
 	Alert    uuid.UUID     `help:"Only of this alert." placeholder:"ID"`
