@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"herald/internal/intake":      {"herald", "herald/internal/catalogue", "herald/internal/clientcache", "herald/internal/memory", "herald/internal/work"},
 	"herald/internal/delivery": {"herald", "herald/internal/clientcache", "herald/internal/consent", "herald/internal/fairqueue", "herald/internal/mail",
 		"herald/internal/memory", "herald/internal/policy", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
-	"herald/internal/store":   {"herald", "herald/internal/clock", "herald/internal/memory", "herald/internal/policy", "herald/internal/query", "herald/internal/safetext", "herald/internal/secret", "herald/internal/work"},
+	"herald/internal/store":   {"herald", "herald/internal/clock", "herald/internal/egress", "herald/internal/memory", "herald/internal/policy", "herald/internal/query", "herald/internal/safetext", "herald/internal/secret", "herald/internal/work"},
 	"herald/internal/consent": {"herald", "herald/internal/pace", "herald/internal/safetext", "herald/internal/webhook", "herald/internal/work"},
 
 	// Packages that reach the file system or the network.
@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"herald/internal/api":             {"herald", "herald/internal/memory", "herald/internal/secret"},
 	"herald/internal/api/openapi":     {"herald", "herald/internal/api"},
 	"herald/internal/api/codat":       {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/query", "herald/internal/settings"},
-	"herald/internal/api/native":      {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/explain", "herald/internal/query"},
+	"herald/internal/api/native":      {"herald", "herald/internal/api", "herald/internal/api/openapi", "herald/internal/catalogue", "herald/internal/egress", "herald/internal/explain", "herald/internal/query"},
 	"herald/internal/portal":          {"herald", "herald/internal/api", "herald/internal/catalogue", "herald/internal/devinbox", "herald/internal/explain", "herald/internal/query", "herald/internal/settings"},
 	"herald/internal/api/welcome":     {"herald", "herald/internal/api"},
 	"herald/internal/api/unsubscribe": {"herald", "herald/internal/api", "herald/internal/secret"},

@@ -179,7 +179,7 @@ const AnyQuery = "?*"
 // DeliveryFilter selects deliveries. A member with the zero value selects all.
 type DeliveryFilter struct {
 	State    *State
-	Receiver string // the whole address; one that ends in AnyQuery stands for it with every query and fragment, and without
+	Receiver string // the whole address, in any spelling; of a mailbox with or without mailto:. See AnyQuery
 	Type     string // canonical name of the event type
 	Company  uuid.UUID
 	Alert    uuid.UUID

@@ -95,7 +95,7 @@ type RecoveryFilter struct {
 // IssueFilter selects issues. A member with the zero value selects all.
 type IssueFilter struct {
 	State    IssueState
-	Receiver string // the whole address
+	Receiver string // the whole address, in any spelling; of a mailbox with or without mailto:
 	Reason   Reason
 	// After is the last id of the previous page. The list is newest first.
 	After uuid.UUID

@@ -153,7 +153,7 @@ const (
 type StatisticsFilter struct {
 	By       StatisticsBy
 	Client   uuid.UUID // uuid.Nil selects all clients
-	Receiver string    // in any spelling that ReceiverOf takes; empty selects all
+	Receiver string    // in any spelling, with or without the query; empty selects all
 	// Since and Until bound the hours. The hours in which they lie are included.
 	Since, Until time.Time
 	Limit        int // of lines; by hour there is one for every hour

@@ -26,7 +26,7 @@ type DeliveryFilter struct {
 	Cursor
 	// State is pending, delivered, failed or cancelled.
 	State    string
-	Receiver string // the whole address; one that ends in herald.AnyQuery stands for it with every query
+	Receiver string // the whole address, in any spelling; with herald.AnyQuery at its end, it with every query
 	Type     string // of the event
 	Company  uuid.UUID
 	Alert    uuid.UUID
@@ -96,7 +96,7 @@ func (c *API) DeliveryWithBody(ctx context.Context, id uuid.UUID) (Delivery, err
 // RecoverFilter selects failed deliveries. A member with the zero value selects all, but one must
 // be set.
 type RecoverFilter struct {
-	Receiver string        `json:"receiver,omitempty"` // the whole address
+	Receiver string        `json:"receiver,omitempty"` // the whole address, in any spelling; of a mailbox with or without mailto:
 	Type     string        `json:"type,omitempty"`
 	Company  uuid.UUID     `json:"company,omitzero"`
 	Reason   herald.Reason `json:"reason,omitempty"` // of the delivery or of its last attempt

@@ -13,7 +13,7 @@ import (
 type IssueFilter struct {
 	Cursor
 	State    herald.IssueState
-	Receiver string        // the whole address; of a mailbox with mailto: in front
+	Receiver string        // the whole address, in any spelling; of a mailbox with or without mailto:
 	Reason   herald.Reason // why the attempts fail
 	Client   uuid.UUID     // for the operator
 }

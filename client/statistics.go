@@ -17,7 +17,7 @@ type StatisticsFilter struct {
 	By herald.StatisticsBy
 	// Client selects one client; only for the operator's key. A client's key gets its own.
 	Client   uuid.UUID
-	Receiver string // a webhook as on the rule, or "mailto:" and a mailbox
+	Receiver string // a webhook or a mailbox, in any spelling
 	// The hours of Since and Until are the first and the last. By default they are those of
 	// the last 24 hours. They may be 35 days apart at most.
 	Since, Until time.Time

@@ -70,7 +70,7 @@ func reasonOf(d client.Delivery) string {
 // deliveryFilter are the flags that filter a list of deliveries.
 type deliveryFilter struct {
 	State    string        `help:"Only in this state." enum:",pending,delivered,failed,cancelled" default:""`
-	Receiver string        `help:"Only to this address; with ?* at its end, to it with every query." placeholder:"URL"`
+	Receiver string        `help:"Only to this address, in any spelling: of a webhook, or a mailbox. With ?* at its end: to it with every query." placeholder:"URL"`
 	Type     string        `help:"Only of this type of event." predictor:"type"`
 	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
 	Alert    uuid.UUID     `help:"Only of this alert." placeholder:"ID"`
@@ -196,8 +196,12 @@ func (c *deliveriesWhy) past(ctx context.Context, d client.Delivery) (explain.Pa
 // pastOf finds it for a delivery that did not arrive, with a service that asks for the delivery's client.
 func pastOf(ctx context.Context, service *client.API, d client.Delivery) (explain.Past, error) {
 	var past explain.Past
-	if d.State == herald.Delivered || len(d.Attempts) == 0 {
+	if d.State == herald.Delivered {
 		return past, nil
+	}
+	var err error
+	if past.Others, err = othersOf(ctx, service, d); err != nil || len(d.Attempts) == 0 {
+		return past, err
 	}
 	var refused *client.Error
 	found, err := service.Deliveries(ctx, client.DeliveryFilter{State: herald.Delivered.String(), Receiver: d.Address, Cursor: client.Cursor{Limit: 1}})
@@ -225,6 +229,34 @@ func pastOf(ctx context.Context, service *client.API, d client.Delivery) (explai
 	}
 	return past, err
 }
+
+// othersOf returns the deliveries of a delivery's alert, if others repeat it or it repeats others. Those that the
+// service does not list are left out.
+func othersOf(ctx context.Context, service *client.API, d client.Delivery) (others []herald.Delivery, err error) {
+	if d.Repeats == uuid.Nil && d.RepeatedBy == uuid.Nil {
+		return nil, nil
+	}
+	filter := client.DeliveryFilter{Alert: d.AlertID, Cursor: client.Cursor{Limit: herald.MaxDeliveries}}
+	for range maxPages {
+		page, err := service.Deliveries(ctx, filter)
+		if refused := (*client.Error)(nil); errors.As(err, &refused) {
+			return others, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range page.Results {
+			others = append(others, o.Delivery)
+		}
+		if filter.After = page.Next; page.Next == uuid.Nil {
+			break
+		}
+	}
+	return others, nil
+}
+
+// maxPages bounds the pages of one alert's deliveries that are read: most have one.
+const maxPages = 10
 
 func (c *oneDelivery) profile(ctx context.Context, of uuid.UUID) (client.Profile, error) {
 	service, err := forClient{of}.of(c.client())

@@ -177,6 +177,37 @@ func TestRecoverCountsFirstAndGoesOnToTheEnd(t *testing.T) {
 	}
 }
 
+// TestWhyOfARepeatedDeliveryInvitesToNoDuplicate: what reached the receiver since is said, and no command that
+// sends the alert once more.
+func TestWhyOfARepeatedDeliveryInvitesToNoDuplicate(t *testing.T) {
+	const again = "019ab0c1-2222-7333-8444-555555000101"
+	state, asked := "delivered", ""
+	serving(t, func(w http.ResponseWriter, r *http.Request) {
+		answer := strings.Replace(deliveryJSON, `"state"`, `"repeatedBy":"`+again+`","state"`, 1)
+		if r.URL.Path == "/deliveries" {
+			answer = `{"results":[]}`
+			if r.FormValue("alert") != "" {
+				asked = r.FormValue("alert")
+				answer = `{"results":[{"id":"` + again + `","state":"` + state + `","receiver":"https://acme.example/hook","madeAt":"2026-11-23T04:00:00Z","doneAt":"2026-11-23T04:01:00Z"}]}`
+			}
+		}
+		_, _ = io.WriteString(w, answer) // fails only when the caller has gone
+	})
+	const invites = "deliveries redeliver"
+	_, stdout, stderr := command(t, "deliveries", "why", deliveryID)
+	if !strings.Contains(stdout, "Nothing. The alert reached this receiver with the delivery "+again+", at 2026-11-23T04:01:00.000Z.") || strings.Contains(stdout, invites) || asked != alertID {
+		t.Errorf("delivered since: %s%s, of alert %q", stdout, stderr, asked)
+	}
+	state = "pending"
+	if _, stdout, _ := command(t, "deliveries", "why", deliveryID); !strings.Contains(stdout, "The alert is being sent again, as the delivery "+again) || strings.Contains(stdout, invites) {
+		t.Errorf("on its way: %s", stdout)
+	}
+	state = "failed"
+	if _, stdout, _ := command(t, "deliveries", "why", deliveryID); !strings.Contains(stdout, again+", which failed too. Send it again with: herald "+invites) {
+		t.Errorf("failed again: %s", stdout)
+	}
+}
+
 // TestWhyOnA401SaysWhetherAHeaderIsSet: of the attempt, and of the profile now.
 func TestWhyOnA401SaysWhetherAHeaderIsSet(t *testing.T) {
 	profile, analyst := `{"name":"Acme"}`, false

@@ -73,7 +73,7 @@ func issueReceiver(i herald.Issue) string {
 type issuesList struct {
 	connection
 	State    string        `help:"Only in this state: ${enum}." enum:"open,ended,all" default:"open"`
-	Receiver string        `help:"Only of this address; of a mailbox with mailto: in front." placeholder:"URL"`
+	Receiver string        `help:"Only of this address, in any spelling: of a webhook, or a mailbox." placeholder:"URL"`
 	Reason   herald.Reason `help:"Only with this reason." placeholder:"REASON"`
 	Client   uuid.UUID     `help:"Only of this client (operator)." placeholder:"ID"`
 	Limit    int           `help:"Issues to show, at most 500." default:"50"`

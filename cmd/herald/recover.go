@@ -15,7 +15,7 @@ import (
 type deliveriesRecover struct {
 	connection
 	forClient
-	Receiver string        `help:"Only to this address." placeholder:"URL"`
+	Receiver string        `help:"Only to this address, in any spelling: of a webhook, or a mailbox." placeholder:"URL"`
 	Type     string        `help:"Only of this type of event." predictor:"type"`
 	Company  uuid.UUID     `help:"Only about this company." placeholder:"ID"`
 	Reason   herald.Reason `help:"Only with this reason, of the delivery or of its last attempt." placeholder:"REASON"`

@@ -17,7 +17,7 @@ type statsCommand struct {
 	connection
 	By       string     `help:"What each line is about: receiver, hour or outcome." enum:"receiver,hour,outcome" default:"receiver"`
 	Client   uuid.UUID  `help:"Only this client's, with the operator's key." placeholder:"ID"`
-	Receiver string     `help:"Only this receiver's: a webhook as on the rule, or mailto: and a mailbox." placeholder:"URL"`
+	Receiver string     `help:"Only this receiver's: a webhook or a mailbox, in any spelling." placeholder:"URL"`
 	Since    cli.Moment `help:"From the hour of this time on: 2026-11-23T09:00:00Z, or 7d for seven days ago. By default 24 hours before --until, and at most 35 days." placeholder:"TIME"`
 	Until    cli.Moment `help:"Before this time, by whole hours; by default now." placeholder:"TIME"`
 	Limit    int        `help:"Lines to show by receiver or by outcome, at most 1000." default:"100"`

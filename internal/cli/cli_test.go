@@ -123,8 +123,17 @@ func TestWhy(t *testing.T) {
 		d.Waiting = text
 		all = append(all, d)
 	}
+	again := uuid.MustParse("019ab0c1-2222-7333-8444-555555000101")
+	repeated, repeat := delivery(herald.Failed, herald.ReasonStatus, failed(500, herald.ReasonStatus)), delivery(herald.Failed, herald.ReasonStatus, failed(500, herald.ReasonStatus))
+	repeated.RepeatedBy, repeat.Repeats, repeat.MadeAt = again, again, raised.Add(time.Second)
+	all = append(all, repeated, repeat)
+	past.Others = []herald.Delivery{{ID: again, State: herald.Delivered, Address: "https://acme.example/hook", MadeAt: raised.Add(50 * time.Second), DoneAt: raised.Add(51 * time.Second)}}
 	var text bytes.Buffer
 	for _, d := range all {
+		past := past
+		if d.Repeats == uuid.Nil && d.RepeatedBy == uuid.Nil {
+			past.Others = nil
+		}
 		explanation := cli.Why(d, past, now)
 		if strings.Contains(explanation.Cause, "unknown reason") {
 			t.Errorf("%s (%s) is not explained", d.State, d.Reason)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"herald"
 	"herald/client"
 	"herald/internal/explain"
@@ -27,7 +29,7 @@ func Why(d client.Delivery, past explain.Past, now time.Time) Explanation {
 	if said := explain.Sentence(past.Parts(d.Delivery, d.Attempts), Time); said != "" {
 		cause += " " + said
 	}
-	return Explanation{Cause: cause, Evidence: evidence(d), Next: next(d, now)}
+	return Explanation{Cause: cause, Evidence: evidence(d), Next: next(d, past.Others, now)}
 }
 
 // WriteWhy writes an explanation for a person.
@@ -49,6 +51,12 @@ func evidence(d client.Delivery) []string {
 	lines := []string{"to " + d.Address, fmt.Sprintf("raised %s, %s", Time(d.RaisedAt), explain.Attempts(len(d.Attempts)))}
 	if d.Test {
 		lines = append(lines, "a test of the rule "+d.RuleID.String())
+	}
+	if d.Repeats != uuid.Nil {
+		lines = append(lines, fmt.Sprintf("repeats the delivery %s; made %s", d.Repeats, Time(d.MadeAt)))
+	}
+	if d.RepeatedBy != uuid.Nil {
+		lines = append(lines, fmt.Sprintf("repeated by the delivery %s", d.RepeatedBy))
 	}
 	for _, a := range d.Attempts {
 		line := fmt.Sprintf("attempt %d at %s: %s", a.N, Time(a.At), a.Outcome)
@@ -131,9 +139,19 @@ func phases(t herald.Timings) string {
 	return strings.Join(parts, ", ")
 }
 
-// next adds the command that sends a delivery again.
-func next(d client.Delivery, now time.Time) string {
+// next adds the command that sends a delivery again, unless another one has reached its receiver or is on its
+// way there.
+func next(d client.Delivery, others []herald.Delivery, now time.Time) string {
 	text := explain.Next(d.Delivery, d.Attempts, now, Time)
+	if d.State == herald.Failed || d.State == herald.Cancelled {
+		said, enough := explain.Repeats(d.Delivery, others, Time)
+		switch {
+		case enough:
+			return "Nothing. " + said
+		case said != "":
+			text = "Nothing more happens by itself. " + said
+		}
+	}
 	if d.State != herald.Pending && d.State != herald.Delivered && d.Reason != herald.ReasonClientDeleted {
 		text += " Send it again with: herald deliveries redeliver " + d.ID.String()
 	}

@@ -34,6 +34,8 @@ func ParseProxy(raw string) (*url.URL, error) {
 type ProxyError struct {
 	// Status is what the proxy answered; 0 if it closed the connection or did not answer in HTTP.
 	Status int
+	// Header is that of its answer, nil if there was none. It shows what the proxy's own answers look like.
+	Header http.Header
 }
 
 // Error says it to a person.
@@ -115,7 +117,7 @@ func (g *Guard) connect(ctx context.Context, conn net.Conn, address string) erro
 	case err != nil:
 		return fmt.Errorf("%w: %w", &ProxyError{}, err)
 	case response.StatusCode < 200 || response.StatusCode > 299:
-		return &ProxyError{Status: response.StatusCode}
+		return &ProxyError{Status: response.StatusCode, Header: response.Header}
 	case reader.Buffered() > 0: // a receiver says nothing before it is asked
 		return &ProxyError{}
 	default:

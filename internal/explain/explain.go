@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"herald"
 )
 
@@ -175,6 +177,9 @@ func Attempt(a herald.Attempt) string {
 	case herald.ReasonConnect:
 		return "No connection to your server could be made."
 	case herald.ReasonProxy:
+		if a.Request != nil && !a.Request.Unsent {
+			return "The egress proxy of Herald, or your server behind it, refused the request; Herald's operator can find out which in the proxy."
+		}
 		return "The egress proxy of Herald refused to connect to your server, which was not called; Herald's operator can change that in the proxy."
 	case herald.ReasonTLS:
 		return "The TLS connection to your server could not be set up."
@@ -266,6 +271,8 @@ func Next(d herald.Delivery, attempts []herald.Attempt, now time.Time, clock fun
 		return "Nothing; it is done."
 	case d.Reason == herald.ReasonClientDeleted:
 		return "Nothing; the client is gone."
+	case d.State != herald.Pending && d.RepeatedBy != uuid.Nil:
+		return fmt.Sprintf("Nothing more happens by itself. It was sent again as the delivery %s.", d.RepeatedBy)
 	case d.State != herald.Pending:
 		return "Nothing more happens by itself."
 	case d.InFlight:

@@ -49,14 +49,14 @@ func TestPastSaysTheLastSuccessAndWhenTheHeaderWasChanged(t *testing.T) {
 		past    Past
 		want    string
 	}{
-		{refused, Past{true, at(2), []time.Time{at(3)}}, "The last success was at 14:02; the header was changed at 14:03."},
-		{refused, Past{true, at(2), []time.Time{at(4), at(3), at(1)}}, "The last success was at 14:02; the header was changed at 14:04."},
-		{refused, Past{true, at(2), []time.Time{at(1)}}, "The last success was at 14:02."},
-		{refused, Past{true, at(2), []time.Time{at(9), at(3)}}, "The last success was at 14:02; the header was changed at 14:03. The header was changed after this attempt, at 14:09."},
-		{refused, Past{true, time.Time{}, []time.Time{at(3)}}, "Nothing was ever delivered to this receiver."},
-		{refused, Past{true, at(7), []time.Time{at(6)}}, "A later delivery reached this receiver at 14:07. The header was changed after this attempt, at 14:06."},
-		{refused, Past{false, time.Time{}, []time.Time{at(3)}}, ""},
-		{broken, Past{true, at(2), []time.Time{at(3), at(9)}}, "The last success was at 14:02."},
+		{refused, Past{true, at(2), []time.Time{at(3)}, nil}, "The last success was at 14:02; the header was changed at 14:03."},
+		{refused, Past{true, at(2), []time.Time{at(4), at(3), at(1)}, nil}, "The last success was at 14:02; the header was changed at 14:04."},
+		{refused, Past{true, at(2), []time.Time{at(1)}, nil}, "The last success was at 14:02."},
+		{refused, Past{true, at(2), []time.Time{at(9), at(3)}, nil}, "The last success was at 14:02; the header was changed at 14:03. The header was changed after this attempt, at 14:09."},
+		{refused, Past{true, time.Time{}, []time.Time{at(3)}, nil}, "Nothing was ever delivered to this receiver."},
+		{refused, Past{true, at(7), []time.Time{at(6)}, nil}, "A later delivery reached this receiver at 14:07. The header was changed after this attempt, at 14:06."},
+		{refused, Past{false, time.Time{}, []time.Time{at(3)}, nil}, ""},
+		{broken, Past{true, at(2), []time.Time{at(3), at(9)}, nil}, "The last success was at 14:02."},
 	} {
 		if got := Sentence(test.past.Parts(d, []herald.Attempt{test.attempt}), clock); got != test.want {
 			t.Errorf("%d, %+v: %q, want %q", test.attempt.Status, test.past, got, test.want)

@@ -16,6 +16,8 @@ type Past struct {
 	LastSuccess time.Time
 	// HeaderChanges are when the client's Authorization header was changed, as far as that is known.
 	HeaderChanges []time.Time
+	// Others are deliveries of the same alert, as far as they are known. See Repeats.
+	Others []herald.Delivery
 }
 
 // Part is a piece of a sentence: a text, or a time that the reader's page writes in its way.

@@ -24,6 +24,7 @@ var troubles = map[string]func(good string) trouble{
 	"503":     func(string) trouble { return trouble{send: []string{"503 5.5.1 bad sequence\r\n"}} },
 	"504":     func(string) trouble { return trouble{send: []string{"504 5.5.2 name rejected\r\n"}} },
 	"530":     func(string) trouble { return trouble{send: []string{"530 5.7.0 log in first\r\n"}} },
+	"unknown": func(string) trouble { return trouble{send: []string{"550 5.1.1 no such mailbox\r\n"}} },
 	"lines":   func(string) trouble { return trouble{send: []string{"550-5.7.1 no\r\n550-", "really\r\n550\r\n"}} },
 	"split":   func(good string) trouble { return trouble{send: strings.Split(good, "")} },
 	"refused": func(string) trouble { return trouble{send: []string{"550 5.7.1 and clo"}, close: true} }, // breaks off
@@ -45,41 +46,45 @@ var cells = []struct {
 	cells     map[string]string
 }{
 	{false, false, "greeting", map[string]string{
-		"connect retry 0 2": "421 452 471 550 504 530 lines refused", "reset retry 0 2": "closed cut half", "timeout retry 0 2": "silent",
+		"connect retry 0 2": "421 452 471 550 unknown 504 530 lines refused", "reset retry 0 2": "closed cut half", "timeout retry 0 2": "silent",
 		"protocol retry 0 2": "503 mixed garbage extra", "250 delivered 1 1": "split",
 	}},
 	{false, false, "EHLO", map[string]string{
 		"connect retry 0 2": "421 452 471", "reset retry 0 2": "closed cut half refused", "timeout retry 0 2": "silent",
-		"protocol retry 0 2": "mixed garbage extra", "250 delivered 1 1": "split 550 503 504 530 lines", // with HELO
+		"protocol retry 0 2": "mixed garbage extra", "250 delivered 1 1": "split 550 unknown 503 504 530 lines", // with HELO
 	}},
 	{false, true, "EHLO EHLO2 AUTH", map[string]string{
-		"connect retry 0 2": "421 452 471 550 504 530 lines refused", "reset retry 0 2": "closed cut half", "timeout retry 0 2": "silent",
+		"connect retry 0 2": "421 452 471 550 unknown 504 530 lines refused", "reset retry 0 2": "closed cut half", "timeout retry 0 2": "silent",
 		"protocol retry 0 2": "503 mixed garbage extra", "250 delivered 1 1": "split",
 	}},
 	{false, true, "STARTTLS", map[string]string{
-		"tls retry 0 2": "closed cut half 421 452 471 550 504 530 lines refused", "timeout retry 0 2": "silent",
+		"tls retry 0 2": "closed cut half 421 452 471 550 unknown 504 530 lines refused", "timeout retry 0 2": "silent",
 		"protocol retry 0 2": "503 mixed garbage extra", "250 delivered 1 1": "split",
 	}},
 	{false, false, "MAIL RCPT DATA", map[string]string{
-		"421 retry 0 2": "421", "452 retry 0 1": "452", "471 retry 0 1": "471", "550 rejected 0 1": "550 lines", "550 rejected 0 2": "refused",
+		"421 retry 0 2": "421", "452 retry 0 1": "452", "471 retry 0 1": "471", "550 rejected 0 1": "550 unknown lines", "550 rejected 0 2": "refused",
 		"connect retry 0 2": "504 530", "reset retry 0 2": "closed cut half", "timeout retry 0 2": "silent",
 		"protocol retry 0 3": "503", "protocol retry 0 2": "mixed garbage extra", "250 delivered 1 1": "split",
 	}},
 	{false, false, "dot", map[string]string{
-		"421 retry 0 2": "421", "452 retry 0 1": "452", "471 retry 0 1": "471", "550 rejected 0 1": "550 lines", "550 rejected 0 2": "refused",
+		"421 retry 0 2": "421", "452 retry 0 1": "452", "471 retry 0 1": "471", "550 rejected 0 1": "550 unknown lines", "550 rejected 0 2": "refused",
 		"connect retry 0 2": "504 530", "reset retry 1 2": "closed half", "timeout retry 1 2": "silent",
 		"protocol retry 0 3": "503", "protocol retry 1 2": "mixed garbage", "250 delivered 1 1": "split", "250 delivered 1 2": "extra bye cut",
 	}},
 	{true, false, "RSET", map[string]string{
 		"250 delivered 1 1": "split",
-		"250 delivered 1 2": "closed silent 421 452 471 550 503 504 530 lines refused mixed garbage extra bye cut half",
+		"250 delivered 1 2": "closed silent 421 452 471 550 unknown 503 504 530 lines refused mixed garbage extra bye cut half",
 	}},
-	{true, false, "MAIL RCPT DATA", map[string]string{
-		"550 rejected 0 1": "550 lines", "550 rejected 0 2": "refused", "timeout retry 0 2": "silent", "250 delivered 1 1": "split",
-		"250 delivered 1 2": "closed 421 452 471 503 504 530 mixed garbage extra bye cut half",
+	{true, false, "MAIL", map[string]string{
+		"timeout retry 0 2": "silent", "250 delivered 1 1": "split",
+		"250 delivered 1 2": "closed 421 452 471 550 unknown 503 504 530 lines refused mixed garbage extra bye cut half",
+	}},
+	{true, false, "RCPT DATA", map[string]string{
+		"550 rejected 0 1": "unknown", "timeout retry 0 2": "silent", "250 delivered 1 1": "split",
+		"250 delivered 1 2": "closed 421 452 471 550 503 504 530 lines refused mixed garbage extra bye cut half",
 	}},
 	{true, false, "dot", map[string]string{
-		"550 rejected 0 1": "550 lines", "550 rejected 0 2": "refused", "reset retry 1 2": "closed half", "timeout retry 1 2": "silent",
+		"550 rejected 0 1": "550 unknown lines", "550 rejected 0 2": "refused", "reset retry 1 2": "closed half", "timeout retry 1 2": "silent",
 		"protocol retry 1 2": "mixed garbage", "250 delivered 1 1": "split", "250 delivered 1 2": "421 452 471 503 504 530 extra bye cut",
 	}},
 }
@@ -198,8 +203,13 @@ func TestRefusedNameIsNoFaultOfTheMail(t *testing.T) {
 // TestLimitOfAConnectionIsNotTheMailboxes: a server that refuses from the third mail of a connection on
 // gets each mail once, on as many connections as it wants.
 func TestLimitOfAConnectionIsNotTheMailboxes(t *testing.T) {
-	for _, refusal := range []string{"452 4.3.1 too many mails\r\n", "450 4.7.1 come back\r\n", "421 4.7.0 too many mails\r\n", "503 5.5.1 enough\r\n"} {
-		for _, step := range []string{"MAIL", "RCPT", "DATA", "dot"} {
+	anywhere, before := []string{"MAIL", "RCPT", "DATA", "dot"}, []string{"MAIL", "RCPT", "DATA"}
+	for refusal, steps := range map[string][]string{
+		"452 4.3.1 too many mails\r\n": anywhere, "450 4.7.1 come back\r\n": anywhere, "421 4.7.0 too many mails\r\n": anywhere, "503 5.5.1 enough\r\n": anywhere,
+		"550 5.7.0 too many in this session\r\n": before, "554 5.5.3 too many recipients\r\n": before, "552 too many recipients\r\n": before,
+		"550-too many\r\n550 in this session\r\n": {"MAIL", "DATA"}, "550 5.1.8 enough of this sender\r\n": {"MAIL"},
+	} {
+		for _, step := range steps {
 			s := &script{}
 			s.set(func(session int, at string, n int) *trouble {
 				if at != step || n <= 2 {
@@ -239,6 +249,47 @@ func TestRefusalOnTwoConnectionsCounts(t *testing.T) {
 	from.Send(t.Context(), request("three@acme.example"))
 	if _, sessions := s.copies(""); sessions != 2 {
 		t.Errorf("%d connections, want 2", sessions)
+	}
+}
+
+// TestLimitOfAConnectionAndNoOtherConnection: if no new connection can be made, a refusal that said nothing
+// about the mailbox is trouble with the connection.
+func TestLimitOfAConnectionAndNoOtherConnection(t *testing.T) {
+	s := &script{}
+	from := sender(t, s.start(t))
+	from.Send(t.Context(), request("one@acme.example"))
+	s.set(func(_ int, at string, _ int) *trouble {
+		switch at {
+		case "MAIL":
+			return &trouble{send: []string{"550 5.7.0 too many in this session\r\n"}}
+		case "greeting":
+			return &trouble{send: []string{"421 4.7.0 too many connections\r\n"}, close: true}
+		}
+		return nil
+	})
+	if result := from.Send(t.Context(), request("two@acme.example")); result.Status != 0 || result.Reason != herald.ReasonConnect || !result.Request.Redialled {
+		t.Errorf("%+v", result)
+	}
+}
+
+// TestRefusalOfAMailboxKeepsTheConnection: what is said about a mailbox counts at once, on any connection.
+func TestRefusalOfAMailboxKeepsTheConnection(t *testing.T) {
+	for _, reply := range []string{"550 5.1.1 unknown\r\n", "552 5.2.2 full\r\n", "550 no such user\r\n", "553 not a mailbox\r\n", "550-5.2.1 disabled\r\n550 5.2.1 really\r\n"} {
+		s := &script{}
+		from := sender(t, s.start(t))
+		from.Send(t.Context(), request("one@acme.example"))
+		s.set(func(_ int, at string, _ int) *trouble {
+			if at == "RCPT" {
+				return &trouble{send: []string{reply}}
+			}
+			return nil
+		})
+		if result := from.Send(t.Context(), request("two@acme.example")); fmt.Sprint(result.Status) != reply[:3] || result.Request.Redialled {
+			t.Errorf("%q: %+v", reply, result)
+		}
+		if _, sessions := s.copies(""); sessions != 1 {
+			t.Errorf("%q: %d connections, want 1", reply, sessions)
+		}
 	}
 }
 

@@ -101,8 +101,34 @@ func (f *failure) again(used bool) bool {
 		return false
 	case f.outOfStep():
 		return true
+	case !used:
+		return false
+	case f.reply.code == 0:
+		return !isTimeout(f.err)
 	default:
-		return used && (f.reply.code == 0 && !isTimeout(f.err) || f.reply.code/100 == 4 || f.reply.refusal() && !f.ofMail())
+		return f.reply.code/100 == 4 || !f.ofMail() || f.mayBeOfSession()
+	}
+}
+
+// mayBeOfSession reports whether a final refusal can be one of the session: of one mail too many on the
+// connection, for example. One of MAIL names no recipient. One of RCPT or DATA is of the mail if its
+// enhanced status is about an address, a mailbox or a message (RFC 3463 section 3). Without such a
+// status, RCPT has three codes that are about the mailbox. 552 is not one of them: servers give it for
+// too many recipients (RFC 5321 section 4.5.3.1.10). A refusal of the message itself has read it.
+func (f *failure) mayBeOfSession() bool {
+	if f.reply.code/100 != 5 {
+		return false
+	}
+	subject := f.reply.subject()
+	switch f.step {
+	case atMail:
+		return true
+	case atRcpt:
+		return subject > 2 && subject != 6 || subject == 0 && f.reply.code != 550 && f.reply.code != 551 && f.reply.code != 553
+	case atData:
+		return subject > 2 && subject != 6 || subject == 0
+	default:
+		return false
 	}
 }
 

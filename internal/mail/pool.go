@@ -80,7 +80,7 @@ func (p *pool) send(ctx context.Context, m envelope) (r reply, redialled bool, e
 		return r, false, err
 	}
 	if s, err = p.open(ctx); err != nil {
-		if first.ofMail() {
+		if first.ofMail() && !first.mayBeOfSession() {
 			err = first // it says more about this mail
 		}
 		return r, true, err

@@ -22,6 +22,18 @@ func (r reply) positive() bool { return r.code/100 == 2 }
 // refusal reports whether the server refuses, for now (4xx) or for good (5xx).
 func (r reply) refusal() bool { return r.code/100 == 4 || r.code/100 == 5 }
 
+// subject returns what the enhanced status of a reply is about (RFC 3463 section 3), from 1 to 7; 0 if it
+// has none: its text then does not begin as "5.1.1 " does.
+func (r reply) subject() int {
+	status, _, _ := strings.Cut(r.text, " ")
+	status, _, _ = strings.Cut(status, "\n")
+	parts := strings.Split(status, ".")
+	if len(parts) != 3 || parts[0] != "4" && parts[0] != "5" || len(parts[1]) != 1 || parts[1] < "1" || parts[1] > "7" || strings.Trim(parts[2], "0123456789") != "" {
+		return 0
+	}
+	return int(parts[1][0] - '0')
+}
+
 // errNotSMTP means that the server sent what is no reply, or a reply to nothing.
 var errNotSMTP = errors.New("the mail server's reply is not SMTP")
 

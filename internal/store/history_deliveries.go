@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -62,16 +60,20 @@ func scanDelivery(rows *sql.Rows) (herald.Delivery, error) {
 	return d, err
 }
 
-// Deliveries lists up to f.Limit of a client's deliveries, newest first: by when their alerts
+// Deliveries lists up to filter.Limit of a client's deliveries, newest first: by when their alerts
 // were raised, and redeliveries by when they were made. A list that would have to search too
 // many rows returns the deliveries found so far, and in next the value of f.After for the call
 // that continues. next is uuid.Nil when f.Limit deliveries were found or there are no more.
-func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
+func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, filter herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
 	ctx, done, err := s.readTurn(ctx, client)
 	if err != nil {
 		return nil, uuid.Nil, err
 	}
 	defer done()
+	f, err := s.withSpellings(ctx, client, filter)
+	if err != nil {
+		return nil, uuid.Nil, err
+	}
 	found, upTo, err := s.mergedDeliveries(ctx, client, f)
 	if upTo != nil {
 		next = upTo.id
@@ -82,7 +84,7 @@ func (s *Store) Deliveries(ctx context.Context, client uuid.UUID, f herald.Deliv
 	return found, next, s.failed("list deliveries", err)
 }
 
-func (s *Store) mergedDeliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, *place, error) {
+func (s *Store) mergedDeliveries(ctx context.Context, client uuid.UUID, f deliveryFilter) ([]herald.Delivery, *place, error) {
 	after, err := s.cursor(ctx, f.After)
 	if err != nil {
 		return nil, nil, err
@@ -109,7 +111,7 @@ func (s *Store) mergedDeliveries(ctx context.Context, client uuid.UUID, f herald
 // The list reads the table where its rows are few: the index of alerts for a company or a type with
 // few alerts, the queue for pending deliveries, an index of their own for failed and cancelled ones,
 // and the alerts for the rest, because most alerts have a delivery to list.
-func (s *Store) firstDeliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+func (s *Store) firstDeliveries(ctx context.Context, client uuid.UUID, f deliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 	byAlert := f.State == nil || *f.State == herald.Delivered
 	if f.Company != uuid.Nil || f.Type != "" {
 		set, err := s.alertsToList(ctx, client, f)
@@ -168,7 +170,7 @@ func collectNewest[T any](s *Store, limit int, ids func(before uuid.UUID, n int)
 
 // deliveriesIn lists the deliveries in one table, queue or deliveries. more are further
 // conditions.
-func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client uuid.UUID, f herald.DeliveryFilter, more ...string) ([]herald.Delivery, uuid.UUID, error) {
+func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client uuid.UUID, f deliveryFilter, more ...string) ([]herald.Delivery, uuid.UUID, error) {
 	alias := table[len(table)-1:]
 	matching := func() conditions {
 		c := conditions{parts: append(slices.Clone(more), isNoRedelivery(alias))}
@@ -189,7 +191,7 @@ func (s *Store) deliveriesIn(ctx context.Context, columns, table string, client 
 	among := func(ids []uuid.UUID) ([]herald.Delivery, error) {
 		c := matching()
 		c.add(alias+".id BETWEEN %s AND %s", ids[len(ids)-1], ids[0])
-		c.receiver(alias, f)
+		c.address(alias, f)
 		c.ofAlert(f)
 		s.ended(&c, alias, f)
 		return list(ctx, s.lists, scanDelivery, `SELECT `+deliveryColumns+` FROM (SELECT `+columns+` FROM `+table+`
@@ -200,7 +202,7 @@ ORDER BY `+alias+`.id DESC LIMIT `+c.bind(f.Limit)+`) x ORDER BY x.id DESC`, c.a
 }
 
 // deliveriesByAlert lists the deliveries of the newest alerts, without those of alerts with ids before from.
-func (s *Store) deliveriesByAlert(ctx context.Context, client, from uuid.UUID, f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+func (s *Store) deliveriesByAlert(ctx context.Context, client, from uuid.UUID, f deliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 	ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) {
 		var c conditions
 		end := span{to: before} // one bound, because SQLite may choose the worse of two
@@ -213,7 +215,7 @@ func (s *Store) deliveriesByAlert(ctx context.Context, client, from uuid.UUID, f
 		if f.Rule != uuid.Nil {
 			c.add("a.rule_id = %s", f.Rule)
 		}
-		c.idRange("a", herald.DeliveryFilter{Alert: f.Alert, Event: f.Event, Since: f.Since, Until: f.Until})
+		c.idRange("a", deliveryFilter{DeliveryFilter: herald.DeliveryFilter{Alert: f.Alert, Event: f.Event, Since: f.Since, Until: f.Until}})
 		return list(ctx, s.lists, scanID, `SELECT a.id FROM alerts a WHERE `+c.where()+` ORDER BY a.id DESC LIMIT `+c.bind(n), c.args...)
 	}
 	return collectNewest(s, f.Limit, ids, func(ids []uuid.UUID) ([]herald.Delivery, error) {
@@ -223,7 +225,7 @@ func (s *Store) deliveriesByAlert(ctx context.Context, client, from uuid.UUID, f
 
 // alertsUpTo returns an id that is greater than those of all alerts with deliveries behind f.After,
 // the alert of f.After itself included.
-func alertsUpTo(f herald.DeliveryFilter) uuid.UUID {
+func alertsUpTo(f deliveryFilter) uuid.UUID {
 	if f.After == uuid.Nil {
 		return lastID
 	}
@@ -231,7 +233,7 @@ func alertsUpTo(f herald.DeliveryFilter) uuid.UUID {
 }
 
 // ofAlert adds the conditions on the columns of the alert.
-func (c *conditions) ofAlert(f herald.DeliveryFilter) {
+func (c *conditions) ofAlert(f deliveryFilter) {
 	if f.Type != "" {
 		c.add("a.type = %s", f.Type)
 	}
@@ -247,7 +249,7 @@ func (c *conditions) ofAlert(f herald.DeliveryFilter) {
 // when the alert was raised, and the ids of one alert's deliveries are one range.
 //
 // Pending deliveries are listed whatever their age.
-func (c *conditions) idRange(alias string, f herald.DeliveryFilter) {
+func (c *conditions) idRange(alias string, f deliveryFilter) {
 	if f.State == nil || *f.State != herald.Pending {
 		c.add(alias + ".id >= (SELECT kept_from FROM history)")
 	}
@@ -264,7 +266,7 @@ func (c *conditions) idRange(alias string, f herald.DeliveryFilter) {
 }
 
 // ofEvent adds the conditions on the id of an alert or of a delivery that select those of one alert or of one event.
-func (c *conditions) ofEvent(alias string, f herald.DeliveryFilter) {
+func (c *conditions) ofEvent(alias string, f deliveryFilter) {
 	if f.Alert != uuid.Nil {
 		c.add(alias+".id BETWEEN %s AND %s", f.Alert, herald.DeliveryID(f.Alert, herald.MaxDeliveries-1))
 	}
@@ -278,21 +280,9 @@ func lastOf(event uuid.UUID) uuid.UUID {
 	return herald.DeliveryID(herald.AlertID(event, herald.MaxAlerts), herald.MaxDeliveries-1)
 }
 
-// receiver adds the condition on a delivery's address.
-func (c *conditions) receiver(alias string, f herald.DeliveryFilter) {
-	start, anyQuery := strings.CutSuffix(f.Receiver, herald.AnyQuery)
-	switch {
-	case f.Receiver == "":
-	case anyQuery:
-		c.add("("+alias+".address = %s OR substr("+alias+".address, 1, %s) IN (%s, %s))", start, utf8.RuneCountInString(start)+1, start+"?", start+"#")
-	default:
-		c.add(alias+".address = %s", f.Receiver)
-	}
-}
-
 // ended adds the conditions on how deliveries ended: the reason, of the delivery, of its last attempt or
 // of its wait, the status of its last attempt, and whether the alert reached the receiver after all.
-func (s *Store) ended(c *conditions, alias string, f herald.DeliveryFilter) {
+func (s *Store) ended(c *conditions, alias string, f deliveryFilter) {
 	if f.Reason != herald.ReasonNone {
 		last := `(SELECT t.reason FROM attempts t WHERE t.delivery_id = ` + alias + `.id ORDER BY t.n DESC LIMIT 1)`
 		if alias == "d" {

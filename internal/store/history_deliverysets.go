@@ -19,7 +19,7 @@ type listedSet struct {
 }
 
 // alertsToList finds the alerts of the filter's company and type.
-func (s *Store) alertsToList(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter) (set listedSet, err error) {
+func (s *Store) alertsToList(ctx context.Context, client uuid.UUID, f deliveryFilter) (set listedSet, err error) {
 	err = s.inSnapshot(ctx, func(tx *sql.Tx) error {
 		if set.keptFrom, err = first(ctx, tx, scanID, `SELECT kept_from FROM history`); err != nil {
 			return err
@@ -50,22 +50,22 @@ func (s *Store) alertsToList(ctx context.Context, client uuid.UUID, f herald.Del
 
 // deliveriesBySet lists the deliveries of the alerts of a set. First come those of open alerts, if the
 // set does not have them. Last come pending deliveries that are older than the kept history.
-func (s *Store) deliveriesBySet(ctx context.Context, client uuid.UUID, set listedSet, f herald.DeliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
-	type part func(herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error)
+func (s *Store) deliveriesBySet(ctx context.Context, client uuid.UUID, set listedSet, f deliveryFilter) (found []herald.Delivery, next uuid.UUID, err error) {
+	type part func(deliveryFilter) ([]herald.Delivery, uuid.UUID, error)
 	var parts []part
 	if !set.openToo {
-		parts = append(parts, func(f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+		parts = append(parts, func(f deliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 			return s.deliveriesByAlert(ctx, client, set.indexedTo, f)
 		})
 	}
-	parts = append(parts, func(f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+	parts = append(parts, func(f deliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 		ids := func(before uuid.UUID, n int) ([]uuid.UUID, error) { return set.before(ctx, s.lists, before, n) }
 		return collectNewest(s, f.Limit, ids, func(ids []uuid.UUID) ([]herald.Delivery, error) {
 			return s.deliveriesOf(ctx, client, s.alertsAmong(ids), f)
 		})
 	})
 	if f.State != nil && *f.State == herald.Pending && set.keptFrom != uuid.Nil {
-		parts = append(parts, func(f herald.DeliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
+		parts = append(parts, func(f deliveryFilter) ([]herald.Delivery, uuid.UUID, error) {
 			if kept := herald.TimeOf(set.keptFrom); f.Until.IsZero() || kept.Before(f.Until) {
 				f.Until = kept
 			}
@@ -104,7 +104,7 @@ func alertsBetween(ids []uuid.UUID) alertSource {
 type alertSource func(*conditions) (from string)
 
 // deliveriesOf lists the deliveries of some alerts.
-func (s *Store) deliveriesOf(ctx context.Context, client uuid.UUID, source alertSource, f herald.DeliveryFilter) ([]herald.Delivery, error) {
+func (s *Store) deliveriesOf(ctx context.Context, client uuid.UUID, source alertSource, f deliveryFilter) ([]herald.Delivery, error) {
 	var c conditions
 	part := func(columns, table, alias string) string {
 		c.parts = nil
@@ -114,7 +114,7 @@ func (s *Store) deliveriesOf(ctx context.Context, client uuid.UUID, source alert
 			c.add("NOT "+alias+".id >= %s", f.After) // SQLite would use "id < x" as the index bound, which is worse than the alert's
 		}
 		c.ofAlert(f)
-		c.receiver(alias, f)
+		c.address(alias, f)
 		s.ended(&c, alias, f)
 		c.parts = append(c.parts, isNoRedelivery(alias))
 		return `SELECT ` + columns + ` FROM ` + from + ` ` + s.dialect.joinOfAlert(table, alias) + ` WHERE ` + c.where()

@@ -61,9 +61,11 @@ func (s *Store) Issues(ctx context.Context, client uuid.UUID, f herald.IssueFilt
 	defer done()
 	c := conditions{parts: []string{isIssue}}
 	c.ofClient(client)
-	if f.Receiver != "" {
-		c.add("i.receiver = %s", f.Receiver)
+	receivers, err := s.spellings(ctx, client, f.Receiver, sameReceiver)
+	if err != nil {
+		return nil, uuid.Nil, err
 	}
+	c.receiver("i.receiver", receivers)
 	if f.Reason != herald.ReasonNone {
 		c.add("i.reason = %s", string(f.Reason))
 	}

@@ -93,7 +93,7 @@ func mergeLists(limit int, a []herald.Delivery, upToA *place, b []herald.Deliver
 
 // redeliveries lists redeliveries behind a place. Like collectNewest it stops after a while, and then
 // returns the place up to which it has searched.
-func (s *Store) redeliveries(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, behind place) (found []herald.Delivery, upTo *place, err error) {
+func (s *Store) redeliveries(ctx context.Context, client uuid.UUID, f deliveryFilter, behind place) (found []herald.Delivery, upTo *place, err error) {
 	chunk, began := f.Limit, time.Now()
 	for searched := 0; searched < s.searchLimit && time.Since(began) < searchTime; chunk = min(2*chunk, longestChunk) {
 		some, err := s.redeliveryPlaces(ctx, client, f, behind, chunk)
@@ -111,7 +111,7 @@ func (s *Store) redeliveries(ctx context.Context, client uuid.UUID, f herald.Del
 }
 
 // redeliveryPlaces returns the first n places of a client's redeliveries behind another.
-func (s *Store) redeliveryPlaces(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, behind place, n int) ([]place, error) {
+func (s *Store) redeliveryPlaces(ctx context.Context, client uuid.UUID, f deliveryFilter, behind place, n int) ([]place, error) {
 	var c conditions
 	c.add("r.client_id = %s", client)
 	c.add("r.made_at <= %s", behind.at)
@@ -133,7 +133,7 @@ func (s *Store) redeliveryPlaces(ctx context.Context, client uuid.UUID, f herald
 }
 
 // redeliveriesBetween lists the redeliveries that match f from one place to another, both included.
-func (s *Store) redeliveriesBetween(ctx context.Context, client uuid.UUID, f herald.DeliveryFilter, from, to place) ([]herald.Delivery, error) {
+func (s *Store) redeliveriesBetween(ctx context.Context, client uuid.UUID, f deliveryFilter, from, to place) ([]herald.Delivery, error) {
 	var c conditions
 	part := func(columns, table, alias string) string {
 		c.parts = nil
@@ -143,7 +143,7 @@ func (s *Store) redeliveriesBetween(ctx context.Context, client uuid.UUID, f her
 		c.add("(r.made_at < %s OR r.id <= %s)", to.at, to.id)
 		c.ofEvent("r", f)
 		c.ofAlert(f)
-		c.receiver(alias, f)
+		c.address(alias, f)
 		s.ended(&c, alias, f)
 		return `SELECT ` + columns + ` FROM redeliveries r JOIN ` + table + ` ON ` + alias + `.id = r.id LEFT JOIN alerts a ON a.id = ` +
 			s.dialect.alertOf("r.id") + ` WHERE ` + c.where()

@@ -31,9 +31,11 @@ func (s *Store) Statistics(ctx context.Context, f herald.StatisticsFilter) (foun
 	if f.Client != uuid.Nil {
 		c.add("client_id = %s", f.Client)
 	}
-	if f.Receiver != "" {
-		c.add("receiver = %s", herald.ReceiverOf(f.Receiver))
+	receivers, err := s.spellings(ctx, f.Client, f.Receiver, herald.ReceiverOf)
+	if err != nil {
+		return nil, false, err
 	}
+	c.receiver("receiver", receivers)
 	if err := s.checkStatisticsSize(ctx, f, from, to); err != nil {
 		return nil, false, err
 	}

@@ -51,6 +51,8 @@ func (a *attempt) classify(err error) (herald.Reason, string) {
 		return herald.ReasonAttemptLimit, limit.Error()
 	case a.localFault(err) != "":
 		return herald.ReasonLocal, a.localFault(err) + "; nothing was sent"
+	case errors.Is(err, errWhose) && errors.As(err, &proxy):
+		return herald.ReasonProxy, proxy.Error() + ", or the receiver did: the proxy makes no tunnels for http, and the answer has no Via that shows whose it is"
 	case errors.As(err, &proxy):
 		return herald.ReasonProxy, proxy.Error() + " to the connection; the receiver was not called"
 	case errors.As(err, &dns):

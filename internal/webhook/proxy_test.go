@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 type egressProxy struct {
 	connect, other int
 	header         http.Header // of its own answers
+	noVia          bool        // what it forwards gets no Via
 	mu             sync.Mutex
 	asked          []string
 }
@@ -52,7 +54,9 @@ func (p *egressProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer response.Body.Close()
-	w.Header().Set("Via", "1.1 proxy")
+	if !p.noVia {
+		w.Header().Set("Via", "1.1 proxy")
+	}
 	w.WriteHeader(response.StatusCode)
 	_, _ = io.Copy(w, response.Body)
 }
@@ -108,8 +112,8 @@ func deliver(t *testing.T, s *webhook.Sender, url string) webhook.Result {
 	return s.Send(t.Context(), webhook.Request{URL: url, Body: []byte(`{"a":1}`), ClientID: clientID, Authorization: "Basic c2VjcmV0"})
 }
 
-// TestWhatTheProxyRefusesIsNotTheReceivers: the proxy's answers have a reason of their own, and the
-// receiver got nothing.
+// TestWhatTheProxyRefusesIsNotTheReceivers: the proxy's answers have a reason of their own. Where it got no
+// request, the receiver got nothing.
 func TestWhatTheProxyRefusesIsNotTheReceivers(t *testing.T) {
 	urls, roots := receivers(t, 200)
 	for _, status := range []int{400, 401, 403, 404, 405, 407, 429, 500, 501, 502, 503, 504} {
@@ -117,7 +121,8 @@ func TestWhatTheProxyRefusesIsNotTheReceivers(t *testing.T) {
 		s := through(t, server, roots)
 		for _, url := range urls {
 			got := deliver(t, s, url)
-			if got.Reason != herald.ReasonProxy || got.Status != 0 || !strings.Contains(got.Error, http.StatusText(status)) || !strings.Contains(got.Error, "egress proxy") || !got.Request.Unsent {
+			whole := strings.HasPrefix(url, "http:") && slices.Contains([]int{400, 401, 403, 404, 405, 501}, status) // the request went to the proxy
+			if got.Reason != herald.ReasonProxy || got.Status != 0 || !strings.Contains(got.Error, http.StatusText(status)) || !strings.Contains(got.Error, "egress proxy") || got.Request.Unsent == whole {
 				t.Errorf("%d, %s: reason %q, status %d, error %q, unsent %v", status, url, got.Reason, got.Status, got.Error, got.Request.Unsent)
 			}
 		}
@@ -156,30 +161,47 @@ func TestWhatTheReceiverRefusesIsItsOwn(t *testing.T) {
 }
 
 // TestProxyWithoutTunnelsForHTTP: a request over http is handed to it whole. Its own answers are told from
-// the receiver's.
+// the receiver's, and what cannot be told apart ends no delivery.
 func TestProxyWithoutTunnelsForHTTP(t *testing.T) {
+	via := http.Header{"Via": {"1.1 proxy"}}
+	squid := http.Header{"X-Squid-Error": {"ERR_ACCESS_DENIED 0"}, "Via": {"1.1 proxy"}}
 	for _, test := range []struct {
 		name             string
-		connect, other   int
-		header           http.Header
+		proxy            *egressProxy
 		receives, status int
 		reason           herald.Reason
+		unsent           bool
 	}{
-		{"delivered", 403, 0, nil, 200, 200, herald.ReasonNone},
-		{"the receiver refuses", 403, 0, nil, 403, 403, herald.ReasonStatus},
-		{"the receiver fails", 405, 0, nil, 500, 500, herald.ReasonStatus},
-		{"the proxy refuses all", 403, 403, nil, 200, 0, herald.ReasonProxy},
-		{"the proxy wants credentials", 405, 407, nil, 200, 0, herald.ReasonProxy},
-		{"Squid's error", 403, 503, http.Header{"X-Squid-Error": {"ERR_CONNECT_FAIL 111"}, "Via": {"1.1 squid"}}, 200, 0, herald.ReasonProxy},
-		{"Proxy-Status", 405, 502, http.Header{"Proxy-Status": {"edge; received-status=0, proxy; error=connection_refused"}}, 200, 0, herald.ReasonProxy},
+		{"delivered", &egressProxy{connect: 403}, 200, 200, herald.ReasonNone, false},
+		{"delivered without Via", &egressProxy{connect: 403, noVia: true}, 204, 204, herald.ReasonNone, false},
+		{"the receiver refuses", &egressProxy{connect: 403}, 403, 403, herald.ReasonStatus, false},
+		{"the receiver fails", &egressProxy{connect: 405}, 500, 500, herald.ReasonStatus, false},
+		{"the receiver refuses through Squid", &egressProxy{connect: 403, header: squid}, 403, 403, herald.ReasonStatus, false},
+		{"the proxy refuses all", &egressProxy{connect: 403, other: 403}, 200, 0, herald.ReasonProxy, false},
+		{"the proxy refuses with another status", &egressProxy{connect: 405, other: 403}, 200, 0, herald.ReasonProxy, false},
+		{"the proxy fails", &egressProxy{connect: 405, other: 500}, 200, 0, herald.ReasonProxy, false},
+		{"the proxy finds nothing", &egressProxy{connect: 501, other: 404}, 200, 0, herald.ReasonProxy, false},
+		{"the proxy has another form of request", &egressProxy{connect: 405, other: 400}, 200, 0, herald.ReasonProxy, false},
+		{"the proxy cannot connect", &egressProxy{connect: 405, other: 502}, 200, 0, herald.ReasonProxy, false},
+		{"a page that blocks", &egressProxy{connect: 403, other: 302, header: http.Header{"Location": {"http://block.example/"}}}, 200, 0, herald.ReasonProxy, false},
+		{"the proxy's answers have a Via", &egressProxy{connect: 403, other: 403, header: via}, 200, 0, herald.ReasonProxy, false},
+		{"another one with a Via", &egressProxy{connect: 405, other: 404, header: via}, 200, 0, herald.ReasonProxy, false},
+		{"the receiver's answer without Via", &egressProxy{connect: 403, noVia: true}, 403, 0, herald.ReasonProxy, false},
+		{"the proxy wants credentials", &egressProxy{connect: 405, other: 407}, 200, 0, herald.ReasonProxy, true},
+		{"Squid's error", &egressProxy{connect: 403, other: 503, header: squid}, 200, 0, herald.ReasonProxy, true},
+		{"Squid's page", &egressProxy{connect: 403, other: 200, header: squid}, 200, 0, herald.ReasonProxy, true},
+		{"Proxy-Status", &egressProxy{connect: 405, other: 502, header: http.Header{"Proxy-Status": {"edge; received-status=0, proxy; error=connection_refused"}}}, 200, 0, herald.ReasonProxy, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			urls, roots := receivers(t, test.receives)
-			server := httptest.NewServer(&egressProxy{connect: test.connect, other: test.other, header: test.header})
+			server := httptest.NewServer(test.proxy)
 			defer server.Close()
 			got := deliver(t, through(t, server, roots), urls[0])
-			if got.Reason != test.reason || got.Status != test.status || got.Request.Unsent != (test.status == 0) {
+			if got.Reason != test.reason || got.Status != test.status || got.Request.Unsent != test.unsent {
 				t.Errorf("reason %q, status %d, error %q, unsent %v", got.Reason, got.Status, got.Error, got.Request.Unsent)
+			}
+			if said := strings.Contains(got.Error, "the receiver was not called"); said != test.unsent {
+				t.Errorf("error %q", got.Error)
 			}
 		})
 	}

@@ -70,7 +70,7 @@ func deliveryFilters() []*huma.Param {
 	text := huma.Schema{Type: "string"}
 	return []*huma.Param{
 		openapi.QueryParameter("state", *openapi.StateSchema(), "Only deliveries in this state."),
-		openapi.QueryParameter("receiver", text, "Only deliveries to this address, written as on the rule. With ?* at its end: to it with every query, and without one."),
+		openapi.QueryParameter("receiver", text, "Only deliveries to this address, in any spelling; of a mailbox with or without mailto:. With ?* at its end: to it with every query, and without one."),
 		openapi.QueryParameter("type", text, "Only deliveries for events of this type, in any accepted spelling."),
 		openapi.QueryParameter("company", id, "Only deliveries for events about this company."),
 		openapi.QueryParameter("alert", id, "Only deliveries of this alert."),
@@ -87,7 +87,7 @@ func (s *surface) deliveryFilter(r *http.Request) (herald.DeliveryFilter, error)
 	p := parametersOf(r)
 	f := herald.DeliveryFilter{
 		State:    p.state("state"),
-		Receiver: p.text("receiver"),
+		Receiver: parameter(p, "receiver", parseReceiver),
 		Type:     parameter(p, "type", func(text string) (string, error) { return s.canonicalType(r.Context(), text) }),
 		Company:  p.id("company"),
 		Alert:    p.id("alert"),

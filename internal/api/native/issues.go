@@ -27,7 +27,7 @@ func (s *surface) registerIssues() {
 			"any more and nothing is pending to it: then unused is true. The operator sees those of all clients.",
 		Parameters: append([]*huma.Param{
 			openapi.QueryParameter("state", huma.Schema{Type: "string", Enum: []any{"open", "ended", "all"}, Default: "all"}, "Only open issues, or only those that have ended."),
-			openapi.QueryParameter("receiver", huma.Schema{Type: "string"}, "Only issues of this address, written as on the rule; of a mailbox with mailto: in front."),
+			openapi.QueryParameter("receiver", huma.Schema{Type: "string"}, "Only issues of this address, in any spelling; of a mailbox with or without mailto:."),
 			openapi.QueryParameter("reason", huma.Schema{Type: "string"}, "Only issues with this reason."),
 			openapi.QueryParameter("client", huma.Schema{Type: "string", Format: "uuid"}, "Only this client's issues; for the operator."),
 		}, pageParameters()...),
@@ -59,7 +59,7 @@ func (s *surface) listIssues(r *http.Request, caller herald.Caller) (page[herald
 	client, limit := p.id("client"), p.limit()
 	f := herald.IssueFilter{
 		State:    parameter(p, "state", parseIssueState),
-		Receiver: p.text("receiver"),
+		Receiver: parameter(p, "receiver", parseReceiver),
 		Reason:   parameter(p, "reason", herald.ParseReason),
 		After:    p.id("after"),
 		Limit:    limit + 1,

@@ -14,6 +14,7 @@ import (
 	"herald"
 	"herald/internal/api"
 	"herald/internal/api/openapi"
+	"herald/internal/egress"
 )
 
 // Sizes of a page.
@@ -74,6 +75,14 @@ type parameters struct {
 }
 
 func parametersOf(r *http.Request) *parameters { return &parameters{values: r.URL.Query()} }
+
+// parseReceiver checks a receiver, and leaves its spelling: the store finds it in any.
+func parseReceiver(text string) (string, error) {
+	if _, err := egress.ParseReceiver(text); err != nil {
+		return "", herald.Invalid("", "%v; want an address such as https://acme.example/hook, or a mailbox such as ops@acme.example", err)
+	}
+	return text, nil
+}
 
 func (p *parameters) text(name string) string { return p.values.Get(name) }
 

@@ -12,7 +12,7 @@ import (
 // recoverRequest describes the body that selects what is sent again. recoverDeliveries reads it.
 type recoverRequest struct {
 	_        struct{}  `additionalProperties:"false"`
-	Receiver string    `json:"receiver,omitempty" doc:"Only deliveries to this address, written as on the rule."`
+	Receiver string    `json:"receiver,omitempty" doc:"Only deliveries to this address, in any spelling; of a mailbox with or without mailto:."`
 	Type     string    `json:"type,omitempty" doc:"Only deliveries for events of this type, in any accepted spelling."`
 	Company  uuid.UUID `json:"company,omitzero" doc:"Only deliveries for events about this company."`
 	Reason   string    `json:"reason,omitempty" doc:"Only deliveries with this reason, of their own or of their last attempt."`
@@ -40,7 +40,9 @@ func (s *surface) readRecovery(r *http.Request) (f herald.DeliveryFilter, dryRun
 		var text string
 		switch member {
 		case "receiver":
-			f.Receiver, err = c.text(1, maxReceiver)
+			if text, err = c.text(1, maxReceiver); err == nil && text != "" {
+				f.Receiver, err = parseReceiver(text)
+			}
 		case "type":
 			if text, err = c.text(1, maxTypeName); err == nil && text != "" {
 				f.Type, err = s.canonicalType(r.Context(), text)

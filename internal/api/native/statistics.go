@@ -56,7 +56,7 @@ func (s *surface) registerStatistics() {
 			openapi.QueryParameter("by", huma.Schema{Type: "string", Enum: []any{"hour", "receiver", "outcome"}, Default: "hour"},
 				"What each line is about: an hour, a receiver, or an outcome with its reason. By hour there is a line for every hour."),
 			openapi.QueryParameter("client", huma.Schema{Type: "string", Format: "uuid"}, "Only this client's; for the operator, who gets those of all without it."),
-			openapi.QueryParameter("receiver", huma.Schema{Type: "string"}, "Only this receiver's: a webhook as on the rule, or mailto: and a mailbox. The query of a webhook does not matter."),
+			openapi.QueryParameter("receiver", huma.Schema{Type: "string"}, "Only this receiver's: a webhook or a mailbox, in any spelling. The query of a webhook does not matter."),
 			openapi.QueryParameter("since", instant, "The hour of this time is the first; by default that of 24 hours before until."),
 			openapi.QueryParameter("until", instant, "The hour before this time is the last; by default the present one. At most 35 days after since."),
 			openapi.QueryParameter("limit", huma.Schema{Type: "integer", Minimum: &least, Maximum: &most, Default: defaultLines}, "The largest number of lines by receiver or by outcome."),
@@ -92,7 +92,7 @@ func (s *surface) statisticsFilter(r *http.Request, caller herald.Caller) (heral
 	f := herald.StatisticsFilter{
 		By:       parameter(p, "by", parseBy),
 		Client:   p.id("client"),
-		Receiver: p.text("receiver"),
+		Receiver: parameter(p, "receiver", parseReceiver),
 		Since:    p.time("since"),
 		Until:    p.time("until"),
 		Limit:    parameter(p, "limit", parseLines),
