@@ -167,7 +167,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 
 func TestTransportFailureIsRecordedAndRetried(t *testing.T) {
 	f := newFixture(t)
-	f.rule(closedAddress(t), uuid.Nil)
+	f.rule(nobodyListens, uuid.Nil)
 	d := f.ended(f.publish(event()))
 	if d.Reason != herald.ReasonExhausted || len(d.Attempts) != 4 || d.Attempts[0].Reason != herald.ReasonConnectRefused {
 		t.Errorf("the delivery ended as %s with %+v", d.Reason, d.Attempts)

@@ -42,7 +42,7 @@ func (w *walker) examples() *examples {
 	w.stop() // SQLite has one writer
 	w.sql(`INSERT INTO unsubscribed (client_id, address, at) SELECT id, 'a@acme.example', 1777799777000000 FROM clients`)
 	w.start()
-	hook := closedAddress(t)
+	hook := nobodyListens
 	busy := newReceiver(t, func(_ int, rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Retry-After", "3600")
 		rw.WriteHeader(503)

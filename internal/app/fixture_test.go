@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -237,13 +236,5 @@ func sameBodies(t *testing.T, all []received) {
 	}
 }
 
-// closedAddress returns an address on which nothing listens.
-func closedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprintf("http://%s/", l.Addr())
-}
+// nobodyListens is an address that refuses connections. A port that was free a moment ago may be another test's.
+const nobodyListens = "http://127.0.0.1:1/"

@@ -88,7 +88,7 @@ func testEverySeriesExistsFromTheStart(t *testing.T, setUp func(*app.Config)) {
 	good, broken := newReceiver(t, nil), newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader([]int{503, 302, 410}[(n-1)%3])
 	})
-	for _, address := range []string{good.URL, broken.URL, closedAddress(t)} {
+	for _, address := range []string{good.URL, broken.URL, nobodyListens} {
 		f.rule(address, uuid.Nil)
 	}
 	for range 3 {

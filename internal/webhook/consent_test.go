@@ -48,8 +48,6 @@ func TestWhatIsNoConsent(t *testing.T) {
 		return server.URL
 	}
 	consents := answer(200, "WebHook-Allowed-Origin", "*")
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
 	for _, test := range []struct {
 		name, url, says string
 		reason          herald.Reason
@@ -62,7 +60,7 @@ func TestWhatIsNoConsent(t *testing.T) {
 		{"a negative rate", answer(200, "WebHook-Allowed-Origin", "*", "WebHook-Allowed-Rate", "-1"), "-1", ""},
 		{"a rate that overflows", answer(200, "WebHook-Allowed-Origin", "*", "WebHook-Allowed-Rate", "99999999999999999999"), "9999", ""},
 		{"a long origin", answer(200, "WebHook-Allowed-Origin", strings.Repeat("x", 50_000)), "xxx", ""},
-		{"nobody listens", closed.URL, "refused", herald.ReasonConnectRefused},
+		{"nobody listens", nobodyListens, "refused", herald.ReasonConnectRefused},
 		{"no answer", raw(t, func(c net.Conn) { readRequest(c) }), "broke", herald.ReasonReset},
 	} {
 		c := newSender(t).AskConsent(t.Context(), test.url, "herald.example", 60)

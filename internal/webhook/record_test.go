@@ -80,12 +80,10 @@ func TestRecordHasEachRequestAsItWasSent(t *testing.T) {
 
 // TestRecordSaysWhatWasNotSent: a request for which there was no connection, the first or after a redirect.
 func TestRecordSaysWhatWasNotSent(t *testing.T) {
-	closed := httptest.NewServer(nil)
-	closed.Close()
-	if got := send(t, closed.URL); got.Reason != herald.ReasonConnectRefused || !got.Request.Unsent {
+	if got := send(t, nobodyListens); got.Reason != herald.ReasonConnectRefused || !got.Request.Unsent {
 		t.Errorf("refused: %q, %+v", got.Reason, got.Request)
 	}
-	start := httptest.NewServer(http.RedirectHandler(closed.URL, http.StatusTemporaryRedirect))
+	start := httptest.NewServer(http.RedirectHandler(nobodyListens, http.StatusTemporaryRedirect))
 	defer start.Close()
 	if got := send(t, start.URL); got.Request.Unsent || len(got.Request.Hops) != 1 || !got.Request.Hops[0].Unsent {
 		t.Errorf("refused after a redirect: %q, %+v", got.Reason, got.Request)

@@ -119,19 +119,17 @@ func trickle(c net.Conn, text string) {
 	}
 }
 
+// nobodyListens is an address that refuses connections. A port that was free a moment ago may be another test's.
+const nobodyListens = "http://127.0.0.1:1"
+
 func TestFailuresHaveTheirReasons(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	for _, test := range []struct {
 		name   string
 		url    string
 		reason herald.Reason
 		says   string
 	}{
-		{"refused", "http://" + closed.Addr().String(), herald.ReasonConnectRefused, "refused"},
+		{"refused", nobodyListens, herald.ReasonConnectRefused, "refused"},
 		{"closed after the request", raw(t, readRequest), herald.ReasonReset, "broke"},
 		{"reset", raw(t, func(c net.Conn) {
 			readRequest(c)
