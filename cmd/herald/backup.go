@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,8 +16,9 @@ import (
 // backupCommand is `herald backup`; it needs the operator's key.
 type backupCommand struct {
 	connection
-	To            string `arg:"" name:"file" help:"File to write, a tar archive, which must not be there yet; - writes to standard output."`
+	To            string `arg:"" name:"file" help:"File to write, a tar archive, which must not be there yet. In a directory that is there, the file is named by its time. - writes to standard output."`
 	WithSecretKey bool   `help:"Put the secret key into it. Whoever has the file can read the Authorization headers then."`
+	NoVerify      bool   `help:"Do not read the backup again and check it, because that is done elsewhere."`
 }
 
 // Run takes a backup of the running service's embedded database.
@@ -25,44 +27,62 @@ func (c *backupCommand) Run(ctx context.Context, out *streams) (err error) {
 	if err != nil {
 		return err
 	}
+	name := c.To
+	if name != "-" {
+		if name, err = backupName(name, time.Now()); err != nil {
+			return err
+		}
+	}
 	archive, err := service.Backup(ctx, c.WithSecretKey)
 	if err != nil {
 		return err
 	}
 	defer archive.Close()
-	if c.To == "-" {
-		_, err := io.Copy(out.stdout, archive)
-		return err
+	if name == "-" {
+		if _, err := io.Copy(out.stdout, archive); err != nil {
+			return err
+		}
+		fmt.Fprintln(out.stderr, "the backup was sent to its end, and is not verified; where it was written, check it with: herald restore --check FILE")
+		return nil
 	}
-	size, err := writeBackup(c.To, archive)
+	saved, err := app.SaveBackup(ctx, name, archive, !c.NoVerify)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out.stderr, "%s has %d bytes; check it with: herald restore --check %[1]s\n", c.To, size)
+	if c.NoVerify {
+		fmt.Fprintf(out.stderr, "%s has %d bytes and is not verified; check it with: herald restore --check %[1]s\n", name, saved.Size)
+	} else {
+		fmt.Fprintf(out.stderr, "%s has %d bytes; the backup is whole; %s\n", name, saved.Size, contents(saved.Summary))
+	}
 	if !c.WithSecretKey {
 		fmt.Fprintln(out.stderr, "the secret key is not in it: keep a copy of the key file apart from it")
 	}
 	return nil
 }
 
-// writeBackup writes to a file of another name first, so that half a backup is not taken for one.
-func writeBackup(name string, archive io.Reader) (size int64, err error) {
-	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
-		return 0, usageError("%s is there already; name a new file", name)
+// backupName returns the name of a new backup. In a directory it is named by its time, so that the names
+// sort by age.
+func backupName(to string, now time.Time) (string, error) {
+	info, err := os.Stat(to)
+	if err == nil && info.IsDir() {
+		to = filepath.Join(to, "herald-"+now.UTC().Format("20060102T150405Z")+".tar")
 	}
-	file, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.part")
-	if err != nil {
-		return 0, err
+	switch _, err := os.Lstat(to); {
+	case err == nil:
+		return "", usageError("%s is there already; name a new file, or a directory", to)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", err
 	}
-	size, err = io.Copy(file, archive)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), name)
+	return to, nil
+}
+
+// contents says what is in a copy.
+func contents(s app.BackupSummary) string {
+	newest := "none"
+	if !s.NewestEvent.IsZero() {
+		newest = s.NewestEvent.Local().Format(time.RFC3339)
 	}
-	if err != nil {
-		return 0, errors.Join(fmt.Errorf("write the backup: %w", err), os.Remove(file.Name()))
-	}
-	return size, nil
+	return fmt.Sprintf("clients: %d, newest event: %s, deliveries pending: %d", s.Clients, newest, s.Pending)
 }
 
 // restoreCommand is `herald restore`.
@@ -74,35 +94,15 @@ type restoreCommand struct {
 
 // Run restores a backup, or checks it.
 func (c *restoreCommand) Run(ctx context.Context, out *streams) (err error) {
-	from := out.stdin
-	if c.From != "-" {
-		file, err := os.Open(c.From)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		from = file
-	}
-	dir := c.Data
-	if c.Check {
-		if dir, err = os.MkdirTemp("", "herald-check-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	}
-	summary, withKey, err := app.Restore(ctx, from, dir)
+	summary, withKey, dir, err := c.read(ctx, out.stdin)
 	if err != nil {
 		return err
-	}
-	newest := "none"
-	if !summary.NewestEvent.IsZero() {
-		newest = summary.NewestEvent.Local().Format(time.RFC3339)
 	}
 	verb := "restored into " + dir
 	if c.Check {
 		verb = "the backup is whole"
 	}
-	fmt.Fprintf(out.stdout, "%s; clients: %d, newest event: %s, deliveries pending: %d\n", verb, summary.Clients, newest, summary.Pending)
+	fmt.Fprintf(out.stdout, "%s; %s\n", verb, contents(summary))
 	switch {
 	case withKey:
 		fmt.Fprintln(out.stdout, "the secret key is in it")
@@ -112,4 +112,33 @@ func (c *restoreCommand) Run(ctx context.Context, out *streams) (err error) {
 		fmt.Fprintf(out.stdout, "the secret key is not in it: put your copy of the key file at %s before the start\n", filepath.Join(dir, app.SecretKeyFile))
 	}
 	return nil
+}
+
+// read restores or checks the backup, and returns what is in it and the directory that it was restored to.
+func (c *restoreCommand) read(ctx context.Context, from io.Reader) (summary app.BackupSummary, withKey bool, dir string, err error) {
+	if c.From != "-" {
+		file, err := os.Open(c.From)
+		if err != nil {
+			return summary, false, "", err
+		}
+		defer file.Close()
+		info, err := file.Stat()
+		if err != nil {
+			return summary, false, "", err
+		}
+		if c.Check && info.Mode().IsRegular() {
+			summary, withKey, err = app.CheckBackup(ctx, file)
+			return summary, withKey, "", err
+		}
+		from = file
+	}
+	dir = c.Data
+	if c.Check { // what cannot be read twice is written first
+		if dir, err = os.MkdirTemp("", "herald-check-"); err != nil {
+			return summary, false, "", err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	summary, withKey, err = app.Restore(ctx, from, dir)
+	return summary, withKey, dir, err
 }

@@ -28,7 +28,7 @@ type backups struct {
 }
 
 // Backup returns an archive of the database as it is now. The copy lies in the data directory until the
-// archive is closed.
+// archive is closed. The backup counts as taken when all of it was read; io.EOF comes after that.
 func (b *backups) Backup(ctx context.Context, by herald.Caller, withSecretKey bool) (io.ReadCloser, error) {
 	if b.store.Shared() {
 		return nil, b.store.Backup(ctx, "") // which says what to use instead
@@ -38,11 +38,7 @@ func (b *backups) Backup(ctx context.Context, by herald.Caller, withSecretKey bo
 		return nil, fmt.Errorf("make room for a backup: %w", err)
 	}
 	copied := filepath.Join(dir, DatabaseFile)
-	err = b.store.Backup(ctx, copied)
-	if err == nil {
-		err = b.store.NoteBackup(ctx, by, withSecretKey)
-	}
-	if err != nil {
+	if err = b.store.Backup(ctx, copied); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	reader, writer := io.Pipe()
@@ -52,6 +48,9 @@ func (b *backups) Backup(ctx context.Context, by herald.Caller, withSecretKey bo
 			files = append(files, b.keyFile)
 		}
 		err := writeArchive(writer, files)
+		if err == nil { // half an archive is no backup
+			err = b.store.NoteBackup(ctx, by, withSecretKey)
+		}
 		writer.CloseWithError(errors.Join(err, os.RemoveAll(dir)))
 	}()
 	return reader, nil
@@ -125,12 +124,9 @@ func Restore(ctx context.Context, archive io.Reader, dir string) (summary store.
 		return summary, false, fmt.Errorf("make room for the backup: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	files, err := readArchive(archive, work)
+	files, err := readArchive(ctx, archive, work)
 	if err != nil {
 		return summary, false, err
-	}
-	if !files[DatabaseFile] {
-		return summary, false, fmt.Errorf("the archive has no %s: it is not a backup of herald's", DatabaseFile)
 	}
 	if summary, err = store.CheckFile(ctx, filepath.Join(work, DatabaseFile)); err != nil {
 		return summary, false, err
@@ -150,12 +146,25 @@ func Restore(ctx context.Context, archive io.Reader, dir string) (summary store.
 }
 
 // readArchive writes the files of an archive into dir, synced, and returns their names.
-func readArchive(r io.Reader, dir string) (map[string]bool, error) {
+func readArchive(ctx context.Context, r io.Reader, dir string) (map[string]bool, error) {
+	return eachFile(r, func(name string, _ int64, text io.Reader) error {
+		if err := writeFile(ctx, filepath.Join(dir, name), text); err != nil {
+			return fmt.Errorf("write the backup: %w", err)
+		}
+		return nil
+	})
+}
+
+// eachFile calls fn for each file of an archive, and returns their names.
+func eachFile(r io.Reader, fn func(name string, size int64, text io.Reader) error) (map[string]bool, error) {
 	files := make(map[string]bool)
 	archive := tar.NewReader(r)
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
+			if !files[DatabaseFile] {
+				return nil, fmt.Errorf("the archive has no %s: it is not a backup of herald's", DatabaseFile)
+			}
 			return files, nil
 		}
 		if err != nil {
@@ -164,18 +173,18 @@ func readArchive(r io.Reader, dir string) (map[string]bool, error) {
 		if !archiveNames[header.Name] || header.Typeflag != tar.TypeReg || files[header.Name] {
 			return nil, fmt.Errorf("the archive has %.100q in it: it is not a backup of herald's", header.Name)
 		}
-		if err := writeFile(filepath.Join(dir, header.Name), archive); err != nil {
-			return nil, fmt.Errorf("write the backup: %w", err)
+		if err := fn(header.Name, header.Size, archive); err != nil {
+			return nil, err
 		}
 		files[header.Name] = true
 	}
 }
 
-func writeFile(path string, from io.Reader) error {
+func writeFile(ctx context.Context, path string, from io.Reader) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(file, from)
-	return errors.Join(err, file.Sync(), file.Close())
+	_, err = store.CopySynced(ctx, file, from)
+	return errors.Join(err, file.Close())
 }

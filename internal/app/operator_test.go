@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -125,7 +126,10 @@ func TestStatusOfTheService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive.Close()
+	defer archive.Close()
+	if _, err := io.Copy(io.Discard, archive); err != nil {
+		t.Fatal(err)
+	}
 	if s, err := f.operator.Status(t.Context()); err != nil || s.LastBackup == nil || len(s.Attention) != 0 {
 		t.Errorf("after a backup: %+v, %v", s, err)
 	}

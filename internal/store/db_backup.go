@@ -5,21 +5,20 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"time"
 
 	"github.com/google/uuid"
 	sqlitedriver "modernc.org/sqlite"
+	"modernc.org/sqlite/vfs"
 
 	"herald"
 )
 
 // backupStep is how many pages one step of a backup copies, 256 KiB. Publishing waits for a step.
 const backupStep = 64
-
-// backupPause leaves the connection to the writer between two steps.
-const backupPause = time.Millisecond
 
 // Backup copies the embedded database into a new file at path while the service goes on. The copy is
 // consistent: it holds all that was committed before Backup was called, and some that was committed since.
@@ -36,10 +35,7 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 		return fmt.Errorf("make the backup's file: %w", err)
 	}
 	defer file.Close()
-	if err = s.copyTo(ctx, path); err == nil {
-		err = file.Sync()
-	}
-	if err == nil {
+	if err = s.copyTo(ctx, path, file.Sync); err == nil {
 		return nil
 	}
 	if removed := os.Remove(path); removed != nil {
@@ -48,9 +44,10 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	return &herald.Error{Code: herald.CodeUnavailable, Cause: err, Message: fmt.Sprintf("The database could not be copied: %v", err)}
 }
 
-func (s *Store) copyTo(ctx context.Context, path string) error {
-	// The copy is one transaction that nobody else sees, and the caller syncs the file at its end: a
-	// sync within the last step would hold up publishing.
+// copyTo copies the database to path. It calls sync for the file while nobody waits for the writer.
+func (s *Store) copyTo(ctx context.Context, path string, sync func() error) error {
+	// The copy is one transaction that nobody else sees. SQLite does not sync it: that would be within a
+	// step, and hold up publishing.
 	target := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{
 		"_pragma": {"journal_mode(OFF)", "synchronous(OFF)"},
 	}.Encode()}).String()
@@ -72,25 +69,28 @@ func (s *Store) copyTo(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	for more := true; more && err == nil; {
+	err = copyInSteps(ctx, func() (more bool, took time.Duration, err error) {
 		err = s.onWriter(ctx, func(conn any) (err error) {
 			if conn != source {
 				return errors.New("the connection was replaced during the backup; try again")
 			}
+			began := time.Now() // not before: the wait for the writer is no work of the copy's
 			more, err = backup.Step(backupStep)
+			took = time.Since(began)
 			return err
 		})
-		if more && err == nil && !sleep(ctx, backupPause) {
-			err = ctx.Err()
-		}
-	}
+		return more, took, err
+	}, sync)
 	finish := s.onWriter(context.WithoutCancel(ctx), func(conn any) error {
 		if conn != source {
 			return nil // it went with its connection
 		}
 		return backup.Finish()
 	})
-	return errors.Join(err, finish)
+	if err = errors.Join(err, finish); err != nil {
+		return err
+	}
+	return sync() // what SQLite wrote with the last pages
 }
 
 // onWriter calls fn with the driver's connection that writes, while nobody else uses it.
@@ -116,38 +116,55 @@ func CheckFile(ctx context.Context, path string) (f FileSummary, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return f, err
 	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "mode=ro&immutable=1"}).String())
+	return checkFile(ctx, path, path, url.Values{})
+}
+
+// CheckReader is CheckFile for a copy inside another file. name is what errors call it.
+func CheckReader(ctx context.Context, name string, r io.ReaderAt, size int64) (f FileSummary, err error) {
+	system, files, err := vfs.New(oneFile{r, size})
+	if err != nil {
+		return f, fmt.Errorf("open %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, files.Close()) }()
+	return checkFile(ctx, name, databaseFile, url.Values{"vfs": {system}})
+}
+
+// checkFile checks the file at path, which errors call name.
+func checkFile(ctx context.Context, name, path string, options url.Values) (f FileSummary, err error) {
+	options.Set("mode", "ro")
+	options.Set("immutable", "1")
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: options.Encode()}).String())
 	if err != nil {
 		return f, err
 	}
 	defer db.Close()
 	conn, err := db.Conn(ctx) // its statements have all the time they need: the file may be large
 	if err != nil {
-		return f, fmt.Errorf("open %s: %w", path, err)
+		return f, fmt.Errorf("open %s: %w", name, err)
 	}
 	defer conn.Close() //nolint:errcheck // it was only read
 	findings, err := list(ctx, conn, scanText, `PRAGMA integrity_check(5)`)
 	if err != nil {
-		return f, fmt.Errorf("check %s: %w", path, err)
+		return f, fmt.Errorf("check %s: %w", name, err)
 	}
 	if len(findings) != 1 || findings[0] != "ok" {
-		return f, fmt.Errorf("%s is damaged: %q", path, findings)
+		return f, fmt.Errorf("%s is damaged: %q", name, findings)
 	}
 	err = conn.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM clients WHERE deleted_at IS NULL), (SELECT count(*) FROM queue)`).Scan(&f.Clients, &f.Pending)
 	if err != nil {
-		return f, fmt.Errorf("%s is not a database of Herald's: %w", path, err)
+		return f, fmt.Errorf("%s is not a database of Herald's: %w", name, err)
 	}
 	newest, err := first(ctx, conn, scanID, `SELECT id FROM events ORDER BY id DESC LIMIT 1`)
 	switch {
 	case err == nil:
 		f.NewestEvent = herald.TimeOf(newest)
 	case !errors.Is(err, sql.ErrNoRows):
-		return f, fmt.Errorf("read the newest event of %s: %w", path, err)
+		return f, fmt.Errorf("read the newest event of %s: %w", name, err)
 	}
 	return f, nil
 }
 
-// NoteBackup writes to the audit log that a backup was taken, and whether the secret key is in it.
+// NoteBackup writes to the audit log that a backup was sent to its end, and whether the secret key is in it.
 func (s *Store) NoteBackup(ctx context.Context, by herald.Caller, withSecretKey bool) error {
 	contents := struct {
 		SecretKey bool `json:"secretKey"`

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package app
+
+// lowerPriority does nothing where the system has no niceness.
+func lowerPriority() {}
