@@ -68,7 +68,7 @@ func (a *attempt) roundTrip(ctx context.Context, in *pool, target *url.URL, kept
 	in.http2.handOver(address, chose.conn)
 	defer in.http2.takeBack(address, chose.conn)
 	// The dial has counted the attempt.
-	return in.Transport.RoundTrip(a.request(target).WithContext(a.clock.trace(ctx)))
+	return in.Transport.RoundTrip(a.request(egress.ForTransport(target, false)).WithContext(a.clock.trace(ctx)))
 }
 
 // direct makes a round trip that the attempt drives itself, on a kept-alive connection if there is one

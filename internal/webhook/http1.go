@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"herald/internal/egress"
 )
 
 // A request over HTTP/1.1 is made by the attempt itself: it writes the request, and then reads the
@@ -152,7 +154,7 @@ var writtenFirst = map[string]bool{"User-Agent": true}
 // writeHeader begins a request with the bytes that net/http would write. The writer keeps its error.
 func (a *attempt) writeHeader(w *bufio.Writer, target *url.URL) {
 	w.WriteString("POST ")
-	w.WriteString(target.RequestURI())
+	w.WriteString(egress.RequestURI(target))
 	w.WriteString(" HTTP/1.1\r\nHost: ")
 	w.WriteString(target.Host)
 	if a.sender.UserAgent != "" {

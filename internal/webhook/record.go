@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"herald"
+	"herald/internal/egress"
 	"herald/internal/secret"
 )
 
@@ -47,7 +48,7 @@ func (a *attempt) record() *herald.RequestRecord {
 // hop returns the record of a redirect that is followed. It takes the Authorization header out of the
 // next request, and of all after it, if the redirect leads to where it may not be sent.
 func (a *attempt) hop(status int, from, to *url.URL) herald.Hop {
-	hop := herald.Hop{Status: status, URL: to.String()}
+	hop := herald.Hop{Status: status, URL: egress.Text(to)}
 	switch {
 	case a.Authorization == "":
 	case a.header["Authorization"] == nil:

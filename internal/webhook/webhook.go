@@ -213,7 +213,7 @@ func (a *attempt) run(ctx context.Context) Result {
 	if err != nil {
 		return Result{Reason: herald.ReasonAddress, Error: fmt.Sprintf("%.200q is not an address that can be called: %v", a.URL, err)}
 	}
-	a.header, a.url = a.headers(), target.String()
+	a.header, a.url = a.headers(), egress.Text(target)
 	leave := func() {}
 	defer func() { leave() }()
 	for hop := 0; ; hop++ {
@@ -235,7 +235,7 @@ func (a *attempt) run(ctx context.Context) Result {
 			return a.notFollowed(response, refused)
 		}
 		if a.Allow != nil {
-			if err := a.Allow(ctx, next.String()); err != nil {
+			if err := a.Allow(ctx, egress.Text(next)); err != nil {
 				return a.notAllowed(ctx, response, err)
 			}
 		}
@@ -305,7 +305,7 @@ func (a *attempt) post(ctx context.Context, target *url.URL) (*http.Response, er
 
 // through makes a round trip of a transport.
 func (a *attempt) through(ctx context.Context, transport *http.Transport, target *url.URL) (*http.Response, error) {
-	request := a.request(target)
+	request := a.request(egress.ForTransport(target, transport == a.sender.forward))
 	if a.sender.Guard.Limited() {
 		return a.limitedRoundTrip(ctx, transport, request)
 	}
