@@ -14,16 +14,17 @@ import (
 
 // An address can come from a rule, from the database or from the Location header of a redirect. All of
 // them are read here, as the URL Standard of the WHATWG reads an http or https address (section 4.4),
-// so all programs agree on the host. What is sent has only the bytes that RFC 3986 allows: in a path
-// and a query the standard leaves |, ^ and some others as they are, and strict receivers refuse them.
+// so all programs agree on the host. What is sent is what the standard serialises. It leaves some bytes that
+// RFC 3986 does not allow, such as | and a percent sign that begins nothing. url.URL would encode those of a
+// path, so Text and RequestURI are used instead of its methods, and ForTransport for http.Transport.
 
 // maxAddress bounds an address as it is sent, in bytes. Common servers accept no longer ones.
 const maxAddress = 8 << 10
 
 // ParseAddress reads an absolute http or https address. The URL that it returns is sent as it is: its
 // host is in ASCII and lower case without the scheme's own port, its path begins with a slash and has
-// no dot segments, and every byte that may not be sent is percent-encoded. It has no fragment, because
-// none is sent. The error names what is wrong.
+// no dot segments, and every byte that the standard does not leave is percent-encoded. It has no fragment,
+// because none is sent. The error names what is wrong.
 func ParseAddress(raw string) (*url.URL, error) { return ResolveAddress(nil, raw) }
 
 // ResolveAddress is ParseAddress for an address that may be relative to base, such as that of a
@@ -62,7 +63,7 @@ func ResolveAddress(base *url.URL, raw string) (*url.URL, error) {
 		u.Host = base.Host
 	}
 	setPath(u, base, path)
-	if size := len(u.EscapedPath()) + len(u.RawQuery); size > maxAddress {
+	if size := len(pathOf(u)) + len(u.RawQuery); size > maxAddress {
 		return nil, fmt.Errorf("its path and query have %d bytes when they are percent-encoded, more than %d", size, maxAddress)
 	}
 	return u, nil
@@ -103,18 +104,55 @@ func setPath(u, base *url.URL, text string) {
 	switch {
 	case base == nil, strings.HasPrefix(path, "/"):
 	case path == "":
-		path = base.EscapedPath()
+		path = pathOf(base)
 		if !hasQuery {
 			query, hasQuery = base.RawQuery, base.RawQuery != "" || base.ForceQuery
 		}
 	default:
-		whole := base.EscapedPath()
+		whole := pathOf(base)
 		path = whole[:strings.LastIndexByte(whole, '/')+1] + path
 	}
 	u.RawPath = encode(withoutDotSegments(path), isPathByte)
-	u.Path, _ = url.PathUnescape(u.RawPath) // encode leaves no percent sign that begins nothing
+	var err error
+	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
+		u.Path = u.RawPath // a percent sign begins nothing
+	}
 	u.RawQuery = encode(query, isQueryByte)
 	u.ForceQuery = hasQuery && query == ""
+}
+
+// pathOf returns the path of a URL of ParseAddress as it is sent.
+func pathOf(u *url.URL) string {
+	if u.RawPath != "" {
+		return u.RawPath
+	}
+	return u.EscapedPath()
+}
+
+// RequestURI returns the path and the query of a URL of ParseAddress as they are sent.
+func RequestURI(u *url.URL) string {
+	path := pathOf(u)
+	if u.RawQuery != "" || u.ForceQuery {
+		return path + "?" + u.RawQuery
+	}
+	return path
+}
+
+// Text returns a URL of ParseAddress as it is sent.
+func Text(u *url.URL) string { return u.Scheme + "://" + u.Host + RequestURI(u) }
+
+// ForTransport returns a URL of ParseAddress with which http.Transport sends the same bytes as Text and
+// RequestURI return. whole is for one that hands whole requests to a proxy.
+func ForTransport(u *url.URL, whole bool) *url.URL {
+	path := pathOf(u)
+	if path == u.EscapedPath() {
+		return u
+	}
+	exact := *u
+	if exact.Opaque = path; whole || strings.HasPrefix(path, "//") {
+		exact.Opaque = "//" + u.Host + path // net/http takes what begins so for an address with its host
+	}
+	return &exact
 }
 
 // withoutDotSegments resolves the segments . and .. of a path, also where they are percent-encoded, and
@@ -144,24 +182,17 @@ func withoutDotSegments(path string) string {
 	return "/" + strings.Join(kept, "/")
 }
 
-// encode percent-encodes the bytes of a text that are not legal, and a percent sign that begins no
-// encoded byte.
-func encode(text string, legal func(byte) bool) string {
-	legalAt := func(i int) bool {
-		if text[i] == '%' {
-			return i+2 < len(text) && isHex(text[i+1]) && isHex(text[i+2])
-		}
-		return legal(text[i])
-	}
+// encode percent-encodes the bytes of a text that are not left as they are.
+func encode(text string, left func(byte) bool) string {
 	for i := range len(text) {
-		if legalAt(i) {
+		if left(text[i]) {
 			continue
 		}
 		var b strings.Builder
 		b.Grow(len(text) + 16)
 		b.WriteString(text[:i])
 		for ; i < len(text); i++ {
-			if legalAt(i) {
+			if left(text[i]) {
 				b.WriteByte(text[i])
 			} else {
 				const digits = "0123456789ABCDEF"
@@ -177,19 +208,24 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// pathBytes are the bytes that may be in a path (RFC 3986 section 3.3).
-var pathBytes = func() (legal [256]bool) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/") {
-		legal[c] = true
-	}
-	return legal
-}()
-
+// isPathByte reports whether a byte is left in a path: it is not in the standard's path percent-encode set
+// (URL Standard, "Percent-encoded bytes").
 func isPathByte(c byte) bool { return pathBytes[c] }
 
-// isQueryByte reports whether a byte may be in a query (RFC 3986 section 3.4). The standard of the WHATWG
-// encodes the apostrophe there.
-func isQueryByte(c byte) bool { return c == '?' || c != '\'' && pathBytes[c] }
+var pathBytes = bytesBut("\"#<>?^`{}")
+
+// isQueryByte reports whether a byte is left in a query: it is not in the special-query percent-encode set.
+func isQueryByte(c byte) bool { return queryBytes[c] }
+
+var queryBytes = bytesBut("\"#<>'")
+
+// bytesBut are the printable bytes of ASCII, without the blank and some others.
+func bytesBut(others string) (left [256]bool) {
+	for c := byte('!'); c <= '~'; c++ {
+		left[c] = strings.IndexByte(others, c) < 0
+	}
+	return left
+}
 
 // serialiseHost returns the host and the port of an address as they are sent.
 func serialiseHost(scheme, authority string) (string, error) {

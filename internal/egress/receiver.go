@@ -29,7 +29,7 @@ func ParseReceiver(raw string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%.200q is neither the address of a webhook nor a mailbox: %w", text, err)
 	}
-	return u.String(), nil
+	return Text(u), nil
 }
 
 // ReceiverSpellings returns spellings of a receiver for a search among addresses as clients wrote them: the

@@ -200,6 +200,36 @@ func TestRefusedNameIsNoFaultOfTheMail(t *testing.T) {
 	}
 }
 
+// TestNameRefusedLateIsNoFaultOfTheMail: servers that refuse the name in EHLO only at a later command say so in
+// words. What they say of a mailbox is not taken for that.
+func TestNameRefusedLateIsNoFaultOfTheMail(t *testing.T) {
+	for reply, reason := range map[string]herald.Reason{
+		"550 5.7.1 <host>: Helo command rejected: need fully-qualified hostname\r\n":  herald.ReasonConnect,
+		"450 4.7.1 <host>: Helo command rejected: Host not found\r\n":                 herald.ReasonConnect,
+		"550-5.7.1 blocked\r\n550 5.7.1 HELO COMMAND REJECTED: Access denied\r\n":     herald.ReasonConnect,
+		"550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)\r\n":             herald.ReasonConnect,
+		"501 5.5.2 Invalid EHLO name\r\n":                                             herald.ReasonConnect,
+		"550 5.1.1 <helo@acme.example>: Recipient address rejected: User unknown\r\n": herald.ReasonStatus,
+		"550 5.1.1 <\"Helo command rejected\"@acme.example>: no such mailbox\r\n":     herald.ReasonStatus,
+		"554 5.7.1 <two@acme.example>: Relay access denied\r\n":                       herald.ReasonStatus,
+	} {
+		for _, step := range []string{"MAIL", "RCPT", "DATA"} {
+			s := &script{}
+			s.set(func(_ int, at string, _ int) *trouble {
+				if at == step {
+					return &trouble{send: []string{reply}}
+				}
+				return nil
+			})
+			from := sender(t, s.start(t))
+			result := from.Send(t.Context(), request("two@acme.example"))
+			if result.Reason != reason || (result.Status == 0) != (reason == herald.ReasonConnect) || !strings.Contains(result.Error, reply[4:9]) {
+				t.Errorf("%q at %s: %+v", reply, step, result)
+			}
+		}
+	}
+}
+
 // TestLimitOfAConnectionIsNotTheMailboxes: a server that refuses from the third mail of a connection on
 // gets each mail once, on as many connections as it wants.
 func TestLimitOfAConnectionIsNotTheMailboxes(t *testing.T) {

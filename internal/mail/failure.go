@@ -80,14 +80,14 @@ func (f *failure) maybeSent() bool { return f.step == atEnd && !f.reply.refusal(
 func (f *failure) outOfStep() bool { return f.reply.code == 503 }
 
 // ofMail reports whether the server's reply decides about this mail. Any other failure concerns the
-// connection: a reply before MAIL, a 503, a refusal of the name in EHLO that comes late (504; Postfix
-// gives it to RCPT), or the demand for a login or for TLS (RFC 4954 section 6, RFC 3207 section 4).
+// connection: a reply before MAIL, a 503, a refusal of the name in EHLO that comes late, or the demand for a
+// login or for TLS (RFC 4954 section 6, RFC 3207 section 4).
 func (f *failure) ofMail() bool {
 	switch f.reply.code {
 	case 503, 504, 530, 534, 535, 538:
 		return false
 	default:
-		return f.step >= atMail && f.reply.refusal()
+		return f.step >= atMail && f.reply.refusal() && !f.reply.refusesName()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -32,6 +33,17 @@ func (r reply) subject() int {
 		return 0
 	}
 	return int(parts[1][0] - '0')
+}
+
+// refusesName reports whether a refusal to a later command is one of the name in EHLO. Postfix and Exim say so
+// only in words, beside codes that they also give for a mailbox; Postfix by default to RCPT. An enhanced status
+// about an address or a mailbox counts before the words.
+func (r reply) refusesName() bool {
+	if subject := r.subject(); subject == 1 || subject == 2 {
+		return false
+	}
+	text := strings.ToLower(r.text)
+	return slices.ContainsFunc([]string{"helo command rejected", "invalid helo", "invalid ehlo"}, func(words string) bool { return strings.Contains(text, words) })
 }
 
 // errNotSMTP means that the server sent what is no reply, or a reply to nothing.

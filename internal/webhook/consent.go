@@ -52,7 +52,7 @@ func (s *Sender) AskConsent(ctx context.Context, address, origin string, perMinu
 	if perMinute > 0 {
 		header[requestRate] = []string{strconv.Itoa(perMinute)}
 	}
-	request := &http.Request{Method: http.MethodOptions, URL: target, Host: target.Host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	request := &http.Request{Method: http.MethodOptions, URL: egress.ForTransport(target, false), Host: target.Host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	// Each question is asked on a new connection, so the guard counts it at the dial.
 	response, err := s.unpooled.RoundTrip(request.WithContext(a.clock.trace(deadline)))
 	if err != nil {

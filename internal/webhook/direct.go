@@ -60,7 +60,7 @@ func (a *attempt) roundTrip(in *pool, target *target, kept bool) (*http.Response
 	in.http2.handOver(target.address, chose.conn)
 	defer in.http2.takeBack(target.address, chose.conn)
 	// The dial has counted the attempt.
-	return in.Transport.RoundTrip(a.request(target).WithContext(a.clock.trace(a.within())))
+	return in.Transport.RoundTrip(a.request(target, false).WithContext(a.clock.trace(a.within())))
 }
 
 // direct makes a round trip that the attempt drives itself, on a kept-alive connection if there is one

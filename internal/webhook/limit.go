@@ -46,7 +46,7 @@ func (a *attempt) limitedRoundTrip(through *http.Transport, target *target) (*ht
 			refuse(info.Conn, limit)
 		}
 	}})
-	response, err := through.RoundTrip(a.request(target).WithContext(traced))
+	response, err := through.RoundTrip(a.request(target, through == a.sender.forward).WithContext(traced))
 	if limit := refused.Load(); limit != nil && err != nil {
 		return nil, limit
 	}

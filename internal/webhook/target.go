@@ -39,12 +39,12 @@ func (s *Sender) target(address string) (*target, error) {
 
 // targetOf returns the target of a URL of package egress.
 func (s *Sender) targetOf(u *url.URL) *target {
-	wire := "POST " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host
+	wire := "POST " + egress.RequestURI(u) + " HTTP/1.1\r\nHost: " + u.Host
 	if s.UserAgent != "" {
 		wire += "\r\nUser-Agent: " + s.UserAgent
 	}
 	return &target{
-		URL: u, text: u.String(), origin: originOf(u), address: addressOf(u), receiver: receiverOf(u),
+		URL: u, text: egress.Text(u), origin: originOf(u), address: addressOf(u), receiver: receiverOf(u),
 		wire: []byte(wire + "\r\nContent-Length: "),
 	}
 }

@@ -303,13 +303,13 @@ func (a *attempt) through(transport *http.Transport, target *target) (*http.Resp
 	if a.sender.Guard.Limited() {
 		return a.limitedRoundTrip(transport, target)
 	}
-	return transport.RoundTrip(a.request(target).WithContext(a.clock.trace(a.within())))
+	return transport.RoundTrip(a.request(target, transport == a.sender.forward).WithContext(a.clock.trace(a.within())))
 }
 
-// request returns the request to one hop as a transport takes it.
-func (a *attempt) request(target *target) *http.Request {
+// request returns the request to one hop as a transport takes it. whole is for one that hands it to a proxy.
+func (a *attempt) request(target *target, whole bool) *http.Request {
 	return &http.Request{
-		Method: http.MethodPost, URL: target.URL, Host: target.Host, Header: a.headers.sent,
+		Method: http.MethodPost, URL: egress.ForTransport(target.URL, whole), Host: target.Host, Header: a.headers.sent,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: a.body(), ContentLength: int64(a.bodySize()),
 		// The transport calls it only if it has written nothing of the body.
