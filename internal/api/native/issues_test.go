@@ -83,6 +83,7 @@ func TestIssueIsAcknowledgedWithANote(t *testing.T) {
 	if said := r.must(http.StatusOK, operatorKey, "POST", path, "")["acknowledged"].(object); said["note"] != nil || said["actor"] != "operator" {
 		t.Errorf("acknowledged %v, want it without a note", said)
 	}
+	r.must(http.StatusOK, acmeKey, "POST", path, "null\n") // as good as none
 	r.refused(http.StatusBadRequest, "note", "empty", acmeKey, "POST", path, `{"note":""}`)
 	r.refused(http.StatusBadRequest, "text", "no such member", acmeKey, "POST", path, `{"text":"n"}`)
 }
