@@ -177,6 +177,9 @@ func TestReceiversRefuseWhatIsNotAnAlertAndGoOn(t *testing.T) {
 		if got := post(t, r.url, authorization, strings.NewReplacer("0100", "0200", "first", "second").Replace(alert)); got != 204 {
 			t.Errorf("another alert: status %d", got)
 		}
+		if got := post(t, r.url+"?x=1", authorization, alert); got != 204 { // a rule's address may have a query
+			t.Errorf("an alert to an address with a query: status %d", got)
+		}
 		var handled []string
 		for len(handled) < 2 {
 			select {

@@ -13,7 +13,7 @@ const seen = new Set(); // use your database: it must outlive a restart
 
 // take returns the status of the answer. It throws when the request breaks off.
 async function take(request) {
-  if (request.method !== "POST" || request.url !== "/hook") return 404;
+  if (request.method !== "POST" || request.url.split("?")[0] !== "/hook") return 404;
   const got = Buffer.from(request.headers.authorization ?? "");
   if (got.length !== want.length || !timingSafeEqual(got, want)) return 401; // final: no retry
   const chunks = [];

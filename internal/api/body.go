@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -69,6 +70,13 @@ func (i *requestInfo) reserve(bytes int64) error {
 // DecodeTurn waits for a turn to decode a request's body of some bytes. end ends the turn.
 func DecodeTurn(r *http.Request, bytes int) (end func(), err error) {
 	return infoOf(r.Context()).turns.Take(r.Context(), bytes)
+}
+
+// IsNoBody reports whether a body is as good as none, for a call that needs none: it is empty, or blanks or null
+// alone. Some clients write null for an argument that was not given.
+func IsNoBody(body []byte) bool {
+	text := bytes.TrimSpace(body)
+	return len(text) == 0 || string(text) == "null"
 }
 
 // ReadBody reads a request's body of at most limit bytes. Its errors are CodeTooLarge for

@@ -310,7 +310,7 @@ func (a *App) startMaintenance(r *resealer) {
 				wait = task.every
 				switch {
 				case err != nil && ctx.Err() == nil:
-					a.log.Error(task.name, "error", err)
+					a.log.Error(task.name, "error", ofTask(err))
 				case n > 0:
 					wait = stepPause
 				}
@@ -333,6 +333,17 @@ func (a *App) indexAlerts(ctx context.Context) (int, error) {
 // keyUsesPatience bounds how long a stop waits for the uses of API keys to be stored: they are worth no more.
 const keyUsesPatience = 2 * time.Second
 
+var errNoTimeForUses = errors.New("the stop leaves no time, or the database did not answer")
+
+// ofTask returns an error of a task of the service itself as a log shows it: without the sentence for the caller of
+// a request, since there is none.
+func ofTask(err error) error {
+	if known := (*herald.Error)(nil); errors.As(err, &known) && known.Cause != nil {
+		return known.Cause
+	}
+	return err
+}
+
 // saveKeyUses stores the uses of API keys since maintenance did that last.
 func (a *App) saveKeyUses(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, keyUsesPatience)
@@ -340,7 +351,10 @@ func (a *App) saveKeyUses(ctx context.Context) {
 	for n := 1; n > 0; {
 		var err error
 		if n, err = a.store.SaveKeyUses(ctx); err != nil {
-			a.log.Warn("the last uses of API keys are not stored; they may be shown a minute too early", "error", err)
+			if ctx.Err() != nil {
+				err = errNoTimeForUses
+			}
+			a.log.Warn("the last uses of API keys are not stored; they may be shown a minute too early", "error", ofTask(err))
 			return
 		}
 	}

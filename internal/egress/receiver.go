@@ -27,7 +27,7 @@ func ParseReceiver(raw string) (string, error) {
 	}
 	u, err := ParseAddress(text)
 	if err != nil {
-		return "", fmt.Errorf("%.200q is neither the address of a webhook nor a mailbox: %w", text, err)
+		return "", fmt.Errorf("%.200q is neither the address of a webhook, such as https://acme.example/hook, nor a mailbox, such as ops@acme.example: %w", text, err)
 	}
 	return Text(u), nil
 }

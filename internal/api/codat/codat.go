@@ -254,10 +254,10 @@ func (r request) object() (object, error) {
 	return r.decode(text)
 }
 
-// optionalObject is object for a call that needs no body: none, or blanks alone, is an empty object.
+// optionalObject is object for a call that needs no body: api.IsNoBody is an empty object.
 func (r request) optionalObject() (object, error) {
 	text, err := api.ReadBody(r.Request, maxBody)
-	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+	if err != nil || api.IsNoBody(text) {
 		return nil, err
 	}
 	return r.decode(text)

@@ -307,7 +307,7 @@ func TestBodyMustBeAnObject(t *testing.T) {
 		method, path, _ := strings.Cut(call, " ")
 		for _, body := range []string{``, ` `, `{`, `{"type":`, `{"type":"a",}`, `{"type" "a"}`, `{}{}`, `{"a":"\x"}`, "{\"a\":\"\x01\"}",
 			`null`, `[]`, `"text"`, `7`, `true`, strings.Repeat(`[`, 20_000), strings.Repeat(`{"a":`, 20_000)} {
-			if call == "POST /apiKeys" && strings.TrimSpace(body) == "" {
+			if call == "POST /apiKeys" && (strings.TrimSpace(body) == "" || body == "null") {
 				continue // needs none
 			}
 			r.refused("body", method, path, body)

@@ -153,7 +153,7 @@ func TestKeyIsShownOnceAndWorks(t *testing.T) {
 
 func TestKeyNameIsOptionalAndBounded(t *testing.T) {
 	r := newFixture(t)
-	for _, body := range []string{``, " \n", `{}`, `{"name":null}`, `{"name":""}`} {
+	for _, body := range []string{``, " \n", `null`, " null\n", `{}`, `{"name":null}`, `{"name":""}`} {
 		if got := r.must(201, "POST", "/apiKeys", body); !strings.Contains(got, `"name":"made up"`) {
 			t.Errorf("%q: %s, want a name that was made up", body, got)
 		}

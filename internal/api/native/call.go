@@ -1,7 +1,6 @@
 package native
 
 import (
-	"bytes"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -146,11 +145,11 @@ func readObject(r *http.Request, member func(c *cursor, name string) error) erro
 	return decodeObject(body, member)
 }
 
-// readOptionalObject is readObject for a call that needs no body: none, or blanks alone, is an
-// empty object.
+// readOptionalObject is readObject for a call that needs no body: api.IsNoBody is an empty
+// object.
 func readOptionalObject(r *http.Request, member func(c *cursor, name string) error) error {
 	body, err := api.ReadBody(r, maxBody)
-	if err != nil || len(bytes.TrimSpace(body)) == 0 {
+	if err != nil || api.IsNoBody(body) {
 		return err
 	}
 	return decodeObject(body, member)

@@ -79,7 +79,7 @@ func parametersOf(r *http.Request) *parameters { return &parameters{values: r.UR
 // parseReceiver checks a receiver, and leaves its spelling: the store finds it in any.
 func parseReceiver(text string) (string, error) {
 	if _, err := egress.ParseReceiver(text); err != nil {
-		return "", herald.Invalid("", "%v; want an address such as https://acme.example/hook, or a mailbox such as ops@acme.example", err)
+		return "", herald.Invalid("", "%v", err)
 	}
 	return text, nil
 }

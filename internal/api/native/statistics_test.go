@@ -75,7 +75,7 @@ func TestStatisticsParametersAreChecked(t *testing.T) {
 		"client=x":                    {"client", "not a GUID"},
 		"client=" + uuid.Nil.String(): {"client", "zeros"},
 		"since=yesterday":             {"since", "yesterday"},
-		"receiver=acme":               {"receiver", "neither the address of a webhook nor a mailbox"},
+		"receiver=acme":               {"receiver", "neither the address of a webhook"},
 		"since=2026-05-03T10:00:00Z":  {"since", "is after until"},
 		"since=2026-03-01T09:00:00Z":  {"since", "more than 35 days"},
 		"until=2026-05-01T09:00:00Z&since=2026-05-02T09:00:00Z": {"since", "is after until"},
