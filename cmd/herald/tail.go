@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,17 +22,21 @@ type tailCommand struct {
 	Failed   bool          `help:"Only what fails or is being retried."`
 }
 
-// watchTime is how long tail watches a delivery for changes after it was made. Retries of the default
-// schedule end within it.
-const watchTime = 10 * time.Minute
+// tailed is what a tail asks of the service.
+type tailed interface {
+	Deliveries(ctx context.Context, f client.DeliveryFilter) (client.Page[client.Delivery], error)
+	Delivery(ctx context.Context, id uuid.UUID) (client.Delivery, error)
+}
 
 // tail is a running tail.
 type tail struct {
 	*tailCommand
-	service *client.API
+	service tailed
 	out     *streams
-	since   time.Time
-	seen    map[uuid.UUID]string
+	since   time.Time // new deliveries are not older
+	// seen has what was shown: what the list of new deliveries may still hold, and what is pending.
+	seen    map[uuid.UUID]seen
+	pending pendingRound
 	// reached is when the service answered last; zero before the first answer.
 	reached time.Time
 	away    bool // the service did not answer the last request
@@ -49,7 +52,11 @@ func (c *tailCommand) Run(ctx context.Context, out *streams) error {
 	if c.Interval < 100*time.Millisecond {
 		return usageError("--interval %v: want at least 100ms", c.Interval)
 	}
-	t := &tail{tailCommand: c, service: service, out: out, since: c.Since.Time, seen: make(map[uuid.UUID]string)}
+	return c.follow(ctx, service, out)
+}
+
+func (c *tailCommand) follow(ctx context.Context, service tailed, out *streams) error {
+	t := &tail{tailCommand: c, service: service, out: out, since: c.Since.Time, seen: make(map[uuid.UUID]seen)}
 	ticker := time.NewTicker(c.Interval)
 	defer ticker.Stop()
 	for {
@@ -83,30 +90,23 @@ func (t *tail) poll(ctx context.Context) error {
 		return nil
 	}
 	t.reached = began
-	if old := began.Add(-watchTime); t.since.Before(old) {
-		t.since = old
-	}
 	return nil
 }
 
 // show prints the deliveries that are new or have changed since the last call.
 func (t *tail) show(ctx context.Context) error {
-	var changed []client.Delivery
-	states := make(map[uuid.UUID]string)
-	filter := client.DeliveryFilter{Since: t.since, Cursor: client.Cursor{Limit: 500}}
-	for d, err := range t.service.AllDeliveries(ctx, filter) {
-		if err != nil {
-			return err // nothing is marked as seen, so the next call shows it
-		}
-		now := fmt.Sprint(d.State, d.AttemptCount)
-		if t.seen[d.ID] != now && states[d.ID] == "" {
-			changed = append(changed, d)
-		}
-		states[d.ID] = now
+	// After an error nothing is marked as seen, so the next call shows it.
+	found := make(map[uuid.UUID]client.Delivery)
+	if err := t.findPending(ctx, found); err != nil {
+		return err
 	}
-	t.seen = states
-	slices.Reverse(changed) // oldest first, as things happened
-	for _, d := range changed {
+	if err := t.findNew(ctx, found); err != nil {
+		return err
+	}
+	if err := t.findEnded(ctx, found); err != nil {
+		return err
+	}
+	for _, d := range t.record(found) {
 		if t.Failed && (d.State == herald.Delivered || d.State == herald.Pending && d.AttemptCount == 0) {
 			continue
 		}
