@@ -25,8 +25,9 @@ type deliveryFilter struct {
 // withSpellings adds the spellings of the receiver to a filter.
 func (s *Store) withSpellings(ctx context.Context, client uuid.UUID, filter herald.DeliveryFilter) (f deliveryFilter, err error) {
 	f.DeliveryFilter = filter
-	receiver, stored := f.Receiver, sameReceiver
-	if receiver, f.anyQuery = strings.CutSuffix(f.Receiver, herald.AnyQuery); f.anyQuery {
+	receiver, anyQuery := strings.CutSuffix(f.Receiver, herald.AnyQuery)
+	stored := sameReceiver
+	if f.anyQuery = anyQuery; anyQuery {
 		if receiver == "" {
 			f.receivers = []string{""} // selects nothing
 			return f, nil
