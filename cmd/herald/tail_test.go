@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,8 @@ import (
 
 // tailedService lists its deliveries as the service does: newest first, in pages, with the filters of tail.
 type tailedService struct {
+	polls      sync.Mutex
+	passed     time.Duration
 	deliveries []client.Delivery // newest last
 	added      int
 	lists      int
@@ -40,6 +43,8 @@ func (s *tailedService) add(n int, state herald.State, at time.Time) {
 }
 
 func (s *tailedService) Deliveries(ctx context.Context, f client.DeliveryFilter) (client.Page[client.Delivery], error) {
+	s.polls.Lock()
+	defer s.polls.Unlock()
 	s.lists++
 	var page client.Page[client.Delivery]
 	before := f.After == uuid.Nil
@@ -102,8 +107,12 @@ func startTail(t *testing.T, service tailed) (shown func() []client.Delivery, er
 	}, errs
 }
 
-// pass lets time of the bubble's clock pass, and the poll at its end come to its end.
-func pass(d time.Duration) {
+// pass lets time of the bubble's clock pass, and the poll at its end come to its end. What the test did
+// before happens before the next poll.
+func (s *tailedService) pass(d time.Duration) {
+	s.polls.Lock()
+	s.passed += d
+	s.polls.Unlock()
 	time.Sleep(d)
 	synctest.Wait()
 }
@@ -118,12 +127,12 @@ func TestPollCostsWhatIsNew(t *testing.T) {
 			t.Fatalf("shows %d at first, want all", n)
 		}
 		service.asked()
-		pass(time.Second)
+		service.pass(time.Second)
 		if asked := service.asked(); asked != "1 lists, 0 single" || len(shown()) != 0 {
 			t.Errorf("a poll without changes asks for %s", asked)
 		}
 		service.add(250, herald.Delivered, time.Now())
-		pass(time.Second)
+		service.pass(time.Second)
 		if asked := service.asked(); asked != "3 lists, 0 single" { // new, the last new, known
 			t.Errorf("a poll with 250 new deliveries asks for %s", asked)
 		}
@@ -144,7 +153,7 @@ func TestPollOfABacklogIsBounded(t *testing.T) {
 		}
 		service.asked()
 		for range 60 {
-			pass(time.Second)
+			service.pass(time.Second)
 			if asked := service.asked(); asked != "2 lists, 0 single" && asked != "1 lists, 0 single" {
 				t.Fatalf("a poll asks for %s while 3,000 wait", asked)
 			}
@@ -154,7 +163,7 @@ func TestPollOfABacklogIsBounded(t *testing.T) {
 		}
 		ends := make(map[uuid.UUID]int)
 		for range 200 {
-			pass(time.Second)
+			service.pass(time.Second)
 			if service.lists > 2 || service.single > endedAtOnce {
 				t.Fatalf("a poll asks for %s", service.asked())
 			}
@@ -186,12 +195,12 @@ func TestLateEndIsShown(t *testing.T) {
 		others := func(d time.Duration) {
 			for range d / time.Minute {
 				service.add(150, herald.Delivered, time.Now())
-				pass(time.Minute)
+				service.pass(time.Minute)
 			}
 		}
 		want := func(n int, state herald.State, attempts int) {
 			t.Helper()
-			pass(longestPause + 2*time.Second)
+			service.pass(longestPause + 2*time.Second)
 			for _, d := range shown() {
 				if d.ID == service.deliveries[n].ID && d.State == state && d.AttemptCount == attempts {
 					return
@@ -209,7 +218,7 @@ func TestLateEndIsShown(t *testing.T) {
 		service.deliveries = service.deliveries[3:] // the history of the third is deleted
 		others(time.Minute)
 		service.asked()
-		pass(time.Minute)
+		service.pass(time.Minute)
 		if asked := service.asked(); asked != "60 lists, 0 single" || errs.Len() > 0 {
 			t.Errorf("after a delivery is gone, a minute asks for %s (%s)", asked, errs)
 		}
@@ -226,11 +235,11 @@ func TestTailSaysThatItFollowsNoMore(t *testing.T) {
 			t.Fatalf("shows %d, and says %q", n, errs)
 		}
 		service.add(2, herald.Pending, time.Now())
-		pass(5 * time.Second)
+		service.pass(5 * time.Second)
 		if n := len(shown()); n != 2 || strings.Count(errs.String(), "more than 10000 deliveries are pending") != 1 {
 			t.Errorf("shows %d of 2 more, and says %q; want one line", n, errs)
 		}
-		pass(5 * time.Minute)
+		service.pass(5 * time.Minute)
 		if n := len(shown()); n != 0 || strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("shows %d again, and says %q", n, errs)
 		}
