@@ -21,7 +21,7 @@ func TestOverviewSaysWhoFailsAndWhy(t *testing.T) {
 	f := newFixture(t)
 	f.counts = []herald.Statistics{
 		{Receiver: "https://fine.example/hook", Counts: herald.Counts{Deliveries: herald.DeliveryCounts{Delivered: 999, Failed: 1}, LastSuccess: noon.Add(-time.Minute)}},
-		{Receiver: "https://" + acme.String() + ".example/hook", Counts: herald.Counts{Deliveries: herald.DeliveryCounts{Delivered: 1, Failed: 3}}},
+		{Receiver: "https://" + acme.String() + ".example/hook", Counts: herald.Counts{Deliveries: herald.DeliveryCounts{Delivered: 1, Failed: 3}, LastSuccess: noon.Add(-time.Hour)}},
 		{Receiver: herald.OtherReceivers}}
 	text := f.page(f.signedIn("acme"), http.StatusOK, of(acme, ""))
 	for _, want := range []string{"1 of 3 receivers is failing: its last answer was 401.", ": its last answer was 401.", "3 deliveries failed for good", "/recover\">Recover this one…", "99.9 %", "25 %", "48 delivered, 24 failed", "A row is an address with every query", url.QueryEscape("https://fine.example/hook?*"), "<title>23 h ago: 2 delivered, 1 failed</title>", "All others"} {
@@ -53,18 +53,21 @@ func TestHealthInWords(t *testing.T) {
 	}
 	rows := func(names ...string) (all []receiverRow) {
 		for _, name := range names {
-			all = append(all, receiverRow{Statistics: herald.Statistics{Receiver: name}})
+			all = append(all, receiverRow{Statistics: herald.Statistics{Receiver: name, Counts: herald.Counts{LastSuccess: noon}}})
 		}
 		return all
 	}
 	unused := rows(b)
 	unused[0].Unused = true
+	untried := rows(b)
+	untried[0].LastSuccess = time.Time{}
 	for _, test := range []struct {
 		open []issueRow
 		rows []receiverRow
 		more bool
 		want string
 	}{
+		{nil, append(untried, rows(a)...), false, "No receiver is failing."}, {[]issueRow{known}, append(untried, rows(a)...), false, "No other receiver is failing. 1 failing receiver is acknowledged."},
 		{nil, nil, false, ""}, {nil, rows(a), false, "The receiver is answering."}, {nil, rows(a, b), false, "Both receivers are answering."}, {nil, rows(a, b, "c"), false, "All 3 receivers are answering."},
 		{nil, rows(a, b, "c"), true, "All more than 3 receivers are answering."}, {nil, append(unused, rows(a)...), false, "The receiver is answering."}, {nil, unused, false, ""},
 		{[]issueRow{one}, rows(a, b, "c"), false, "1 of 3 receivers is failing: it does not answer in time."}, {[]issueRow{one, one}, rows(a), false, "The receiver is failing: it does not answer in time."},

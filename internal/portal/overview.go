@@ -141,6 +141,7 @@ type receiverHealth struct {
 	known   int             // fail, and somebody takes care of them
 	total   int             // in use
 	more    bool            // there are further receivers
+	untried bool            // one has not answered yet
 	part    bool            // not all issues were read
 	why     string          // of the first that fails
 }
@@ -164,6 +165,7 @@ func healthOf(open []issueRow, rows []receiverRow, more bool) receiverHealth {
 	for _, r := range rows {
 		if !r.Unused {
 			all[r.Receiver] = true
+			h.untried = h.untried || r.Issue == nil && r.LastSuccess.IsZero() && r.Receiver != herald.OtherReceivers
 		}
 	}
 	h.total = len(all)
@@ -189,6 +191,10 @@ func (h receiverHealth) String() string {
 	case n > 1:
 		text = fmt.Sprintf("%d of %s receivers are failing.", n, many)
 	case h.known == h.total:
+	case h.untried && h.known > 0:
+		text = "No other receiver is failing."
+	case h.untried:
+		text = "No receiver is failing."
 	case h.known > 0:
 		text = "All other receivers are answering."
 	case h.total == 1:
