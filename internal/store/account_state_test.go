@@ -225,8 +225,8 @@ func testManyRulesAreReadInParts(t *testing.T, f *fixture) {
 	if version, err := f.Version(t.Context(), f.client.ID); err != nil || client.Version != version {
 		t.Errorf("the client is at version %d, want the present one, %d (%v)", client.Version, version, err)
 	}
-	if store.pages < 4 {
-		t.Errorf("%d parts were read, want 4", store.pages)
+	if store.pages < 3 {
+		t.Errorf("%d parts were read, want 3", store.pages)
 	}
 }
 
