@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -10,6 +11,10 @@ import (
 	"herald"
 	"herald/internal/egress"
 )
+
+// maxSpellings bounds the spellings of a receiver in one statement. Rules may have one address in more, such as with
+// capitals here and there; those beyond the bound are found by themselves alone.
+const maxSpellings = 50
 
 // sameReceiver is what deliveries and issues store of an address: all of it, as the client wrote it.
 func sameReceiver(address string) string { return address }
@@ -62,8 +67,13 @@ func (s *Store) spellings(ctx context.Context, client uuid.UUID, receiver string
 		return nil, nil
 	}
 	var all []string
+	add := func(spelling string) {
+		if spelling = stored(spelling); len(all) < maxSpellings && !slices.Contains(all, spelling) {
+			all = append(all, spelling)
+		}
+	}
 	for _, spelling := range egress.ReceiverSpellings(receiver) {
-		all = append(all, stored(spelling))
+		add(spelling)
 	}
 	canonical, err := egress.ParseReceiver(receiver)
 	if err != nil || client == uuid.Nil || strings.HasPrefix(canonical, herald.MailScheme) {
@@ -75,7 +85,7 @@ func (s *Store) spellings(ctx context.Context, client uuid.UUID, receiver string
 	}
 	for _, webhook := range webhooks {
 		if is, err := egress.ParseReceiver(webhook); err == nil && stored(is) == stored(canonical) {
-			all = append(all, stored(webhook))
+			add(webhook)
 		}
 	}
 	return all, nil

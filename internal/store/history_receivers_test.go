@@ -59,3 +59,27 @@ func testReceiverIsFoundInAnySpelling(t *testing.T, f *fixture) {
 		t.Errorf("issues of all clients: %d, %v", len(issues), err)
 	}
 }
+
+// TestManyRulesOfOneReceiver: a statement has a bounded number of spellings, however many rules send to one address
+// with different queries.
+func TestManyRulesOfOneReceiver(t *testing.T) { onBoth(t, testManyRulesOfOneReceiver) }
+
+func testManyRulesOfOneReceiver(t *testing.T, f *fixture) {
+	const hook = "https://many.example/hook"
+	f.addManyRules(17_000)
+	if f.Shared() {
+		f.exec(`UPDATE rules SET webhook = '` + hook + `?n=' || id::text`)
+	} else {
+		f.exec(`UPDATE rules SET webhook = '` + hook + `?n=' || hex(id)`)
+	}
+	f.record(failedForGood(f.due(hook+"?n=1"), herald.ReasonStatus, 500))
+	f.foldAll()
+	if found := f.listed(herald.DeliveryFilter{Receiver: hook + herald.AnyQuery}); len(found) != 1 {
+		t.Errorf("%d deliveries, want 1", len(found))
+	}
+	now := time.Now()
+	lines, _, err := f.Statistics(t.Context(), herald.StatisticsFilter{By: herald.ByReceiver, Client: f.client.ID, Receiver: hook, Since: now.Add(-time.Hour), Until: now.Add(time.Hour), Limit: 10})
+	if err != nil || len(lines) != 1 {
+		t.Errorf("%d lines of statistics, %v; want 1", len(lines), err)
+	}
+}
